@@ -1,0 +1,1 @@
+"""What starts the image: supervisor, preflight, artifacts, gunicorn settings."""

@@ -1,0 +1,1 @@
+"""Builds the passage index offline: documents, passages, embeddings, index, evaluation, publication."""

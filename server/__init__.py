@@ -1,0 +1,1 @@
+"""The serving process group: engine ranks, HTTP front, retrieval and conversations."""

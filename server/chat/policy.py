@@ -1,0 +1,151 @@
+"""The moderation policy: labels, few-shot prompt, what blocks, and what is said instead."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+DEFAULT_POLICY = Path(__file__).with_name("policies") / "openchatkit.toml"
+
+
+class PolicyError(ValueError):
+    """A policy file that cannot be used; the sentence names the file, the key and what is legal."""
+
+
+class Role(StrEnum):
+    """Whose text is judged."""
+
+    INPUT = "input"
+    OUTPUT = "output"
+
+
+@dataclass(frozen=True)
+class Example:
+    """One solved case of the few-shot prompt."""
+
+    text: str
+    label: str
+
+
+@dataclass(frozen=True)
+class RoleRule:
+    """What blocks in one role: a label, or a label's score above a threshold."""
+
+    block: tuple[str, ...]
+    thresholds: tuple[tuple[str, float], ...]
+    message: str
+    messages: tuple[tuple[str, str], ...] = ()
+
+    def message_for(self, label: str) -> str:
+        """The override message for a blocking label."""
+        return dict(self.messages).get(label, self.message)
+
+
+@dataclass(frozen=True)
+class Policy:
+    """A versioned set of labels with its few-shot prompt and the rule of each role."""
+
+    name: str
+    version: int
+    header: str
+    labels: tuple[str, ...]
+    severity: tuple[str, ...]
+    examples: tuple[Example, ...]
+    input: RoleRule
+    output: RoleRule
+    passages: bool = False
+
+    def rule(self, role: Role) -> RoleRule:
+        """The rule that judges texts of `role`."""
+        return self.input if role is Role.INPUT else self.output
+
+    def prefix(self) -> str:
+        """The part of the prompt before the text, the same for every text: labels, then solved examples."""
+        numbered = "".join(f"{number}. {label}\n" for number, label in enumerate(self.labels, 1))
+        solved = "".join(f"Input: {e.text}\nOutput: {e.label}\n\n" for e in self.examples)
+        return f"{self.header}\n{numbered}\n{solved}"
+
+    # The pieces around a text, kept apart so that user text is always encoded by itself.
+    opening: str = "Input:"
+    closing: str = "\nOutput:"
+
+
+def load_policy(path: Path = DEFAULT_POLICY) -> Policy:
+    """Read and check a policy file.
+
+    Raises:
+        PolicyError: the file is missing, not TOML, or a key is absent, unknown or of the wrong kind.
+    """
+    try:
+        raw = tomllib.loads(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise PolicyError(f"policy {path}: {error}") from error
+    try:
+        return _checked(raw)
+    except (KeyError, TypeError, ValueError) as error:
+        detail = f"key {error} is missing" if isinstance(error, KeyError) else str(error)
+        raise PolicyError(f"policy {path}: {detail}") from error
+
+
+_KEYS = {"name", "version", "header", "labels", "severity", "examples", "input", "output", "passages"}
+
+
+def _checked(raw: dict[str, Any]) -> Policy:
+    unknown = sorted(set(raw) - _KEYS)
+    if unknown:
+        raise ValueError(f"unknown key {unknown[0]!r}; legal keys are {', '.join(sorted(_KEYS))}")
+    labels = tuple(_text(label, "labels") for label in raw["labels"])
+    if len(labels) < 2 or len(set(labels)) != len(labels):
+        raise ValueError(f"labels={list(labels)!r}: at least two different labels are needed")
+    severity = tuple(raw.get("severity", labels))
+    if sorted(severity) != sorted(labels):
+        raise ValueError(f"severity={list(severity)!r} must name every label once: {list(labels)!r}")
+    return Policy(
+        name=_text(raw["name"], "name"),
+        version=int(raw["version"]),
+        header=_text(raw["header"], "header"),
+        labels=labels,
+        severity=severity,
+        examples=tuple(_example(example, labels) for example in raw["examples"]),
+        input=_role_rule(raw["input"], "input", labels),
+        output=_role_rule(raw["output"], "output", labels),
+        passages=bool(raw.get("passages", False)),
+    )
+
+
+def _text(value: object, key: str) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError(f"{key}={value!r}: a non-empty string is needed")
+    return value
+
+
+def _example(raw: dict[str, Any], labels: tuple[str, ...]) -> Example:
+    return Example(_text(raw["text"], "examples.text"), _label(raw["label"], "examples.label", labels))
+
+
+def _label(value: object, key: str, labels: tuple[str, ...]) -> str:
+    if value not in labels:
+        raise ValueError(f"{key}={value!r} is not one of the labels {list(labels)!r}")
+    return str(value)
+
+
+def _role_rule(raw: dict[str, Any], key: str, labels: tuple[str, ...]) -> RoleRule:
+    unknown = sorted(set(raw) - {"block", "thresholds", "message", "messages"})
+    if unknown:
+        raise ValueError(f"{key}.{unknown[0]} is unknown; legal are block, thresholds, message, messages")
+    thresholds = raw.get("thresholds", {})
+    for label, threshold in thresholds.items():
+        _label(label, f"{key}.thresholds", labels)
+        if not isinstance(threshold, int | float) or not 0 < threshold <= 1:
+            raise ValueError(f"{key}.thresholds.{label}={threshold!r}: a number above 0 and at most 1 is needed")
+    return RoleRule(
+        block=tuple(_label(label, f"{key}.block", labels) for label in raw.get("block", [])),
+        thresholds=tuple((label, float(value)) for label, value in thresholds.items()),
+        message=_text(raw["message"], f"{key}.message"),
+        messages=tuple(
+            (_label(label, f"{key}.messages", labels), text) for label, text in raw.get("messages", {}).items()
+        ),
+    )

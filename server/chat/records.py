@@ -1,0 +1,102 @@
+"""What a turn is made of, as it is stored and as it is answered."""
+
+from __future__ import annotations
+
+import msgspec
+
+from server.wire import Sampling
+
+
+class Source(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A passage that stood in the prompt."""
+
+    title: str
+    text: str
+    score: float
+    document_id: str
+    passage_id: str = ""
+    section: str = ""
+    url: str = ""
+
+
+class Judgement(msgspec.Struct, frozen=True):
+    """What the classifier said of one text; `scores` sum to 1 over the labels."""
+
+    label: str
+    scores: dict[str, float]
+    log_probs: dict[str, float]
+    blocked: bool
+    message: str = ""  # the override message when blocked
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """Token counts of one turn."""
+
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+    dropped_turns: int = 0  # oldest turns that no longer fit the window
+    passage_tokens: int = 0
+
+
+class Turn(msgspec.Struct, frozen=True):
+    """One stored exchange. `sources` keep their text, so that a later prompt repeats it to the letter."""
+
+    turn: int  # 1, 2, ...
+    user: str
+    reply: str
+    finish_reason: str
+    created_at: float  # seconds since the epoch
+    sources: tuple[Source, ...] = ()
+    labels: dict[str, str] = {}
+    usage: Usage = Usage()
+    model: str = ""
+    index_version: str = ""
+
+
+class Session(msgspec.Struct, frozen=True):
+    """A stored conversation, oldest turn first. `created_at` fixes the preamble's date and time."""
+
+    session_id: str
+    created_at: float
+    turns: tuple[Turn, ...] = ()
+
+
+class TurnRequest(msgspec.Struct, frozen=True):
+    """One question, validated. With `history`, the request brings its own turns and nothing is stored."""
+
+    request_id: str
+    text: str
+    sampling: Sampling
+    session_id: str | None = None
+    retrieval: bool = True
+    deadline_s: float = 55.0
+    history: tuple[Turn, ...] | None = None
+    system: str = ""
+
+
+class TextPiece(msgspec.Struct, frozen=True):
+    """Checked text of a reply, in order."""
+
+    text: str
+
+
+class KeepAlive(msgspec.Struct, frozen=True):
+    """Nothing to say yet; a stream writes a comment so that a client that left is noticed."""
+
+
+class TurnResult(msgspec.Struct, frozen=True):
+    """The answer. `outputs` is the whole reply, or the override message of a moderated turn."""
+
+    request_id: str
+    outputs: str
+    session_id: str
+    finish_reason: str  # stop | length | moderated_input | moderated_output | deadline | shutdown
+    sources: tuple[Source, ...] = ()
+    moderation: dict[str, Judgement] = {}
+    usage: Usage = Usage()
+    warnings: tuple[str, ...] = ()
+    turn: int = 0
+
+
+TurnEvent = TextPiece | KeepAlive | TurnResult

@@ -1,0 +1,132 @@
+"""Every setting of the image: environment variables with the prefix OCK_, read once, frozen, checked."""
+
+from __future__ import annotations
+
+import difflib
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+
+PREFIX = "OCK_"
+log = logging.getLogger(__name__)
+
+
+class ConfigError(ValueError):
+    """A setting that stops the start; the sentence names it, the value found and what is legal."""
+
+
+class Settings(BaseModel):
+    """The effective settings of one process. Durations are seconds; sizes name their unit."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    # Artifacts: a folder, an s3:// prefix, or a hub id with an optional @revision.
+    chat_model: str = ""
+    moderation_model: str = ""  # empty: moderation is off, and the log says so
+    output_moderation_model: str = ""  # empty: the input model judges replies too
+    index: str = ""  # empty: no retrieval
+    encoder: str = ""  # empty: the encoder named in the index manifest
+    artifact_dir: Path = Path("/tmp/openchatkit/artifacts")  # noqa: S108
+
+    # Engine group.
+    tensor_parallel_degree: int = Field(1, ge=1, le=64)
+    dtype: Literal["float16", "bfloat16", "float32", "int8"] = "bfloat16"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    kernel_inject: bool = False
+    max_context_tokens: int = Field(0, ge=0)  # 0: the model's own window
+    max_step_tokens: int = Field(512, ge=16)
+    max_running: int = Field(32, ge=1)
+    max_queue: int = Field(128, ge=1)
+    max_queued_tokens: int = Field(131072, ge=1)
+    block_tokens: int = Field(16, ge=1, le=256)
+    kv_cache_tokens: int = Field(0, ge=0)  # 0: sized from the memory that is left (GPU) or from max_running (CPU)
+    step_timeout_s: float = Field(120.0, gt=0)
+    start_timeout_s: float = Field(3600.0, gt=0)
+    golden: Literal["require", "if_present", "off"] = "if_present"
+
+    # The turn.
+    policy: Path | None = None  # moderation policy file; None: the OpenChatKit policy
+    moderation: Literal["on", "off"] = "on"
+    max_new_tokens: int = Field(256, ge=1)  # when a request names none
+    request_deadline_s: float = Field(55.0, gt=0)
+    stream_deadline_s: float = Field(450.0, gt=0)
+    passage_tokens: int = Field(384, ge=0)
+    session_wait_s: float = Field(0.0, ge=0)  # how long a second request waits for a busy session; 0: 409 at once
+    session_lock_s: float = Field(600.0, gt=0)
+    session_ttl_s: float = Field(30 * 86400.0, ge=0)  # 0: conversations never expire
+    require_session: bool = False
+    store: str = "sqlite:///conversations.sqlite"
+
+    # Retrieval.
+    search_k: int = Field(1, ge=1, le=100)
+    search_window: int = Field(5, ge=0, le=50)
+    search_threshold: float = Field(0.5, ge=-1, le=1)
+    score_floor: float = Field(0.25, ge=-1, le=1)
+    retrieval_timeout_s: float = Field(5.0, gt=0)
+    encoder_device: Literal["auto", "cpu", "cuda"] = "auto"
+    web_search_url: str = ""
+    web_search_key: SecretStr = SecretStr("")
+
+    # HTTP.
+    host: str = "0.0.0.0"  # noqa: S104 - the container contract
+    port: int = Field(8080, ge=1, le=65535)
+    threads: int = Field(64, ge=4)
+    max_body_bytes: int = Field(6 * 1024 * 1024, ge=1024)
+    drain_timeout_s: float = Field(25.0, gt=0, le=28)
+    model_name: str = "openchatkit"
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    run_dir: Path = Path("/tmp/openchatkit/run")  # noqa: S108 - sockets and locks
+
+    @field_validator("store")
+    @classmethod
+    def _known_store(cls, value: str) -> str:
+        if not value.startswith(("sqlite:///", "dynamodb://")) and value != "memory://":
+            raise ValueError("legal are sqlite:///path, dynamodb://table and memory://")
+        return value
+
+    @property
+    def engine_address(self) -> str:
+        """Where rank 0 listens for the front."""
+        return f"ipc://{self.run_dir}/engine.sock"
+
+    @property
+    def output_model(self) -> str:
+        """The checkpoint that judges replies."""
+        return self.output_moderation_model or self.moderation_model
+
+
+def from_env(environ: Mapping[str, str]) -> Settings:
+    """The settings named in `environ`; the only place where a process reads them.
+
+    Raises:
+        ConfigError: an unknown OCK_ name, or a value that is not legal.
+    """
+    given = {name[len(PREFIX) :].lower(): value for name, value in environ.items() if name.startswith(PREFIX)}
+    for name in given:
+        if name not in Settings.model_fields:
+            raise ConfigError(_unknown(name))
+    try:
+        return Settings.model_validate(given)
+    except ValidationError as error:
+        raise ConfigError(_sentence(error)) from error
+
+
+def _unknown(name: str) -> str:
+    close = difflib.get_close_matches(name, Settings.model_fields, n=1)
+    hint = f"; did you mean {PREFIX}{close[0].upper()}?" if close else "."
+    legal = ", ".join(PREFIX + field.upper() for field in Settings.model_fields)
+    return f"{PREFIX}{name.upper()} is not a setting{hint} Legal names: {legal}"
+
+
+def _sentence(error: ValidationError) -> str:
+    first = error.errors()[0]
+    name = PREFIX + "_".join(str(part) for part in first["loc"]).upper()
+    return f"{name}={first['input']!r}: {first['msg']}"
+
+
+def describe(settings: Settings) -> str:
+    """The effective settings, one a line, secrets masked: printed once at start."""
+    return "\n".join(f"{PREFIX}{name.upper()}={value}" for name, value in settings.model_dump().items())

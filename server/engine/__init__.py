@@ -1,0 +1,1 @@
+"""The engine group: tensor-parallel ranks that decode and classify in the same steps."""

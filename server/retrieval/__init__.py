@@ -1,0 +1,1 @@
+"""Passages for a question: query encoder, memory-mapped Faiss index, web search."""

@@ -1,0 +1,1 @@
+"""The HTTP front: Flask routes over one turn."""
