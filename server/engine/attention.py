@@ -1,0 +1,118 @@
+"""Attention over the paged keys and values, hung into the models from outside.
+
+GPT-NeoX and most others ask transformers' attention registry; GPT-J does not and gets its method replaced instead.
+"""
+
+from __future__ import annotations
+
+import types
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
+from transformers import PreTrainedModel
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+from server.engine.step_layout import DecodeRows, Span, StepLayout
+
+REGISTERED_NAME = "paged"
+
+
+class PagedAttention:
+    """Keys and values of one layer, and attention over them for the step that `layout` describes.
+
+    Attributes:
+        keys, values: [num_slots, heads, head_dim], this rank's heads.
+        layout: set by the runner before every forward pass.
+    """
+
+    def __init__(self, num_slots: int, heads: int, head_dim: int, dtype: torch.dtype, device: torch.device) -> None:
+        self.keys = torch.zeros(num_slots, heads, head_dim, dtype=dtype, device=device)
+        self.values = torch.zeros_like(self.keys)
+        self.scale = head_dim**-0.5
+        self.layout: StepLayout | None = None
+
+    def __call__(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """Store the step's keys and values, attend. All [1, heads, tokens, head_dim]; result [1, tokens, heads, head_dim]."""
+        layout = self.layout
+        assert layout is not None, "the runner sets the layout before a forward pass"
+        query, key, value = (each[0].transpose(0, 1) for each in (query, key, value))
+        self.keys.index_copy_(0, layout.write_slots, key.to(self.keys.dtype))
+        self.values.index_copy_(0, layout.write_slots, value.to(self.values.dtype))
+        out = torch.empty_like(query, memory_format=torch.contiguous_format)
+        for span in layout.spans:
+            out[span.start : span.stop] = self._attend_span(query, span)
+        if layout.decode is not None:
+            out.index_copy_(0, layout.decode.rows, self._attend_decode(query, layout.decode))
+        return out[None]
+
+    def _attend_span(self, query: Tensor, span: Span) -> Tensor:
+        num_queries, num_visible = span.stop - span.start, span.slots.numel()
+        q = query[span.start : span.stop].transpose(0, 1)
+        k = self.keys.index_select(0, span.slots).transpose(0, 1).to(q.dtype)
+        v = self.values.index_select(0, span.slots).transpose(0, 1).to(q.dtype)
+        if num_queries == num_visible:
+            out = scaled_dot_product_attention(q[None], k[None], v[None], is_causal=True, scale=self.scale)
+        else:
+            mask = torch.ones(num_queries, num_visible, dtype=torch.bool, device=q.device)
+            mask = mask.tril(num_visible - num_queries)
+            out = scaled_dot_product_attention(q[None], k[None], v[None], attn_mask=mask, scale=self.scale)
+        return out[0].transpose(0, 1)
+
+    def _attend_decode(self, query: Tensor, decode: DecodeRows) -> Tensor:
+        batch, longest = decode.slots.shape
+        q = query.index_select(0, decode.rows)  # [batch, heads, head_dim]
+        shape = (batch, longest, *self.keys.shape[1:])
+        k = self.keys.index_select(0, decode.slots.reshape(-1)).view(shape)
+        v = self.values.index_select(0, decode.slots.reshape(-1)).view(shape)
+        scores = torch.einsum("bhd,blhd->bhl", q.float(), k.float()) * self.scale
+        padding = torch.arange(longest, device=q.device)[None] >= decode.num_visible[:, None]
+        weights = scores.masked_fill(padding[:, None], float("-inf")).softmax(-1)
+        return torch.einsum("bhl,blhd->bhd", weights, v.float()).to(query.dtype)
+
+
+def hang_in(model: PreTrainedModel, num_slots: int, dtype: torch.dtype, device: torch.device) -> list[PagedAttention]:
+    """Give every attention layer of `model` paged keys and values; the layers in order."""
+    world_heads = _local_heads(model)
+    head_dim = model.config.hidden_size // model.config.num_attention_heads
+    layers = []
+    for module in model.modules():
+        if not _is_attention(module):
+            continue
+        paged = PagedAttention(num_slots, world_heads, head_dim, dtype, device)
+        module.paged = paged
+        if hasattr(module, "_attn"):
+            module._attn = types.MethodType(_gptj_attention, module)
+        layers.append(paged)
+    ALL_ATTENTION_FUNCTIONS.register(REGISTERED_NAME, _registered_attention)
+    model.config._attn_implementation = REGISTERED_NAME
+    return layers
+
+
+def _is_attention(module: nn.Module) -> bool:
+    return hasattr(module, "layer_idx") and hasattr(module, "is_causal")
+
+
+def _local_heads(model: PreTrainedModel) -> int:
+    """Heads on this rank, from the rows of the first query projection (AutoTP leaves the config global)."""
+    head_dim = model.config.hidden_size // model.config.num_attention_heads
+    for name, parameter in model.named_parameters():
+        if name.endswith("query_key_value.weight"):
+            return parameter.shape[0] // (3 * head_dim)
+        if name.endswith("q_proj.weight"):
+            return parameter.shape[0] // head_dim
+    raise ValueError(f"{type(model).__name__}: no query projection found to count this rank's heads")
+
+
+def _registered_attention(
+    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **_: Any
+) -> tuple[Tensor, None]:
+    return module.paged(query, key, value), None
+
+
+def _gptj_attention(
+    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None = None
+) -> tuple[Tensor, None]:
+    # GPT-J merges heads itself and expects [1, heads, tokens, head_dim] back.
+    return module.paged(query, key, value).transpose(1, 2), None

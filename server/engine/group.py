@@ -1,0 +1,60 @@
+"""The process group: one process a rank, joined through a store of its own for every attempt."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from datetime import timedelta
+
+import deepspeed
+import torch
+import torch.distributed as dist
+
+
+@dataclass(frozen=True)
+class Rank:
+    """This process's place in the group."""
+
+    rank: int
+    world: int
+    device: torch.device
+
+    @property
+    def leads(self) -> bool:
+        """Whether this rank owns the queue, the scheduler and sampling."""
+        return self.rank == 0
+
+
+def pick_device(wanted: str, rank: int) -> torch.device:
+    """The device of a rank: `wanted` is auto, cpu or cuda.
+
+    Raises:
+        RuntimeError: cuda was asked for and torch sees fewer devices than ranks.
+    """
+    num_devices = torch.cuda.device_count() if wanted != "cpu" and torch.cuda.is_available() else 0
+    if wanted == "cuda" and num_devices <= rank:
+        raise RuntimeError(f"OCK_DEVICE='cuda': rank {rank} needs a CUDA device of its own and torch sees {num_devices}")
+    return torch.device("cuda", rank) if num_devices > rank else torch.device("cpu")
+
+
+def join(rank: int, world: int, attempt: int, device: torch.device, timeout_s: float = 300.0) -> Rank:
+    """Join the group over loopback and wait for every rank.
+
+    MASTER_ADDR and MASTER_PORT name the store. Every attempt has a prefix of its own there, so that a restarted
+    group never reads the addresses of the dead one.
+    """
+    # DeepSpeed's shared-memory all-reduce reads LOCAL_SIZE and crashes the process without it.
+    os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(world), LOCAL_SIZE=str(world))
+    os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
+    timeout = timedelta(seconds=timeout_s)
+    address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    server = dist.TCPStore(address, port, world, is_master=rank == 0, timeout=timeout)
+    backend = "nccl" if device.type == "cuda" else "gloo"
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    store = dist.PrefixStore(f"attempt_{attempt}", server)
+    dist.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=timeout)
+    deepspeed.init_distributed(dist_backend=backend, verbose=False)
+    # Without a barrier a fast rank may read what a dead group left in the shared-memory segments.
+    dist.barrier()
+    return Rank(rank, world, device)

@@ -1,0 +1,87 @@
+"""A model sharded by DeepSpeed AutoTP on meta tensors, then filled with this rank's share of the weights.
+
+`deepspeed.init_inference` is not used: it casts the rotary frequencies to the model's dtype, ends in `to_empty()` on
+meta models, and cannot fill them from a checkpoint of several files. The steps below are what it does for AutoTP
+inference, without the cast and with no rank ever holding more than its share.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from pathlib import Path
+
+import torch
+from accelerate import init_empty_weights
+from deepspeed.inference.config import DeepSpeedInferenceConfig
+from deepspeed.module_inject import replace_transformer_layer
+from deepspeed.module_inject.auto_tp import AutoTP
+from deepspeed.module_inject.layers import set_autotp_mode
+from torch import distributed as dist
+from torch import nn
+from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
+
+from server.engine.group import Rank
+from server.engine.weights import WeightSource, WeightsError, cast, cut_of, open_weights
+
+
+def load_model(folder: Path, rank: Rank, dtype: torch.dtype) -> PreTrainedModel:
+    """The causal language model in `folder`, this rank's share of it, ready for a forward pass in evaluation mode.
+
+    Raises:
+        WeightsError: the folder has no usable config or weights, or the heads do not divide by the world.
+    """
+    model = shard_on_meta(read_config(folder), rank)
+    tied = getattr(model, "_tied_weights_keys", None)
+    source = open_weights(folder, rank.rank, rank.world, tied if isinstance(tied, dict) else None)
+    _fill(model, source, rank, dtype)
+    for module in model.modules():
+        for name, buffer in module.named_buffers(recurse=False):
+            module._buffers[name] = buffer.to(rank.device)
+    return model.eval()
+
+
+def read_config(folder: Path) -> PretrainedConfig:
+    """The model's configuration. Raises WeightsError when it is missing or not readable."""
+    try:
+        return AutoConfig.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, KeyError) as error:
+        raise WeightsError(f"{folder}: config.json is missing or not a known model ({error})") from error
+
+
+def shard_on_meta(config: PretrainedConfig, rank: Rank) -> PreTrainedModel:
+    """The model with this rank's parameter shapes on the meta device and its buffers real, in float32."""
+    heads = config.num_attention_heads
+    if heads % rank.world:
+        raise WeightsError(f"{heads} attention heads do not divide over OCK_TENSOR_PARALLEL_DEGREE={rank.world} ranks")
+    config._attn_implementation = "eager"
+    with init_empty_weights(include_buffers=False):
+        model = AutoModelForCausalLM.from_config(config)
+    model.eval()
+    if rank.world > 1:
+        _apply_autotp(model, rank.world)
+    return model
+
+
+def _apply_autotp(model: PreTrainedModel, world: int) -> None:
+    set_autotp_mode(training=False)
+    config = DeepSpeedInferenceConfig(
+        tensor_parallel={"tp_size": world}, replace_with_kernel_inject=False, keep_module_on_host=True
+    )
+    config.tensor_parallel.tp_group = dist.group.WORLD
+    for layer_class, policy in AutoTP.tp_parser(model):
+        config.injection_policy_tuple = (policy,) if isinstance(policy, str) else policy
+        with contextlib.redirect_stdout(io.StringIO()):  # it prints one line per replaced layer
+            replace_transformer_layer(layer_class, model, None, config, model.config, training_mode=False)
+
+
+def _fill(model: nn.Module, source: WeightSource, rank: Rank, dtype: torch.dtype) -> None:
+    for name, parameter in list(model.named_parameters(remove_duplicate=False)):
+        share = source.tensor(name, cut_of(parameter, rank.rank))
+        if share.shape != parameter.shape:
+            raise WeightsError(
+                f"tensor {name!r} has shape {tuple(share.shape)}, the model of config.json needs {tuple(parameter.shape)}"
+            )
+        owner, _, leaf = name.rpartition(".")
+        filled = nn.Parameter(cast(share, dtype, rank.device), requires_grad=False)
+        model.get_submodule(owner)._parameters[leaf] = filled
