@@ -1,0 +1,195 @@
+"""The front's end of the socket to rank 0. No torch here."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Iterator
+
+import zmq
+from zmq.utils.monitor import recv_monitor_message
+
+from server import wire
+from server.errors import ErrorCode, ServiceError
+
+log = logging.getLogger(__name__)
+
+_GRACE_S = 10.0  # beyond a request's own deadline, before the group is taken for dead
+_NO_DEADLINE_S = 3600.0
+
+
+class EngineClient:
+    """Work for the engine group, from any thread.
+
+    One thread of its own holds the socket. When the connection breaks, everything pending fails at once with
+    ENGINE_UNAVAILABLE; the socket reconnects by itself and the group is used again after its next `Welcome`.
+    """
+
+    def __init__(self, address: str) -> None:
+        self._context = zmq.Context()
+        self._pending: dict[str, queue.SimpleQueue[wire.FromEngine]] = {}
+        self._pending_lock = threading.Lock()
+        self._outbox = self._context.socket(zmq.PUSH)
+        self._outbox.setsockopt(zmq.LINGER, 0)
+        self._outbox.bind("inproc://outbox")
+        self._outbox_lock = threading.Lock()
+        self._welcome: wire.Welcome | None = None
+        self._status: wire.Status | None = None
+        self._status_at = 0.0
+        self._closing = threading.Event()
+        self._welcomed = threading.Event()
+        self._thread = threading.Thread(target=self._exchange, args=(address,), daemon=True, name="engine-client")
+        self._thread.start()
+
+    @property
+    def ready(self) -> bool:
+        """Whether the group has welcomed this client and the connection stands."""
+        return self._welcome is not None
+
+    @property
+    def welcome(self) -> wire.Welcome | None:
+        """What the group serves; None while there is none."""
+        return self._welcome
+
+    @property
+    def status(self) -> wire.Status | None:
+        """The group's last status."""
+        return self._status
+
+    @property
+    def status_age_s(self) -> float:
+        """Seconds since the last status."""
+        return time.monotonic() - self._status_at
+
+    def wait_ready(self, timeout_s: float) -> bool:
+        """Wait for the group's welcome."""
+        return self._welcomed.wait(timeout_s)
+
+    def generate(self, request: wire.Generate) -> Iterator[wire.Piece | wire.Finished]:
+        """The pieces of a reply, then its `Finished`. Closing the iterator cancels the request.
+
+        Raises:
+            ServiceError: refused at the door, or the group was lost.
+        """
+        inbox = self._open(request)
+        ended = False
+        try:
+            while not ended:
+                message = self._next(inbox, request.deadline_s)
+                ended = not isinstance(message, wire.Piece)
+                assert isinstance(message, wire.Piece | wire.Finished), message
+                yield message
+        except ServiceError:
+            ended = True
+            raise
+        finally:
+            self._close_request(request.request_id, cancel=not ended)
+
+    def score(self, request: wire.Score) -> wire.Scored:
+        """The log-probabilities that `request` asks for. Raises ServiceError as `generate` does."""
+        inbox = self._open(request)
+        try:
+            message = self._next(inbox, request.deadline_s)
+            assert isinstance(message, wire.Scored), message
+            return message
+        finally:
+            self._close_request(request.request_id, cancel=False)
+
+    def close(self) -> None:
+        """Fail what is pending and close the socket."""
+        self._closing.set()
+        self._send(b"")
+        self._thread.join(5)
+        self._outbox.close()
+        self._context.destroy(0)
+
+    def _open(self, request: wire.Generate | wire.Score) -> queue.SimpleQueue[wire.FromEngine]:
+        inbox: queue.SimpleQueue[wire.FromEngine] = queue.SimpleQueue()
+        with self._pending_lock:
+            if self._welcome is None or self._closing.is_set():
+                raise _lost("the engine group is not ready")
+            assert request.request_id not in self._pending, request.request_id
+            self._pending[request.request_id] = inbox
+        self._send(wire.encode(request))
+        return inbox
+
+    def _next(self, inbox: queue.SimpleQueue[wire.FromEngine], deadline_s: float | None) -> wire.FromEngine:
+        try:
+            message = inbox.get(timeout=_NO_DEADLINE_S if deadline_s is None else deadline_s + _GRACE_S)
+        except queue.Empty:
+            raise _lost("the engine group did not answer within the request's deadline") from None
+        if isinstance(message, wire.Failed):
+            raise ServiceError(message.code, message.message, retry_after_s=message.retry_after_s)
+        return message
+
+    def _close_request(self, request_id: str, *, cancel: bool) -> None:
+        with self._pending_lock:
+            known = self._pending.pop(request_id, None)
+        if cancel and known is not None and self.ready:
+            self._send(wire.encode(wire.Cancel(request_id)))
+
+    def _send(self, frame: bytes) -> None:
+        with self._outbox_lock:
+            self._outbox.send(frame)
+
+    def _exchange(self, address: str) -> None:
+        socket = self._context.socket(zmq.DEALER)
+        socket.setsockopt(zmq.LINGER, 0)
+        socket.setsockopt(zmq.RECONNECT_IVL, 50)
+        socket.setsockopt(zmq.RECONNECT_IVL_MAX, 500)
+        socket.setsockopt(zmq.RCVHWM, 0)
+        socket.setsockopt(zmq.SNDHWM, 0)
+        monitor = socket.get_monitor_socket(zmq.EVENT_CONNECTED | zmq.EVENT_DISCONNECTED)
+        outbox = self._context.socket(zmq.PULL)
+        outbox.connect("inproc://outbox")
+        socket.connect(address)
+        poller = zmq.Poller()
+        for each in (socket, monitor, outbox):
+            poller.register(each, zmq.POLLIN)
+        while not self._closing.is_set():
+            ready = dict(poller.poll())
+            if monitor in ready:
+                self._on_connection(socket, recv_monitor_message(monitor)["event"])
+            if outbox in ready and (frame := outbox.recv()):
+                socket.send(frame)
+            if socket in ready:
+                self._deliver(wire.decode_from_engine(socket.recv()))
+        self._lose_all("the server is shutting down")
+        socket.disable_monitor()
+        for each in (socket, monitor, outbox):
+            each.close(0)
+
+    def _on_connection(self, socket: zmq.Socket[bytes], event: int) -> None:
+        if event == zmq.EVENT_CONNECTED:
+            socket.send(wire.encode(wire.Hello()))
+        else:
+            self._lose_all("the engine group was lost while it worked on this request")
+
+    def _deliver(self, message: wire.FromEngine) -> None:
+        if isinstance(message, wire.Welcome):
+            log.info(
+                "engine.welcome world=%d dtype=%s models=%s", message.world, message.dtype, ",".join(message.models)
+            )
+            self._welcome, self._status_at = message, time.monotonic()
+            self._welcomed.set()
+        elif isinstance(message, wire.Status):
+            self._status, self._status_at = message, time.monotonic()
+        else:
+            with self._pending_lock:
+                inbox = self._pending.get(message.request_id)
+            if inbox is not None:  # otherwise the request was cancelled
+                inbox.put(message)
+
+    def _lose_all(self, why: str) -> None:
+        with self._pending_lock:
+            self._welcome, self._status = None, None
+            self._welcomed.clear()
+            lost = dict(self._pending)
+        for request_id, inbox in lost.items():
+            inbox.put(wire.Failed(request_id, ErrorCode.ENGINE_UNAVAILABLE, why, retry_after_s=5.0))
+
+
+def _lost(why: str) -> ServiceError:
+    return ServiceError(ErrorCode.ENGINE_UNAVAILABLE, f"{why}; try again in a few seconds", retry_after_s=5.0)

@@ -1,0 +1,52 @@
+"""Rank 0's end of the socket to its clients."""
+
+from __future__ import annotations
+
+import logging
+
+import msgspec
+import zmq
+
+from server import wire
+
+log = logging.getLogger(__name__)
+
+Client = bytes  # a connection's identity, given by the socket
+
+
+class Door:
+    """A ROUTER socket: frames in with the client they came from, frames out to a client."""
+
+    def __init__(self, address: str) -> None:
+        self._context = zmq.Context()
+        self._socket = self._context.socket(zmq.ROUTER)
+        self._socket.setsockopt(zmq.LINGER, 1000)
+        self._socket.setsockopt(zmq.SNDHWM, 0)  # a slow reader must not lose the end of its request
+        self._socket.setsockopt(zmq.RCVHWM, 0)
+        self._socket.bind(address)
+
+    def wait(self, timeout_s: float) -> bool:
+        """Whether a frame is there, waiting at most `timeout_s`."""
+        return bool(self._socket.poll(int(timeout_s * 1000)))
+
+    def receive(self) -> list[tuple[Client, wire.ToEngine]]:
+        """All frames that are there, in order; a frame that is no message is logged and dropped."""
+        received = []
+        while True:
+            try:
+                client, frame = self._socket.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                return received
+            try:
+                received.append((client, wire.decode_to_engine(frame)))
+            except msgspec.MsgspecError as error:
+                log.warning("door.bad_frame bytes=%d error=%s", len(frame), error)
+
+    def send(self, client: Client, message: wire.FromEngine) -> None:
+        """Queue a frame; one to a client that has gone is dropped."""
+        self._socket.send_multipart([client, wire.encode(message)])
+
+    def close(self) -> None:
+        """Deliver what is queued for at most a second, then close."""
+        self._socket.close()
+        self._context.term()
