@@ -1,0 +1,67 @@
+"""The autoscaling requests of an endpoint's variant.
+
+The metric counts requests in flight per model every 10 seconds, those waiting in the container's queue included, and
+a stream until its last token: it rises before anything is refused, as long as the queue is longer than the target.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from deploy.aws import Call
+from deploy.endpoint_file import Autoscaling, EndpointFile
+from deploy.requests import tags
+
+SERVICE = "application-autoscaling"
+METRIC = "SageMakerVariantConcurrentRequestsPerModelHighResolution"
+
+
+def register(file: EndpointFile, scaling: Autoscaling) -> Call:
+    """RegisterScalableTarget; a repeated one changes the bounds."""
+    labels = {tag["Key"]: tag["Value"] for tag in tags(file)}
+    bounds = {"MinCapacity": scaling.min, "MaxCapacity": scaling.max, "Tags": labels}
+    return Call(SERVICE, "RegisterScalableTarget", _target(file) | bounds)
+
+
+def put_policy(file: EndpointFile, scaling: Autoscaling) -> Call:
+    """PutScalingPolicy; a repeated one changes the target."""
+    tracking = {
+        "TargetValue": scaling.concurrent_requests,
+        "PredefinedMetricSpecification": {"PredefinedMetricType": METRIC},
+        "ScaleInCooldown": scaling.scale_in_cooldown_s,
+        "ScaleOutCooldown": scaling.scale_out_cooldown_s,
+    }
+    parameters = _target(file) | {
+        "PolicyName": policy_name(file),
+        "PolicyType": "TargetTrackingScaling",
+        "TargetTrackingScalingPolicyConfiguration": tracking,
+    }
+    return Call(SERVICE, "PutScalingPolicy", parameters)
+
+
+def describe(file: EndpointFile) -> Call:
+    """DescribeScalableTargets for this variant alone."""
+    parameters = {
+        "ServiceNamespace": "sagemaker",
+        "ResourceIds": [_target(file)["ResourceId"]],
+        "ScalableDimension": _target(file)["ScalableDimension"],
+    }
+    return Call(SERVICE, "DescribeScalableTargets", parameters)
+
+
+def deregister(file: EndpointFile) -> Call:
+    """DeregisterScalableTarget, which takes the policy and its alarms along."""
+    return Call(SERVICE, "DeregisterScalableTarget", _target(file))
+
+
+def policy_name(file: EndpointFile) -> str:
+    """The scaling policy's name."""
+    return f"{file.name}-concurrent-requests"
+
+
+def _target(file: EndpointFile) -> dict[str, Any]:
+    return {
+        "ServiceNamespace": "sagemaker",
+        "ResourceId": f"endpoint/{file.name}/variant/{file.variant}",
+        "ScalableDimension": "sagemaker:variant:DesiredInstanceCount",
+    }

@@ -1,0 +1,232 @@
+"""endpoint.toml: everything about one endpoint, in one strict file. endpoint.example.toml explains each key."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from deploy.errors import DeployError
+
+Setting = str | int | float | bool
+NAME_PATTERN = r"[a-zA-Z0-9](-*[a-zA-Z0-9])*"
+S3_PREFIX_PATTERN = r"^s3://[a-z0-9][a-z0-9.\-]{1,61}[a-z0-9]/(.+/)?$"
+
+
+class Table(BaseModel):
+    """A table of the file: frozen, no unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Image(Table):
+    """The container image, and how it is built."""
+
+    repository: str = "openchatkit-server"
+    tag: str = "latest"
+    digest: str | None = Field(default=None, pattern=r"^sha256:[0-9a-f]{64}$")
+    uri: str | None = None  # an image that is not in this account's ECR
+    flavor: Literal["gpu", "cpu"] = "gpu"
+    cuda: str = "12.6"
+    base_image: str | None = None
+    codebuild_role: str | None = Field(default=None, pattern=r"^arn:aws[a-z\-]*:iam::\d{12}:role/.+$")
+    codebuild_source: str | None = Field(default=None, pattern=S3_PREFIX_PATTERN)
+
+
+class Artifact(Table):
+    """A packaged folder here and its place in S3."""
+
+    s3: str = Field(pattern=S3_PREFIX_PATTERN)
+    folder: Path | None = None
+
+
+class Artifacts(Table):
+    """What the container finds on disk: chat at /opt/ml/model, the others in a channel of their name."""
+
+    chat: Artifact | None = None
+    moderation: Artifact | None = None
+    output_moderation: Artifact | None = None
+    index: Artifact | None = None
+    encoder: Artifact | None = None
+
+    def present(self) -> dict[str, Artifact]:
+        """The artifacts given, by name."""
+        return {name: getattr(self, name) for name in type(self).model_fields if getattr(self, name) is not None}
+
+
+class Instance(Table):
+    """The machines behind the endpoint."""
+
+    type: str = Field(default="ml.g5.12xlarge", pattern=r"^ml\.[a-z0-9\-]+\.[a-z0-9]+$")
+    count: int = Field(default=1, ge=1)
+    ami: str | None = None
+    volume_gb: int | None = Field(default=None, ge=1, le=512)
+    provision_timeout_s: int | None = Field(default=None, ge=300, le=3600)
+    ssm_access: bool = False
+
+
+class Timeouts(Table):
+    """Overrides of what deploy derives from the artifacts' size."""
+
+    download_s: int | None = Field(default=None, ge=60, le=3600)
+    startup_s: int | None = Field(default=None, ge=120, le=3600)
+
+
+class Routing(Table):
+    """Which instance gets a request."""
+
+    strategy: Literal["LEAST_OUTSTANDING_REQUESTS", "RANDOM", "PREFIX_AWARE"] = "LEAST_OUTSTANDING_REQUESTS"
+    prefix_bytes: int = Field(default=1024, ge=1024, le=65536)
+    prefix_concurrency: int | None = Field(default=None, ge=1, le=1024)
+
+
+class Network(Table):
+    """The VPC the container is attached to, where there is one."""
+
+    subnets: tuple[str, ...] = Field(default=(), max_length=16)
+    security_groups: tuple[str, ...] = Field(default=(), max_length=5)
+    isolation: bool = False
+
+
+class Encryption(Table):
+    """KMS keys; without them AWS's own are used."""
+
+    volume_key: str | None = None
+    storage_key: str | None = None
+
+
+class Metrics(Table):
+    """What SageMaker publishes to CloudWatch."""
+
+    detailed: bool = True
+    enhanced: bool = False
+    period_s: Literal[10, 30, 60, 120, 180, 240, 300] = 60
+
+
+class Autoscaling(Table):
+    """Target tracking on concurrent requests per model, those queued in the container included."""
+
+    min: int = Field(default=1, ge=1)
+    max: int = Field(default=2, ge=1)
+    concurrent_requests: float = Field(default=8, gt=0)
+    scale_in_cooldown_s: int = Field(default=600, ge=0)
+    scale_out_cooldown_s: int = Field(default=60, ge=0)
+
+
+class Update(Table):
+    """How traffic moves to a new fleet."""
+
+    traffic: Literal["all_at_once", "canary", "linear"] = "all_at_once"
+    step_percent: int = Field(default=20, ge=1, le=50)
+    wait_s: int = Field(default=60, ge=0, le=3600)
+    termination_wait_s: int = Field(default=60, ge=0, le=3600)
+    limit_s: int | None = Field(default=None, ge=600, le=28800)
+    rollback_alarms: tuple[str, ...] = Field(default=(), max_length=10)
+
+
+class EndpointFile(Table):
+    """The whole of endpoint.toml."""
+
+    name: str = Field(pattern=f"^{NAME_PATTERN}$", max_length=50)
+    region: str = Field(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")
+    role: str = Field(pattern=r"^arn:aws[a-z\-]*:iam::\d{12}:role/.+$")
+    variant: str = Field(default="main", pattern=f"^{NAME_PATTERN}$", max_length=63)
+    image: Image = Image()
+    artifacts: Artifacts = Artifacts()
+    settings: dict[str, Setting] = {}
+    instance: Instance = Instance()
+    timeouts: Timeouts = Timeouts()
+    routing: Routing = Routing()
+    network: Network = Network()
+    encryption: Encryption = Encryption()
+    metrics: Metrics = Metrics()
+    autoscaling: Autoscaling | None = None
+    update: Update = Update()
+    tags: dict[str, str] = {}
+
+    @property
+    def account(self) -> str:
+        """The twelve digits of the account that the role belongs to."""
+        return self.role.split(":")[4]
+
+    @property
+    def registry(self) -> str:
+        """This account's ECR host."""
+        suffix = ".cn" if self.role.startswith("arn:aws-cn:") else ""
+        return f"{self.account}.dkr.ecr.{self.region}.amazonaws.com{suffix}"
+
+    @property
+    def image_tag_uri(self) -> str:
+        """The image by its tag, as it is pushed."""
+        return self.image.uri or f"{self.registry}/{self.image.repository}:{self.image.tag}"
+
+
+def read(path: Path) -> EndpointFile:
+    """The endpoint that `path` describes; folders in it are taken relative to the file.
+
+    Raises:
+        DeployError: no such file, not TOML, an unknown key (with the closest legal one) or a value that is not legal.
+    """
+    try:
+        given = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise DeployError(f"{path}: no such file; start from deploy/endpoint.example.toml") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise DeployError(f"{path}: not TOML: {error}") from error
+    return parse(given, path)
+
+
+def parse(given: dict[str, Any], path: Path) -> EndpointFile:
+    """The endpoint described by the tables `given`, read from `path`. Raises DeployError as `read` does."""
+    try:
+        file = EndpointFile.model_validate(given)
+    except ValidationError as error:
+        raise DeployError(f"{path}: {_sentence(error)}") from error
+    _check_together(file, path)
+    return _resolve_folders(file, path.absolute().parent)
+
+
+def _sentence(error: ValidationError) -> str:
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        return _unknown_key(tuple(str(part) for part in first["loc"]))
+    if first["type"] == "missing":
+        return f"{where} is missing"
+    return f"{where}={first['input']!r}: {first['msg']}"
+
+
+def _unknown_key(where: tuple[str, ...]) -> str:
+    legal = sorted(_fields(EndpointFile, where[:-1]))
+    close = difflib.get_close_matches(where[-1], legal, n=1)
+    hint = f"; did you mean {close[0]}?" if close else "."
+    return f"{'.'.join(where)} is not a key{hint} Legal here: {', '.join(legal)}"
+
+
+def _fields(table: type[Table], where: tuple[str, ...]) -> list[str]:
+    for part in where:
+        annotation = table.model_fields[part].annotation
+        options = (annotation, *get_args(annotation))
+        table = next(option for option in options if isinstance(option, type) and issubclass(option, Table))
+    return list(table.model_fields)
+
+
+def _check_together(file: EndpointFile, path: Path) -> None:
+    network, scaling = file.network, file.autoscaling
+    if bool(network.subnets) != bool(network.security_groups):
+        raise DeployError(f"{path}: network needs both subnets and security_groups, or neither")
+    if scaling and scaling.min > scaling.max:
+        raise DeployError(f"{path}: autoscaling.min={scaling.min} is above autoscaling.max={scaling.max}")
+    if file.image.uri and file.image.digest:
+        raise DeployError(f"{path}: image.digest belongs to image.repository; write image.uri as NAME@{'sha256:...'}")
+
+
+def _resolve_folders(file: EndpointFile, base: Path) -> EndpointFile:
+    resolved = {
+        name: artifact.model_copy(update={"folder": base / artifact.folder}) if artifact.folder else artifact
+        for name, artifact in file.artifacts.present().items()
+    }
+    return file.model_copy(update={"artifacts": Artifacts(**resolved)})

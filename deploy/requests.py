@@ -1,0 +1,168 @@
+"""The SageMaker requests of one endpoint, built from endpoint.toml and nothing else: pure functions.
+
+A model and an endpoint configuration are named after a hash of their own request. The same file therefore gives the
+same names (a create can be repeated), a changed file gives new ones (an old configuration stays what it was, so that
+a rollback returns to exactly that).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from typing import Any
+
+from deploy.aws import Call
+from deploy.endpoint_file import Artifact, EndpointFile, Update
+from deploy.hardware import ami_for, num_gpus
+
+OWNER_TAG = "openchatkit:endpoint"
+PREVIOUS_TAG = "openchatkit:previous-config"
+_HASH_DIGITS = 12
+
+
+def create_model(file: EndpointFile, image: str, environment: dict[str, str]) -> Call:
+    """CreateModel for `image`, an address with a digest or a tag."""
+    container: dict[str, Any] = {"Image": image, "Environment": environment}
+    artifacts = file.artifacts.present()
+    if "chat" in artifacts:
+        container["ModelDataSource"] = {"S3DataSource": _s3_source(artifacts.pop("chat"))}
+    if artifacts:
+        container["AdditionalModelDataSources"] = [
+            {"ChannelName": name, "S3DataSource": _s3_source(artifact)} for name, artifact in artifacts.items()
+        ]
+    parameters = {
+        "PrimaryContainer": container,
+        "ExecutionRoleArn": file.role,
+        "EnableNetworkIsolation": file.network.isolation,
+        "Tags": tags(file),
+    }
+    if file.network.subnets:
+        parameters["VpcConfig"] = {
+            "SecurityGroupIds": list(file.network.security_groups),
+            "Subnets": list(file.network.subnets),
+        }
+    return Call("sagemaker", "CreateModel", {"ModelName": _named(file.name, parameters), **parameters})
+
+
+def create_endpoint_config(file: EndpointFile, model: str, download_s: int, startup_s: int) -> Call:
+    """CreateEndpointConfig with one variant that serves `model`."""
+    parameters: dict[str, Any] = {
+        "ProductionVariants": [_variant(file, model, download_s, startup_s)],
+        "MetricsConfig": {
+            "EnableEnhancedMetrics": file.metrics.enhanced,
+            "EnableDetailedObservability": file.metrics.detailed,
+            "MetricPublishFrequencyInSeconds": file.metrics.period_s,
+        },
+        "Tags": tags(file),
+    }
+    if file.encryption.volume_key:
+        parameters["KmsKeyId"] = file.encryption.volume_key
+    name = _named(file.name, parameters)
+    return Call("sagemaker", "CreateEndpointConfig", {"EndpointConfigName": name, **parameters})
+
+
+def create_endpoint(file: EndpointFile, config: str) -> Call:
+    """CreateEndpoint on the configuration `config`."""
+    parameters = {"EndpointName": file.name, "EndpointConfigName": config, "Tags": tags(file)}
+    return Call("sagemaker", "CreateEndpoint", parameters)
+
+
+def update_endpoint(file: EndpointFile, config: str) -> Call:
+    """UpdateEndpoint to `config`: a new fleet beside the old one, which goes when the new one has taken over.
+
+    With autoscaling the number of instances reached so far is kept.
+    """
+    parameters = {
+        "EndpointName": file.name,
+        "EndpointConfigName": config,
+        "RetainAllVariantProperties": file.autoscaling is not None,
+        "DeploymentConfig": _deployment(file.update),
+    }
+    return Call("sagemaker", "UpdateEndpoint", parameters)
+
+
+def describe_endpoint(name: str) -> Call:
+    """DescribeEndpoint."""
+    return Call("sagemaker", "DescribeEndpoint", {"EndpointName": name})
+
+
+def describe_config(name: str) -> Call:
+    """DescribeEndpointConfig."""
+    return Call("sagemaker", "DescribeEndpointConfig", {"EndpointConfigName": name})
+
+
+def belongs_to(endpoint: str, name: str) -> bool:
+    """Whether `name` is one that this module gives to a model or configuration of `endpoint`."""
+    return re.fullmatch(rf"{re.escape(endpoint)}-[0-9a-f]{{{_HASH_DIGITS}}}", name) is not None
+
+
+def tags(file: EndpointFile) -> list[dict[str, str]]:
+    """The tags of everything that belongs to the endpoint."""
+    return [{"Key": key, "Value": value} for key, value in sorted({**file.tags, OWNER_TAG: file.name}.items())]
+
+
+def endpoint_arn(file: EndpointFile) -> str:
+    """The endpoint's ARN, which SageMaker writes in lower case."""
+    partition = file.role.split(":")[1]
+    return f"arn:{partition}:sagemaker:{file.region}:{file.account}:endpoint/{file.name.lower()}"
+
+
+def _s3_source(artifact: Artifact) -> dict[str, str]:
+    return {"S3Uri": artifact.s3, "S3DataType": "S3Prefix", "CompressionType": "None"}
+
+
+def _variant(file: EndpointFile, model: str, download_s: int, startup_s: int) -> dict[str, Any]:
+    instance = file.instance
+    variant: dict[str, Any] = {
+        "VariantName": file.variant,
+        "ModelName": model,
+        "InstanceType": instance.type,
+        "InitialInstanceCount": instance.count,
+        "InitialVariantWeight": 1.0,
+        "ModelDataDownloadTimeoutInSeconds": download_s,
+        "ContainerStartupHealthCheckTimeoutInSeconds": startup_s,
+        "EnableSSMAccess": instance.ssm_access,
+        "RoutingConfig": _routing(file),
+    }
+    ami = instance.ami or (ami_for(file.image.cuda) if num_gpus(instance.type) != 0 else None)
+    optional = {
+        "InferenceAmiVersion": ami,
+        "VolumeSizeInGB": instance.volume_gb,
+        "VariantInstanceProvisionTimeoutInSeconds": instance.provision_timeout_s,
+    }
+    return variant | {key: value for key, value in optional.items() if value is not None}
+
+
+def _routing(file: EndpointFile) -> dict[str, Any]:
+    routing: dict[str, Any] = {"RoutingStrategy": file.routing.strategy}
+    if file.routing.strategy == "PREFIX_AWARE":
+        routing["PrefixAwareRoutingConfig"] = {"PrefixLength": file.routing.prefix_bytes}
+        if file.routing.prefix_concurrency:
+            routing["PrefixAwareRoutingConfig"]["ConcurrencyThreshold"] = file.routing.prefix_concurrency
+    return routing
+
+
+def _deployment(update: Update) -> dict[str, Any]:
+    traffic: dict[str, Any] = {"Type": update.traffic.upper(), "WaitIntervalInSeconds": update.wait_s}
+    step = {"Type": "CAPACITY_PERCENT", "Value": update.step_percent}
+    if update.traffic == "canary":
+        traffic["CanarySize"] = step
+    if update.traffic == "linear":
+        traffic["LinearStepSize"] = step
+    policy: dict[str, Any] = {
+        "TrafficRoutingConfiguration": traffic,
+        "TerminationWaitInSeconds": update.termination_wait_s,
+    }
+    if update.limit_s:
+        policy["MaximumExecutionTimeoutInSeconds"] = update.limit_s
+    deployment: dict[str, Any] = {"BlueGreenUpdatePolicy": policy}
+    if update.rollback_alarms:
+        alarms = [{"AlarmName": name} for name in update.rollback_alarms]
+        deployment["AutoRollbackConfiguration"] = {"Alarms": alarms}
+    return deployment
+
+
+def _named(endpoint: str, parameters: dict[str, Any]) -> str:
+    content = json.dumps(parameters, sort_keys=True, separators=(",", ":")).encode()
+    return f"{endpoint}-{hashlib.sha256(content).hexdigest()[:_HASH_DIGITS]}"

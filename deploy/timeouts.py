@@ -1,0 +1,28 @@
+"""How long an endpoint may take to download its models and to start, derived from their size.
+
+seconds = 300 + 60 per GB (10^9 bytes) of all artifacts, at least 600 and at most 3600, SageMaker's limit.
+A floor of 17 MB/s is deliberately low: a timeout that is too short throws away up to an hour of paid start-up, one
+that is too long only delays the news of a failure, which the supervisor reports itself before it comes to that.
+"""
+
+from __future__ import annotations
+
+import math
+
+BASE_S = 300
+SECONDS_PER_GB = 60
+LEAST_S = 600
+MOST_S = 3600
+REPORT_MARGIN_S = 60  # the container gives up this long before SageMaker does, to say why
+
+
+def transfer_timeout_s(artifact_bytes: int | None) -> int:
+    """ModelDataDownloadTimeoutInSeconds and ContainerStartupHealthCheckTimeoutInSeconds; None: size not known."""
+    if artifact_bytes is None:
+        return MOST_S
+    return min(MOST_S, max(LEAST_S, BASE_S + math.ceil(SECONDS_PER_GB * artifact_bytes / 1e9)))
+
+
+def start_timeout_s(startup_s: int) -> int:
+    """The container's own OCK_START_TIMEOUT_S under a health-check timeout of `startup_s`."""
+    return startup_s - REPORT_MARGIN_S
