@@ -1,0 +1,77 @@
+"""What every source is turned into: documents of sections of paragraphs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Section:
+    """The prose under one heading; the lead section's heading is empty.
+
+    Attributes:
+        heading: the path of headings down to this one, joined by " > ".
+        paragraphs: plain text, one paragraph or list item each, without line breaks.
+    """
+
+    heading: str
+    paragraphs: tuple[str, ...]
+
+    @property
+    def text(self) -> str:
+        """The paragraphs, one a line."""
+        return "\n".join(self.paragraphs)
+
+
+@dataclass(frozen=True)
+class Document:
+    """One article, file or record; `document_id` is unique within its source and the same on every run."""
+
+    document_id: str
+    title: str
+    url: str
+    sections: tuple[Section, ...]
+
+    @property
+    def text(self) -> str:
+        """All sections' text, headings left out."""
+        return "\n".join(section.text for section in self.sections)
+
+
+class SkippedError(Exception):
+    """A page or file that gives no document; `cause` is counted in the report."""
+
+    def __init__(self, cause: str, name: str, detail: str = "") -> None:
+        super().__init__(f"{name}: {cause}" + (f" ({detail})" if detail else ""))
+        self.cause = cause
+        self.name = name
+        self.detail = detail
+
+
+@dataclass
+class ReadReport:
+    """How much was read and what was left out, by cause; `examples` names at most 20 of each cause."""
+
+    num_documents: int = 0
+    source_bytes: int = 0  # as stored, compressed or not
+    markup_bytes: int = 0  # after decompression
+    skipped: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, list[str]] = field(default_factory=dict)
+
+    def skip(self, cause: str, name: str) -> None:
+        """Count one page or file that gives no document."""
+        self.skipped[cause] += 1
+        names = self.examples.setdefault(cause, [])
+        if len(names) < 20:
+            names.append(name)
+
+    def add(self, other: ReadReport) -> None:
+        """Add another report's counts to this one's."""
+        self.num_documents += other.num_documents
+        self.source_bytes += other.source_bytes
+        self.markup_bytes += other.markup_bytes
+        self.skipped.update(other.skipped)
+        for cause, names in other.examples.items():
+            mine = self.examples.setdefault(cause, [])
+            mine.extend(names[: 20 - len(mine)])

@@ -1,0 +1,127 @@
+"""MediaWiki XML dumps, read as a stream, page by page.
+
+Pages are cut out of the byte stream and parsed one at a time, so that a broken page costs only itself: a parser that
+reads the dump as one XML document stops at the first error. Dumps that were concatenated, or repeated, read as well.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+from xml.etree import ElementTree
+
+from index_builder.documents import wikitext
+from index_builder.documents.compressed import blocks, note_damage
+from index_builder.documents.document import Document, ReadReport, SkippedError
+
+log = logging.getLogger(__name__)
+
+MAX_PAGE_BYTES = 64 << 20
+_OPEN, _CLOSE = b"<page>", b"</page>"
+_BASE = re.compile(rb"<base>([^<]{1,500})</base>")
+_TITLE = re.compile(rb"<title>([^<]{1,500})</title>")
+_REDIRECT = re.compile(r"\s*#\s?\w{4,20}\s*:?\s*\[\[")
+_DISAMBIGUATION = re.compile(
+    r"\{\{\s*(?:[^{}|\n]{0,40}disambig[^{}|\n]{0,40}|disamb|dab|hndis|geodis|mathdab|numberdis|roaddis|schooldis|"
+    r"hospitaldis|callsigndis|letter-number combination disambiguation|airport disambig)\s*(?:\||\}\})|__DISAMBIG__",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class RawPage:
+    """One <page> element as it stands in the dump, with the address that its url is built from."""
+
+    xml: bytes
+    base_url: str
+
+
+def raw_pages(path: Path, report: ReadReport) -> Iterator[RawPage]:
+    """The page elements of a dump in order, unparsed: cheap enough for one process to feed many."""
+    buffer = b""
+    base_url = ""
+    for block in blocks(path, report):
+        report.markup_bytes += len(block)
+        buffer += block
+        position = 0
+        while (end := buffer.find(_CLOSE, position)) >= 0:
+            end += len(_CLOSE)
+            start = buffer.rfind(_OPEN, position, end)
+            if base := _BASE.search(buffer, position, max(start, position)):
+                base_url = base.group(1).decode(errors="replace").rsplit("/", 1)[0] + "/"
+            yield RawPage(buffer[max(start, position) : end], base_url)
+            position = end
+        buffer = buffer[position:]
+        if len(buffer) > MAX_PAGE_BYTES:
+            report.skip("page over the size limit", _raw_title(buffer))
+            buffer = buffer[-len(_CLOSE) :]
+    if _OPEN in buffer:
+        note_damage(path, report, f"the file ends inside page {_raw_title(buffer)!r}")
+
+
+def parse_page(page: RawPage) -> Document:
+    """The page's article.
+
+    Raises:
+        SkippedError: a redirect, a disambiguation page, another namespace, no prose, or broken XML.
+    """
+    element = _element(page)
+    title = (element.findtext("title") or "").strip()
+    text = _latest_text(element)
+    _refuse_non_articles(element, title, text)
+    sections = wikitext.sections(text)
+    if not sections:
+        raise SkippedError("no prose", title)
+    url = page.base_url + quote(title.replace(" ", "_"), safe="/:(),'!*") if page.base_url else ""
+    return Document((element.findtext("id") or title).strip(), title, url, sections)
+
+
+def read_dump(path: Path, report: ReadReport) -> Iterator[Document]:
+    """The articles of one dump file."""
+    for page in raw_pages(path, report):
+        try:
+            document = parse_page(page)
+        except SkippedError as skipped:
+            note_skipped(report, skipped)
+            continue
+        report.num_documents += 1
+        yield document
+
+
+def note_skipped(report: ReadReport, skipped: SkippedError) -> None:
+    """Count a page that gives no document; the broken ones are logged with their title."""
+    report.skip(skipped.cause, skipped.name)
+    if skipped.detail:
+        log.warning("page.skipped title=%r cause=%s detail=%s", skipped.name, skipped.cause, skipped.detail)
+
+
+def _element(page: RawPage) -> ElementTree.Element:
+    try:
+        return ElementTree.fromstring(page.xml)  # noqa: S314 - a fragment without DTD: no entities to expand
+    except (ElementTree.ParseError, ValueError) as error:
+        raise SkippedError("broken page", _raw_title(page.xml), str(error)) from error
+
+
+def _raw_title(xml: bytes) -> str:
+    found = _TITLE.search(xml, max(xml.rfind(_OPEN), 0)) or _TITLE.search(xml)
+    return found.group(1).decode(errors="replace") if found else "(no title)"
+
+
+def _latest_text(element: ElementTree.Element) -> str:
+    revisions = element.findall("revision")
+    return (revisions[-1].findtext("text") or "") if revisions else ""
+
+
+def _refuse_non_articles(element: ElementTree.Element, title: str, text: str) -> None:
+    if not title:
+        raise SkippedError("broken page", "(no title)", "the page has no title")
+    if (element.findtext("ns") or "0").strip() != "0":
+        raise SkippedError("other namespace", title)
+    if element.find("redirect") is not None or _REDIRECT.match(text):
+        raise SkippedError("redirect", title)
+    if title.endswith("(disambiguation)") or _DISAMBIGUATION.search(text):
+        raise SkippedError("disambiguation", title)
