@@ -10,16 +10,14 @@ from typing import Any
 
 from deploy.aws import Call
 from deploy.endpoint_file import Autoscaling, EndpointFile
-from deploy.requests import tags
 
 SERVICE = "application-autoscaling"
 METRIC = "SageMakerVariantConcurrentRequestsPerModelHighResolution"
 
 
 def register(file: EndpointFile, scaling: Autoscaling) -> Call:
-    """RegisterScalableTarget; a repeated one changes the bounds."""
-    labels = {tag["Key"]: tag["Value"] for tag in tags(file)}
-    bounds = {"MinCapacity": scaling.min, "MaxCapacity": scaling.max, "Tags": labels}
+    """RegisterScalableTarget; a repeated one changes the bounds, which is why it carries no tags."""
+    bounds = {"MinCapacity": scaling.min, "MaxCapacity": scaling.max}
     return Call(SERVICE, "RegisterScalableTarget", _target(file) | bounds)
 
 

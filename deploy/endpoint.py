@@ -1,0 +1,170 @@
+"""One endpoint's life: create, update, rollback. Each step is repeatable; what a failed one made is unmade."""
+
+from __future__ import annotations
+
+from deploy import autoscaling, requests
+from deploy.aws import Answer, Aws, Call, Say
+from deploy.endpoint_file import EndpointFile
+from deploy.errors import DeployError
+from deploy.failure import EndpointFailedError
+from deploy.plan import Plan
+from deploy.undo import Undo
+from deploy.waiting import Waiter
+
+
+class Endpoint:
+    """The endpoint that `file` describes."""
+
+    def __init__(self, aws: Aws, file: EndpointFile, waiter: Waiter, say: Say) -> None:
+        self._aws = aws
+        self._file = file
+        self._waiter = waiter
+        self._say = say
+
+    def create(self, plan: Plan, undo: bool = True) -> None:
+        """Makes model, configuration, endpoint and autoscaling, whichever is missing, and waits until it serves.
+
+        Raises:
+            DeployError: it exists with another configuration, or it failed; the sentence says why. What was made
+                is unmade before, unless `undo` is false.
+        """
+        existing = self._describe(assumed=None)
+        self._check_not_other(existing, plan)
+        with Undo(self._aws, self._file.name, self._say, wanted=undo) as made:
+            self._ensure_model(plan, made)
+            self._ensure_config(plan, made)
+            if existing is None:
+                self._aws.send(requests.create_endpoint(self._file, plan.config_name))
+                made.to_undo(self.remove_endpoint)
+                self._say(f"creating endpoint {self._file.name}")
+            self._waiter.settled(self._file.name, plan.config_name, plan.ready_timeout_s)
+            self.scale()
+
+    def update(self, plan: Plan, undo: bool = True) -> None:
+        """Moves the endpoint to `plan`, blue/green, and remembers the configuration it had.
+
+        Raises:
+            DeployError: there is no such endpoint, or SageMaker went back to the old configuration; the new one is
+                then unmade, unless `undo` is false.
+        """
+        current = self._serving_config()
+        if current == plan.config_name:
+            self._say(f"{self._file.name} already serves {current}; nothing to change")
+            return
+        remembered = self._previous_config()
+        with Undo(self._aws, self._file.name, self._say, wanted=undo) as made:
+            self._ensure_model(plan, made)
+            self._ensure_config(plan, made)
+            self._remember(current)
+            made.to_undo(lambda: self._remember(remembered))
+            self._move(plan.config_name, plan.ready_timeout_s)
+            self.scale()
+
+    def rollback(self, timeout_s: float, to: str | None = None) -> str:
+        """Moves the endpoint to the configuration it had before (or `to`) and returns that configuration's name.
+
+        A second rollback goes forward again.
+
+        Raises:
+            DeployError: nothing to go back to, or it failed.
+        """
+        current = self._serving_config()
+        target = to or self._previous_config()
+        if target is None or target == current:
+            raise DeployError(f"{self._file.name} serves {current} and knows of no earlier configuration")
+        if self._aws.find(requests.describe_config(target), assumed={}) is None:
+            raise DeployError(f"the earlier configuration {target} of {self._file.name} has been deleted")
+        self._move(target, timeout_s)
+        self._remember(current)
+        return target
+
+    def scale(self) -> None:
+        """Sets autoscaling to what the file says; without [autoscaling] an existing one is taken away."""
+        scaling = self._file.autoscaling
+        if scaling is not None:
+            self._aws.send(autoscaling.register(self._file, scaling))
+            self._aws.send(autoscaling.put_policy(self._file, scaling))
+            self._say(f"autoscaling {scaling.min} to {scaling.max}, {scaling.concurrent_requests:g} requests a model")
+        else:
+            self.unscale()
+
+    def unscale(self) -> None:
+        """Takes autoscaling away; the number of instances stays as it is."""
+        targets = self._aws.pages(autoscaling.describe(self._file), "ScalableTargets")
+        if targets:
+            self._aws.send(autoscaling.deregister(self._file))
+            self._say(f"took autoscaling of {self._file.name} away")
+
+    def remove_endpoint(self) -> None:
+        """Deletes the endpoint itself, where it exists, and waits until it is gone: from then on it costs nothing."""
+        if self._describe(assumed={"EndpointStatus": "InService"}) is None:
+            return
+        self.unscale()
+        self._aws.find(Call("sagemaker", "DeleteEndpoint", {"EndpointName": self._file.name}))
+        self._waiter.gone(self._file.name)
+
+    def _ensure_model(self, plan: Plan, made: Undo) -> None:
+        name = {"ModelName": plan.model_name}
+        if self._aws.find(Call("sagemaker", "DescribeModel", name)) is None:
+            self._aws.send(plan.model)
+            made.to_undo(lambda: self._delete("DeleteModel", name))
+            self._say(f"made model {plan.model_name}")
+
+    def _ensure_config(self, plan: Plan, made: Undo) -> None:
+        name = {"EndpointConfigName": plan.config_name}
+        if self._aws.find(requests.describe_config(plan.config_name)) is None:
+            self._aws.send(plan.config)
+            made.to_undo(lambda: self._delete("DeleteEndpointConfig", name))
+            self._say(f"made endpoint configuration {plan.config_name}")
+        self._waiter.config_visible(plan.config_name)
+
+    def _move(self, config: str, timeout_s: float) -> None:
+        self._aws.send(requests.update_endpoint(self._file, config))
+        self._say(f"moving {self._file.name} to {config}")
+        description = self._waiter.settled(self._file.name, config, timeout_s)
+        if description["EndpointConfigName"] != config:
+            kept, reason = description["EndpointConfigName"], description.get("FailureReason") or "no reason given"
+            raise DeployError(f"{self._file.name} went back to {kept} instead of taking {config}: {reason}")
+
+    def _describe(self, assumed: Answer | None) -> Answer | None:
+        return self._aws.find(requests.describe_endpoint(self._file.name), assumed)
+
+    def _check_not_other(self, existing: Answer | None, plan: Plan) -> None:
+        if existing is None:
+            return
+        name, status = self._file.name, existing["EndpointStatus"]
+        if status == "Failed":
+            failed = EndpointFailedError(name, existing)
+            raise DeployError(f"{failed}; a failed endpoint can only be deleted: python -m deploy delete")
+        if existing["EndpointConfigName"] != plan.config_name:
+            raise DeployError(
+                f"endpoint {name} exists ({status}) with another configuration; to change it: python -m deploy update"
+            )
+        self._say(f"endpoint {name} exists ({status}) as the file describes it")
+
+    def _serving_config(self) -> str:
+        assumed = {"EndpointStatus": "InService", "EndpointConfigName": f"{self._file.name}-{'0' * 12}"}
+        description = self._describe(assumed)
+        if description is None:
+            raise DeployError(f"there is no endpoint {self._file.name}; run: python -m deploy create")
+        if description["EndpointStatus"] != "InService":
+            raise DeployError(f"endpoint {self._file.name} is {description['EndpointStatus']}, not InService")
+        return str(description["EndpointConfigName"])
+
+    def _previous_config(self) -> str | None:
+        listing = Call("sagemaker", "ListTags", {"ResourceArn": requests.endpoint_arn(self._file)})
+        assumed = [{"Key": requests.PREVIOUS_TAG, "Value": f"{self._file.name}-{'1' * 12}"}]
+        tags = {tag["Key"]: tag["Value"] for tag in self._aws.pages(listing, "Tags", assumed)}
+        return tags.get(requests.PREVIOUS_TAG)
+
+    def _remember(self, config: str | None) -> None:
+        arn = requests.endpoint_arn(self._file)
+        if config is None:
+            self._aws.send(Call("sagemaker", "DeleteTags", {"ResourceArn": arn, "TagKeys": [requests.PREVIOUS_TAG]}))
+            return
+        tag = {"Key": requests.PREVIOUS_TAG, "Value": config}
+        self._aws.send(Call("sagemaker", "AddTags", {"ResourceArn": arn, "Tags": [tag]}))
+
+    def _delete(self, operation: str, name: dict[str, str]) -> None:
+        self._aws.find(Call("sagemaker", operation, name))
+        self._say(f"{operation} {next(iter(name.values()))}")

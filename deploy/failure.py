@@ -1,0 +1,39 @@
+"""Why an endpoint failed: SageMaker's reason and the container's last lines."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from deploy.aws import Aws, Call
+
+TAIL_LINES = 30
+
+
+class EndpointFailedError(Exception):
+    """The endpoint reached a status that it does not leave by itself.
+
+    Attributes:
+        status: SageMaker's word.
+        reason: its FailureReason, empty where it gave none.
+    """
+
+    def __init__(self, name: str, description: dict[str, Any]) -> None:
+        self.status = str(description.get("EndpointStatus", "missing"))
+        self.reason = str(description.get("FailureReason") or "")
+        super().__init__(f"endpoint {name} is {self.status}: {self.reason or 'SageMaker gives no reason'}")
+
+
+def log_group(name: str) -> str:
+    """Where the containers of endpoint `name` log to."""
+    return f"/aws/sagemaker/Endpoints/{name}"
+
+
+def log_tail(aws: Aws, name: str, num_lines: int = TAIL_LINES) -> list[str]:
+    """The last lines of the newest log stream of endpoint `name`, oldest first; empty where nothing was logged."""
+    newest = {"logGroupName": log_group(name), "orderBy": "LastEventTime", "descending": True, "limit": 1}
+    streams = (aws.find(Call("logs", "DescribeLogStreams", newest)) or {}).get("logStreams", [])
+    if not streams:
+        return []
+    parameters = {"logGroupName": log_group(name), "logStreamName": streams[0]["logStreamName"], "limit": num_lines}
+    events = (aws.find(Call("logs", "GetLogEvents", parameters)) or {}).get("events", [])
+    return [str(event["message"]).rstrip() for event in events][-num_lines:]

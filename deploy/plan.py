@@ -1,0 +1,64 @@
+"""What is asked of SageMaker for an endpoint file: the model and configuration requests, complete and named."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from deploy import requests
+from deploy.artifact_sizes import artifact_bytes
+from deploy.aws import Aws, Call, Say
+from deploy.ecr import image_address
+from deploy.endpoint_file import EndpointFile
+from deploy.environment import environment, warnings
+from deploy.errors import DeployError
+from deploy.timeouts import transfer_timeout_s
+
+PROVISION_S = 1800  # how long SageMaker may take to find machines, beyond our own timeouts
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A model and a configuration, and how long the endpoint may take to come up with them."""
+
+    model: Call
+    config: Call
+    ready_timeout_s: int
+
+    @property
+    def model_name(self) -> str:
+        """The model's name."""
+        return str(self.model.parameters["ModelName"])
+
+    @property
+    def config_name(self) -> str:
+        """The endpoint configuration's name."""
+        return str(self.config.parameters["EndpointConfigName"])
+
+
+def make_plan(aws: Aws, file: EndpointFile, say: Say) -> Plan:
+    """The plan for `file`. Reads ECR and S3, changes nothing.
+
+    Raises:
+        DeployError: settings the container would refuse, a missing image or artifact, another account's credentials.
+    """
+    environment(file, file.timeouts.startup_s or transfer_timeout_s(None))  # mistakes first, before anything is sent
+    check_account(aws, file)
+    image = image_address(aws, file, say)
+    derived_s = transfer_timeout_s(artifact_bytes(aws, file, say))
+    download_s = file.timeouts.download_s or derived_s
+    startup_s = file.timeouts.startup_s or derived_s
+    variables = environment(file, startup_s)
+    for warning in warnings(file, variables):
+        say(f"warning: {warning}")
+    model = requests.create_model(file, image, variables)
+    config = requests.create_endpoint_config(file, model.parameters["ModelName"], download_s, startup_s)
+    for call in (model, config):
+        call.check()
+    return Plan(model, config, download_s + startup_s + (file.instance.provision_timeout_s or PROVISION_S))
+
+
+def check_account(aws: Aws, file: EndpointFile) -> None:
+    """Raises DeployError when the credentials are for another account than the role."""
+    caller = aws.send(Call("sts", "GetCallerIdentity", {}), assumed={"Account": file.account})
+    if caller["Account"] != file.account:
+        raise DeployError(f"the credentials are for account {caller['Account']}, role {file.role} is in another")

@@ -1,0 +1,65 @@
+"""Unmaking what was made when a later step fails, so that a failed command leaves nothing that costs money."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import TracebackType
+
+from botocore.exceptions import ClientError
+
+from deploy.aws import Aws, Say
+from deploy.errors import DeployError
+from deploy.failure import EndpointFailedError, log_group, log_tail
+
+FAILURES = (DeployError, EndpointFailedError, ClientError)
+
+
+class Undo:
+    """A block of steps: on a failure the log's end is shown, the steps so far are undone, last first.
+
+    An interrupt (Ctrl-C) is no failure: SageMaker goes on, and nothing is undone.
+    """
+
+    def __init__(self, aws: Aws, endpoint: str, say: Say, wanted: bool) -> None:
+        self._aws = aws
+        self._endpoint = endpoint
+        self._say = say
+        self._wanted = wanted
+        self._steps: list[Callable[[], None]] = []
+
+    def to_undo(self, step: Callable[[], None]) -> None:
+        """`step` unmakes what has just been made."""
+        self._steps.append(step)
+
+    def __enter__(self) -> Undo:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not isinstance(error, FAILURES):
+            return
+        self._show_log()
+        if self._wanted:
+            self._unmake()
+        elif self._steps:
+            self._say("kept what was made; it costs money until: python -m deploy delete")
+        raise DeployError(str(error)) from error
+
+    def _unmake(self) -> None:
+        for step in reversed(self._steps):
+            try:
+                step()
+            except FAILURES as error:
+                self._say(f"could not undo: {error}; finish with: python -m deploy delete")
+
+    def _show_log(self) -> None:
+        try:
+            tail = log_tail(self._aws, self._endpoint)
+        except ClientError as error:
+            self._say(f"the log could not be read: {error}")
+            return
+        if tail:
+            self._say(f"last lines of {log_group(self._endpoint)}:")
+        for line in tail:
+            self._say(f"  {line}")

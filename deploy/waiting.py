@@ -1,0 +1,90 @@
+"""Watching an endpoint until it has settled."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from deploy.aws import Aws, Say
+from deploy.errors import DeployError
+from deploy.failure import EndpointFailedError
+from deploy.requests import describe_config, describe_endpoint
+
+Description = dict[str, Any]
+_MOVING = {"Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting"}
+
+
+class Waiter:
+    """Asks every `poll_s` seconds. The clock and the sleep come in, so that a test need not wait.
+
+    For the first `grace_s` seconds after a request an answer that does not know of it yet is not believed.
+    """
+
+    def __init__(
+        self,
+        aws: Aws,
+        say: Say,
+        poll_s: float = 15.0,
+        grace_s: float = 30.0,
+        sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._aws = aws
+        self._say = say
+        self._poll_s = poll_s
+        self._grace_s = grace_s
+        self._sleep = sleep
+        self._clock = clock
+
+    def settled(self, name: str, config: str, timeout_s: float) -> Description:
+        """The endpoint's description once it is InService, with `config` or, after a rollback, another.
+
+        Raises:
+            EndpointFailedError: it settled otherwise, or there is no such endpoint.
+            DeployError: it still moves after `timeout_s`.
+        """
+
+        def old_news(description: Description | None) -> bool:
+            return description is None or description.get("EndpointConfigName") != config
+
+        assumed = {"EndpointStatus": "InService", "EndpointConfigName": config}
+        description = self._watch(name, timeout_s, assumed, old_news)
+        if description is None or description["EndpointStatus"] != "InService":
+            raise EndpointFailedError(name, description or {})
+        return description
+
+    def gone(self, name: str, timeout_s: float = 1800.0) -> None:
+        """Returns when there is no such endpoint any more. Raises EndpointFailedError when it settles otherwise."""
+        description = self._watch(name, timeout_s, None, lambda description: description is not None)
+        if description is not None:
+            raise EndpointFailedError(name, description)
+
+    def config_visible(self, name: str, timeout_s: float = 60.0) -> None:
+        """Returns when a configuration just made can be read: CreateEndpoint reads an eventually consistent copy."""
+        give_up = self._clock() + timeout_s
+        while self._aws.find(describe_config(name), assumed={}) is None:
+            if self._clock() > give_up:
+                raise DeployError(f"endpoint configuration {name} is not visible {timeout_s:g} s after it was made")
+            self._sleep(min(self._poll_s, 1.0))
+
+    def _watch(
+        self,
+        name: str,
+        timeout_s: float,
+        assumed: Description | None,
+        old_news: Callable[[Description | None], bool],
+    ) -> Description | None:
+        began, last = self._clock(), ""
+        while True:
+            description = self._aws.find(describe_endpoint(name), assumed)
+            status = str(description["EndpointStatus"]) if description else "gone"
+            elapsed_s = self._clock() - began
+            if status != last:
+                self._say(f"{name}: {status} after {elapsed_s:.0f} s")
+                last = status
+            if status not in _MOVING and not (elapsed_s < self._grace_s and old_news(description)):
+                return description
+            if elapsed_s > timeout_s:
+                raise DeployError(f"endpoint {name} is still {status} after {timeout_s:g} s")
+            self._sleep(self._poll_s)
