@@ -1,0 +1,89 @@
+"""Replies: those that run, those that wait, and what each does in the next step."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from server.engine.model_blocks import ModelBlocks
+from server.engine.plan import PlanDraft
+from server.engine.sequence import GenerateSequence
+
+
+class GenerateQueue:
+    """First come, first served: `running` then `waiting` is the order of arrival, preempted sequences included."""
+
+    def __init__(self, blocks: ModelBlocks, max_running: int) -> None:
+        self.running: list[GenerateSequence] = []
+        self.waiting: deque[GenerateSequence] = deque()
+        self.num_waiting_tokens = 0
+        self.num_preemptions = 0
+        self._blocks = blocks
+        self._max_running = max_running
+
+    @property
+    def num_open_places(self) -> int:
+        """Sequences that could run beside the running ones."""
+        return self._max_running - len(self.running)
+
+    @property
+    def has_prompts(self) -> bool:
+        """Whether a prompt could be prefilled in the next step, as far as places go."""
+        if self.waiting and self.num_open_places:
+            return True
+        return any(_num_missing_tokens(sequence) > 1 for sequence in reversed(self.running))
+
+    def add(self, sequence: GenerateSequence) -> None:
+        """Wait behind the others."""
+        self.waiting.append(sequence)
+        self.num_waiting_tokens += sequence.num_tokens
+
+    def remove(self, sequence: GenerateSequence) -> None:
+        """Forget a sequence wherever it is and take its blocks back."""
+        if sequence in self.running:
+            self.running.remove(sequence)
+            self._blocks.release(sequence)
+        else:
+            self.waiting.remove(sequence)
+            self.num_waiting_tokens -= sequence.num_tokens
+
+    def plan_decodes(self, draft: PlanDraft) -> None:
+        """One token for every sequence that is past its prompt, the oldest first; the newest give blocks to them."""
+        for sequence in tuple(self.running):
+            if sequence.blocks and _num_missing_tokens(sequence) == 1 and self._make_room(sequence):
+                draft.add_generate(sequence, 1)
+
+    def plan_prefills(self, draft: PlanDraft) -> None:
+        """Prompts with what room is left, the oldest first, admitting as many as fit."""
+        for sequence in self.running:
+            if draft.room and _num_missing_tokens(sequence) > 1:
+                draft.add_generate(sequence, min(_num_missing_tokens(sequence), draft.room))
+        while draft.room and self.waiting and self.num_open_places and self._admit(self.waiting[0]):
+            sequence = self.waiting.popleft()
+            self.num_waiting_tokens -= sequence.num_tokens
+            self.running.append(sequence)
+            draft.add_generate(sequence, min(_num_missing_tokens(sequence), draft.room))
+
+    def _admit(self, sequence: GenerateSequence) -> bool:
+        """A block for each running sequence stays free, or the newcomer would be preempted at once."""
+        return self._blocks.admit(sequence, sequence.num_tokens, num_reserved=len(self.running))
+
+    def _make_room(self, sequence: GenerateSequence) -> bool:
+        """A block for the next token, preempting from the newest on; False when `sequence` itself had to go."""
+        while not self._blocks.grow(sequence):
+            newest = self.running[-1]
+            self._preempt(newest)
+            if newest is sequence:
+                return False
+        return True
+
+    def _preempt(self, sequence: GenerateSequence) -> None:
+        """Back to the head of the queue without blocks; its tokens stay, to be prefilled again."""
+        self.running.remove(sequence)
+        self._blocks.release(sequence)
+        self.waiting.appendleft(sequence)
+        self.num_waiting_tokens += sequence.num_tokens
+        self.num_preemptions += 1
+
+
+def _num_missing_tokens(sequence: GenerateSequence) -> int:
+    return len(sequence.tokens) - sequence.num_computed_tokens

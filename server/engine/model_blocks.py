@@ -1,0 +1,100 @@
+"""One model's block pool as its sequences use it: admission with reuse, growth, registration, pinned prefixes."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from server.engine.block_pool import NO_PARENT, BlockPool
+from server.engine.sequence import Sequence
+
+
+class ModelBlocks:
+    """Moves blocks between a pool and sequences. Pinned prefixes never take more than half of the pool."""
+
+    def __init__(self, pool: BlockPool, *, prefix_reuse: bool, max_pinned_prefixes: int) -> None:
+        self.pool = pool
+        self.num_cached_tokens = 0  # total that newly admitted sequences did not have to compute
+        self._prefix_reuse = prefix_reuse
+        self._max_pinned_prefixes = max_pinned_prefixes
+        self._pinned: OrderedDict[bytes, tuple[int, ...]] = OrderedDict()  # by last digest, least recently used first
+        self._num_pinned_blocks = 0
+
+    def admit(self, sequence: Sequence, num_entries: int, num_reserved: int = 0) -> bool:
+        """Give `sequence` blocks for `num_entries`, reusing computed ones, if `num_reserved` more would still be free.
+
+        Its last token is always left to compute, so that there are logits.
+        """
+        block_tokens = self.pool.block_tokens
+        reused: list[int] = []
+        if self._prefix_reuse:
+            reused = self.pool.find_prefix(sequence.digests((sequence.num_tokens - 1) // block_tokens, block_tokens))
+        num_missing = self.pool.num_blocks_for(num_entries) - len(reused)
+        if not self.pool.has_room_for(num_missing + num_reserved, beside=reused):
+            return False
+        self.pool.hold(reused)
+        sequence.add_blocks(reused)
+        sequence.add_blocks(self.pool.take_blocks(num_missing))
+        sequence.num_computed_tokens = len(reused) * block_tokens
+        if not sequence.was_admitted:
+            sequence.was_admitted = True
+            sequence.num_cached_tokens = sequence.num_computed_tokens
+            self.num_cached_tokens += sequence.num_cached_tokens
+        return True
+
+    def grow(self, sequence: Sequence) -> bool:
+        """Make sure that the next entry has a block; False when there is none."""
+        if sequence.num_computed_tokens < len(sequence.blocks) * self.pool.block_tokens:
+            return True
+        if not self.pool.has_room_for(1):
+            return False
+        sequence.add_blocks(self.pool.take_blocks(1))
+        return True
+
+    def advance(self, sequence: Sequence, num_tokens: int) -> None:
+        """Note that `num_tokens` more are computed, and offer each block that became full for reuse."""
+        block_tokens = self.pool.block_tokens
+        first = sequence.num_computed_tokens // block_tokens
+        sequence.num_computed_tokens += num_tokens
+        num_full = sequence.num_computed_tokens // block_tokens
+        if not self._prefix_reuse or first == num_full:
+            return
+        digests = sequence.digests(num_full, block_tokens)
+        for index in range(first, num_full):
+            parent = digests[index - 1] if index else NO_PARENT
+            block = sequence.blocks[index]
+            shared = self.pool.register(block, parent, digests[index])
+            if shared != block:
+                sequence.replace_block(index, shared)
+
+    def release(self, sequence: Sequence) -> None:
+        """Take all blocks back; what is registered stays cached."""
+        self.pool.release(sequence.drop_blocks())
+
+    def pin_prefix(self, sequence: Sequence, num_prefix_tokens: int) -> None:
+        """Keep the full blocks of a computed prefix from eviction; the least recently used prefixes make room."""
+        num_blocks = num_prefix_tokens // self.pool.block_tokens
+        most = self.pool.num_blocks // 2
+        if not self._prefix_reuse or not num_blocks or num_blocks > most:
+            return
+        name = sequence.digests(num_blocks, self.pool.block_tokens)[-1]
+        if name in self._pinned:
+            self._pinned.move_to_end(name)
+            return
+        while self._pinned and (
+            len(self._pinned) >= self._max_pinned_prefixes or self._num_pinned_blocks + num_blocks > most
+        ):
+            self._unpin_oldest()
+        if self._max_pinned_prefixes:
+            self._pinned[name] = tuple(sequence.blocks[:num_blocks])
+            self.pool.pin(self._pinned[name])
+            self._num_pinned_blocks += num_blocks
+
+    def unpin_all(self) -> None:
+        """Let every pinned prefix be evicted: a request that would fit the pool must not wait for ever."""
+        while self._pinned:
+            self._unpin_oldest()
+
+    def _unpin_oldest(self) -> None:
+        _, blocks = self._pinned.popitem(last=False)
+        self._num_pinned_blocks -= len(blocks)
+        self.pool.unpin(blocks)

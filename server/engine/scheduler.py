@@ -1,0 +1,276 @@
+"""Which tokens the group computes next, and whose results come back."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+from server.engine.admission import Admission
+from server.engine.block_pool import BlockPool
+from server.engine.counters import Counters
+from server.engine.generate_queue import GenerateQueue
+from server.engine.limits import Limits
+from server.engine.model_blocks import ModelBlocks
+from server.engine.plan import Plan, PlanDraft, ScoreRows
+from server.engine.score_queue import ScoreQueue
+from server.engine.sequence import CHAT, GenerateSequence, ScoreRequest
+from server.errors import ErrorCode, ServiceError
+from server.wire import Failed, Finished, Generate, Score, Scored, Status
+
+End = Finished | Scored | Failed
+
+
+class Scheduler:
+    """All work of one engine group, on rank 0.
+
+    The loop is `plan_step`, run `plan.step`, `settle`. Requests may be added, cancelled or expired at any time between
+    these calls, also while a planned step runs. Each admitted request ends once: exactly one `End` is returned for it,
+    by whichever method ends it. `plan_step` must not be called again before the plan is settled.
+    """
+
+    def __init__(
+        self,
+        pools: dict[str, BlockPool],
+        windows: dict[str, int],
+        limits: Limits,
+        clock: Callable[[], float],
+        *,
+        prefix_reuse: bool = True,
+    ) -> None:
+        """`pools` and `windows` (in tokens) by model, "chat" among them; `clock` gives monotonic seconds."""
+        assert pools.keys() == windows.keys(), (pools.keys(), windows.keys())
+        assert CHAT in pools, pools.keys()
+        self._counters = Counters()
+        self._clock = clock
+        self._limits = limits
+        self._blocks = {
+            model: ModelBlocks(pool, prefix_reuse=prefix_reuse, max_pinned_prefixes=limits.max_pinned_prefixes)
+            for model, pool in pools.items()
+        }
+        self._admission = Admission(windows, {model: pool.num_tokens for model, pool in pools.items()}, limits)
+        self._replies = GenerateQueue(self._blocks[CHAT], limits.max_running)
+        self._scores = ScoreQueue({model: blocks for model, blocks in self._blocks.items() if model != CHAT})
+        self._requests: dict[str, GenerateSequence | ScoreRequest] = {}
+        self._num_score_requests = 0
+        self._next_deadline = math.inf
+        self._planned: Plan | None = None
+
+    @property
+    def num_running(self) -> int:
+        """Replies and windows that hold blocks."""
+        return len(self._replies.running) + len(self._scores.running)
+
+    @property
+    def num_waiting(self) -> int:
+        """Replies and windows that hold none."""
+        return len(self._replies.waiting) + self._scores.num_waiting
+
+    @property
+    def num_waiting_tokens(self) -> int:
+        """What those that wait will have to prefill, pinned or cached tokens not deducted."""
+        return self._replies.num_waiting_tokens + self._scores.num_waiting_tokens
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether every admitted request has ended."""
+        return not self._requests
+
+    def add_generate(self, message: Generate) -> GenerateSequence:
+        """Queue a reply. Raises ServiceError INVALID_FIELD, PROMPT_TOO_LONG or QUEUE_FULL with nothing changed."""
+        self._refuse_known(message.request_id)
+        sequence = self._admission.generate(message, self._clock())
+        num_places = self._limits.max_queue + self._replies.num_open_places
+        self._refuse_full(len(self._replies.waiting), num_places, self._replies.num_waiting_tokens, sequence.num_tokens)
+        self._replies.add(sequence)
+        self._note(sequence)
+        return sequence
+
+    def add_score(self, message: Score) -> ScoreRequest:
+        """Queue a text. Raises ServiceError INVALID_FIELD, PROMPT_TOO_LONG or QUEUE_FULL with nothing changed."""
+        self._refuse_known(message.request_id)
+        request = self._admission.score(message, self._clock())
+        num_tokens = sum(sequence.num_own_tokens for sequence in request.sequences)
+        num_places = self._limits.max_queue + self._limits.max_running
+        self._refuse_full(self._num_score_requests, num_places, self._scores.num_waiting_tokens, num_tokens)
+        for sequence in request.sequences:
+            self._scores.add(sequence)
+        self._num_score_requests += 1
+        self._note(request)
+        return request
+
+    def cancel(self, request_id: str) -> Finished | None:
+        """End a request at once, reason "cancelled"; None if there is none of that name."""
+        request = self._requests.get(request_id)
+        if request is None:
+            return None
+        self._end(request)
+        if isinstance(request, GenerateSequence):
+            return request.finished("cancelled")
+        return Finished(request_id, "cancelled", 0, 0, 0)
+
+    def finish(self, sequence: GenerateSequence, reason: str) -> Finished | None:
+        """End a reply whose text is complete; None if it has ended already."""
+        if sequence.ended:
+            return None
+        self._end(sequence)
+        return sequence.finished(reason)
+
+    def expire(self, now: float) -> list[End]:
+        """End what is past its deadline: replies with what they have, classifications as failed."""
+        if now < self._next_deadline:
+            return []
+        late = [each for each in self._requests.values() if each.deadline is not None and each.deadline <= now]
+        ends: list[End] = []
+        for request in late:
+            self._end(request)
+            ends.append(_expired(request))
+        deadlines = (each.deadline for each in self._requests.values() if each.deadline is not None)
+        self._next_deadline = min(deadlines, default=math.inf)
+        return ends
+
+    def fail_all(self, code: ErrorCode, message: str) -> list[Failed]:
+        """End everything: the group cannot go on."""
+        requests = list(self._requests.values())
+        for request in requests:
+            self._end(request)
+        return [Failed(request.request_id, code, message) for request in requests]
+
+    def plan_step(self) -> Plan | None:
+        """The next step; None when nothing can run, which is when everything has ended."""
+        assert self._planned is None, "the last plan is not settled"
+        draft = PlanDraft(self._limits.max_step_tokens)
+        self._replies.plan_decodes(draft)
+        self._scores.plan(draft, self._score_room(draft))
+        self._replies.plan_prefills(draft)
+        self._planned = draft.finish(self._counters.steps, self._clock())
+        assert self._planned or self.is_idle, "work is left, but none of it can run"
+        return self._planned
+
+    def settle(self, plan: Plan, sampled_tokens: Sequence[int], gathered: Sequence[Sequence[float]]) -> list[End]:
+        """Take a step's results: what it computed may be reused, replies grow, and some requests end.
+
+        Args:
+            plan: of the last `plan_step`.
+            sampled_tokens: one for each of `plan.generate_rows`.
+            gathered: for each of `plan.score_rows`, the log-probability of each of its (row, token id) pairs.
+
+        Returns:
+            `Finished(reason="length")` for a reply that has all its tokens, `Scored` for a text whose last window is
+            done. What has ended since the step was planned is passed over.
+        """
+        assert plan is self._planned, "only the last plan can be settled"
+        self._planned = None
+        self._advance(plan)
+        ends: list[End] = []
+        for sequence, token in zip(plan.generate_rows, sampled_tokens, strict=True):
+            ends.extend(self._settle_reply(sequence, token))
+        for rows, log_probs in zip(plan.score_rows, gathered, strict=True):
+            ends.extend(self._settle_window(rows, log_probs))
+        return ends
+
+    def status(self) -> Status:
+        """Queues, blocks and totals since the start."""
+        pools = {model: blocks.pool for model, blocks in self._blocks.items()}
+        return Status(
+            num_running=self.num_running,
+            num_waiting=self.num_waiting,
+            num_waiting_tokens=self.num_waiting_tokens,
+            steps=self._counters.steps,
+            free_blocks={model: pool.num_free_blocks for model, pool in pools.items()},
+            total_blocks={model: pool.num_blocks for model, pool in pools.items()},
+            preemptions=self._replies.num_preemptions,
+            generated_tokens=self._counters.generated_tokens,
+            prefilled_tokens=self._counters.prefilled_tokens,
+            cached_tokens=sum(blocks.num_cached_tokens for blocks in self._blocks.values()),
+            step_seconds=self._counters.step_seconds,
+        )
+
+    def check(self) -> None:
+        """Prove that blocks, queues and requests agree. Raises AssertionError."""
+        replies = [*self._replies.running, *self._replies.waiting]
+        windows = [*self._scores.running, *self._scores.waiting]
+        owners = {id(owner) for owner in (*replies, *(window.request for window in windows))}
+        assert owners == {id(request) for request in self._requests.values()}
+        assert [each.arrival for each in replies] == sorted(each.arrival for each in replies)
+        assert not any(each.blocks for each in (*self._replies.waiting, *self._scores.waiting))
+        assert sum(each.num_tokens for each in self._replies.waiting) == self._replies.num_waiting_tokens
+        assert sum(each.num_own_tokens for each in self._scores.waiting) == self._scores.num_waiting_tokens
+        for model, blocks in self._blocks.items():
+            blocks.pool.check(each.blocks for each in (*replies, *windows) if each.model == model)
+
+    def _score_room(self, draft: PlanDraft) -> int:
+        """All that is left after decoding, or classification's share of it while prompts wait."""
+        if not self._replies.has_prompts:
+            return draft.room
+        return min(self._limits.score_share_tokens, draft.room - 1)
+
+    def _advance(self, plan: Plan) -> None:
+        num_decoded = sum(1 for sequence in plan.generate_rows if sequence.num_new_tokens)
+        self._counters.add_step(plan.step.num_tokens, num_decoded, self._clock() - plan.started)
+        for advance in plan.advances:
+            sequence = advance.sequence
+            if not sequence.ended:
+                self._blocks[sequence.model].advance(sequence, advance.num_tokens)
+
+    def _settle_reply(self, sequence: GenerateSequence, token: int) -> list[End]:
+        if sequence.ended:
+            return []
+        sequence.tokens.append(token)
+        self._counters.generated_tokens += 1
+        if sequence.num_new_tokens < sequence.max_new_tokens:
+            return []
+        self._end(sequence)
+        return [sequence.finished("length")]
+
+    def _settle_window(self, rows: ScoreRows, log_probs: Sequence[float]) -> list[End]:
+        sequence = rows.sequence
+        if sequence.ended:
+            return []
+        sequence.log_probs = sequence.tree.by_candidate(log_probs)
+        self._blocks[sequence.model].pin_prefix(sequence, sequence.num_prefix_tokens)
+        self._scores.remove(sequence)
+        sequence.ended = True
+        scored = sequence.request.scored()
+        if scored is None:
+            return []
+        self._end(sequence.request)
+        return [scored]
+
+    def _note(self, request: GenerateSequence | ScoreRequest) -> None:
+        self._requests[request.request_id] = request
+        if request.deadline is not None:
+            self._next_deadline = min(self._next_deadline, request.deadline)
+
+    def _end(self, request: GenerateSequence | ScoreRequest) -> None:
+        del self._requests[request.request_id]
+        request.ended = True
+        if isinstance(request, GenerateSequence):
+            self._replies.remove(request)
+            return
+        self._num_score_requests -= 1
+        for sequence in request.sequences:
+            if not sequence.ended:
+                self._scores.remove(sequence)
+                sequence.ended = True
+
+    def _refuse_known(self, request_id: str) -> None:
+        if request_id in self._requests:
+            message = f"request_id={request_id!r} is in use by a request that has not ended."
+            raise ServiceError(ErrorCode.INVALID_FIELD, message, field="request_id")
+
+    def _refuse_full(self, num_waiting: int, num_places: int, num_waiting_tokens: int, num_tokens: int) -> None:
+        most = self._limits.max_queued_tokens
+        if num_waiting >= num_places:
+            message = f"{num_waiting} requests wait already, at most {num_places} may."
+        elif num_waiting and num_waiting_tokens + num_tokens > most:
+            message = f"{num_waiting_tokens} tokens wait already, {num_tokens} more would exceed {most}."
+        else:
+            return
+        retry_after_s = self._counters.retry_after_s(num_waiting_tokens + num_tokens)
+        raise ServiceError(ErrorCode.QUEUE_FULL, message, retry_after_s=retry_after_s)
+
+
+def _expired(request: GenerateSequence | ScoreRequest) -> End:
+    if isinstance(request, GenerateSequence):
+        return request.finished("deadline")
+    return Failed(request.request_id, ErrorCode.DEADLINE, "The text was not classified before the request's deadline.")

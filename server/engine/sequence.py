@@ -1,0 +1,133 @@
+"""Tokens inside the engine and how far they have come."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence as TokenRun
+from dataclasses import dataclass, field
+
+from server.engine.block_pool import NO_PARENT, chain_digest
+from server.engine.token_tree import TokenTree
+from server.wire import Finished, Sampling, Scored
+
+CHAT = "chat"  # the model that replies; every other one classifies
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class Sequence:
+    """Tokens of one model with the blocks that hold their keys and values.
+
+    [0, num_computed_tokens) have keys and values in `blocks`; the rest of `tokens` is still to be computed.
+    """
+
+    request_id: str
+    model: str
+    tokens: list[int]
+    blocks: list[int] = field(default_factory=list)
+    num_computed_tokens: int = 0
+    num_cached_tokens: int = 0  # taken from earlier sequences when first admitted
+    was_admitted: bool = False
+    ended: bool = False
+    _digests: list[bytes] = field(default_factory=list)
+    _block_table: tuple[int, ...] | None = None
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens known so far."""
+        return len(self.tokens)
+
+    @property
+    def block_table(self) -> tuple[int, ...]:
+        """`blocks` as a tuple, made anew only after they changed."""
+        if self._block_table is None:
+            self._block_table = tuple(self.blocks)
+        return self._block_table
+
+    def add_blocks(self, blocks: TokenRun[int]) -> None:
+        """Append to the block table."""
+        self.blocks.extend(blocks)
+        self._block_table = None
+
+    def replace_block(self, index: int, block: int) -> None:
+        """Use a block of the same content instead."""
+        self.blocks[index] = block
+        self._block_table = None
+
+    def drop_blocks(self) -> list[int]:
+        """The blocks, no longer this sequence's; everything is to be computed again."""
+        blocks, self.blocks, self._block_table = self.blocks, [], None
+        self.num_computed_tokens = 0
+        return blocks
+
+    def digests(self, num_blocks: int, block_tokens: int) -> list[bytes]:
+        """Content names of the first `num_blocks` full blocks; each is computed once."""
+        known = self._digests
+        for index in range(len(known), num_blocks):
+            parent = known[-1] if known else NO_PARENT
+            known.append(chain_digest(parent, self.tokens[index * block_tokens : (index + 1) * block_tokens]))
+        return known[:num_blocks]
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class GenerateSequence(Sequence):
+    """A prompt and the reply sampled so far."""
+
+    sampling: Sampling
+    num_prompt_tokens: int
+    max_new_tokens: int  # the request's, cut to what the window leaves
+    arrival: float  # monotonic seconds, as is the deadline
+    deadline: float | None = None
+
+    @property
+    def num_new_tokens(self) -> int:
+        """Reply tokens so far."""
+        return len(self.tokens) - self.num_prompt_tokens
+
+    def finished(self, reason: str) -> Finished:
+        """The request's end, as the front hears of it."""
+        return Finished(self.request_id, reason, self.num_prompt_tokens, self.num_cached_tokens, self.num_new_tokens)
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class ScoreSequence(Sequence):
+    """One window of a text to classify: prefix + text window + closing, then the label tree."""
+
+    request: ScoreRequest
+    num_prefix_tokens: int
+    log_probs: tuple[tuple[float, ...], ...] | None = None  # [candidate][token]
+
+    @property
+    def tree(self) -> TokenTree:
+        """The candidates, shared by the request's windows."""
+        return self.request.tree
+
+    @property
+    def num_own_tokens(self) -> int:
+        """Tokens after the prefix: what is to be computed when the prefix is cached."""
+        return len(self.tokens) - self.num_prefix_tokens + self.tree.num_tokens
+
+    @property
+    def num_entries(self) -> int:
+        """Entries of the block table: the tokens', then the tree's."""
+        return len(self.tokens) + self.tree.num_tokens
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class ScoreRequest:
+    """A text to classify, as the sequences of its windows."""
+
+    request_id: str
+    model: str
+    tree: TokenTree
+    arrival: float
+    deadline: float | None = None
+    sequences: list[ScoreSequence] = field(default_factory=list)
+    ended: bool = False
+
+    def scored(self) -> Scored | None:
+        """The result, or None while a window is missing."""
+        windows = [sequence.log_probs for sequence in self.sequences if sequence.log_probs is not None]
+        if len(windows) < len(self.sequences):
+            return None
+        num_tokens = sum(sequence.num_entries for sequence in self.sequences)
+        num_cached_tokens = sum(sequence.num_cached_tokens for sequence in self.sequences)
+        return Scored(self.request_id, tuple(windows), num_tokens, num_cached_tokens)
