@@ -1,0 +1,70 @@
+"""The demo's GPT-NeoX: its shape, its initialisation, and saving it the way the server loads it."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer
+from torch import nn
+from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, PreTrainedModel
+
+from container.demo.induction import Strengths, set_copying_heads
+from container.demo.tokenizer import END_OF_TEXT_ID, save_tokenizer
+from container.demo.word_vectors import minilm_embeddings
+
+CHAT_VOCAB = 4096
+CONTEXT_TOKENS = 2048
+_EMBEDDING_SIZE = 0.03
+_INDIVIDUAL = 0.4  # share of a token's vector that is its own
+
+
+def new_chat_model(tokenizer: Tokenizer, seed: int, hidden: int = 256, layers: int = 4) -> GPTNeoXForCausalLM:
+    """A model ready to train: MiniLM's words as embeddings, copying heads set. Output is tied to the embeddings."""
+    torch.manual_seed(seed)
+    config = GPTNeoXConfig(
+        vocab_size=tokenizer.get_vocab_size(),
+        hidden_size=hidden,
+        num_hidden_layers=layers,
+        num_attention_heads=4,
+        intermediate_size=4 * hidden,
+        rotary_pct=0.25,
+        max_position_embeddings=CONTEXT_TOKENS,
+        hidden_dropout=0.0,
+        attention_dropout=0.0,
+        bos_token_id=END_OF_TEXT_ID,
+        eos_token_id=END_OF_TEXT_ID,
+        tie_word_embeddings=True,
+    )
+    model = GPTNeoXForCausalLM(config)
+    _initialise(model)
+    vectors = minilm_embeddings(tokenizer, hidden, _INDIVIDUAL, seed)
+    with torch.no_grad():
+        model.get_input_embeddings().weight.copy_(vectors * _EMBEDDING_SIZE)
+    ends = [tokenizer.encode(mark, add_special_tokens=False).ids[0] for mark in (".", ":")]
+    set_copying_heads(model, ends, Strengths(), seed)
+    return model
+
+
+def save_model(model: PreTrainedModel, tokenizer: Tokenizer, folder: Path) -> None:
+    """Write a bfloat16 checkpoint folder with an output matrix of its own, as tensor-parallel loading expects."""
+    folder.mkdir(parents=True, exist_ok=True)
+    config = type(model.config)(**{**model.config.to_dict(), "tie_word_embeddings": False})
+    untied = type(model)(config)
+    state = {name: value.clone() for name, value in model.state_dict().items()}
+    state["lm_head.weight"] = model.get_output_embeddings().weight.detach().clone()
+    untied.load_state_dict(state)
+    untied.to(torch.bfloat16).save_pretrained(folder)
+    save_tokenizer(tokenizer, folder, CONTEXT_TOKENS)
+    generation = {"bos_token_id": END_OF_TEXT_ID, "eos_token_id": END_OF_TEXT_ID, "do_sample": False}
+    (folder / "generation_config.json").write_text(json.dumps(generation, indent=2) + "\n", "utf-8")
+
+
+def _initialise(model: nn.Module) -> None:
+    """Matrices at half the usual size, those that write into the residual stream near zero."""
+    for name, parameter in model.named_parameters():
+        if parameter.ndim == 2:
+            writes = name.endswith(("attention.dense.weight", "dense_4h_to_h.weight"))
+            nn.init.normal_(parameter, std=(0.05 if writes else 0.5) / math.sqrt(parameter.shape[1]))

