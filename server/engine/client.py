@@ -6,7 +6,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import zmq
 from zmq.utils.monitor import recv_monitor_message
@@ -29,7 +29,7 @@ class EngineClient:
 
     def __init__(self, address: str) -> None:
         self._context = zmq.Context()
-        self._pending: dict[str, queue.SimpleQueue[wire.FromEngine]] = {}
+        self._pending: dict[str, Callable[[wire.FromEngine], None]] = {}
         self._pending_lock = threading.Lock()
         self._outbox = self._context.socket(zmq.PUSH)
         self._outbox.setsockopt(zmq.LINGER, 0)
@@ -67,35 +67,54 @@ class EngineClient:
         """Wait for the group's welcome."""
         return self._welcomed.wait(timeout_s)
 
+    def start(self, request: wire.Generate | wire.Score, deliver: Callable[[wire.FromEngine], None]) -> None:
+        """Send `request`; `deliver` gets its messages on the client's own thread, one ending among them, then no more.
+
+        Raises:
+            ServiceError: the group is not ready.
+        """
+        with self._pending_lock:
+            if self._welcome is None or self._closing.is_set():
+                raise _lost("the engine group is not ready")
+            assert request.request_id not in self._pending, request.request_id
+            self._pending[request.request_id] = deliver
+        self._send(wire.encode(request))
+
+    def cancel(self, request_id: str) -> None:
+        """Stop a request and deliver nothing more of it; one that has ended is left alone."""
+        with self._pending_lock:
+            known = self._pending.pop(request_id, None)
+        if known is not None and self.ready:
+            self._send(wire.encode(wire.Cancel(request_id)))
+
     def generate(self, request: wire.Generate) -> Iterator[wire.Piece | wire.Finished]:
         """The pieces of a reply, then its `Finished`. Closing the iterator cancels the request.
 
         Raises:
             ServiceError: refused at the door, or the group was lost.
         """
-        inbox = self._open(request)
-        ended = False
+        inbox: queue.SimpleQueue[wire.FromEngine] = queue.SimpleQueue()
+        self.start(request, inbox.put)
         try:
-            while not ended:
-                message = self._next(inbox, request.deadline_s)
-                ended = not isinstance(message, wire.Piece)
+            while True:
+                message = _next(inbox, request.deadline_s)
                 assert isinstance(message, wire.Piece | wire.Finished), message
                 yield message
-        except ServiceError:
-            ended = True
-            raise
+                if isinstance(message, wire.Finished):
+                    return
         finally:
-            self._close_request(request.request_id, cancel=not ended)
+            self.cancel(request.request_id)
 
     def score(self, request: wire.Score) -> wire.Scored:
         """The log-probabilities that `request` asks for. Raises ServiceError as `generate` does."""
-        inbox = self._open(request)
+        inbox: queue.SimpleQueue[wire.FromEngine] = queue.SimpleQueue()
+        self.start(request, inbox.put)
         try:
-            message = self._next(inbox, request.deadline_s)
+            message = _next(inbox, request.deadline_s)
             assert isinstance(message, wire.Scored), message
             return message
         finally:
-            self._close_request(request.request_id, cancel=False)
+            self.cancel(request.request_id)
 
     def close(self) -> None:
         """Fail what is pending and close the socket."""
@@ -104,31 +123,6 @@ class EngineClient:
         self._thread.join(5)
         self._outbox.close()
         self._context.destroy(0)
-
-    def _open(self, request: wire.Generate | wire.Score) -> queue.SimpleQueue[wire.FromEngine]:
-        inbox: queue.SimpleQueue[wire.FromEngine] = queue.SimpleQueue()
-        with self._pending_lock:
-            if self._welcome is None or self._closing.is_set():
-                raise _lost("the engine group is not ready")
-            assert request.request_id not in self._pending, request.request_id
-            self._pending[request.request_id] = inbox
-        self._send(wire.encode(request))
-        return inbox
-
-    def _next(self, inbox: queue.SimpleQueue[wire.FromEngine], deadline_s: float | None) -> wire.FromEngine:
-        try:
-            message = inbox.get(timeout=_NO_DEADLINE_S if deadline_s is None else deadline_s + _GRACE_S)
-        except queue.Empty:
-            raise _lost("the engine group did not answer within the request's deadline") from None
-        if isinstance(message, wire.Failed):
-            raise ServiceError(message.code, message.message, retry_after_s=message.retry_after_s)
-        return message
-
-    def _close_request(self, request_id: str, *, cancel: bool) -> None:
-        with self._pending_lock:
-            known = self._pending.pop(request_id, None)
-        if cancel and known is not None and self.ready:
-            self._send(wire.encode(wire.Cancel(request_id)))
 
     def _send(self, frame: bytes) -> None:
         with self._outbox_lock:
@@ -177,19 +171,40 @@ class EngineClient:
         elif isinstance(message, wire.Status):
             self._status, self._status_at = message, time.monotonic()
         else:
-            with self._pending_lock:
-                inbox = self._pending.get(message.request_id)
-            if inbox is not None:  # otherwise the request was cancelled
-                inbox.put(message)
+            self._hand_over(message)
+
+    def _hand_over(self, message: wire.Piece | wire.Finished | wire.Scored | wire.Failed) -> None:
+        with self._pending_lock:
+            if isinstance(message, wire.Piece):
+                deliver = self._pending.get(message.request_id)
+            else:
+                deliver = self._pending.pop(message.request_id, None)
+        if deliver is not None:  # otherwise the request was cancelled
+            deliver(message)
 
     def _lose_all(self, why: str) -> None:
         with self._pending_lock:
             self._welcome, self._status = None, None
             self._welcomed.clear()
-            lost = dict(self._pending)
-        for request_id, inbox in lost.items():
-            inbox.put(wire.Failed(request_id, ErrorCode.ENGINE_UNAVAILABLE, why, retry_after_s=5.0))
+            lost, self._pending = self._pending, {}
+        for request_id, deliver in lost.items():
+            deliver(wire.Failed(request_id, ErrorCode.ENGINE_UNAVAILABLE, why, retry_after_s=5.0))
 
 
 def _lost(why: str) -> ServiceError:
     return ServiceError(ErrorCode.ENGINE_UNAVAILABLE, f"{why}; try again in a few seconds", retry_after_s=5.0)
+
+
+def _next(inbox: queue.SimpleQueue[wire.FromEngine], deadline_s: float | None) -> wire.FromEngine:
+    try:
+        message = inbox.get(timeout=_NO_DEADLINE_S if deadline_s is None else deadline_s + _GRACE_S)
+    except queue.Empty:
+        raise _lost("the engine group did not answer within the request's deadline") from None
+    if isinstance(message, wire.Failed):
+        raise failure(message)
+    return message
+
+
+def failure(message: wire.Failed) -> ServiceError:
+    """The error that a request failed with."""
+    return ServiceError(message.code, message.message, retry_after_s=message.retry_after_s)

@@ -33,7 +33,7 @@ def pick_device(wanted: str, rank: int) -> torch.device:
     """
     num_devices = torch.cuda.device_count() if wanted != "cpu" and torch.cuda.is_available() else 0
     if wanted == "cuda" and num_devices <= rank:
-        raise RuntimeError(f"OCK_DEVICE='cuda': rank {rank} needs a CUDA device of its own and torch sees {num_devices}")
+        raise RuntimeError(f"OCK_DEVICE='cuda': rank {rank} needs a CUDA device of its own, torch sees {num_devices}")
     return torch.device("cuda", rank) if num_devices > rank else torch.device("cpu")
 
 

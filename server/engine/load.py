@@ -22,7 +22,7 @@ from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
 
 from server.engine.group import Rank
-from server.engine.weights import WeightSource, WeightsError, cast, cut_of, open_weights
+from server.engine.weights import WeightsError, WeightSource, cast, cut_of, open_weights
 
 
 def load_model(folder: Path, rank: Rank, dtype: torch.dtype) -> PreTrainedModel:
@@ -80,7 +80,7 @@ def _fill(model: nn.Module, source: WeightSource, rank: Rank, dtype: torch.dtype
         share = source.tensor(name, cut_of(parameter, rank.rank))
         if share.shape != parameter.shape:
             raise WeightsError(
-                f"tensor {name!r} has shape {tuple(share.shape)}, the model of config.json needs {tuple(parameter.shape)}"
+                f"tensor {name!r} has shape {tuple(share.shape)}, config.json asks for {tuple(parameter.shape)}"
             )
         owner, _, leaf = name.rpartition(".")
         filled = nn.Parameter(cast(share, dtype, rank.device), requires_grad=False)

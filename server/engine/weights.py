@@ -119,7 +119,7 @@ def open_weights(folder: Path, rank: int, world: int, tied: dict[str, str] | Non
 
 def _open_files(folder: Path, paths: list[Path]) -> dict[str, safe_open]:
     if not paths:
-        raise WeightsError(f"{folder}: no *.safetensors file; other formats are converted by 'python -m deploy package'")
+        raise WeightsError(f"{folder}: no *.safetensors file; 'python -m deploy package' converts other formats")
     files = {}
     for path in paths:
         try:

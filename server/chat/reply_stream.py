@@ -1,0 +1,216 @@
+"""A reply on its way out: decoding goes on while what is written is judged, and only judged text leaves."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import Protocol
+
+from server import wire
+from server.chat.moderation import Moderator
+from server.chat.policy import Role
+from server.chat.records import Judgement, KeepAlive, TextPiece
+from server.chat.release import next_to_judge
+from server.chat.reply import clean_reply
+from server.errors import ErrorCode, ServiceError
+
+_KEEP_ALIVE_S = 1.0
+_SHUTDOWN = "shutdown"
+
+
+class Generator(Protocol):
+    """The part of the engine's client that a reply needs."""
+
+    def start(self, request: wire.Generate, deliver: Callable[[wire.FromEngine], None]) -> None:
+        """Begin; messages come to `deliver` from another thread."""
+
+    def cancel(self, request_id: str) -> None:
+        """Stop and free what the request holds."""
+
+
+@dataclass(frozen=True)
+class ReplyVerdict:
+    """How a reply ended. `text` is the whole reply, cleaned; it must not leave when `blocked` is set."""
+
+    text: str
+    finished: wire.Finished
+    judgement: Judgement | None  # of the longest text that was judged; None without moderation
+    blocked: Judgement | None
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """The verdict on the first `num_chars` characters."""
+
+    num_chars: int
+    judgement: Judgement
+
+
+_Event = wire.FromEngine | _Judged | ServiceError
+
+
+class ReplyStream:
+    """Runs one generation and judges it. Iterate `pieces()` to its end, then read `verdict`.
+
+    With `piecewise`, sentences leave as they pass; without, the whole reply is judged once and nothing leaves before.
+    Without a moderator (policy off) text leaves as it comes.
+    """
+
+    def __init__(
+        self,
+        engine: Generator,
+        request: wire.Generate,
+        moderator: Moderator | None,
+        executor: Executor,
+        ending: threading.Event,
+        *,
+        piecewise: bool,
+        deadline_s: float,
+    ) -> None:
+        self._engine = engine
+        self._request = request
+        self._moderator = moderator
+        self._executor = executor
+        self._ending = ending
+        self._piecewise = piecewise
+        self._deadline = time.monotonic() + deadline_s
+        self._events: queue.SimpleQueue[_Event] = queue.SimpleQueue()
+        self._written = ""
+        self._num_tokens = 0
+        self._num_passed = 0  # characters of `_written` that may leave
+        self._sent = ""
+        self._judging = False
+        self._finished: wire.Finished | None = None
+        self._judgement: Judgement | None = None
+
+    @property
+    def verdict(self) -> ReplyVerdict:
+        """The end of the reply; only after `pieces()` is exhausted."""
+        assert self._finished is not None, "pieces() is not exhausted"
+        blocked = self._judgement if self._is_blocked() else None
+        return ReplyVerdict(clean_reply(self._written), self._finished, self._judgement, blocked)
+
+    def pieces(self) -> Iterator[TextPiece | KeepAlive]:
+        """Text that may leave, and keep-alives while there is none.
+
+        Raises:
+            ServiceError: the generation or a classification failed; nothing that was not judged has left.
+        """
+        self._engine.start(self._request, self._events.put)
+        try:
+            while not self._is_over():
+                if not self._take_event():
+                    yield KeepAlive()
+                self._judge_next()
+                if text := self._leaving():
+                    yield TextPiece(text)
+        finally:
+            # A reply that has ended is unknown to the engine; any other gives its blocks back.
+            self._engine.cancel(self._request.request_id)
+
+    def _is_blocked(self) -> bool:
+        return self._judgement is not None and self._judgement.blocked
+
+    def _is_over(self) -> bool:
+        if self._is_blocked():
+            return True
+        return self._finished is not None and not self._judging and self._num_passed == len(self._written)
+
+    def _take_event(self) -> bool:
+        """Wait for the next event and apply it; False when a keep-alive is due instead."""
+        if self._ending.is_set() and self._finished is None:
+            self._finish_early()
+            return True
+        try:
+            event = self._events.get(timeout=_KEEP_ALIVE_S)
+        except queue.Empty:
+            self._check_deadline()
+            return False
+        self._apply(event)
+        return True
+
+    def _apply(self, event: _Event) -> None:
+        if isinstance(event, ServiceError):
+            raise event
+        if isinstance(event, wire.Failed):
+            raise ServiceError(event.code, event.message, retry_after_s=event.retry_after_s)
+        if isinstance(event, wire.Piece):
+            if self._finished is None:
+                self._written += event.text
+                self._num_tokens = event.num_tokens
+        elif isinstance(event, wire.Finished):
+            self._finished = self._finished or event
+        else:
+            assert isinstance(event, _Judged), event
+            self._apply_verdict(event)
+
+    def _apply_verdict(self, judged: _Judged) -> None:
+        self._judging = False
+        self._judgement = judged.judgement
+        if judged.judgement.blocked:
+            if self._finished is None:
+                self._finished = self._ended("moderated_output")
+        else:
+            self._num_passed = judged.num_chars
+
+    def _judge_next(self) -> None:
+        if self._judging or self._is_blocked():
+            return
+        if self._moderator is None:
+            self._num_passed = len(self._written)
+            return
+        end = self._num_passed
+        if self._finished is not None:
+            end = len(self._written)
+        elif self._piecewise:
+            end = next_to_judge(self._written, self._num_passed)
+        if end > self._num_passed or (self._finished is not None and self._judgement is None):
+            self._judging = True
+            self._executor.submit(self._judge, end)
+
+    def _judge(self, end: int) -> None:
+        assert self._moderator is not None
+        try:
+            text = clean_reply(self._written[:end])
+            [judgement] = self._moderator.judge([text], Role.OUTPUT, max(1.0, self._deadline - time.monotonic()))
+            self._events.put(_Judged(end, judgement))
+        except ServiceError as error:
+            self._events.put(error)
+        except Exception as error:  # noqa: BLE001 - the edge of a thread; the turn must hear of it or it waits for ever
+            self._events.put(ServiceError(ErrorCode.INTERNAL, f"judging the reply failed: {error!r}"))
+
+    def _leaving(self) -> str:
+        """What may leave now and has not; white space at the end waits for what follows it."""
+        if self._is_blocked() or not (self._piecewise or self._is_over()):
+            return ""
+        text = self._written[: self._num_passed]
+        if not self._is_over():
+            text = text[: _stable_end(text)]
+        cleaned = clean_reply(text)
+        if not cleaned.startswith(self._sent):
+            return ""
+        piece, self._sent = cleaned[len(self._sent) :], cleaned
+        return piece
+
+    def _finish_early(self) -> None:
+        self._engine.cancel(self._request.request_id)
+        self._finished = self._ended(_SHUTDOWN)
+
+    def _ended(self, reason: str) -> wire.Finished:
+        return wire.Finished(self._request.request_id, reason, len(self._request.prompt), 0, self._num_tokens)
+
+    def _check_deadline(self) -> None:
+        if time.monotonic() > self._deadline + 10 * _KEEP_ALIVE_S:
+            raise ServiceError(
+                ErrorCode.ENGINE_UNAVAILABLE, "the engine group did not answer in time; try again", retry_after_s=5.0
+            )
+
+
+def _stable_end(text: str) -> int:
+    """Where `text` can be cut so that cleaning changes nothing before the cut: before a tag that may be unfinished."""
+    opened = text.rfind("<", max(0, len(text) - 16))
+    return len(text) if opened < 0 or ">" in text[opened:] else opened

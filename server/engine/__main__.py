@@ -1,0 +1,93 @@
+"""One rank of the engine group: `python -m server.engine --rank R [--attempt N]`, started by the supervisor.
+
+MASTER_PORT and WORLD_SIZE come from the environment, as do the OCK_ settings.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import logging
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+from setproctitle import setproctitle
+
+from server.config import ConfigError, Settings, from_env
+
+log = logging.getLogger("server.engine")
+
+READY_FILE = "engine.ready"
+
+
+def main() -> int:
+    """Join the group, load, prove that a forward pass works on every rank, then lead or follow until told to stop."""
+    parser = argparse.ArgumentParser(prog="python -m server.engine", description="One rank of the engine group.")
+    parser.add_argument("--rank", type=int, required=True, help="this process's rank; 0 leads")
+    parser.add_argument("--attempt", type=int, default=0, help="which start of the group this is")
+    arguments = parser.parse_args()
+    try:
+        settings = from_env(os.environ)
+    except ConfigError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
+    setproctitle(f"python -m server.engine --rank {arguments.rank}")
+    try:
+        return _serve(settings, arguments.rank, arguments.attempt)
+    except (ValueError, RuntimeError) as error:
+        log.exception("engine.failed rank=%d", arguments.rank)
+        sys.stderr.write(f"engine rank {arguments.rank}: {error}\n")
+        return 1
+
+
+def _serve(settings: Settings, rank: int, attempt: int) -> int:
+    os.environ.setdefault("DS_ACCELERATOR", "cpu" if settings.device == "cpu" else _accelerator())
+    # torch and DeepSpeed take seconds to import; a wrong setting must not wait for them.
+    from server.engine.serve import Serving
+
+    started = time.monotonic()
+    stopping = _Stopping()
+    settings.run_dir.mkdir(parents=True, exist_ok=True)
+    serving = Serving.start(settings, rank, attempt)
+    if rank == 0:
+        _mark_ready(settings.run_dir, attempt)
+        log.info("engine.ready world=%d seconds=%.1f", serving.world, time.monotonic() - started)
+    serving.run(stopping)
+    return 0
+
+
+def _accelerator() -> str:
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+class _Stopping:
+    """Set by SIGTERM on rank 0. Followers ignore it: rank 0 ends them when its queue is dealt with."""
+
+    def __init__(self) -> None:
+        self._stop = False
+        with contextlib.suppress(ValueError):  # not the main thread, in tests
+            signal.signal(signal.SIGTERM, self._on_signal)
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def __call__(self) -> bool:
+        return self._stop
+
+    def _on_signal(self, *_: object) -> None:
+        self._stop = True
+
+
+def _mark_ready(run_dir: Path, attempt: int) -> None:
+    temporary = run_dir / f"{READY_FILE}.part"
+    temporary.write_text(str(attempt), "utf-8")
+    temporary.replace(run_dir / READY_FILE)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,54 @@
+"""How many tokens of keys and values each model may keep. No torch: `plan` uses the same numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+_GPU_SHARE = 0.9  # of what is free after the weights; the rest is the forward pass's workspace
+_CPU_SHARE = 0.25  # of the memory that is available after the weights; the front and the page cache live there too
+_SCORE_WINDOWS = 4  # texts being classified at once, at full length
+_MAX_CPU_TOKENS = 1 << 18
+
+
+@dataclass(frozen=True)
+class KvShape:
+    """What one token's keys and values cost on one rank."""
+
+    layers: int
+    heads: int  # this rank's
+    head_dim: int
+    bytes_per_value: int
+
+    @property
+    def bytes_per_token(self) -> int:
+        """Keys and values of one token over all layers."""
+        return 2 * self.layers * self.heads * self.head_dim * self.bytes_per_value
+
+
+def score_tokens(window: int) -> int:
+    """Tokens kept for a model that classifies."""
+    return _SCORE_WINDOWS * window
+
+
+def chat_tokens(
+    wanted: int, window: int, max_running: int, shape: KvShape, free_bytes: int, ranks_beside: int, *, on_gpu: bool
+) -> int:
+    """Tokens kept for the chat model: `wanted`, or as many as memory allows and `max_running` full windows can use.
+
+    `free_bytes` is what is free on this rank's device, `ranks_beside` how many ranks share it (1 on a GPU of its own).
+
+    Raises:
+        ValueError: not even one full window fits; the sentence gives the numbers.
+    """
+    if wanted:
+        return wanted
+    share = _GPU_SHARE if on_gpu else _CPU_SHARE
+    affordable = int(free_bytes * share / ranks_beside / shape.bytes_per_token)
+    if affordable < window:
+        raise ValueError(
+            f"keys and values of one window of {window} tokens need {window * shape.bytes_per_token >> 20} MiB a rank, "
+            f"{int(free_bytes * share / ranks_beside) >> 20} MiB are left: use more ranks or a smaller "
+            "OCK_MAX_CONTEXT_TOKENS"
+        )
+    useful = (max_running + 1) * window
+    return min(affordable, useful) if on_gpu else min(affordable, useful, max(_MAX_CPU_TOKENS, window))

@@ -1,0 +1,222 @@
+"""The loop of rank 0, and that of its followers."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import msgspec
+import torch
+from tokenizers import Tokenizer
+
+from server import wire
+from server.engine.channel import StepReceiver, StepSender
+from server.engine.door import Client, Door
+from server.engine.plan import Plan, ScoreRows
+from server.engine.runner import Runner
+from server.engine.sampling import Draws, SamplingRow, sample
+from server.engine.scheduler import End, Scheduler
+from server.engine.sequence import CHAT, GenerateSequence
+from server.engine.text_stream import TextStream
+from server.engine.watchdog import Watchdog
+from server.errors import ErrorCode, ServiceError
+
+log = logging.getLogger(__name__)
+
+_STATUS_INTERVAL_S = 0.5
+
+
+class Outlet(Protocol):
+    """Where messages to clients go."""
+
+    def send(self, client: Client, message: wire.FromEngine) -> None:
+        """Send `message` to `client`."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What rank 0 keeps of a reply beside its sequence."""
+
+    sequence: GenerateSequence
+    text: TextStream
+    draws: Draws
+
+
+@dataclass(frozen=True)
+class ReplyTokenizer:
+    """The chat model's tokenizer and the tokens that end a reply."""
+
+    tokenizer: Tokenizer
+    end_tokens: frozenset[int]
+
+
+class Leader:
+    """Requests in, steps out, results back: `take(messages)`, then `step()`, for ever."""
+
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        runner: Runner,
+        followers: StepSender,
+        outlet: Outlet,
+        tokenizer: ReplyTokenizer,
+        welcome: wire.Welcome,
+        watchdog: Watchdog,
+    ) -> None:
+        self._scheduler = scheduler
+        self._runner = runner
+        self._followers = followers
+        self._outlet = outlet
+        self._tokenizer = tokenizer
+        self._welcome = welcome
+        self._watchdog = watchdog
+        self._clients: set[Client] = set()
+        self._client_of: dict[str, Client] = {}
+        self._replies: dict[str, Reply] = {}
+        self._status_at = 0.0
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether there is nothing to compute."""
+        return self._scheduler.is_idle
+
+    def take(self, client: Client, message: wire.ToEngine) -> None:
+        """Apply one message of `client`."""
+        if isinstance(message, wire.Hello):
+            self._clients.add(client)
+            self._outlet.send(client, self._welcome)
+        elif isinstance(message, wire.Cancel):
+            self._scheduler.cancel(message.request_id)
+            self._forget(message.request_id)
+        else:
+            self._admit(client, message)
+
+    def step(self) -> None:
+        """Plan, run and settle one step, if there is work."""
+        for end in self._scheduler.expire(time.monotonic()):
+            self._send_end(end)
+        plan = self._scheduler.plan_step()
+        if plan is None:
+            return
+        with self._watchdog:
+            self._followers.send(plan.step)
+            logits = self._runner.run(plan.step)
+            tokens = self._sample(plan, logits)
+            gathered = [_gather(logits, rows) for rows in plan.score_rows]
+        self._settle(plan, tokens, gathered)
+
+    def send_status(self) -> None:
+        """Tell every client how it stands, about twice a second."""
+        now = time.monotonic()
+        if now - self._status_at < _STATUS_INTERVAL_S:
+            return
+        self._status_at = now
+        status = self._scheduler.status()
+        for client in self._clients:
+            self._outlet.send(client, status)
+
+    def fail_all(self, why: str) -> None:
+        """End everything that is under way: the group stops."""
+        for failed in self._scheduler.fail_all(ErrorCode.ENGINE_UNAVAILABLE, why):
+            self._send_end(failed)
+
+    def _admit(self, client: Client, message: wire.Generate | wire.Score) -> None:
+        try:
+            if isinstance(message, wire.Score):
+                self._scheduler.add_score(message)
+            else:
+                self._admit_reply(message)
+        except ServiceError as error:
+            failed = wire.Failed(message.request_id, error.code, error.message, error.retry_after_s)
+            self._outlet.send(client, failed)
+        else:
+            self._client_of[message.request_id] = client
+
+    def _admit_reply(self, message: wire.Generate) -> None:
+        sequence = self._scheduler.add_generate(message)
+        text = TextStream(self._tokenizer.tokenizer, message.sampling.stop)
+        self._replies[message.request_id] = Reply(sequence, text, Draws(message.sampling.seed))
+
+    def _sample(self, plan: Plan, logits: dict[str, torch.Tensor]) -> list[int]:
+        if not plan.generate_rows:
+            return []
+        rows = [self._sampling_row(sequence) for sequence in plan.generate_rows]
+        return sample(logits[CHAT], rows)
+
+    def _sampling_row(self, sequence: GenerateSequence) -> SamplingRow:
+        reply = self._replies.get(sequence.request_id)
+        draw = reply.draws.next() if reply is not None and sequence.sampling.do_sample else 0.0
+        return SamplingRow(sequence.sampling, sequence.tokens, draw)
+
+    def _settle(self, plan: Plan, tokens: list[int], gathered: list[list[float]]) -> None:
+        ends = {end.request_id: end for end in self._scheduler.settle(plan, tokens, gathered)}
+        for sequence, token in zip(plan.generate_rows, tokens, strict=True):
+            reply = self._replies.get(sequence.request_id)
+            if reply is None or reply.sequence is not sequence:
+                continue  # it ended while the step ran
+            if self._write(reply, token):
+                stopped = self._scheduler.finish(sequence, "stop")
+                length = ends.get(sequence.request_id)
+                if stopped is None:
+                    assert isinstance(length, wire.Finished), length
+                    stopped = msgspec.structs.replace(length, reason="stop")
+                ends[sequence.request_id] = stopped
+        for end in ends.values():
+            self._send_end(end)
+
+    def _write(self, reply: Reply, token: int) -> bool:
+        """Send the text that `token` makes certain; whether the reply stops here."""
+        if token in self._tokenizer.end_tokens:
+            return True
+        self._send_piece(reply, reply.text.push(token))
+        return reply.text.stopped
+
+    def _send_piece(self, reply: Reply, text: str) -> None:
+        if text:
+            request_id = reply.sequence.request_id
+            self._outlet.send(self._client_of[request_id], wire.Piece(request_id, text, reply.sequence.num_new_tokens))
+
+    def _send_end(self, end: End) -> None:
+        reply = self._replies.get(end.request_id)
+        if reply is not None and isinstance(end, wire.Finished):
+            self._send_piece(reply, reply.text.finish())
+        client = self._client_of.get(end.request_id)
+        if client is not None:
+            self._outlet.send(client, end)
+        self._forget(end.request_id)
+
+    def _forget(self, request_id: str) -> None:
+        self._replies.pop(request_id, None)
+        self._client_of.pop(request_id, None)
+
+
+def _gather(logits: dict[str, torch.Tensor], rows: ScoreRows) -> list[float]:
+    """The log-probabilities that a window asks for, from the rows it names."""
+    wanted = torch.tensor(rows.rows)
+    device = logits[rows.model].device
+    picked = logits[rows.model][wanted.to(device)].float()
+    tokens = torch.tensor(rows.token_ids, device=device)[:, None]
+    values = picked.gather(-1, tokens)[:, 0] - picked.logsumexp(-1)
+    return list(values.tolist())
+
+
+def lead(leader: Leader, door: Door, should_stop: Callable[[], bool]) -> None:
+    """Serve until `should_stop`; then fail what is left."""
+    while not should_stop():
+        if leader.is_idle:
+            door.wait(_STATUS_INTERVAL_S)
+        for client, message in door.receive():
+            leader.take(client, message)
+        leader.step()
+        leader.send_status()
+    leader.fail_all("the engine group is stopping; try again in a few seconds")
+
+
+def follow(runner: Runner, steps: StepReceiver, watchdog: Watchdog) -> None:
+    """Run what rank 0 plans until it says stop."""
+    while (step := steps.receive()) is not None:
+        with watchdog:
+            runner.run(step)

@@ -1,0 +1,121 @@
+"""The models of a group, loaded and ready to run, as the settings name them."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from transformers import PreTrainedModel
+
+from server import wire
+from server.config import Settings
+from server.engine.group import Rank
+from server.engine.kv_budget import KvShape, chat_tokens, score_tokens
+from server.engine.load import load_model
+from server.engine.runner import ModelRunner, PoolShape
+from server.engine.sequence import CHAT
+
+log = logging.getLogger(__name__)
+
+INPUT_MODERATION = "input_moderation"
+OUTPUT_MODERATION = "output_moderation"
+
+_COMPUTE_DTYPES = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+    "int8": torch.bfloat16,
+}
+
+
+@dataclass(frozen=True)
+class GroupModel:
+    """One resident model."""
+
+    name: str
+    folder: Path
+    window: int
+    vocab_size: int
+    pool: PoolShape
+    runner: ModelRunner
+
+    @property
+    def shape(self) -> wire.ModelShape:
+        """What clients must know of it."""
+        return wire.ModelShape(self.window, self.vocab_size, str(self.folder))
+
+
+def model_folders(settings: Settings) -> dict[str, Path]:
+    """The resident models by name. With one checkpoint for both moderation roles there is one model."""
+    folders = {CHAT: Path(settings.chat_model)}
+    if settings.moderation_model:
+        folders[INPUT_MODERATION] = Path(settings.moderation_model)
+    if settings.output_model and settings.output_model != settings.moderation_model:
+        folders[OUTPUT_MODERATION] = Path(settings.output_model)
+    return folders
+
+
+def load_models(settings: Settings, rank: Rank) -> dict[str, GroupModel]:
+    """Load this rank's share of every model and give each its keys and values.
+
+    Raises:
+        WeightsError: a folder that cannot be loaded.
+        ValueError: not enough memory for one full window of keys and values.
+    """
+    dtype = _COMPUTE_DTYPES[settings.dtype]
+    loaded = {}
+    for name, folder in model_folders(settings).items():
+        started = time.monotonic()
+        loaded[name] = load_model(folder, rank, dtype)
+        log.info("model.loaded rank=%d model=%s seconds=%.1f", rank.rank, name, time.monotonic() - started)
+    # The chat model's keys and values get what is left when all weights are there.
+    folders = model_folders(settings)
+    order = [*(name for name in loaded if name != CHAT), CHAT]
+    return {name: _resident(name, folders[name], loaded[name], settings, rank, dtype) for name in order}
+
+
+def _resident(
+    name: str, folder: Path, model: PreTrainedModel, settings: Settings, rank: Rank, dtype: torch.dtype
+) -> GroupModel:
+    window = int(model.config.max_position_embeddings)
+    if name == CHAT and settings.max_context_tokens:
+        window = min(window, settings.max_context_tokens)
+    pool = _pool_shape(name, window, model, settings, rank, dtype)
+    runner = ModelRunner(model, pool, dtype, rank.device)
+    return GroupModel(name, folder, window, int(model.config.vocab_size), pool, runner)
+
+
+def _pool_shape(
+    name: str, window: int, model: PreTrainedModel, settings: Settings, rank: Rank, dtype: torch.dtype
+) -> PoolShape:
+    config = model.config
+    shape = KvShape(
+        layers=config.num_hidden_layers,
+        heads=config.num_attention_heads // rank.world,
+        head_dim=config.hidden_size // config.num_attention_heads,
+        bytes_per_value=dtype.itemsize,
+    )
+    on_gpu = rank.device.type == "cuda"
+    if name == CHAT:
+        num_tokens = chat_tokens(
+            settings.kv_cache_tokens,
+            window,
+            settings.max_running,
+            shape,
+            _free_bytes(rank.device),
+            1 if on_gpu else rank.world,
+            on_gpu=on_gpu,
+        )
+    else:
+        num_tokens = score_tokens(window)
+    return PoolShape(-(-num_tokens // settings.block_tokens), settings.block_tokens)
+
+
+def _free_bytes(device: torch.device) -> int:
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

@@ -1,0 +1,118 @@
+"""Puts one rank together: group, models, warm-up, and on rank 0 the scheduler and the door."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer
+from torch import distributed as dist
+
+from server import wire
+from server.config import Settings
+from server.engine.block_pool import BlockPool
+from server.engine.channel import StepReceiver, StepSender
+from server.engine.door import Door
+from server.engine.group import Rank, join, pick_device
+from server.engine.limits import Limits
+from server.engine.loop import Leader, ReplyTokenizer, follow, lead
+from server.engine.models import GroupModel, load_models
+from server.engine.runner import GroupRunner
+from server.engine.scheduler import Scheduler
+from server.engine.sequence import CHAT
+from server.engine.step import ModelStep, Segment, Step
+from server.engine.watchdog import Watchdog
+
+log = logging.getLogger(__name__)
+
+
+class Serving:
+    """A rank that is ready to serve."""
+
+    def __init__(self, settings: Settings, rank: Rank, attempt: int, models: dict[str, GroupModel]) -> None:
+        self._settings = settings
+        self._rank = rank
+        self._attempt = attempt
+        self._models = models
+        self._runner = GroupRunner({name: model.runner for name, model in models.items()})
+        self._watchdog = Watchdog(settings.step_timeout_s, f"engine rank {rank.rank}")
+
+    @classmethod
+    def start(cls, settings: Settings, rank: int, attempt: int) -> Serving:
+        """Join the group, load every model, and run a real forward pass of each on every rank."""
+        world = settings.tensor_parallel_degree
+        torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+        place = join(rank, world, attempt, pick_device(settings.device, rank), settings.start_timeout_s)
+        serving = cls(settings, place, attempt, load_models(settings, place))
+        serving.warm_up()
+        dist.barrier()
+        return serving
+
+    @property
+    def world(self) -> int:
+        """Ranks in the group."""
+        return self._rank.world
+
+    def warm_up(self) -> None:
+        """One prompt chunk and one decode through every model."""
+        blocks = (0, 1)
+        for number, segment in enumerate(
+            (Segment((1, 2, 3), blocks, 0, 0, 0, (), 1), Segment((4,), blocks, 3, 3, 3, (), 1))
+        ):
+            steps = tuple(ModelStep(name, (segment,)) for name in self._models)
+            for name, logits in self._runner.run(Step(number, steps)).items():
+                if not torch.isfinite(logits).all():
+                    raise RuntimeError(f"model {name!r} gives logits that are not finite; OCK_DTYPE may be too narrow")
+
+    def run(self, should_stop: Callable[[], bool]) -> None:
+        """Lead or follow until told to stop."""
+        if not self._rank.leads:
+            follow(self._runner, StepReceiver(self._settings.run_dir, self._attempt, self._rank.rank), self._watchdog)
+            return
+        followers = StepSender(self._settings.run_dir, self._attempt, self.world)
+        door = Door(self._settings.engine_address)
+        try:
+            lead(self._leader(followers, door), door, should_stop)
+        finally:
+            followers.close()
+            door.close()
+
+    def _leader(self, followers: StepSender, door: Door) -> Leader:
+        settings, models = self._settings, self._models
+        limits = Limits(
+            max_step_tokens=max(settings.max_step_tokens, settings.max_running + 16),
+            max_running=settings.max_running,
+            max_queue=settings.max_queue,
+            max_queued_tokens=settings.max_queued_tokens,
+        )
+        scheduler = Scheduler(
+            {name: BlockPool(model.pool.num_blocks, model.pool.block_tokens) for name, model in models.items()},
+            {name: model.window for name, model in models.items()},
+            limits,
+            time.monotonic,
+        )
+        welcome = wire.Welcome(
+            models={name: model.shape for name, model in models.items()},
+            world=self.world,
+            dtype=settings.dtype,
+            max_queue=settings.max_queue,
+        )
+        tokenizer = open_tokenizer(models[CHAT].folder)
+        return Leader(scheduler, self._runner, followers, door, tokenizer, welcome, self._watchdog)
+
+
+def open_tokenizer(folder: Path) -> ReplyTokenizer:
+    """The tokenizer and end tokens of the checkpoint in `folder`."""
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    ends: set[int] = set()
+    for name in ("generation_config.json", "config.json"):
+        path = folder / name
+        if path.is_file():
+            eos = json.loads(path.read_text("utf-8")).get("eos_token_id")
+            ends.update([eos] if isinstance(eos, int) else eos or [])
+    return ReplyTokenizer(tokenizer, frozenset(ends))
