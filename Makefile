@@ -1,0 +1,76 @@
+# `make` lists the targets. The two that matter: `make run` and `make test`; both set themselves up.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV ?= .venv
+PORT ?= 8080
+# What the tests need beyond pip, by the names Debian gives them.
+TEST_PACKAGES ?= chromium npm
+BIN := $(VENV)/bin
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+$(VENV)/.ready: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install --quiet --editable '.[cpu,index,deploy,demo,train,dev]'
+	@touch $@
+
+.PHONY: setup
+setup: $(VENV)/.ready ## the virtual environment with everything pinned in pyproject.toml
+
+.demo/index/manifest.json: | $(VENV)/.ready
+	$(BIN)/python -m index_builder build --source sample --encoder sample --out .demo/index
+
+.PHONY: run
+run: $(VENV)/.ready .demo/index/manifest.json ## serve the demo on PORT (8080): chat page, /ping, /invocations
+	@mkdir -p .demo
+	OCK_PORT=$(PORT) \
+	OCK_CHAT_MODEL="$${OCK_CHAT_MODEL:-container/demo/chat}" \
+	OCK_MODERATION_MODEL="$${OCK_MODERATION_MODEL:-container/demo/moderation}" \
+	OCK_INDEX="$${OCK_INDEX:-.demo/index}" \
+	OCK_ENCODER="$${OCK_ENCODER:-sample}" \
+	OCK_STORE="$${OCK_STORE:-sqlite:///.demo/conversations.sqlite}" \
+	OCK_RUN_DIR="$${OCK_RUN_DIR:-$$(mktemp -d /tmp/openchatkit.XXXXXX)}" \
+	OCK_TENSOR_PARALLEL_DEGREE="$${OCK_TENSOR_PARALLEL_DEGREE:-2}" \
+	OCK_MAX_NEW_TOKENS="$${OCK_MAX_NEW_TOKENS:-96}" \
+	PATH="$(abspath $(BIN)):$$PATH" exec container/serve
+
+.PHONY: test
+test: $(VENV)/.ready .demo/index/manifest.json test-packages ## all tests (set-up included)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+
+.PHONY: test-packages
+test-packages:
+	@missing=(); for name in $(TEST_PACKAGES); do command -v $$name >/dev/null || missing+=($$name); done; \
+	if [ $${#missing[@]} -gt 0 ]; then \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "$${missing[@]}" >/dev/null; \
+	  else echo "the tests need these packages of your distribution: $${missing[*]}"; exit 1; fi; fi
+	@test -d tests/aws/node_modules || npm ci --prefix tests/aws --no-audit --no-fund --loglevel=error
+
+.PHONY: check
+check: $(VENV)/.ready ## format, lint, types, import rules
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+.PHONY: format
+format: $(VENV)/.ready ## rewrite the sources in the house format
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+.PHONY: bench
+bench: $(VENV)/.ready ## the engine on a random GPT-NeoX of 405M parameters, beside transformers; JSON to build/bench.json
+	@mkdir -p build
+	$(BIN)/python -m server.engine.bench --random gpt-neox-410m --tensor-parallel-degree 2 --dtype bfloat16 \
+	  --batch 1,4,16 --prompt-tokens 128 --new-tokens 64 --compare transformers --json build/bench.json
+
+.PHONY: clean
+clean: ## remove what make made, the demo's conversations included
+	rm -rf $(VENV) .demo build .mypy_cache .ruff_cache .pytest_cache .hypothesis tests/aws/node_modules
