@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol, TextIO
@@ -15,12 +16,13 @@ import boto3
 from botocore import xform_name
 from botocore.client import BaseClient
 from botocore.config import Config
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from deploy import shapes
 from deploy.errors import DeployError
 
 Answer = dict[str, Any]
+Say = Callable[[str], None]  # a line for the person at the terminal
 _ABSENT = {
     "404",
     "NoSuchBucket",
@@ -45,6 +47,25 @@ class Call:
         found = shapes.problems(self.service, self.operation, self.parameters)
         if found:
             raise DeployError(f"{self.service} {self.operation}: {'; '.join(found)}")
+
+
+class RefusedError(DeployError):
+    """AWS answered with an error.
+
+    Attributes:
+        code: AWS's word for it.
+    """
+
+    def __init__(self, call: Call, error: Mapping[str, str]) -> None:
+        self.code = error.get("Code", "")
+        self.message = error.get("Message", "")
+        super().__init__(f"{call.service} {call.operation} was refused: {self.code}: {self.message}")
+
+    @property
+    def is_absent(self) -> bool:
+        """Whether the thing asked for does not exist. SageMaker has no code of its own for that, only words."""
+        could_not_find = self.code.startswith("Validation") and "could not find" in self.message.lower()
+        return self.code in _ABSENT or could_not_find
 
 
 class Aws(Protocol):
@@ -75,7 +96,7 @@ class LiveAws:
         self._profile = profile
         self._clients: dict[str, BaseClient] = {}
 
-    def send(self, call: Call, assumed: Answer | None = None) -> Answer:  # noqa: ARG002 - only a dry run assumes
+    def send(self, call: Call, assumed: Answer | None = None) -> Answer:
         """The answer to `call`. Raises DeployError before sending a malformed one, ClientError for a refusal."""
         call.check()
         answer: Answer = getattr(self.client(call.service), xform_name(call.operation))(**call.parameters)
@@ -85,16 +106,17 @@ class LiveAws:
         """The answer to `call`, None when the service says that there is no such thing."""
         try:
             return self.send(call, assumed)
-        except ClientError as error:
-            if is_absent(error):
+        except RefusedError as error:
+            if error.is_absent:
                 return None
             raise
 
-    def pages(self, call: Call, key: str, assumed: list[Any] | None = None) -> list[Any]:  # noqa: ARG002
+    def pages(self, call: Call, key: str, assumed: list[Any] | None = None) -> list[Any]:
         """The items under `key` of all pages."""
         call.check()
-        paginator = self.client(call.service).get_paginator(xform_name(call.operation))
-        return [item for page in paginator.paginate(**call.parameters) for item in page.get(key, [])]
+        with _sentences(call):
+            paginator = self.client(call.service).get_paginator(xform_name(call.operation))
+            return [item for page in paginator.paginate(**call.parameters) for item in page.get(key, [])]
 
     def client(self, service: str) -> BaseClient:
         """One client per service. sagemaker-runtime never retries by itself: a repeated turn would be stored twice."""
@@ -127,7 +149,7 @@ class DryRun:
         self.send(call)
         return assumed
 
-    def pages(self, call: Call, key: str, assumed: list[Any] | None = None) -> list[Any]:  # noqa: ARG002
+    def pages(self, call: Call, key: str, assumed: list[Any] | None = None) -> list[Any]:
         """Prints `call`'s first page and answers `assumed`."""
         self.send(call)
         return assumed or []
@@ -143,10 +165,11 @@ def _client_config(service: str) -> Config:
     return Config(connect_timeout=10, read_timeout=60, retries={"mode": "standard", "total_max_attempts": 5})
 
 
-def is_absent(error: ClientError) -> bool:
-    """Whether a refusal says that the thing does not exist. SageMaker has no code of its own for it, only words."""
-    code, message = error.response["Error"].get("Code", ""), error.response["Error"].get("Message", "")
-    return code in _ABSENT or (code.startswith("Validation") and "could not find" in message.lower())
-
-
-Say = Callable[[str], None]  # a line for the person at the terminal, on standard error
+@contextmanager
+def _sentences(call: Call) -> Iterator[None]:
+    try:
+        yield
+    except ClientError as error:
+        raise RefusedError(call, error.response["Error"]) from error
+    except BotoCoreError as error:
+        raise DeployError(f"{call.service} {call.operation}: {error}") from error

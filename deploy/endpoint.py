@@ -6,7 +6,7 @@ from deploy import autoscaling, requests
 from deploy.aws import Answer, Aws, Call, Say
 from deploy.endpoint_file import EndpointFile
 from deploy.errors import DeployError
-from deploy.failure import EndpointFailedError
+from deploy.failure import EndpointFailedError, failed, reason
 from deploy.plan import Plan
 from deploy.undo import Undo
 from deploy.waiting import Waiter
@@ -123,8 +123,9 @@ class Endpoint:
         self._say(f"moving {self._file.name} to {config}")
         description = self._waiter.settled(self._file.name, config, timeout_s)
         if description["EndpointConfigName"] != config:
-            kept, reason = description["EndpointConfigName"], description.get("FailureReason") or "no reason given"
-            raise DeployError(f"{self._file.name} went back to {kept} instead of taking {config}: {reason}")
+            kept = description["EndpointConfigName"]
+            why = reason(description)
+            raise EndpointFailedError(f"{self._file.name} went back to {kept} instead of taking {config}: {why}")
 
     def _describe(self, assumed: Answer | None) -> Answer | None:
         return self._aws.find(requests.describe_endpoint(self._file.name), assumed)
@@ -134,8 +135,9 @@ class Endpoint:
             return
         name, status = self._file.name, existing["EndpointStatus"]
         if status == "Failed":
-            failed = EndpointFailedError(name, existing)
-            raise DeployError(f"{failed}; a failed endpoint can only be deleted: python -m deploy delete")
+            raise DeployError(
+                f"{failed(name, existing)}; a failed endpoint can only be deleted: python -m deploy delete"
+            )
         if existing["EndpointConfigName"] != plan.config_name:
             raise DeployError(
                 f"endpoint {name} exists ({status}) with another configuration; to change it: python -m deploy update"

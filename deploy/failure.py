@@ -5,22 +5,24 @@ from __future__ import annotations
 from typing import Any
 
 from deploy.aws import Aws, Call
+from deploy.errors import DeployError
 
 TAIL_LINES = 30
 
 
-class EndpointFailedError(Exception):
-    """The endpoint reached a status that it does not leave by itself.
+class EndpointFailedError(DeployError):
+    """The endpoint settled otherwise than asked; its containers' log says more."""
 
-    Attributes:
-        status: SageMaker's word.
-        reason: its FailureReason, empty where it gave none.
-    """
 
-    def __init__(self, name: str, description: dict[str, Any]) -> None:
-        self.status = str(description.get("EndpointStatus", "missing"))
-        self.reason = str(description.get("FailureReason") or "")
-        super().__init__(f"endpoint {name} is {self.status}: {self.reason or 'SageMaker gives no reason'}")
+def failed(name: str, description: dict[str, Any]) -> EndpointFailedError:
+    """The error for an endpoint whose description says that it will not serve."""
+    status = description.get("EndpointStatus", "missing")
+    return EndpointFailedError(f"endpoint {name} is {status}: {reason(description)}")
+
+
+def reason(description: dict[str, Any]) -> str:
+    """SageMaker's FailureReason."""
+    return str(description.get("FailureReason") or "SageMaker gives no reason")
 
 
 def log_group(name: str) -> str:

@@ -5,13 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from types import TracebackType
 
-from botocore.exceptions import ClientError
-
 from deploy.aws import Aws, Say
 from deploy.errors import DeployError
 from deploy.failure import EndpointFailedError, log_group, log_tail
-
-FAILURES = (DeployError, EndpointFailedError, ClientError)
 
 
 class Undo:
@@ -37,26 +33,26 @@ class Undo:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if not isinstance(error, FAILURES):
+        if not isinstance(error, DeployError):
             return
-        self._show_log()
+        if isinstance(error, EndpointFailedError):
+            self._show_log()
         if self._wanted:
             self._unmake()
         elif self._steps:
             self._say("kept what was made; it costs money until: python -m deploy delete")
-        raise DeployError(str(error)) from error
 
     def _unmake(self) -> None:
         for step in reversed(self._steps):
             try:
                 step()
-            except FAILURES as error:
+            except DeployError as error:
                 self._say(f"could not undo: {error}; finish with: python -m deploy delete")
 
     def _show_log(self) -> None:
         try:
             tail = log_tail(self._aws, self._endpoint)
-        except ClientError as error:
+        except DeployError as error:
             self._say(f"the log could not be read: {error}")
             return
         if tail:

@@ -8,7 +8,7 @@ from typing import Any
 
 from deploy.aws import Aws, Say
 from deploy.errors import DeployError
-from deploy.failure import EndpointFailedError
+from deploy.failure import failed
 from deploy.requests import describe_config, describe_endpoint
 
 Description = dict[str, Any]
@@ -51,14 +51,14 @@ class Waiter:
         assumed = {"EndpointStatus": "InService", "EndpointConfigName": config}
         description = self._watch(name, timeout_s, assumed, old_news)
         if description is None or description["EndpointStatus"] != "InService":
-            raise EndpointFailedError(name, description or {})
+            raise failed(name, description or {})
         return description
 
     def gone(self, name: str, timeout_s: float = 1800.0) -> None:
         """Returns when there is no such endpoint any more. Raises EndpointFailedError when it settles otherwise."""
         description = self._watch(name, timeout_s, None, lambda description: description is not None)
         if description is not None:
-            raise EndpointFailedError(name, description)
+            raise failed(name, description)
 
     def config_visible(self, name: str, timeout_s: float = 60.0) -> None:
         """Returns when a configuration just made can be read: CreateEndpoint reads an eventually consistent copy."""

@@ -1,0 +1,67 @@
+"""python -m deploy VERB: from a checkpoint to a SageMaker endpoint and back to nothing."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import importlib
+import sys
+
+from deploy.errors import DeployError
+
+# Each verb is a module with add_arguments(parser) and run(arguments) -> exit status, imported when it is used.
+VERBS = {
+    "package": ("deploy.package", "checkpoints to per-rank shards with a manifest and golden answers"),
+    "image": ("deploy.image", "build the image and push it to ECR, here or in CodeBuild"),
+    "local": ("deploy.local", "run the image here as the endpoint would"),
+    "upload": ("deploy.upload", "packaged folders to S3"),
+    "create": ("deploy.create", "make the endpoint and wait until it serves"),
+    "status": ("deploy.status", "what the endpoint is doing"),
+    "invoke": ("deploy.invoke", "one question, one answer"),
+    "chat": ("deploy.chat", "a conversation at the terminal"),
+    "token": ("deploy.bearer_token", "a bearer token for the endpoint's OpenAI-compatible address"),
+    "logs": ("deploy.logs", "what the containers log"),
+    "autoscale": ("deploy.autoscale", "set or take away autoscaling"),
+    "update": ("deploy.update", "bring the endpoint to what the file says now"),
+    "rollback": ("deploy.rollback", "return to the configuration before"),
+    "delete": ("deploy.delete", "take the endpoint away, with --everything all that costs money"),
+    "evaluate-moderation": ("deploy.evaluate_moderation", "precision and recall of blocking on your own texts"),
+}
+
+
+def main(argv: list[str]) -> int:
+    """Runs the verb `argv` begins with; the process's exit status."""
+    if not argv or argv[0] in ("-h", "--help"):
+        print(_usage())
+        return 0 if argv else 2
+    if argv[0] not in VERBS:
+        close = difflib.get_close_matches(argv[0], VERBS, n=1)
+        hint = f" Did you mean {close[0]}?" if close else ""
+        print(f"error: {argv[0]} is not a verb.{hint}\n{_usage()}", file=sys.stderr)
+        return 2
+    return _run(argv[0], argv[1:])
+
+
+def _run(verb: str, argv: list[str]) -> int:
+    module = importlib.import_module(VERBS[verb][0])
+    parser = argparse.ArgumentParser(prog=f"python -m deploy {verb}", description=module.__doc__)
+    module.add_arguments(parser)
+    arguments = parser.parse_args(argv)
+    try:
+        return int(module.run(arguments))
+    except DeployError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted; what AWS has begun goes on: python -m deploy status", file=sys.stderr)
+        return 130
+
+
+def _usage() -> str:
+    width = max(len(verb) for verb in VERBS)
+    listing = "\n".join(f"  {verb:<{width}}  {says}" for verb, (_, says) in VERBS.items())
+    return f"usage: python -m deploy VERB [--help]\n\n{listing}"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,100 @@
+"""Show what the endpoint is doing: status, fleet, configuration, image, autoscaling, and why it failed."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+from deploy import autoscaling, cli, requests
+from deploy.aws import Aws, Call
+from deploy.endpoint_file import EndpointFile
+from deploy.failure import log_tail
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags of `status`."""
+    cli.add_file(parser)
+    cli.add_dry_run(parser)
+    parser.add_argument("--json", action="store_true", help="one JSON object in place of text")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Prints the status; 0 when the endpoint is in service, 1 otherwise."""
+    file = cli.load(arguments)
+    aws = cli.connect(arguments, file)
+    found = look(aws, file)
+    if not aws.dry:
+        print(json.dumps(found, indent=2, default=str) if arguments.json else "\n".join(_text(found)))
+    return 0 if aws.dry or found["status"] == "InService" else 1
+
+
+def look(aws: Aws, file: EndpointFile) -> dict[str, Any]:
+    """What there is of the endpoint, by plain names."""
+    config_name = f"{file.name}-{'0' * 12}"
+    assumed = {"EndpointStatus": "InService", "EndpointConfigName": config_name}
+    endpoint = aws.find(requests.describe_endpoint(file.name), assumed)
+    if endpoint is None:
+        return {"endpoint": file.name, "status": "absent"}
+    assumed_variants = {"ProductionVariants": [{"ModelName": config_name}]}
+    config = aws.find(requests.describe_config(endpoint["EndpointConfigName"]), assumed_variants)
+    found = {
+        "endpoint": file.name,
+        "status": endpoint["EndpointStatus"],
+        "config": endpoint["EndpointConfigName"],
+        "previous_config": _previous(aws, file),
+        "variants": _variants(endpoint, config or {}),
+        "image": _image(aws, config or {}),
+        "autoscaling": _scaling(aws, file),
+        "changed": endpoint.get("LastModifiedTime"),
+    }
+    if endpoint["EndpointStatus"] == "Failed" or endpoint.get("FailureReason"):
+        found |= {"reason": endpoint.get("FailureReason"), "log": log_tail(aws, file.name)}
+    return found
+
+
+def _previous(aws: Aws, file: EndpointFile) -> str | None:
+    listing = Call("sagemaker", "ListTags", {"ResourceArn": requests.endpoint_arn(file)})
+    return {tag["Key"]: tag["Value"] for tag in aws.pages(listing, "Tags")}.get(requests.PREVIOUS_TAG)
+
+
+def _variants(endpoint: dict[str, Any], config: dict[str, Any]) -> list[dict[str, Any]]:
+    types = {
+        variant.get("VariantName"): variant.get("InstanceType") for variant in config.get("ProductionVariants", [])
+    }
+    return [
+        {
+            "name": variant["VariantName"],
+            "instance_type": types.get(variant["VariantName"]),
+            "instances": variant.get("CurrentInstanceCount"),
+            "wanted": variant.get("DesiredInstanceCount"),
+            "doing": [status["Status"] for status in variant.get("VariantStatus", [])],
+        }
+        for variant in endpoint.get("ProductionVariants", [])
+    ]
+
+
+def _image(aws: Aws, config: dict[str, Any]) -> str | None:
+    variants = config.get("ProductionVariants", [])
+    if not variants:
+        return None
+    model = aws.find(Call("sagemaker", "DescribeModel", {"ModelName": variants[0]["ModelName"]}))
+    return (model or {}).get("PrimaryContainer", {}).get("Image")
+
+
+def _scaling(aws: Aws, file: EndpointFile) -> str | None:
+    targets = aws.pages(autoscaling.describe(file), "ScalableTargets")
+    return f"{targets[0]['MinCapacity']} to {targets[0]['MaxCapacity']} instances" if targets else None
+
+
+def _text(found: dict[str, Any]) -> list[str]:
+    lines = [f"{found['endpoint']}: {found['status']}"]
+    for variant in found.get("variants", []):
+        doing = f" ({', '.join(variant['doing'])})" if variant["doing"] else ""
+        lines.append(
+            f"  {variant['name']}: {variant['instances']} of {variant['wanted']} x {variant['instance_type']}{doing}"
+        )
+    for key in ("image", "config", "previous_config", "autoscaling", "changed", "reason"):
+        if found.get(key):
+            lines.append(f"  {key.replace('_', ' ')}: {found[key]}")
+    return lines + [f"  | {line}" for line in found.get("log", [])]
