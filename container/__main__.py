@@ -1,0 +1,5 @@
+"""`python -m container VERB`."""
+
+from container.cli import main
+
+raise SystemExit(main())

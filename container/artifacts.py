@@ -1,0 +1,52 @@
+"""Turns the artifact settings into local folders that hold what will be read from them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from container.folders import check_encoder, check_index, check_model
+from container.refusal import Refusal
+from server.config import Settings
+
+Fetch = Callable[[str, str], Path]
+"""(setting's name, its value) -> a local folder. Raises Refusal."""
+
+_MODEL_FIELDS = ("chat_model", "moderation_model", "output_moderation_model")
+
+
+def resolve(settings: Settings, fetch: Fetch) -> Settings:
+    """`settings` with every artifact as an absolute local folder that has been looked into.
+
+    Raises:
+        Refusal: an artifact is missing, cannot be fetched, or does not hold what is needed.
+    """
+    if not settings.chat_model:
+        raise Refusal("OCK_CHAT_MODEL is not set: name a folder, an s3:// prefix or a hub id")
+    local: dict[str, str] = {}
+    for field in _MODEL_FIELDS:
+        if value := getattr(settings, field):
+            folder = fetch(_name(field), value)
+            check_model(_name(field), folder, settings.tensor_parallel_degree)
+            local[field] = str(folder)
+    if settings.index:
+        folder = fetch("OCK_INDEX", settings.index)
+        check_index("OCK_INDEX", folder)
+        local["index"] = str(folder)
+    if settings.encoder:
+        folder = fetch("OCK_ENCODER", settings.encoder)
+        check_encoder("OCK_ENCODER", folder)
+        local["encoder"] = str(folder)
+    if settings.policy is not None and not settings.policy.is_file():
+        raise Refusal(f"OCK_POLICY={settings.policy}: no such file")
+    return settings.model_copy(update=local)
+
+
+def as_environ(settings: Settings) -> dict[str, str]:
+    """The resolved artifact settings, as the children read them."""
+    fields = (*_MODEL_FIELDS, "index", "encoder")
+    return {_name(field): str(getattr(settings, field)) for field in fields}
+
+
+def _name(field: str) -> str:
+    return f"OCK_{field.upper()}"

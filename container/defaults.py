@@ -1,0 +1,60 @@
+"""What is served when settings are left out: what the platform mounted, else the demo that the image carries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ML_ROOT = Path("/opt/ml")
+DEMO = Path(__file__).resolve().parent / "demo"
+ROLES = {
+    "chat": "OCK_CHAT_MODEL",
+    "moderation": "OCK_MODERATION_MODEL",
+    "output_moderation": "OCK_OUTPUT_MODERATION_MODEL",
+    "index": "OCK_INDEX",
+    "encoder": "OCK_ENCODER",
+}
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where artifacts are looked for: SageMaker's mounts and the embedded demo."""
+
+    ml_root: Path = field(default=ML_ROOT)
+    demo: Path = field(default=DEMO)
+
+    def mounted(self) -> dict[str, Path]:
+        """The folder of each role under /opt/ml: a channel or a subfolder of its name, or the model itself."""
+        found = {}
+        for root in (self.ml_root / "additional-model-data-sources", self.ml_root / "model"):
+            found.update({role: root / role for role in ROLES if _has_files(root / role)})
+        if (self.ml_root / "model" / "config.json").is_file():
+            found["chat"] = self.ml_root / "model"
+        return found
+
+    def embedded(self) -> dict[str, Path]:
+        """The folders of the demo that this installation carries."""
+        return {role: self.demo / role for role in ROLES if _has_files(self.demo / role)}
+
+
+def with_defaults(environ: Mapping[str, str], places: Places) -> dict[str, str]:
+    """`environ` with the settings that it leaves out: port, and the artifacts of each role.
+
+    A setting that is there, even empty, is left as it is. The demo comes in only when no chat model is named or
+    mounted: its parts belong together.
+    """
+    filled = dict(environ)
+    if "SAGEMAKER_BIND_TO_PORT" in environ:
+        filled.setdefault("OCK_PORT", environ["SAGEMAKER_BIND_TO_PORT"])
+    folders = places.mounted()
+    if not environ.get("OCK_CHAT_MODEL") and "chat" not in folders:
+        filled.pop("OCK_CHAT_MODEL", None)
+        folders = {**places.embedded(), **folders}
+    for role, path in folders.items():
+        filled.setdefault(ROLES[role], str(path))
+    return filled
+
+
+def _has_files(folder: Path) -> bool:
+    return folder.is_dir() and any(folder.iterdir())

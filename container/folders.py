@@ -1,0 +1,66 @@
+"""Whether an artifact folder holds what the server will read from it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from container.refusal import Refusal
+
+_HEAD_FIELDS = ("num_attention_heads", "n_head")
+
+
+def check_model(setting: str, folder: Path, world: int) -> None:
+    """Raises Refusal unless `folder` is a checkpoint that `world` ranks can share."""
+    _check_folder(setting, folder)
+    config = _read_json(setting, folder / "config.json")
+    if not (folder / "tokenizer.json").is_file():
+        raise Refusal(f"{setting}={folder}: tokenizer.json is missing")
+    if not any(folder.rglob("*.safetensors")):
+        raise Refusal(_no_tensors(setting, folder))
+    heads = next((config[field] for field in _HEAD_FIELDS if isinstance(config.get(field), int)), None)
+    if heads is not None and heads % world:
+        raise Refusal(
+            f"OCK_TENSOR_PARALLEL_DEGREE={world}: the {heads} attention heads of {setting}={folder} do not divide by it"
+        )
+
+
+def check_index(setting: str, folder: Path) -> None:
+    """Raises Refusal unless `folder` is an index folder."""
+    _check_folder(setting, folder)
+    _read_json(setting, folder / "manifest.json")
+    if not (folder / "knn.index").is_file():
+        raise Refusal(f"{setting}={folder}: knn.index is missing")
+
+
+def check_encoder(setting: str, folder: Path) -> None:
+    """Raises Refusal unless `folder` is an encoder folder."""
+    _check_folder(setting, folder)
+    _read_json(setting, folder / "config.json")
+
+
+def _check_folder(setting: str, folder: Path) -> None:
+    if not folder.is_dir():
+        raise Refusal(f"{setting}={folder}: no such folder")
+
+
+def _read_json(setting: str, path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise Refusal(f"{setting}={path.parent}: {path.name} is missing") from None
+    except (OSError, ValueError) as error:
+        raise Refusal(f"{setting}={path.parent}: {path.name} cannot be read ({error})") from error
+    if not isinstance(value, dict):
+        raise Refusal(f"{setting}={path.parent}: {path.name} does not hold an object")
+    return value
+
+
+def _no_tensors(setting: str, folder: Path) -> str:
+    if any(folder.glob("*.bin")):
+        return (
+            f"{setting}={folder}: only pickled weights (.bin) are there, which are never loaded;"
+            " convert them with `python -m deploy package`"
+        )
+    return f"{setting}={folder}: no .safetensors file"

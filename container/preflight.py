@@ -1,0 +1,98 @@
+"""What is checked before anything is downloaded or started: the machine against what the settings need."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+from typing import IO
+
+from container.machine import MIB, Machine
+from container.ports import can_listen
+from container.refusal import Refusal
+from container.segments import SEGMENT_BYTES, SHM
+from server.config import Settings
+
+# NCCL gives each pair of GPUs buffers in /dev/shm where they have no NVLink; below this it is told to do without.
+NCCL_SHM_BYTES = 512 * MIB
+_SQLITE = "sqlite:///"
+
+
+def check_machine(settings: Settings, machine: Machine, device: str) -> list[str]:
+    """Warnings about the machine, one sentence each.
+
+    Raises:
+        Refusal: the settings cannot work here.
+    """
+    world = settings.tensor_parallel_degree
+    if not can_listen(settings.host, settings.port):
+        raise Refusal(f"OCK_PORT={settings.port}: address already in use")
+    return _check_cpu(settings, machine, world) if device == "cpu" else _check_gpus(machine, world)
+
+
+def check_store(store: str) -> None:
+    """Raises Refusal unless conversations can be written where OCK_STORE says; tables are the store's own affair."""
+    if not store.startswith(_SQLITE):
+        return
+    path = Path(store.removeprefix(_SQLITE)).absolute()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Refusal(f"OCK_STORE={store}: {path.parent} cannot be made ({error.strerror})") from error
+    target = path if path.exists() else path.parent
+    if path.is_dir() or not os.access(target, os.W_OK):
+        raise Refusal(f"OCK_STORE={store}: {path} cannot be written")
+
+
+def hold_run_dir(run_dir: Path) -> IO[str]:
+    """Take the folder of sockets and locks for this process; keep the returned file open to keep it.
+
+    Raises:
+        Refusal: another supervisor has it, or it cannot be made.
+    """
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock = (run_dir / "supervisor.lock").open("a+")
+    except OSError as error:
+        raise Refusal(f"OCK_RUN_DIR={run_dir}: cannot be written ({error.strerror})") from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.seek(0)
+        holder = lock.read().strip() or "another process"
+        lock.close()
+        raise Refusal(
+            f"OCK_RUN_DIR={run_dir}: in use by process {holder}; give this server a folder of its own"
+        ) from None
+    lock.truncate(0)
+    lock.write(f"{os.getpid()}\n")
+    lock.flush()
+    return lock
+
+
+def _check_cpu(settings: Settings, machine: Machine, world: int) -> list[str]:
+    if settings.dtype == "float16":
+        raise Refusal("OCK_DTYPE=float16: on CPU the legal values are bfloat16, float32 and int8")
+    needed = world * SEGMENT_BYTES if world > 1 else 0
+    if machine.shm_bytes < needed:
+        raise Refusal(
+            f"{SHM} has {machine.shm_bytes // MIB} MiB free and {world} CPU ranks need {-(-needed // MIB)} MiB:"
+            " start the container with --shm-size 1g"
+        )
+    if world > machine.num_cores:
+        return [f"OCK_TENSOR_PARALLEL_DEGREE={world} ranks share {machine.num_cores} cores: each step will be slow"]
+    return []
+
+
+def _check_gpus(machine: Machine, world: int) -> list[str]:
+    if len(machine.gpus) < world:
+        raise Refusal(
+            f"OCK_TENSOR_PARALLEL_DEGREE={world}: nvidia-smi shows {len(machine.gpus)} GPUs;"
+            " give the container more (--gpus all) or lower the degree"
+        )
+    if world > 1 and machine.shm_bytes < NCCL_SHM_BYTES:
+        return [
+            f"{SHM} has {machine.shm_bytes // MIB} MiB free, less than the {NCCL_SHM_BYTES // MIB} MiB that NCCL"
+            " may want: NCCL_SHM_DISABLE=1 is set, which slows GPUs without NVLink"
+        ]
+    return []

@@ -1,0 +1,7 @@
+"""A start that cannot succeed."""
+
+from __future__ import annotations
+
+
+class Refusal(Exception):  # noqa: N818 - it is what the container says, not an error of ours
+    """One sentence naming the setting or file, what was found and what is needed; the container exits with status 2."""

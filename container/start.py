@@ -1,0 +1,93 @@
+"""The verb `serve`: settings, preflight, artifacts, then the supervisor."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Mapping
+from functools import partial
+from types import FrameType
+
+from container.artifacts import as_environ, resolve
+from container.commands import Commands
+from container.console import Console
+from container.defaults import Places, with_defaults
+from container.fetch import Fetcher
+from container.group import EngineGroup
+from container.machine import Machine, look_at_machine
+from container.ports import PortError, free_loopback_port
+from container.preflight import NCCL_SHM_BYTES, check_machine, check_store, hold_run_dir
+from container.refusal import Refusal
+from container.restarts import RestartBudget
+from container.segments import unlink_abandoned
+from container.supervisor import Exit, Limits, Supervisor
+from container.watch import Watch
+from server.config import ConfigError, Settings, describe, from_env
+
+
+def serve(environ: Mapping[str, str], places: Places) -> Exit:
+    """Start and serve until the end; the container's exit status."""
+    console = Console(sys.stdout)
+    signal.signal(signal.SIGTERM, _stop_before_start)  # PID 1 has no default action for it
+    try:
+        filled = with_defaults(environ, places)
+        settings = from_env(filled)
+        console.say(describe(settings))
+        with hold_run_dir(settings.run_dir):
+            return _prepare_and_supervise(filled, settings, console)
+    except (Refusal, ConfigError) as error:
+        print(f"openchatkit: {error}", file=sys.stderr, flush=True)
+        return Exit.REFUSED
+    except (OSError, PortError) as error:
+        print(f"openchatkit: {error}", file=sys.stderr, flush=True)
+        return Exit.FAILED
+
+
+def prepare(environ: Mapping[str, str], settings: Settings, console: Console) -> tuple[Settings, Commands]:
+    """Everything that is checked and fetched before a child is started.
+
+    Raises:
+        Refusal: the start cannot succeed.
+    """
+    machine = look_at_machine()
+    device = machine.device(settings.device)
+    _report(machine, device, console)
+    for warning in check_machine(settings, machine, device):
+        console.say(f"warning: {warning}")
+    check_store(settings.store)
+    settings = resolve(settings, Fetcher(settings.artifact_dir, console))
+    if not settings.moderation_model:
+        console.say("warning: OCK_MODERATION_MODEL is not set: NOTHING IS MODERATED")
+    children = {**environ, **as_environ(settings), "OCK_DEVICE": device, "OCK_PORT": str(settings.port)}
+    if device == "cuda" and machine.shm_bytes < NCCL_SHM_BYTES:
+        children.setdefault("NCCL_SHM_DISABLE", "1")
+    return settings, Commands(children, settings.tensor_parallel_degree, device, machine.num_cores)
+
+
+def _prepare_and_supervise(environ: Mapping[str, str], settings: Settings, console: Console) -> Exit:
+    settings, commands = prepare(environ, settings, console)
+    if stale := unlink_abandoned():
+        console.event("segments.unlinked", count=stale)
+    free_port = partial(free_loopback_port, environ.get("SAGEMAKER_SAFE_PORT_RANGE", ""))
+    limits = Limits(start_s=settings.start_timeout_s, drain_s=settings.drain_timeout_s + 1)
+    with Watch(console) as watch:
+        group = EngineGroup(watch, commands.rank, commands.world, settings.run_dir, free_port)
+        outcome = Supervisor(watch, group, commands.front(), console, limits, RestartBudget()).run()
+    console.event("end", status=int(outcome))
+    return outcome
+
+
+def _report(machine: Machine, device: str, console: Console) -> None:
+    console.event(
+        "preflight",
+        device=device,
+        cores=machine.num_cores,
+        memory_mib=machine.memory_bytes >> 20,
+        shm_free_mib=machine.shm_bytes >> 20,
+        gpus=len(machine.gpus),
+        driver=machine.gpus[0].driver if machine.gpus else "none",
+    )
+
+
+def _stop_before_start(_number: int, _frame: FrameType | None) -> None:
+    raise SystemExit(Exit.DRAINED)

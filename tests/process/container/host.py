@@ -1,0 +1,36 @@
+"""Runs the real supervisor over stand-in children: host.py RUN_DIR RANK_MODE FRONT_MODE START_S DRAIN_S."""
+
+from __future__ import annotations
+
+import os
+import sys
+from functools import partial
+from pathlib import Path
+
+from container.child import Command
+from container.console import Console
+from container.group import EngineGroup
+from container.ports import free_loopback_port
+from container.restarts import RestartBudget
+from container.supervisor import Limits, Supervisor
+from container.watch import Watch
+
+STANDIN = [sys.executable, "-S", "-E", str(Path(__file__).with_name("standin.py"))]
+
+
+def main(run_dir: str, rank_mode: str, front_mode: str, start_s: str, drain_s: str) -> int:
+    console = Console(sys.stdout)
+
+    def rank(number: int, attempt: int, port: int) -> Command:
+        argv = [*STANDIN, "rank", rank_mode, run_dir, str(number), str(attempt)]
+        return Command(f"engine.{number}", argv, {**os.environ, "MASTER_PORT": str(port)})
+
+    front = Command("front", [*STANDIN, "front", front_mode], os.environ)
+    limits = Limits(start_s=float(start_s), drain_s=float(drain_s), grace_s=0.3)
+    with Watch(console) as watch:
+        group = EngineGroup(watch, rank, 2, Path(run_dir), partial(free_loopback_port, ""))
+        return Supervisor(watch, group, front, console, limits, RestartBudget()).run()
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(*sys.argv[1:]))

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+from supervised import Supervised, is_running, wait_until
+
+Supervise = Callable[..., Supervised]
+EVERYONE = ("engine.0", "engine.1", "front")
+RANKS = ("engine.0", "engine.1")
+
+
+def segments() -> set[str]:
+    return {path.name for path in Path("/dev/shm").glob("deepspeed_allreduce_buffer_*")}
+
+
+def test_a_killed_rank_ends_its_group_and_the_next_attempt_becomes_ready(supervise: Supervise) -> None:
+    before = segments()
+    supervised = supervise()
+    first = supervised.wait_for_pids(EVERYONE)
+    supervised.wait_for(r"engine\.ready attempt=1")
+    os.kill(first["engine.1"], signal.SIGKILL)
+    supervised.wait_for(r"rank\.end name=engine\.1 how='was killed by SIGKILL")
+    supervised.wait_for(r"engine\.1!.*about to wait")  # its last words
+    second = supervised.wait_for_pids(RANKS)
+    supervised.wait_for(r"engine\.ready attempt=2")
+    assert not is_running(first["engine.0"])
+    assert is_running(first["front"])
+    assert set(second.values()).isdisjoint(first.values())
+    supervised.process.send_signal(signal.SIGTERM)
+    assert supervised.wait_for_end() == 0
+    assert segments() <= before
+
+
+def test_the_fourth_death_ends_everything_with_status_1(supervise: Supervise) -> None:
+    supervised = supervise()
+    for attempt in range(1, 5):
+        supervised.wait_for(rf"engine\.start attempt={attempt}")
+        pids = supervised.wait_for_pids(RANKS)
+        supervised.wait_for(rf"engine\.ready attempt={attempt}")
+        os.kill(pids["engine.0"], signal.SIGKILL)
+    assert supervised.wait_for_end() == 1
+    assert any("3 in 600 s are used up" in line for line in supervised.lines)
+
+
+def test_a_rank_that_refuses_to_serve_is_not_started_again(supervise: Supervise) -> None:
+    supervised = supervise(rank="refuse")
+    assert supervised.wait_for_end() == 2
+    assert any(line.startswith("engine.1!") and "golden prompt 3 differs" in line for line in supervised.lines)
+    assert not any("attempt=2" in line for line in supervised.lines)
+
+
+def test_a_group_that_never_becomes_ready_is_started_again(supervise: Supervise) -> None:
+    supervised = supervise(rank="mute", start_s=0.5)
+    supervised.wait_for(r"engine\.end attempt=1 reason='it was not ready after OCK_START_TIMEOUT_S=0.5")
+    supervised.wait_for(r"engine\.start attempt=2")
+
+
+def test_the_end_of_the_front_is_the_end_of_everything(supervise: Supervise) -> None:
+    supervised = supervise(rank="deaf")
+    pids = supervised.wait_for_pids(EVERYONE)
+    supervised.wait_for(r"engine\.ready")
+    os.kill(pids["front"], signal.SIGKILL)
+    assert supervised.wait_for_end() == 1
+    assert not any(is_running(pid) for pid in pids.values())
+
+
+def test_sigterm_drains_the_front_before_the_ranks_are_ended(supervise: Supervise) -> None:
+    supervised = supervise(rank="deaf")
+    pids = supervised.wait_for_pids(EVERYONE)
+    supervised.wait_for(r"engine\.ready")
+    supervised.process.send_signal(signal.SIGTERM)
+    supervised.wait_for(r"front +\| front drains")
+    supervised.wait_for(r"drain\.end .*finished=True")
+    assert supervised.wait_for_end() == 0
+    assert not any(is_running(pid) for pid in pids.values())
+
+
+def test_a_front_that_does_not_drain_is_killed_at_the_limit(supervise: Supervise) -> None:
+    supervised = supervise(front="stubborn", drain_s=0.5)
+    pids = supervised.wait_for_pids(EVERYONE)
+    supervised.wait_for(r"engine\.ready")
+    supervised.process.send_signal(signal.SIGTERM)
+    supervised.wait_for(r"drain\.end .*finished=False")
+    assert supervised.wait_for_end() == 0
+    assert not is_running(pids["front"])
+
+
+def test_a_second_signal_ends_the_drain_at_once(supervise: Supervise) -> None:
+    supervised = supervise(front="stubborn", drain_s=3600)
+    supervised.wait_for_pids(("front",))
+    supervised.process.send_signal(signal.SIGINT)
+    supervised.wait_for(r"front drains")
+    supervised.process.send_signal(signal.SIGINT)
+    assert supervised.wait_for_end() == 0
+
+
+def test_sigterm_ends_a_group_that_is_not_ready_yet(supervise: Supervise) -> None:
+    supervised = supervise(rank="mute")
+    supervised.wait_for_pids(EVERYONE)
+    supervised.process.send_signal(signal.SIGTERM)
+    assert supervised.wait_for_end() == 0
+
+
+def test_children_die_with_a_supervisor_that_is_killed(supervise: Supervise) -> None:
+    supervised = supervise(rank="deaf", front="stubborn")
+    pids = supervised.wait_for_pids(EVERYONE)
+    supervised.process.kill()
+    wait_until(lambda: not any(is_running(pid) for pid in pids.values()))
+
+
+def test_orphans_are_reaped(supervise: Supervise) -> None:
+    supervised = supervise(rank="orphan")
+    supervised.wait_for(r"engine\.ready")
+    pid = supervised.process.pid
+    children = Path(f"/proc/{pid}/task/{pid}/children")
+    # Two ranks and the front stay; the two orphans come to the supervisor, end, and must not stay as zombies.
+    wait_until(lambda: len(children.read_text().split()) == 3)
