@@ -31,7 +31,7 @@ class Door:
 
     def receive(self) -> list[tuple[Client, wire.ToEngine]]:
         """All frames that are there, in order; a frame that is no message is logged and dropped."""
-        received = []
+        received: list[tuple[Client, wire.ToEngine]] = []
         while True:
             try:
                 client, frame = self._socket.recv_multipart(zmq.NOBLOCK)

@@ -9,6 +9,7 @@ from datetime import timedelta
 import deepspeed
 import torch
 import torch.distributed as dist
+from torch.distributed import PrefixStore, TCPStore
 
 
 @dataclass(frozen=True)
@@ -48,11 +49,11 @@ def join(rank: int, world: int, attempt: int, device: torch.device, timeout_s: f
     os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
     timeout = timedelta(seconds=timeout_s)
     address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-    server = dist.TCPStore(address, port, world, is_master=rank == 0, timeout=timeout)
+    server = TCPStore(address, port, world, is_master=rank == 0, timeout=timeout)
     backend = "nccl" if device.type == "cuda" else "gloo"
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    store = dist.PrefixStore(f"attempt_{attempt}", server)
+    store = PrefixStore(f"attempt_{attempt}", server)
     dist.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=timeout)
     deepspeed.init_distributed(dist_backend=backend, verbose=False)
     # Without a barrier a fast rank may read what a dead group left in the shared-memory segments.

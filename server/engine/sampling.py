@@ -64,7 +64,7 @@ def _penalised(logits: Tensor, rows: Rows[SamplingRow]) -> Tensor:
 def _draw(logits: Tensor, rows: list[SamplingRow]) -> Tensor:
     device = logits.device
     temperature = torch.tensor([row.sampling.temperature for row in rows], device=device)
-    ordered, order = (logits / temperature[:, None]).sort(-1, descending=True, stable=True)
+    ordered, order = (logits / temperature[:, None]).sort(dim=-1, descending=True, stable=True)
     vocabulary = logits.shape[-1]
     top_k = torch.tensor([row.sampling.top_k or vocabulary for row in rows], device=device)
     ordered = ordered.masked_fill(torch.arange(vocabulary, device=device)[None] >= top_k[:, None], float("-inf"))
