@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
+from server.engine.block_pool import BlockPool, chain_digests
 from server.engine.limits import Limits
 from server.engine.sequence import CHAT, GenerateSequence, ScoreRequest, ScoreSequence
 from server.engine.text_windows import MIN_OVERLAP_TOKENS, can_split, text_windows
@@ -11,24 +13,35 @@ from server.engine.token_tree import TokenTree
 from server.errors import ErrorCode, ServiceError
 from server.wire import Generate, Score
 
+_NUM_REMEMBERED = 16
+_MAX_VOCAB_SIZE = 2**32  # where a model's own is not given
+
 
 class Admission:
-    """Turns messages into sequences, or refuses those that could never run.
+    """Turns messages into sequences, or refuses those that could never run. `windows` count tokens."""
 
-    `windows` are the models' windows in tokens, `capacities` the tokens their pools hold.
-    """
-
-    def __init__(self, windows: dict[str, int], capacities: dict[str, int], limits: Limits) -> None:
+    def __init__(
+        self,
+        windows: Mapping[str, int],
+        pools: Mapping[str, BlockPool],
+        limits: Limits,
+        vocab_sizes: Mapping[str, int],
+    ) -> None:
         self._windows = windows
-        self._capacities = capacities
+        self._vocab_sizes = vocab_sizes
+        self._pools = pools
         self._limits = limits
+        # A moderation policy sends the same prefix and candidates with every text.
+        self._token_tree = lru_cache(_NUM_REMEMBERED)(TokenTree)
+        self._chain_digests = lru_cache(_NUM_REMEMBERED)(chain_digests)
 
     def generate(self, message: Generate, now: float) -> GenerateSequence:
         """A sequence that fits whatever it samples. Raises ServiceError INVALID_FIELD or PROMPT_TOO_LONG."""
-        limit = min(self._windows[CHAT], self._capacities[CHAT])
+        limit = min(self._windows[CHAT], self._pools[CHAT].num_tokens)
         found, wanted = len(message.prompt), message.sampling.max_new_tokens
         if not found:
             raise _invalid("prompt", "prompt has no tokens, at least one is needed.")
+        self._refuse_unknown_tokens(CHAT, prompt=message.prompt)
         if wanted < 1:
             raise _invalid("max_new_tokens", f"max_new_tokens={wanted}: at least 1 is legal.")
         if found + 1 > limit:
@@ -49,6 +62,8 @@ class Admission:
         if message.model == CHAT or message.model not in self._windows:
             legal = ", ".join(sorted(set(self._windows) - {CHAT})) or "none is loaded"
             raise _invalid("model", f"model={message.model!r} does not classify; legal: {legal}.")
+        self._refuse_unknown_tokens(message.model, prefix=message.prefix, text=message.text, closing=message.closing)
+        self._refuse_unknown_tokens(message.model, candidates=[token for each in message.candidates for token in each])
         tree = self._tree(message.candidates)
         if not message.prefix and not message.text and not message.closing:
             raise _invalid("text", "prefix, text and closing have no tokens, at least one is needed.")
@@ -59,11 +74,18 @@ class Admission:
                 f"text has {len(message.text)} tokens; prefix and closing leave {room} a window of {message.model!r}, "
                 f"and overlapping windows need at least {2 * MIN_OVERLAP_TOKENS}.",
             )
-        return _score_request(message, tree, text_windows(message.text, room), now)
+        return self._score_request(message, tree, text_windows(message.text, room), now)
 
-    def _tree(self, candidates: Sequence[tuple[int, ...]]) -> TokenTree:
+    def _refuse_unknown_tokens(self, model: str, **fields: Sequence[int]) -> None:
+        size = self._vocab_sizes.get(model, _MAX_VOCAB_SIZE)
+        for field, tokens in fields.items():
+            if tokens and not 0 <= min(tokens) <= max(tokens) < size:
+                found = next(token for token in tokens if not 0 <= token < size)
+                raise _invalid(field, f"{field} has token id {found}; legal are 0 to {size - 1}.")
+
+    def _tree(self, candidates: tuple[tuple[int, ...], ...]) -> TokenTree:
         try:
-            tree = TokenTree(candidates)
+            tree = self._token_tree(candidates)
         except ValueError as error:
             raise _invalid("candidates", str(error)) from error
         most = self._limits.max_score_tail_tokens - 1
@@ -75,25 +97,26 @@ class Admission:
         """Text tokens a window has room for, by positions and by blocks; may be negative."""
         around = len(message.prefix) + len(message.closing)
         by_position = self._windows[message.model] - around - tree.max_depth
-        return min(by_position, self._capacities[message.model] - around - tree.num_tokens)
+        return min(by_position, self._pools[message.model].num_tokens - around - tree.num_tokens)
 
-
-def _score_request(message: Score, tree: TokenTree, texts: list[tuple[int, ...]], now: float) -> ScoreRequest:
-    deadline = None if message.deadline_s is None else now + message.deadline_s
-    request = ScoreRequest(
-        request_id=message.request_id, model=message.model, tree=tree, arrival=now, deadline=deadline
-    )
-    request.sequences = [
-        ScoreSequence(
-            request_id=message.request_id,
-            model=message.model,
-            tokens=[*message.prefix, *text, *message.closing],
-            request=request,
-            num_prefix_tokens=len(message.prefix),
+    def _score_request(self, message: Score, tree: TokenTree, texts: list[tuple[int, ...]], now: float) -> ScoreRequest:
+        deadline = None if message.deadline_s is None else now + message.deadline_s
+        digests = self._chain_digests(message.prefix, self._pools[message.model].block_tokens)
+        request = ScoreRequest(
+            request_id=message.request_id, model=message.model, tree=tree, arrival=now, deadline=deadline
         )
-        for text in texts
-    ]
-    return request
+        request.sequences = [
+            ScoreSequence(
+                request_id=message.request_id,
+                model=message.model,
+                tokens=[*message.prefix, *text, *message.closing],
+                known_digests=list(digests),
+                request=request,
+                num_prefix_tokens=len(message.prefix),
+            )
+            for text in texts
+        ]
+        return request
 
 
 def _invalid(field: str, message: str) -> ServiceError:

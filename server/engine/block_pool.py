@@ -18,6 +18,14 @@ def chain_digest(parent: bytes, tokens: Sequence[int]) -> bytes:
     return blake2b(array("Q", tokens).tobytes(), key=parent, digest_size=32).digest()
 
 
+def chain_digests(tokens: Sequence[int], block_tokens: int) -> tuple[bytes, ...]:
+    """`chain_digest` of each full block from the start of a sequence."""
+    digests = [NO_PARENT]
+    for stop in range(block_tokens, len(tokens) + 1, block_tokens):
+        digests.append(chain_digest(digests[-1], tokens[stop - block_tokens : stop]))
+    return tuple(digests[1:])
+
+
 class BlockPool:
     """The blocks of one model, each `block_tokens` slots.
 
@@ -119,15 +127,16 @@ class BlockPool:
             self._num_pins[block] -= 1
             self._drop_holder(block)
 
-    def check(self, tables: Iterable[Sequence[int]]) -> None:
-        """Prove the invariants against the block tables of all live sequences. Raises AssertionError."""
+    def check(self, tables: Iterable[Sequence[int]], pinned: Iterable[Sequence[int]] = ()) -> None:
+        """Prove the invariants against all live block tables and everything pinned. Raises AssertionError."""
         held = {block for block in range(self.num_blocks) if self._num_holders[block]}
         assert len(self._free) + len(held) + len(self._cached) == self.num_blocks, self._counts(held)
         assert len(held.union(self._free, self._cached)) == self.num_blocks, self._counts(held)
-        expected = Counter(block for table in tables for block in table)
-        for block in range(self.num_blocks):
-            found = self._num_holders[block] - self._num_pins[block]
-            assert found == expected[block], f"block {block}: {found} holders, in {expected[block]} tables"
+        num_tables = Counter(block for table in tables for block in table)
+        num_pins = Counter(block for blocks in pinned for block in blocks)
+        for block, (holders, pins) in enumerate(zip(self._num_holders, self._num_pins, strict=True)):
+            assert pins == num_pins[block], f"block {block}: {pins} pins, should be {num_pins[block]}"
+            assert holders - pins == num_tables[block], f"block {block}: {holders - pins} holders, {num_tables[block]=}"
         self._check_registry(held)
 
     def _check_registry(self, held: set[int]) -> None:

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 _WEIGHT = 0.1  # of the newest step in the observed rate
-MAX_RETRY_AFTER_S = 60.0
+MAX_RETRY_AFTER_S = 60
 
 
 @dataclass(slots=True)
@@ -34,4 +34,4 @@ class Counters:
         if not self._tokens_per_step:
             return 1.0
         seconds = num_tokens * self._seconds_per_step / self._tokens_per_step
-        return min(max(math.ceil(seconds), 1.0), MAX_RETRY_AFTER_S)
+        return float(min(max(math.ceil(seconds), 1), MAX_RETRY_AFTER_S))

@@ -27,10 +27,8 @@ class GenerateQueue:
 
     @property
     def has_prompts(self) -> bool:
-        """Whether a prompt could be prefilled in the next step, as far as places go."""
-        if self.waiting and self.num_open_places:
-            return True
-        return any(_num_missing_tokens(sequence) > 1 for sequence in reversed(self.running))
+        """Whether there is a prompt to prefill in the next step, running or next to be admitted."""
+        return self._can_admit() or any(_num_missing_tokens(sequence) > 1 for sequence in reversed(self.running))
 
     def add(self, sequence: GenerateSequence) -> None:
         """Wait behind the others."""
@@ -57,15 +55,19 @@ class GenerateQueue:
         for sequence in self.running:
             if draft.room and _num_missing_tokens(sequence) > 1:
                 draft.add_generate(sequence, min(_num_missing_tokens(sequence), draft.room))
-        while draft.room and self.waiting and self.num_open_places and self._admit(self.waiting[0]):
+        while draft.room and self._can_admit():
             sequence = self.waiting.popleft()
             self.num_waiting_tokens -= sequence.num_tokens
+            self._blocks.admit(sequence, sequence.num_tokens)
             self.running.append(sequence)
             draft.add_generate(sequence, min(_num_missing_tokens(sequence), draft.room))
 
-    def _admit(self, sequence: GenerateSequence) -> bool:
-        """A block for each running sequence stays free, or the newcomer would be preempted at once."""
-        return self._blocks.admit(sequence, sequence.num_tokens, num_reserved=len(self.running))
+    def _can_admit(self) -> bool:
+        """Whether the head may run; a block for each running sequence stays free, or it would be preempted at once."""
+        if not self.waiting or not self.num_open_places:
+            return False
+        head = self.waiting[0]
+        return self._blocks.has_room_for(head, head.num_tokens, num_reserved=len(self.running))
 
     def _make_room(self, sequence: GenerateSequence) -> bool:
         """A block for the next token, preempting from the newest on; False when `sequence` itself had to go."""

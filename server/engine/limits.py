@@ -19,7 +19,7 @@ class Limits:
     max_step_tokens: int = 512  # new tokens of all models in one step
     max_running: int = 32  # replies being prefilled or decoded at once
     max_queue: int = 128  # requests that wait beyond those that could start at once
-    max_queued_tokens: int = 131072  # their prompt tokens
+    max_queued_tokens: int = 131072  # their tokens; a request that waits alone may have more
     max_step_score_tokens: int | None = None  # classification's part while chat has prompts to prefill; None: half
     max_pinned_prefixes: int = 4  # of each model
 

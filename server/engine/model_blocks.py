@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterable
+from collections.abc import Sequence as TokenRun
 
 from server.engine.block_pool import NO_PARENT, BlockPool
 from server.engine.sequence import Sequence
@@ -19,27 +21,23 @@ class ModelBlocks:
         self._pinned: OrderedDict[bytes, tuple[int, ...]] = OrderedDict()  # by last digest, least recently used first
         self._num_pinned_blocks = 0
 
-    def admit(self, sequence: Sequence, num_entries: int, num_reserved: int = 0) -> bool:
-        """Give `sequence` blocks for `num_entries`, reusing computed ones, if `num_reserved` more would still be free.
-
-        Its last token is always left to compute, so that there are logits.
-        """
-        block_tokens = self.pool.block_tokens
-        reused: list[int] = []
-        if self._prefix_reuse:
-            reused = self.pool.find_prefix(sequence.digests((sequence.num_tokens - 1) // block_tokens, block_tokens))
+    def has_room_for(self, sequence: Sequence, num_entries: int, num_reserved: int = 0) -> bool:
+        """Whether `admit` would succeed and leave `num_reserved` blocks free."""
+        reused = self._find_reusable(sequence)
         num_missing = self.pool.num_blocks_for(num_entries) - len(reused)
-        if not self.pool.has_room_for(num_missing + num_reserved, beside=reused):
-            return False
+        return self.pool.has_room_for(num_missing + num_reserved, beside=reused)
+
+    def admit(self, sequence: Sequence, num_entries: int) -> None:
+        """Give `sequence` blocks for `num_entries`, reusing computed ones; the caller knows that there is room."""
+        reused = self._find_reusable(sequence)
         self.pool.hold(reused)
         sequence.add_blocks(reused)
-        sequence.add_blocks(self.pool.take_blocks(num_missing))
-        sequence.num_computed_tokens = len(reused) * block_tokens
+        sequence.add_blocks(self.pool.take_blocks(self.pool.num_blocks_for(num_entries) - len(reused)))
+        sequence.num_computed_tokens = len(reused) * self.pool.block_tokens
         if not sequence.was_admitted:
             sequence.was_admitted = True
             sequence.num_cached_tokens = sequence.num_computed_tokens
             self.num_cached_tokens += sequence.num_cached_tokens
-        return True
 
     def grow(self, sequence: Sequence) -> bool:
         """Make sure that the next entry has a block; False when there is none."""
@@ -89,10 +87,22 @@ class ModelBlocks:
             self.pool.pin(self._pinned[name])
             self._num_pinned_blocks += num_blocks
 
-    def unpin_all(self) -> None:
-        """Let every pinned prefix be evicted: a request that would fit the pool must not wait for ever."""
-        while self._pinned:
+    def unpin_for(self, sequence: Sequence, num_entries: int) -> None:
+        """Unpin prefixes, least recently used first, until `admit` would succeed; no other sequence holds blocks."""
+        while not self.has_room_for(sequence, num_entries):
             self._unpin_oldest()
+
+    def check(self, tables: Iterable[TokenRun[int]]) -> None:
+        """Prove the pool's invariants against all block tables of the model. Raises AssertionError."""
+        self.pool.check(tables, self._pinned.values())
+        assert self._num_pinned_blocks == sum(map(len, self._pinned.values()))
+
+    def _find_reusable(self, sequence: Sequence) -> list[int]:
+        """Computed blocks of the same content; never the last token's, so that there are logits."""
+        if not self._prefix_reuse:
+            return []
+        block_tokens = self.pool.block_tokens
+        return self.pool.find_prefix(sequence.digests((sequence.num_tokens - 1) // block_tokens, block_tokens))
 
     def _unpin_oldest(self) -> None:
         _, blocks = self._pinned.popitem(last=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from server.engine.admission import Admission
 from server.engine.block_pool import BlockPool
@@ -35,9 +35,13 @@ class Scheduler:
         limits: Limits,
         clock: Callable[[], float],
         *,
+        vocab_sizes: Mapping[str, int] | None = None,
         prefix_reuse: bool = True,
     ) -> None:
-        """`pools` and `windows` (in tokens) by model, "chat" among them; `clock` gives monotonic seconds."""
+        """`pools` and `windows` (in tokens) by model, "chat" among them; `clock` gives monotonic seconds.
+
+        `vocab_sizes` by model: larger token ids are refused.
+        """
         assert pools.keys() == windows.keys(), (pools.keys(), windows.keys())
         assert CHAT in pools, pools.keys()
         self._counters = Counters()
@@ -47,23 +51,22 @@ class Scheduler:
             model: ModelBlocks(pool, prefix_reuse=prefix_reuse, max_pinned_prefixes=limits.max_pinned_prefixes)
             for model, pool in pools.items()
         }
-        self._admission = Admission(windows, {model: pool.num_tokens for model, pool in pools.items()}, limits)
+        self._admission = Admission(windows, pools, limits, vocab_sizes or {})
         self._replies = GenerateQueue(self._blocks[CHAT], limits.max_running)
         self._scores = ScoreQueue({model: blocks for model, blocks in self._blocks.items() if model != CHAT})
         self._requests: dict[str, GenerateSequence | ScoreRequest] = {}
-        self._num_score_requests = 0
         self._next_deadline = math.inf
         self._planned: Plan | None = None
 
     @property
     def num_running(self) -> int:
-        """Replies and windows that hold blocks."""
+        """Replies and windows of texts that hold blocks."""
         return len(self._replies.running) + len(self._scores.running)
 
     @property
     def num_waiting(self) -> int:
-        """Replies and windows that hold none."""
-        return len(self._replies.waiting) + self._scores.num_waiting
+        """Replies that hold none, and texts that are to hold more."""
+        return len(self._replies.waiting) + len(self._scores.waiting)
 
     @property
     def num_waiting_tokens(self) -> int:
@@ -89,12 +92,10 @@ class Scheduler:
         """Queue a text. Raises ServiceError INVALID_FIELD, PROMPT_TOO_LONG or QUEUE_FULL with nothing changed."""
         self._refuse_known(message.request_id)
         request = self._admission.score(message, self._clock())
-        num_tokens = sum(sequence.num_own_tokens for sequence in request.sequences)
+        num_tokens = sum(window.num_own_tokens for window in request.sequences)
         num_places = self._limits.max_queue + self._limits.max_running
-        self._refuse_full(self._num_score_requests, num_places, self._scores.num_waiting_tokens, num_tokens)
-        for sequence in request.sequences:
-            self._scores.add(sequence)
-        self._num_score_requests += 1
+        self._refuse_full(len(self._scores.waiting), num_places, self._scores.num_waiting_tokens, num_tokens)
+        self._scores.add(request)
         self._note(request)
         return request
 
@@ -140,7 +141,8 @@ class Scheduler:
         assert self._planned is None, "the last plan is not settled"
         draft = PlanDraft(self._limits.max_step_tokens)
         self._replies.plan_decodes(draft)
-        self._scores.plan(draft, self._score_room(draft))
+        if self._scores.has_work:
+            self._scores.plan(draft, self._score_room(draft))
         self._replies.plan_prefills(draft)
         self._planned = draft.finish(self._counters.steps, self._clock())
         assert self._planned or self.is_idle, "work is left, but none of it can run"
@@ -188,15 +190,15 @@ class Scheduler:
     def check(self) -> None:
         """Prove that blocks, queues and requests agree. Raises AssertionError."""
         replies = [*self._replies.running, *self._replies.waiting]
-        windows = [*self._scores.running, *self._scores.waiting]
-        owners = {id(owner) for owner in (*replies, *(window.request for window in windows))}
-        assert owners == {id(request) for request in self._requests.values()}
+        windows = [*self._scores.running, *(window for request in self._scores.waiting for window in request.waiting)]
+        live = {each.request_id for each in (*replies, *windows)}
+        assert live == self._requests.keys(), live ^ self._requests.keys()
         assert [each.arrival for each in replies] == sorted(each.arrival for each in replies)
-        assert not any(each.blocks for each in (*self._replies.waiting, *self._scores.waiting))
         assert sum(each.num_tokens for each in self._replies.waiting) == self._replies.num_waiting_tokens
-        assert sum(each.num_own_tokens for each in self._scores.waiting) == self._scores.num_waiting_tokens
+        num_waiting_tokens = sum(window.num_own_tokens for window in windows if not window.was_admitted)
+        assert num_waiting_tokens == self._scores.num_waiting_tokens
         for model, blocks in self._blocks.items():
-            blocks.pool.check(each.blocks for each in (*replies, *windows) if each.model == model)
+            blocks.check(each.blocks for each in (*replies, *windows) if each.model == model)
 
     def _score_room(self, draft: PlanDraft) -> int:
         """All that is left after decoding, or classification's share of it while prompts wait."""
@@ -228,8 +230,7 @@ class Scheduler:
             return []
         sequence.log_probs = sequence.tree.by_candidate(log_probs)
         self._blocks[sequence.model].pin_prefix(sequence, sequence.num_prefix_tokens)
-        self._scores.remove(sequence)
-        sequence.ended = True
+        self._scores.end(sequence)
         scored = sequence.request.scored()
         if scored is None:
             return []
@@ -246,12 +247,8 @@ class Scheduler:
         request.ended = True
         if isinstance(request, GenerateSequence):
             self._replies.remove(request)
-            return
-        self._num_score_requests -= 1
-        for sequence in request.sequences:
-            if not sequence.ended:
-                self._scores.remove(sequence)
-                sequence.ended = True
+        else:
+            self._scores.remove(request)
 
     def _refuse_known(self, request_id: str) -> None:
         if request_id in self._requests:

@@ -1,4 +1,4 @@
-"""Windows to classify: those begun, those that wait, and what each does in the next step."""
+"""Texts to classify: windows that have begun, requests that wait, and what each does in the next step."""
 
 from __future__ import annotations
 
@@ -7,83 +7,88 @@ from collections.abc import Mapping
 
 from server.engine.model_blocks import ModelBlocks
 from server.engine.plan import PlanDraft
-from server.engine.sequence import ScoreSequence
+from server.engine.sequence import ScoreRequest, ScoreSequence
 
 
 class ScoreQueue:
-    """First come, first served within a model, oldest first between models.
+    """Requests take turns to begin a window each, so that a long text does not keep short ones waiting.
 
     A window takes all its blocks, those of its label tree included, before it begins, so one that has begun always
     ends and nothing is ever preempted.
     """
 
     def __init__(self, blocks: Mapping[str, ModelBlocks]) -> None:
-        self.running: list[ScoreSequence] = []
+        self.running: list[ScoreSequence] = []  # windows that have begun, the first of them first in every step
+        self.waiting: deque[ScoreRequest] = deque()  # with windows to begin, next turn first
         self.num_waiting_tokens = 0
         self._blocks = blocks
-        self._waiting: dict[str, deque[ScoreSequence]] = {model: deque() for model in blocks}
 
     @property
-    def waiting(self) -> list[ScoreSequence]:
-        """Windows that have not begun, model by model."""
-        return [sequence for queue in self._waiting.values() for sequence in queue]
+    def has_work(self) -> bool:
+        """Whether there is a window to plan."""
+        return bool(self.running or self.waiting)
 
-    @property
-    def num_waiting(self) -> int:
-        """How many have not begun."""
-        return sum(len(queue) for queue in self._waiting.values())
-
-    def add(self, sequence: ScoreSequence) -> None:
+    def add(self, request: ScoreRequest) -> None:
         """Wait behind the others."""
-        self._waiting[sequence.model].append(sequence)
-        self.num_waiting_tokens += sequence.num_own_tokens
+        self.waiting.append(request)
+        self.num_waiting_tokens += sum(window.num_own_tokens for window in request.waiting)
 
-    def remove(self, sequence: ScoreSequence) -> None:
-        """Forget a window wherever it is and take its blocks back."""
-        if sequence in self.running:
-            self.running.remove(sequence)
-            self._blocks[sequence.model].release(sequence)
-        else:
-            self._waiting[sequence.model].remove(sequence)
-            self.num_waiting_tokens -= sequence.num_own_tokens
+    def remove(self, request: ScoreRequest) -> None:
+        """Forget a request and take the blocks of its windows back."""
+        if request.waiting:
+            self.waiting.remove(request)
+            self.num_waiting_tokens -= sum(window.num_own_tokens for window in request.waiting)
+        for window in [each for each in self.running if each.request is request]:
+            self.end(window)
+
+    def end(self, window: ScoreSequence) -> None:
+        """Forget a window that has begun and take its blocks back."""
+        self.running.remove(window)
+        self._blocks[window.model].release(window)
+        window.ended = True
 
     def plan(self, draft: PlanDraft, max_tokens: int) -> None:
         """At most `max_tokens` tokens of windows, those begun first."""
         floor = draft.room - min(max_tokens, draft.room)
-        for sequence in self.running:
-            self._plan_next(sequence, draft, draft.room - floor)
+        for window in self.running:
+            self._plan_next(window, draft, draft.room - floor)
         full: set[str] = set()
-        while draft.room > floor and (head := self._oldest(full)):
-            if not self._admit(head):
-                full.add(head.model)
-                continue
-            self._waiting[head.model].popleft()
-            self.num_waiting_tokens -= head.num_own_tokens
-            self.running.append(head)
-            self._plan_next(head, draft, draft.room - floor)
+        while draft.room > floor and (request := self._next_turn(full)):
+            if self._make_room(request.sequences[request.num_begun]):
+                self._plan_next(self._begin(request), draft, draft.room - floor)
+            else:
+                full.add(request.model)
 
-    def _plan_next(self, sequence: ScoreSequence, draft: PlanDraft, room: int) -> None:
+    def _plan_next(self, window: ScoreSequence, draft: PlanDraft, room: int) -> None:
         """The rest with its tree if it fits; else as much text as leaves at least a token to end with."""
-        num_missing = sequence.num_tokens - sequence.num_computed_tokens
-        if num_missing + sequence.tree.num_tokens <= room:
-            draft.add_score_end(sequence)
+        num_missing = window.num_tokens - window.num_computed_tokens
+        if num_missing + window.tree.num_tokens <= room:
+            draft.add_score_end(window)
         elif min(num_missing - 1, room) > 0:
-            draft.add_score_chunk(sequence, min(num_missing - 1, room))
+            draft.add_score_chunk(window, min(num_missing - 1, room))
 
-    def _oldest(self, full: set[str]) -> ScoreSequence | None:
-        """The next to begin among models that still have room; None when there is none."""
-        heads = [queue[0] for model, queue in self._waiting.items() if queue and model not in full]
-        return min(heads, key=lambda sequence: sequence.request.arrival, default=None)
+    def _next_turn(self, full: set[str]) -> ScoreRequest | None:
+        """The first in the queue whose model may still have room; None when there is none."""
+        return next((request for request in self.waiting if request.model not in full), None)
 
-    def _admit(self, sequence: ScoreSequence) -> bool:
-        blocks = self._blocks[sequence.model]
-        if blocks.admit(sequence, sequence.num_entries):
+    def _begin(self, request: ScoreRequest) -> ScoreSequence:
+        """Admit the request's next window and send the request to the end of the queue if it has more."""
+        window = request.sequences[request.num_begun]
+        self._blocks[request.model].admit(window, window.num_entries)
+        self.running.append(window)
+        self.num_waiting_tokens -= window.num_own_tokens
+        self.waiting.remove(request)
+        request.num_begun += 1
+        if request.waiting:
+            self.waiting.append(request)
+        return window
+
+    def _make_room(self, window: ScoreSequence) -> bool:
+        """Whether the window can begin; pinned prefixes yield when nothing of its model runs that would make room."""
+        blocks = self._blocks[window.model]
+        if blocks.has_room_for(window, window.num_entries):
             return True
-        if any(other.model == sequence.model for other in self.running):
+        if any(other.model == window.model for other in self.running):
             return False
-        blocks.unpin_all()
-        admitted = blocks.admit(sequence, sequence.num_entries)
-        assert admitted, (
-            f"{sequence.num_entries} entries were let in that a pool of {blocks.pool.num_tokens} cannot hold"
-        )
-        return admitted
+        blocks.unpin_for(window, window.num_entries)
+        return True

@@ -27,7 +27,7 @@ class Sequence:
     num_cached_tokens: int = 0  # taken from earlier sequences when first admitted
     was_admitted: bool = False
     ended: bool = False
-    _digests: list[bytes] = field(default_factory=list)
+    known_digests: list[bytes] = field(default_factory=list)  # of the first full blocks
     _block_table: tuple[int, ...] | None = None
 
     @property
@@ -60,7 +60,7 @@ class Sequence:
 
     def digests(self, num_blocks: int, block_tokens: int) -> list[bytes]:
         """Content names of the first `num_blocks` full blocks; each is computed once."""
-        known = self._digests
+        known = self.known_digests
         for index in range(len(known), num_blocks):
             parent = known[-1] if known else NO_PARENT
             known.append(chain_digest(parent, self.tokens[index * block_tokens : (index + 1) * block_tokens]))
@@ -121,7 +121,13 @@ class ScoreRequest:
     arrival: float
     deadline: float | None = None
     sequences: list[ScoreSequence] = field(default_factory=list)
+    num_begun: int = 0  # sequences[:num_begun] have had blocks
     ended: bool = False
+
+    @property
+    def waiting(self) -> list[ScoreSequence]:
+        """Windows that have not begun."""
+        return self.sequences[self.num_begun :]
 
     def scored(self) -> Scored | None:
         """The result, or None while a window is missing."""

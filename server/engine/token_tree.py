@@ -30,7 +30,8 @@ class TokenTree:
         runs: the computed nodes; together they hold flat indices [0, num_tokens) in order.
         num_tokens: how many nodes are computed.
         max_depth: of the computed nodes, 0 when there are none.
-        sources: per candidate, per token: the flat index whose row gives its log-probability, or CONTEXT_ROW.
+        targets: for each token of each candidate in turn: the flat index whose row gives its log-probability, or
+            CONTEXT_ROW, and the token id to look up there.
 
     Raises:
         ValueError: no candidates, an empty one, or one given twice.
@@ -44,17 +45,10 @@ class TokenTree:
         self.num_tokens = sum(len(run.tokens) for run in self.runs)
         self.max_depth = max((run.depth + len(run.tokens) - 1 for run in self.runs), default=0)
         index_of = _flat_indices(self.runs)
-        self.sources = tuple(
-            tuple(index_of[candidate[:depth]] for depth in range(len(candidate))) for candidate in self.candidates
-        )
-
-    @property
-    def targets(self) -> tuple[tuple[int, int], ...]:
-        """Per candidate token, candidate after candidate: its source and the token id to look up there."""
-        return tuple(
-            pair
-            for candidate, sources in zip(self.candidates, self.sources, strict=True)
-            for pair in zip(sources, candidate, strict=True)
+        self.targets = tuple(
+            (index_of[candidate[:depth]], token)
+            for candidate in self.candidates
+            for depth, token in enumerate(candidate)
         )
 
     def by_candidate(self, values: Sequence[float]) -> tuple[tuple[float, ...], ...]:
