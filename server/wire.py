@@ -10,6 +10,11 @@ import msgspec
 
 from server.errors import ErrorCode
 
+# The group's models by name: the one that replies, and those that judge.
+CHAT = "chat"
+INPUT_MODERATION = "input_moderation"
+OUTPUT_MODERATION = "output_moderation"
+
 
 class Sampling(msgspec.Struct, frozen=True):
     """How the next token is chosen. Greedy when `do_sample` is false."""

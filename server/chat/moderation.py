@@ -102,11 +102,13 @@ def parts_to_judge(text: str) -> list[str]:
     before it.
     """
     whole = plain(text)
-    parts = [part.strip() for part in _MARKER.split(whole)]
-    parts = [part for part in parts if part]
+    pieces = _MARKER.split(whole)
+    if len(pieces) == 1:
+        return [whole]
+    parts = [part.strip() for part in pieces if part.strip()]
     # The colon goes, so that a marker inside a text is only words.
     unmarked = _MARKER.sub(lambda match: match[0].rstrip(":\uff1a "), whole)
-    return [unmarked] if len(parts) <= 1 else [unmarked, *parts]
+    return [unmarked, *parts]
 
 
 def plain(text: str) -> str:

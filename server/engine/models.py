@@ -17,12 +17,9 @@ from server.engine.group import Rank
 from server.engine.kv_budget import KvShape, chat_tokens, score_tokens
 from server.engine.load import load_model
 from server.engine.runner import ModelRunner, PoolShape
-from server.engine.sequence import CHAT
+from server.wire import CHAT, INPUT_MODERATION, OUTPUT_MODERATION
 
 log = logging.getLogger(__name__)
-
-INPUT_MODERATION = "input_moderation"
-OUTPUT_MODERATION = "output_moderation"
 
 _COMPUTE_DTYPES = {
     "float32": torch.float32,
