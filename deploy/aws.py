@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import Any, Protocol, TextIO
 
 import boto3
+import botocore.session
 from botocore import xform_name
 from botocore.client import BaseClient
 from botocore.config import Config
@@ -56,9 +57,9 @@ class RefusedError(DeployError):
         code: AWS's word for it.
     """
 
-    def __init__(self, call: Call, error: Mapping[str, str]) -> None:
-        self.code = error.get("Code", "")
-        self.message = error.get("Message", "")
+    def __init__(self, call: Call, error: Mapping[str, Any]) -> None:
+        self.code = str(error.get("Code", ""))
+        self.message = str(error.get("Message", ""))
         super().__init__(f"{call.service} {call.operation} was refused: {self.code}: {self.message}")
 
     @property
@@ -97,10 +98,11 @@ class LiveAws:
         self._clients: dict[str, BaseClient] = {}
 
     def send(self, call: Call, assumed: Answer | None = None) -> Answer:
-        """The answer to `call`. Raises DeployError before sending a malformed one, ClientError for a refusal."""
+        """The answer to `call`. Raises DeployError before sending a malformed one, RefusedError for a refusal."""
         call.check()
-        answer: Answer = getattr(self.client(call.service), xform_name(call.operation))(**call.parameters)
-        return answer
+        with _sentences(call):
+            answer: Answer = getattr(self.client(call.service), xform_name(call.operation))(**call.parameters)
+            return answer
 
     def find(self, call: Call, assumed: Answer | None = None) -> Answer | None:
         """The answer to `call`, None when the service says that there is no such thing."""
@@ -126,7 +128,9 @@ class LiveAws:
 
     @cached_property
     def _session(self) -> Any:  # the stubs know clients by literal names only
-        return boto3.Session(region_name=self._region, profile_name=self._profile)
+        session = botocore.session.Session(profile=self._profile)
+        session.register_component("data_loader", shapes.model_session().get_component("data_loader"))
+        return boto3.Session(botocore_session=session, region_name=self._region)
 
 
 class DryRun:
@@ -170,6 +174,6 @@ def _sentences(call: Call) -> Iterator[None]:
     try:
         yield
     except ClientError as error:
-        raise RefusedError(call, error.response["Error"]) from error
+        raise RefusedError(call, dict(error.response["Error"])) from error
     except BotoCoreError as error:
         raise DeployError(f"{call.service} {call.operation}: {error}") from error

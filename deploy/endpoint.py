@@ -38,7 +38,7 @@ class Endpoint:
                 made.to_undo(self.remove_endpoint)
                 self._say(f"creating endpoint {self._file.name}")
             self._waiter.settled(self._file.name, plan.config_name, plan.ready_timeout_s)
-            self.scale()
+        self.scale()
 
     def update(self, plan: Plan, undo: bool = True) -> None:
         """Moves the endpoint to `plan`, blue/green, and remembers the configuration it had.
@@ -58,7 +58,7 @@ class Endpoint:
             self._remember(current)
             made.to_undo(lambda: self._remember(remembered))
             self._move(plan.config_name, plan.ready_timeout_s)
-            self.scale()
+        self.scale()
 
     def rollback(self, timeout_s: float, to: str | None = None) -> str:
         """Moves the endpoint to the configuration it had before (or `to`) and returns that configuration's name.
@@ -79,7 +79,10 @@ class Endpoint:
         return target
 
     def scale(self) -> None:
-        """Sets autoscaling to what the file says; without [autoscaling] an existing one is taken away."""
+        """Sets autoscaling to what the file says; without [autoscaling] an existing one is taken away.
+
+        A failure here does not undo an endpoint that serves: `python -m deploy autoscale` repeats this step alone.
+        """
         scaling = self._file.autoscaling
         if scaling is not None:
             self._aws.send(autoscaling.register(self._file, scaling))

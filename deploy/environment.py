@@ -27,7 +27,7 @@ def container_folder(artifact: str) -> str:
 
 
 def environment(file: EndpointFile, startup_s: int) -> dict[str, str]:
-    """The OCK_ variables of the endpoint's container, in a stable order.
+    """The variables of the endpoint's container, in a stable order: OCK_ settings and boto3's region.
 
     Raises:
         DeployError: a setting the container would not start with, or one that an endpoint does not allow.
@@ -42,6 +42,7 @@ def environment(file: EndpointFile, startup_s: int) -> dict[str, str]:
     except config.ConfigError as error:
         raise DeployError(f"[settings] {error}") from error
     _check_endpoint(file, effective, startup_s)
+    variables["AWS_DEFAULT_REGION"] = file.region
     _check_size(variables)
     return variables
 

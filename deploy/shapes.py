@@ -13,9 +13,12 @@ from typing import Any
 
 import botocore.session
 from botocore.model import ListShape, MapShape, Shape, StringShape, StructureShape
+from botocore.session import Session
 from botocore.validate import ParamValidator
 
-_JAVA_CLASSES = {r"\p{L}": r"\w", r"\p{N}": r"\d", r"\p{Z}": r"\s", r"\p{ASCII}": r"[\x00-\x7f]", r"\p{Print}": " -~"}
+# The models' patterns are Java's: what Python writes otherwise.
+_JAVA_CLASSES = {r"\p{L}": r"\w", r"\p{N}": r"\d", r"\p{Z}": r"\s", r"\p{ASCII}": r"\x00-\x7f", r"\p{Print}": " -~"}
+_JAVA_SURROGATES = r"\uD800\uDC00-\uDBFF\uDFFF"
 
 
 def problems(service: str, operation: str, parameters: dict[str, Any]) -> list[str]:
@@ -30,9 +33,14 @@ def problems(service: str, operation: str, parameters: dict[str, Any]) -> list[s
 
 
 @cache
+def model_session() -> Session:
+    """One botocore session whose loader keeps the models it has read: SageMaker's takes a second to parse."""
+    return botocore.session.get_session()
+
+
+@cache
 def _input_shape(service: str, operation: str) -> Shape | None:
-    model = botocore.session.get_session().get_service_model(service)
-    return model.operation_model(operation).input_shape
+    return model_session().get_service_model(service).operation_model(operation).input_shape
 
 
 def _limits(value: Any, shape: Shape, path: str) -> Iterator[str]:
@@ -65,13 +73,26 @@ def _string(value: str, shape: StringShape, path: str) -> Iterator[str]:
         yield f"{path}: {value!r} is not one of {', '.join(shape.enum)}"
     for overflow in _size(len(value), shape, path):
         yield f"{overflow} characters"
-    pattern = shape.metadata.get("pattern")
-    if pattern and not _expression(pattern).fullmatch(value):
-        yield f"{path}: {value!r} does not match {pattern}"
+    expression = _expression(shape.metadata.get("pattern", ""))
+    if expression and not expression.fullmatch(value):
+        yield f"{path}: {value!r} does not match {shape.metadata['pattern']}"
 
 
 @cache
-def _expression(pattern: str) -> re.Pattern[str]:
-    for java, python in _JAVA_CLASSES.items():
-        pattern = pattern.replace(java, python)
-    return re.compile(pattern.replace(r"\z", r"\Z"), re.DOTALL)
+def _expression(pattern: str) -> re.Pattern[str] | None:
+    try:
+        return re.compile(_in_python(pattern), re.DOTALL) if pattern else None
+    except (KeyError, re.error):  # a class Python does not have: left to the service, as botocore leaves all of them
+        return None
+
+
+def _in_python(pattern: str) -> str:
+    pattern = pattern.replace(_JAVA_SURROGATES, r"\U00010000-\U0010ffff").replace(r"\z", r"\Z")
+    written, inside_class = [], False
+    for piece in re.findall(r"\\p\{\w+\}|\\.|.", pattern, re.DOTALL):
+        if piece.startswith(r"\p{"):
+            written.append(_JAVA_CLASSES[piece] if inside_class else f"[{_JAVA_CLASSES[piece]}]")
+        else:
+            inside_class = piece == "[" or (inside_class and piece != "]")
+            written.append(piece)
+    return "".join(written)
