@@ -1,0 +1,165 @@
+"""Requests that can never run, or not now, are refused at the door with the numbers."""
+
+from __future__ import annotations
+
+import pytest
+from toy_engine import Shape, ToyEngine
+
+from server.engine.block_pool import BlockPool
+from server.engine.limits import Limits
+from server.engine.scheduler import Scheduler
+from server.errors import ErrorCode, ServiceError
+from server.wire import Generate, Sampling, Score
+
+SHAPES = {
+    "chat": Shape(num_blocks=32, block_tokens=4, window=100),
+    "mod": Shape(num_blocks=16, block_tokens=4, window=100),
+}
+LABELS = ((1,), (2, 3))
+
+
+def refusal(engine: ToyEngine, call: str, *args: object, **options: object) -> ServiceError:
+    """The refusal of `engine.<call>(...)`, after which nothing has changed."""
+    before = engine.scheduler.status()
+    with pytest.raises(ServiceError) as caught:
+        getattr(engine, call)(*args, **options)
+    assert engine.scheduler.status() == before
+    engine.scheduler.check()
+    return caught.value
+
+
+def test_a_prompt_that_leaves_no_room_for_a_reply_is_refused_with_both_numbers() -> None:
+    engine = ToyEngine(SHAPES)
+    error = refusal(engine, "generate", (1,) * 100, 5)
+    assert (error.code, error.field) == (ErrorCode.PROMPT_TOO_LONG, "prompt")
+    assert "100 tokens" in error.message
+    assert "at most 99" in error.message
+    engine.generate((1,) * 99, 5)
+    engine.drain()
+    engine.check_results()
+
+
+def test_a_prompt_that_the_pool_cannot_hold_is_refused() -> None:
+    engine = ToyEngine({"chat": Shape(num_blocks=5, block_tokens=4, window=100)})
+    assert "at most 19" in refusal(engine, "generate", (1,) * 20, 5).message
+    engine.generate((1,) * 19, 5)
+    engine.drain()
+    engine.check_results()
+
+
+@pytest.mark.parametrize(
+    ("prompt", "num_tokens", "field"), [((), 5, "prompt"), ((1, -1), 5, "prompt"), ((1,), 0, "max_new_tokens")]
+)
+def test_an_unusable_prompt_is_refused_by_name(prompt: tuple[int, ...], num_tokens: int, field: str) -> None:
+    error = refusal(ToyEngine(SHAPES), "generate", prompt, num_tokens)
+    assert (error.code, error.field) == (ErrorCode.INVALID_FIELD, field)
+
+
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [
+        ({"candidates": ()}, "candidates"),
+        ({"candidates": ((1,), (1,))}, "candidates"),
+        ({"candidates": ((1, 2**40),)}, "candidates"),
+        ({"candidates": (tuple(range(600)),)}, "candidates"),
+        ({"candidates": LABELS, "text": ()}, "text"),
+        ({"candidates": LABELS, "text": (1, -5)}, "text"),
+        ({"candidates": LABELS, "prefix": (-5,)}, "prefix"),
+        ({"candidates": LABELS, "closing": (-5,)}, "closing"),
+        ({"candidates": LABELS, "model": "chat"}, "model"),
+        ({"candidates": LABELS, "model": "other"}, "model"),
+    ],
+)
+def test_an_unusable_classification_is_refused_by_name(options: dict[str, object], field: str) -> None:
+    error = refusal(ToyEngine(SHAPES), "score", **{"text": (1, 2), **options})
+    assert (error.code, error.field) == (ErrorCode.INVALID_FIELD, field)
+
+
+def test_a_token_id_outside_the_vocabulary_is_refused() -> None:
+    pools = {"chat": BlockPool(8, 4), "mod": BlockPool(8, 4)}
+    sizes = {"chat": 50, "mod": 60}
+    scheduler = Scheduler(pools, {"chat": 32, "mod": 32}, Limits(), lambda: 0.0, vocab_sizes=sizes)
+    with pytest.raises(ServiceError, match="prompt has token id 50; legal are 0 to 49"):
+        scheduler.add_generate(Generate("a", (49, 50), Sampling()))
+    with pytest.raises(ServiceError, match="candidates has token id 60; legal are 0 to 59"):
+        scheduler.add_score(Score("b", "mod", (), (59,), (), ((60,),)))
+    scheduler.add_generate(Generate("a", (49,), Sampling()))
+
+
+def test_a_prefix_that_leaves_no_room_for_windows_is_refused_only_when_the_text_needs_them() -> None:
+    engine = ToyEngine(SHAPES)
+    prefix = tuple(range(32))
+    error = refusal(engine, "score", (1,) * 40, LABELS, prefix)
+    assert (error.code, error.field) == (ErrorCode.PROMPT_TOO_LONG, "text")
+    for number in ("40 tokens", "leave 31", "at least 32"):
+        assert number in error.message
+    assert refusal(engine, "score", (1,), LABELS, (1,) * 200).code == ErrorCode.PROMPT_TOO_LONG
+    engine.score((1,) * 31, LABELS, prefix)
+    engine.drain()
+    engine.check_results()
+
+
+def test_a_request_id_in_use_is_refused() -> None:
+    engine = ToyEngine(SHAPES)
+    sequence = engine.generate((1, 2), 5)
+    twin = Generate(sequence.request_id, (1,), Sampling())
+    with pytest.raises(ServiceError, match="in use"):
+        engine.scheduler.add_generate(twin)
+    engine.drain()
+    engine.scheduler.add_generate(twin)
+
+
+def test_the_queue_is_bounded_beyond_the_places_that_are_open() -> None:
+    engine = ToyEngine(SHAPES, Limits(max_running=2, max_queue=3, max_step_tokens=16))
+    for n in range(5):
+        engine.generate((n,), 10)
+    error = refusal(engine, "generate", (9,), 10)
+    assert (error.code, error.retry_after_s) == (ErrorCode.QUEUE_FULL, 1.0)
+    assert "5 requests wait" in error.message
+    engine.step()
+    assert refusal(engine, "generate", (9,), 10).code == ErrorCode.QUEUE_FULL
+    engine.score((1, 2), LABELS)
+    engine.drain()
+
+
+def test_the_queue_is_bounded_by_tokens() -> None:
+    engine = ToyEngine(SHAPES, Limits(max_running=1, max_queue=50, max_queued_tokens=60, max_step_tokens=16))
+    engine.generate((1,) * 99, 1)
+    error = refusal(engine, "generate", (2,) * 10, 1)
+    assert error.code == ErrorCode.QUEUE_FULL
+    assert "99 tokens wait already, 10 more would exceed 60" in error.message
+
+
+def test_the_time_to_wait_follows_from_the_observed_rate() -> None:
+    engine = ToyEngine(SHAPES, Limits(max_running=1, max_queue=1, max_step_tokens=10))
+    engine.generate((1,) * 20, 50)
+    for _ in range(2):
+        engine.step(while_running=lambda: setattr(engine.clock, "now", engine.clock.now + 2.0))
+    engine.generate((2,) * 40, 5)
+    error = refusal(engine, "generate", (3,) * 20, 5)
+    assert error.retry_after_s == 12.0, "60 tokens at 10 tokens in 2 seconds"
+    engine.drain()
+
+
+def test_classifications_are_bounded_too() -> None:
+    engine = ToyEngine(SHAPES, Limits(max_running=1, max_queue=2, max_step_tokens=16))
+    for n in range(3):
+        engine.score((n,), LABELS)
+    assert refusal(engine, "score", (1,), LABELS).code == ErrorCode.QUEUE_FULL
+    engine.generate((1,), 2)
+    engine.drain()
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"max_running": 0}, "max_running=0"),
+        ({"max_queue": 0}, "max_queue=0"),
+        ({"max_queued_tokens": -1}, "max_queued_tokens=-1"),
+        ({"max_step_score_tokens": 0}, "max_step_score_tokens=0"),
+        ({"max_step_tokens": 33, "max_running": 32}, "at least max_running"),
+    ],
+)
+def test_limits_that_would_starve_someone_are_refused(options: dict[str, int], named: str) -> None:
+    with pytest.raises(ValueError, match=named):
+        Limits(**options)

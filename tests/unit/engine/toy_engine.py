@@ -1,0 +1,193 @@
+"""A scheduler over the toy runner, with every rule that must hold after each step checked after each step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from toy_runner import ToyRunner, solo_log_probs, solo_reply, toy_results
+
+from server.engine.block_pool import BlockPool
+from server.engine.limits import Limits
+from server.engine.plan import Plan
+from server.engine.scheduler import End, Scheduler
+from server.engine.sequence import GenerateSequence, ScoreRequest
+from server.wire import Failed, Finished, Generate, Sampling, Score, Scored
+
+
+@dataclass(frozen=True)
+class Shape:
+    """One model's pool and window."""
+
+    num_blocks: int
+    block_tokens: int
+    window: int
+
+
+class Clock:
+    """Monotonic seconds that pass when told to."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@dataclass
+class Book:
+    """What was admitted and how it ended."""
+
+    admitted: dict[str, GenerateSequence | ScoreRequest] = field(default_factory=dict)
+    ends: dict[str, End] = field(default_factory=dict)
+
+    def close(self, end: End) -> None:
+        assert end.request_id in self.admitted, end
+        assert end.request_id not in self.ends, f"{end.request_id} ended twice"
+        self.ends[end.request_id] = end
+
+    @property
+    def live(self) -> list[str]:
+        return [request_id for request_id in self.admitted if request_id not in self.ends]
+
+
+class ToyEngine:
+    """Adds, steps and drains; `book` has what came of it."""
+
+    def __init__(self, shapes: dict[str, Shape], limits: Limits | None = None, *, prefix_reuse: bool = True) -> None:
+        self.clock = Clock()
+        self.limits = limits or Limits()
+        self.pools = {model: BlockPool(shape.num_blocks, shape.block_tokens) for model, shape in shapes.items()}
+        self.scheduler = Scheduler(
+            self.pools,
+            {model: shape.window for model, shape in shapes.items()},
+            self.limits,
+            self.clock,
+            prefix_reuse=prefix_reuse,
+        )
+        self.runner = ToyRunner({model: shape.block_tokens for model, shape in shapes.items()})
+        self.book = Book()
+        self._num_requests = 0
+
+    def generate(self, prompt: tuple[int, ...], num_tokens: int, deadline_s: float | None = None) -> GenerateSequence:
+        sampling = Sampling(max_new_tokens=num_tokens)
+        sequence = self.scheduler.add_generate(Generate(self._name(), prompt, sampling, deadline_s))
+        self.book.admitted[sequence.request_id] = sequence
+        return sequence
+
+    def score(
+        self,
+        text: tuple[int, ...],
+        candidates: tuple[tuple[int, ...], ...],
+        prefix: tuple[int, ...] = (),
+        closing: tuple[int, ...] = (),
+        deadline_s: float | None = None,
+        model: str = "mod",
+    ) -> ScoreRequest:
+        message = Score(self._name(), model, prefix, text, closing, candidates, deadline_s)
+        request = self.scheduler.add_score(message)
+        self.book.admitted[request.request_id] = request
+        return request
+
+    def step(self, while_running: Callable[[], None] = lambda: None) -> Plan | None:
+        """One step; `while_running` acts between planning and settling."""
+        oldest = self._oldest()
+        plan = self.scheduler.plan_step()
+        assert (plan is None) == (not self.book.live)
+        if plan is None:
+            return None
+        assert 0 < plan.step.num_tokens <= self.limits.max_step_tokens
+        moved = {id(advance.sequence) for advance in plan.advances}
+        assert oldest is None or id(oldest) in moved, "the oldest reply must move in every step"
+        self._check_decodes(moved)
+        sampled, gathered = toy_results(plan, self.runner.run(plan.step))
+        while_running()
+        self._close(self.scheduler.settle(plan, sampled, gathered))
+        self.scheduler.check()
+        return plan
+
+    def drain(self) -> list[Plan]:
+        """Steps until everything has ended. Each moves the oldest work, so their number has a bound."""
+        plans = []
+        for _ in range(self._max_steps()):
+            plan = self.step()
+            if plan is None:
+                return plans
+            plans.append(plan)
+        raise AssertionError(f"{self.book.live} have not ended after {len(plans)} steps")
+
+    def cancel(self, request_id: str) -> None:
+        end = self.scheduler.cancel(request_id)
+        assert (end is None) == (request_id not in self.book.live)
+        if end is not None:
+            assert end.reason == "cancelled"
+            self.book.close(end)
+
+    def stop(self, sequence: GenerateSequence) -> None:
+        end = self.scheduler.finish(sequence, "stop")
+        assert (end is None) == (sequence.request_id not in self.book.live)
+        if end is not None:
+            self.book.close(end)
+
+    def expire(self, seconds: float) -> None:
+        self.clock.now += seconds
+        self._close(self.scheduler.expire(self.clock.now))
+        deadlines = {name: self.book.admitted[name].deadline for name in self.book.live}
+        assert not [name for name, deadline in deadlines.items() if deadline is not None and deadline <= self.clock.now]
+
+    def reply(self, sequence: GenerateSequence) -> list[int]:
+        return sequence.tokens[sequence.num_prompt_tokens :]
+
+    def check_results(self) -> None:
+        """Everything that ended says what it would have said alone."""
+        for name, end in self.book.ends.items():
+            request = self.book.admitted[name]
+            if isinstance(request, GenerateSequence):
+                self._check_reply(request, end)
+            elif isinstance(end, Scored):
+                assert end.log_probs == tuple(
+                    solo_log_probs(tuple(window.tokens), request.tree.candidates) for window in request.sequences
+                )
+            else:
+                assert isinstance(end, Failed | Finished), end
+
+    def _check_reply(self, sequence: GenerateSequence, end: End) -> None:
+        assert isinstance(end, Finished), end
+        reply = self.reply(sequence)
+        assert reply == solo_reply(tuple(sequence.tokens[: sequence.num_prompt_tokens]), len(reply))
+        assert end.num_new_tokens == len(reply) <= sequence.max_new_tokens
+        assert (end.reason == "length") == (len(reply) == sequence.max_new_tokens)
+
+    def _check_decodes(self, moved: set[int]) -> None:
+        """A reply that runs and has its prompt behind it gets a token, whatever else is to be done."""
+        replies = [each for each in self.book.admitted.values() if isinstance(each, GenerateSequence)]
+        decoding = [each for each in replies if not each.ended and each.blocks and _num_missing(each) == 1]
+        assert all(id(each) in moved for each in decoding)
+
+    def _oldest(self) -> GenerateSequence | None:
+        replies = (self.book.admitted[name] for name in self.book.live)
+        return next((each for each in replies if isinstance(each, GenerateSequence)), None)
+
+    def _max_steps(self) -> int:
+        """A step a token, and every preemption may repeat a window."""
+        num_tokens = 1
+        for name in self.book.live:
+            request = self.book.admitted[name]
+            if isinstance(request, GenerateSequence):
+                num_tokens += request.num_prompt_tokens + request.max_new_tokens
+            else:
+                num_tokens += sum(window.num_entries for window in request.sequences)
+        return num_tokens
+
+    def _close(self, ends: list[End]) -> None:
+        for end in ends:
+            self.book.close(end)
+
+    def _name(self) -> str:
+        self._num_requests += 1
+        self.clock.now += 1e-6
+        return f"r{self._num_requests}"
+
+
+def _num_missing(sequence: GenerateSequence) -> int:
+    return sequence.num_tokens - sequence.num_computed_tokens
