@@ -1,0 +1,39 @@
+"""From the OCK_STORE setting to a store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from server.chat.store.dynamodb import DynamoRows
+from server.chat.store.memory import MemoryRows
+from server.chat.store.protocol import Store
+from server.chat.store.rows import Rows
+from server.chat.store.sqlite import SqliteRows
+from server.config import ConfigError
+
+SQLITE, DYNAMODB, MEMORY = "sqlite:///", "dynamodb://", "memory://"
+
+
+def open_store(url: str, *, clock: Callable[[], float], session_ttl_s: float, session_lock_s: float) -> Store:
+    """The store that `url` names, ready for use; to be called after any fork.
+
+    `sqlite:///name` is a path relative to the working directory, `sqlite:////name` an absolute one. `dynamodb://table`
+    finds its region, endpoint and credentials as boto3 does.
+
+    Raises:
+        ConfigError: the url is not legal, or what it names cannot be reached, created, or is somebody else's.
+    """
+    rows = _rows(url)
+    rows.check()
+    return Store(rows, clock=clock, session_ttl_s=session_ttl_s, session_lock_s=session_lock_s)
+
+
+def _rows(url: str) -> Rows:
+    if url == MEMORY:
+        return MemoryRows()
+    if url.startswith(SQLITE) and len(url) > len(SQLITE):
+        return SqliteRows(Path(url.removeprefix(SQLITE)))
+    if url.startswith(DYNAMODB) and len(url) > len(DYNAMODB):
+        return DynamoRows.connect(url.removeprefix(DYNAMODB))
+    raise ConfigError(f"OCK_STORE={url!r}: legal are sqlite:///path, dynamodb://table and memory://")

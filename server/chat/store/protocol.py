@@ -1,0 +1,182 @@
+"""The protocol of a conversation, the same over every database: one open turn a session, claimed, then completed."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+from server.chat.records import Session, Turn
+from server.chat.store.rows import Row, Rows, RowState, decode_record, encode_record, expiry
+from server.errors import ErrorCode, ServiceError
+
+log = logging.getLogger(__name__)
+
+BUSY_RETRY_S = 1.0
+ABANDONED_S = 3600.0  # how long after its lock an abandoned claim is kept before the database may drop it
+
+
+class SessionBusy(ServiceError):
+    """Another turn of the session is open, or the turn's number was taken meanwhile."""
+
+    def __init__(self, session_id: str, turn: int, why: str) -> None:
+        super().__init__(
+            ErrorCode.SESSION_BUSY,
+            f"session {session_id!r}, turn {turn}: {why}",
+            field="session_id",
+            retry_after_s=BUSY_RETRY_S,
+        )
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The right to write one turn, until `lock_until` or until it is completed or released."""
+
+    session_id: str
+    turn: int
+    token: str
+    session_created_at: float
+    lock_until: float
+
+
+def next_turn(session: Session) -> int:
+    """The number of the turn that follows: one more than the turns the session ever had."""
+    return session.turns[-1].turn + 1 if session.turns else 1
+
+
+class Store:
+    """Conversations over `rows`. Thread-safe; every method may raise ServiceError STORE_UNAVAILABLE.
+
+    A turn lives `session_ttl_s` seconds (0: for ever), a session as long as its newest turn. `owner` in `claim` names
+    one front: a claim that the same owner left behind in an earlier life is taken over at once, anybody else's only
+    after `session_lock_s` seconds, so two live fronts must never use the same name.
+    """
+
+    def __init__(self, rows: Rows, *, clock: Callable[[], float], session_ttl_s: float, session_lock_s: float) -> None:
+        self._rows = rows
+        self._clock = clock
+        self._ttl_s = session_ttl_s
+        self._lock_s = session_lock_s
+        self._held: set[str] = set()  # tokens of this process's claims
+        self._held_lock = threading.Lock()
+
+    def load(self, session_id: str, max_turns: int) -> Session | None:
+        """The session with its newest `max_turns` turns, oldest first, in one read; None when unknown or expired.
+
+        Open turns are not in it. `next_turn` of the result counts the turns that were left out, too.
+        """
+        now = self._clock()
+        rows = self._rows.newest(session_id, max_turns + 1)  # one more, since the newest may be open
+        settled = [row for row in rows if row.state is not RowState.OPEN]
+        if not settled:
+            return None
+        if settled[0].is_expired(now):
+            self._rows.remove_expired(session_id, now)
+            return None
+        turns = [decode_record(row) for row in settled if row.state is RowState.DONE and not row.is_expired(now)]
+        return Session(session_id, settled[0].session_created_at, tuple(reversed(turns[:max_turns])))
+
+    def history(self, session_id: str) -> Iterator[Turn]:
+        """Every stored turn, oldest first, read page by page; nothing for an unknown session."""
+        for row in self._rows.oldest_first(session_id):
+            if row.state is RowState.DONE and not row.is_expired(self._clock()):
+                yield decode_record(row)
+
+    def create(self, session_id: str) -> Session:
+        """A session without turns that `load` finds. Raises SessionBusy when the id is in use."""
+        now = self._clock()
+        row = Row(session_id, 0, RowState.CREATED, now, expires_at=expiry(now, self._ttl_s))
+        if self.load(session_id, 1) is not None or not self._rows.put_if_free(row, now):
+            raise SessionBusy(session_id, 0, "the session exists already")
+        return Session(session_id, now)
+
+    def claim(self, session: Session, owner: str) -> Claim:
+        """Take the turn that follows `session`'s last one, by one conditional write.
+
+        Raises:
+            SessionBusy: the turn is open elsewhere, or was done since `session` was loaded.
+        """
+        now = self._clock()
+        turn, token, lock_until = next_turn(session), uuid.uuid4().hex, now + self._lock_s
+        row = Row(
+            session.session_id, turn, RowState.OPEN, session.created_at,
+            token=token, owner=owner, lock_until=lock_until, expires_at=expiry(lock_until, ABANDONED_S),
+        )  # fmt: skip
+        self._hold(token)
+        try:
+            if not self._rows.put_if_free(row, now) and not self._take_over(row):
+                raise SessionBusy(session.session_id, turn, "another request is at work on it, or has just finished it")
+        except ServiceError:
+            self._let_go(token)
+            raise
+        return Claim(session.session_id, turn, token, session.created_at, lock_until)
+
+    def complete(self, claim: Claim, turn: Turn) -> None:
+        """Make the turn durable, by one conditional write; when this returns, it survives a crash.
+
+        Raises:
+            SessionBusy: the claim was lost, to another request or because the session was deleted.
+            ServiceError: INVALID_FIELD when the turn is larger than a row may be (`rows.MAX_RECORD_BYTES`).
+        """
+        assert turn.turn == claim.turn, (turn.turn, claim.turn)
+        row = Row(
+            claim.session_id, claim.turn, RowState.DONE, claim.session_created_at,
+            token=claim.token, expires_at=expiry(self._clock(), self._ttl_s), record=encode_record(turn),
+        )  # fmt: skip
+        try:
+            if not self._rows.replace_open(row, claim.token) and not self._is_written(row):
+                raise SessionBusy(claim.session_id, claim.turn, "the claim was lost before the turn was done")
+        finally:
+            self._let_go(claim.token)
+
+    def release(self, claim: Claim) -> None:
+        """Give an unfinished turn back. Never fails: what cannot be removed is taken over or expires."""
+        try:
+            self._rows.remove_open(claim.session_id, claim.turn, claim.token)
+        except ServiceError as error:
+            log.warning("claim.release_failed turn=%d error=%s", claim.turn, error.code)
+        finally:
+            self._let_go(claim.token)
+
+    def delete(self, session_id: str) -> bool:
+        """Erase the session; a turn that is open is lost to its request. False when there was none.
+
+        A request that read the session just before and claims its turn just after still writes that one turn.
+        """
+        existed = self.load(session_id, 1) is not None
+        self._rows.remove_all(session_id)
+        return existed
+
+    def close(self) -> None:
+        """Let go of connections; no other call may follow."""
+        self._rows.close()
+
+    def _take_over(self, row: Row) -> bool:
+        """Whether `row`'s place is ours after all: written although no answer came, or left by our earlier life."""
+        found = self._rows.get(row.session_id, row.turn)
+        if found is None or found.state is not RowState.OPEN:
+            return False
+        if found.token == row.token:
+            return True
+        if found.owner != row.owner or self._holds(found.token):
+            return False
+        return self._rows.replace_open(row, found.token)
+
+    def _is_written(self, row: Row) -> bool:
+        """Whether an earlier attempt at writing `row` went through although no answer came."""
+        found = self._rows.get(row.session_id, row.turn)
+        return found is not None and replace(found, expires_at=row.expires_at) == row
+
+    def _hold(self, token: str) -> None:
+        with self._held_lock:
+            self._held.add(token)
+
+    def _holds(self, token: str) -> bool:
+        with self._held_lock:
+            return token in self._held
+
+    def _let_go(self, token: str) -> None:
+        with self._held_lock:
+            self._held.discard(token)

@@ -1,0 +1,185 @@
+"""Rows in one SQLite file: the embedded default.
+
+WAL with synchronous=FULL: every commit is on the disk before it is acknowledged, so a turn survives a crash of the
+process and a loss of power. secure_delete overwrites what is erased.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from server.chat.store.rows import Row, RowState
+from server.config import ConfigError
+from server.errors import ErrorCode, ServiceError
+
+APPLICATION_ID = 0x4F434B31  # marks the file as ours
+BUSY_TIMEOUT_S = 5.0  # how long one write waits for another process's
+PURGE_EVERY_S = 300.0
+PAGE_ROWS = 200
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS turns (
+    session_id TEXT NOT NULL,
+    turn INTEGER NOT NULL,
+    state TEXT NOT NULL,
+    session_created_at REAL NOT NULL,
+    token TEXT NOT NULL,
+    owner TEXT NOT NULL,
+    lock_until REAL NOT NULL,
+    expires_at INTEGER,
+    record TEXT NOT NULL,
+    PRIMARY KEY (session_id, turn)
+) WITHOUT ROWID
+"""
+_INDEX = "CREATE INDEX IF NOT EXISTS turns_by_expiry ON turns (expires_at) WHERE expires_at IS NOT NULL"
+_COLUMNS = "session_id, turn, state, session_created_at, token, owner, lock_until, expires_at, record"
+_SELECT = f"SELECT {_COLUMNS} FROM turns WHERE session_id = ?"  # noqa: S608 - constants only
+_PUT_IF_FREE = f"""
+INSERT INTO turns ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (session_id, turn) DO UPDATE SET
+    state = excluded.state, session_created_at = excluded.session_created_at, token = excluded.token,
+    owner = excluded.owner, lock_until = excluded.lock_until, expires_at = excluded.expires_at, record = excluded.record
+WHERE turns.expires_at <= ? OR (turns.state = 'open' AND turns.lock_until <= ?)
+"""  # noqa: S608 - constants only
+_REPLACE_OPEN = """
+UPDATE turns SET state = ?, session_created_at = ?, token = ?, owner = ?, lock_until = ?, expires_at = ?, record = ?
+WHERE session_id = ? AND turn = ? AND state = 'open' AND token = ?
+"""
+_REMOVE_OPEN = "DELETE FROM turns WHERE session_id = ? AND turn = ? AND state = 'open' AND token = ?"
+
+_Values = tuple[str | int | float | None, ...]
+
+
+class SqliteRows:
+    """`Rows` in the file `path`; one connection, used by one thread at a time."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._next_purge = 0.0
+        self._db = _connect(path)
+
+    def check(self) -> None:
+        """See `Rows.check`: refuses a file that is no database, or somebody else's."""
+        try:
+            application_id, tables = _identity(self._db)
+            if application_id != APPLICATION_ID and tables:
+                raise ConfigError(
+                    f"OCK_STORE: {self._path} is a SQLite file with other tables ({', '.join(tables)}); "
+                    "name a new file or one that this server made"
+                )
+            _prepare(self._db)
+        except sqlite3.Error as error:
+            raise ConfigError(f"OCK_STORE: {self._path}: {error}") from error
+
+    def newest(self, session_id: str, limit: int) -> list[Row]:
+        """See `Rows.newest`."""
+        return self._select(f"{_SELECT} ORDER BY turn DESC LIMIT ?", (session_id, limit))
+
+    def oldest_first(self, session_id: str) -> Iterator[Row]:
+        """See `Rows.oldest_first`."""
+        after = -1
+        while page := self._select(f"{_SELECT} AND turn > ? ORDER BY turn LIMIT ?", (session_id, after, PAGE_ROWS)):
+            yield from page
+            after = page[-1].turn
+
+    def get(self, session_id: str, turn: int) -> Row | None:
+        """See `Rows.get`."""
+        found = self._select(f"{_SELECT} AND turn = ?", (session_id, turn))
+        return found[0] if found else None
+
+    def put_if_free(self, row: Row, now: float) -> bool:
+        """See `Rows.put_if_free`; now and then it also removes every session's expired rows."""
+        self._purge(now)
+        return self._write(_PUT_IF_FREE, (row.session_id, row.turn, *_values(row), now, now)) > 0
+
+    def replace_open(self, row: Row, token: str) -> bool:
+        """See `Rows.replace_open`."""
+        return self._write(_REPLACE_OPEN, (*_values(row), row.session_id, row.turn, token)) > 0
+
+    def remove_open(self, session_id: str, turn: int, token: str) -> bool:
+        """See `Rows.remove_open`."""
+        return self._write(_REMOVE_OPEN, (session_id, turn, token)) > 0
+
+    def remove_expired(self, session_id: str, now: float) -> None:
+        """See `Rows.remove_expired`."""
+        self._write("DELETE FROM turns WHERE session_id = ? AND expires_at <= ?", (session_id, now))
+
+    def remove_all(self, session_id: str) -> None:
+        """See `Rows.remove_all`; the log is emptied too, where the text would otherwise stay for a while."""
+        self._write("DELETE FROM turns WHERE session_id = ?", (session_id,))
+        with self._connection() as db:
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def close(self) -> None:
+        """Close the file; the log is folded into it."""
+        with self._lock:
+            self._db.close()
+
+    def _purge(self, now: float) -> None:
+        if now >= self._next_purge:
+            self._next_purge = now + PURGE_EVERY_S
+            self._write("DELETE FROM turns WHERE expires_at <= ?", (now,))
+
+    def _select(self, sql: str, values: _Values) -> list[Row]:
+        with self._connection() as db:
+            return [_row(found) for found in db.execute(sql, values).fetchall()]
+
+    def _write(self, sql: str, values: _Values) -> int:
+        """Run one statement as one transaction; the number of rows it changed."""
+        with self._connection() as db:
+            return db.execute(sql, values).rowcount
+
+    @contextmanager
+    def _connection(self) -> Iterator[sqlite3.Connection]:
+        with self._lock:
+            try:
+                yield self._db
+            except sqlite3.Error as error:
+                raise ServiceError(
+                    ErrorCode.STORE_UNAVAILABLE, f"the conversation store cannot be used: {error}", retry_after_s=1.0
+                ) from error
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o600)  # conversations are private; the log files take over the mode
+        # Autocommit: each statement is a transaction of its own.
+        return sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+    except (OSError, sqlite3.Error) as error:
+        raise ConfigError(f"OCK_STORE: {path} cannot be opened: {error}") from error
+
+
+def _identity(db: sqlite3.Connection) -> tuple[int, list[str]]:
+    """The file's mark and its tables, read without writing."""
+    (application_id,) = db.execute("PRAGMA application_id").fetchone()
+    names = db.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name").fetchall()
+    return int(application_id), [str(name) for (name,) in names]
+
+
+def _prepare(db: sqlite3.Connection) -> None:
+    db.execute("PRAGMA journal_mode = WAL")
+    db.execute("PRAGMA synchronous = FULL")
+    db.execute("PRAGMA secure_delete = ON")
+    db.execute("BEGIN IMMEDIATE")
+    db.execute(_SCHEMA)
+    db.execute(_INDEX)
+    db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    db.execute("COMMIT")
+
+
+def _values(row: Row) -> _Values:
+    """The columns after the key, in the order of `_COLUMNS`."""
+    return (
+        row.state.value, row.session_created_at, row.token, row.owner, row.lock_until, row.expires_at, row.record
+    )  # fmt: skip
+
+
+def _row(found: tuple[str, int, str, float, str, str, float, int | None, str]) -> Row:
+    session_id, turn, state, created_at, token, owner, lock_until, expires_at, record = found
+    return Row(session_id, turn, RowState(state), created_at, token, owner, lock_until, expires_at, record)
