@@ -1,0 +1,96 @@
+"""The Flask application over one set of services."""
+
+from __future__ import annotations
+
+import logging
+from concurrent.futures import ThreadPoolExecutor
+
+from flask import Flask, Response, g, request
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
+
+from server.errors import ServiceError
+from server.web.admission import Door, admission_limit
+from server.web.body import json_response
+from server.web.drain import Drain
+from server.web.error_table import STATUS, error_body, service_error, unexpected_error
+from server.web.exchange import Exchange
+from server.web.front import Front, current_exchange
+from server.web.metrics import Metrics
+from server.web.routes import (
+    chat_completions,
+    invocations,
+    metrics,
+    models,
+    moderations,
+    openapi,
+    page,
+    ping,
+    search,
+    sessions,
+)
+from server.web.services import Services
+
+log = logging.getLogger(__name__)
+
+_LIST_THREADS = 16
+
+
+def create_app(services: Services) -> Flask:
+    """The front over `services`. `app.extensions["front"]` is its `Front`, whose drain the server runs at its end."""
+    door = Door(admission_limit(services.settings.threads))
+    drain = Drain(door, services.turns.end_all, services.settings.drain_timeout_s)
+    executor = ThreadPoolExecutor(_LIST_THREADS, thread_name_prefix="list")
+    front = Front(services, door, drain, Metrics(services, door), executor)
+    app = Flask(__name__, static_folder=None)
+    app.extensions["front"] = front
+    _handle_calls(app, front)
+    _handle_errors(app)
+    for module in (ping, metrics, models, invocations, chat_completions, moderations, search, sessions):
+        app.register_blueprint(module.blueprint(front))
+    app.register_blueprint(page.blueprint())
+    app.register_blueprint(openapi.blueprint(services.settings))
+    return app
+
+
+def _handle_calls(app: Flask, front: Front) -> None:
+    @app.before_request
+    def begin() -> None:
+        g.exchange = Exchange(request, front.metrics)
+
+    @app.after_request
+    def end(response: Response) -> Response:
+        exchange = current_exchange()
+        response.headers["X-Request-Id"] = exchange.request_id
+        if response.is_streamed:
+            response.call_on_close(lambda: exchange.end(response.status_code))
+        else:
+            exchange.end(response.status_code)
+        return response
+
+
+def _handle_errors(app: Flask) -> None:
+    @app.errorhandler(ServiceError)
+    def on_service_error(error: ServiceError) -> Response:
+        return _refusal(error)
+
+    @app.errorhandler(HTTPException)
+    def on_http_error(error: HTTPException) -> Response:
+        response = _refusal(service_error(error, request.method, request.path))
+        if isinstance(error, MethodNotAllowed) and error.valid_methods:
+            response.headers["Allow"] = ", ".join(sorted(error.valid_methods))
+        return response
+
+    @app.errorhandler(Exception)
+    def on_unexpected_error(error: Exception) -> Response:
+        log.error("request.failed id=%s", current_exchange().request_id, exc_info=error)
+        return _refusal(unexpected_error())
+
+
+def _refusal(error: ServiceError) -> Response:
+    exchange = current_exchange()
+    exchange.code = error.code.value
+    body = error_body(error, exchange.request_id, openai=exchange.is_openai)
+    response = json_response(body, STATUS[error.code])
+    if error.retry_after_s is not None:
+        response.headers["Retry-After"] = str(max(1, round(error.retry_after_s)))
+    return response

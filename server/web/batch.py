@@ -1,0 +1,51 @@
+"""A list of inputs: turns side by side, each with its own outcome."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+import msgspec
+
+from server.chat.records import TurnRequest, TurnResult
+from server.errors import ErrorCode, ServiceError
+from server.web.error_table import error_body, unexpected_error
+from server.web.exchange import Exchange
+from server.web.front import Front
+from server.web.invocation_schema import Answer, FailedInput, answer
+
+log = logging.getLogger(__name__)
+
+
+def answer_all(front: Front, exchange: Exchange, requests: Sequence[TurnRequest]) -> list[Answer | FailedInput]:
+    """One outcome an input, in order; the deadline counts for all of them together.
+
+    Raises:
+        ServiceError: the first failure, when every input failed.
+    """
+    futures = [front.executor.submit(_outcome, front, exchange, request) for request in requests]
+    outcomes = [future.result() for future in futures]
+    failures = [each for each in outcomes if isinstance(each, ServiceError)]
+    if len(failures) == len(outcomes):
+        raise failures[0]
+    return [_entry(exchange, outcome) for outcome in outcomes]
+
+
+def _outcome(front: Front, exchange: Exchange, request: TurnRequest) -> TurnResult | ServiceError:
+    left_s = request.deadline_s - exchange.elapsed_s
+    if left_s <= 0:
+        return ServiceError(ErrorCode.DEADLINE, "the deadline passed before this input's turn came")
+    try:
+        return front.services.turns.answer(msgspec.structs.replace(request, deadline_s=left_s))
+    except ServiceError as error:
+        return error
+    except Exception:
+        log.exception("input.failed id=%s", request.request_id)
+        return unexpected_error()
+
+
+def _entry(exchange: Exchange, outcome: TurnResult | ServiceError) -> Answer | FailedInput:
+    if isinstance(outcome, ServiceError):
+        return FailedInput(error_body(outcome, exchange.request_id).error)
+    exchange.note_result(outcome)
+    return answer(outcome, exchange.request_id)

@@ -1,0 +1,102 @@
+"""One HTTP call from its first line to its last byte: its id, its place, what is counted and logged of it."""
+
+from __future__ import annotations
+
+import logging
+import re
+import secrets
+import time
+from collections.abc import Callable
+
+from flask import Request
+
+from server.chat.records import TurnResult
+from server.web.admission import Ticket
+from server.web.metrics import Metrics
+
+log = logging.getLogger("server.web.access")
+
+_SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
+_QUIET = {"/ping", "/metrics"}  # asked every few seconds, logged at DEBUG
+
+
+def request_id_of(request: Request) -> str:
+    """The client's id when it is made of safe characters, else a new one. SageMaker passes on only its own header."""
+    for header in ("X-Request-Id", "X-Amzn-SageMaker-Inference-Id"):
+        given = request.headers.get(header, "")
+        if _SAFE_ID.fullmatch(given):
+            return given
+    return f"req-{secrets.token_hex(12)}"
+
+
+class Exchange:
+    """Lives as long as one call. Not shared between threads but for `note_result`."""
+
+    def __init__(self, request: Request, metrics: Metrics) -> None:
+        self.request_id = request_id_of(request)
+        self.route = "unmatched" if request.url_rule is None else request.url_rule.rule
+        self.is_openai = request.path.startswith("/v1/")
+        self.code = ""  # the error's word, where it ended in one
+        self.ticket: Ticket | None = None
+        self._method = request.method
+        self._metrics = metrics
+        self._started = time.monotonic()
+        self._first_text_s: float | None = None
+        self._results: list[TurnResult] = []
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since the call began."""
+        return time.monotonic() - self._started
+
+    def turn_id(self, index: int = 0) -> str:
+        """An id for one turn, unlike every other's even when clients choose the same request id."""
+        return f"{self.request_id}.{index}.{secrets.token_hex(4)}"
+
+    def note_text(self) -> None:
+        """Text is about to leave."""
+        if self._first_text_s is None:
+            self._first_text_s = self.elapsed_s
+            self._metrics.first_text(self.route, self._first_text_s)
+
+    def note_result(self, result: TurnResult) -> None:
+        """A turn of this call was answered."""
+        self._results.append(result)
+        self._metrics.turn_ended(result)
+
+    def end(self, status: int) -> None:
+        """The last byte was written, or the client has left."""
+        if self.ticket is not None:
+            self.ticket.leave()
+        seconds = self.elapsed_s
+        self._metrics.request_ended(self.route, status, self.code, seconds)
+        level = logging.DEBUG if self.route in _QUIET and status == 200 else logging.INFO
+        log.log(
+            level,
+            "request.end id=%s method=%s route=%s status=%d code=%s session=%s reason=%s turns=%d prompt=%d cached=%d "
+            "new=%d sources=%d first_text_ms=%s ms=%d",
+            self.request_id,
+            self._method,
+            self.route,
+            status,
+            self.code or "-",
+            self._of_one(lambda each: each.session_id),
+            self._of_one(lambda each: each.finish_reason),
+            len(self._results),
+            *self._token_sums(),
+            sum(len(each.sources) for each in self._results),
+            "-" if self._first_text_s is None else round(self._first_text_s * 1000),
+            round(seconds * 1000),
+        )
+
+    def _of_one(self, read: Callable[[TurnResult], str]) -> str:
+        """A word of the only turn; a dash when there is none or when there are many."""
+        return (read(self._results[0]) or "-") if len(self._results) == 1 else "-"
+
+    def _token_sums(self) -> tuple[int, int, int]:
+        usages = [each.usage for each in self._results]
+        return (
+            sum(each.prompt_tokens for each in usages),
+            sum(each.cached_tokens for each in usages),
+            sum(each.completion_tokens for each in usages),
+        )

@@ -1,0 +1,42 @@
+"""What every route is given."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import cast
+
+from flask import Blueprint, g
+
+from server.web.admission import Door
+from server.web.drain import Drain
+from server.web.exchange import Exchange
+from server.web.metrics import Metrics
+from server.web.services import Services
+
+
+@dataclass(frozen=True)
+class Front:
+    """The services and this front's own parts. `executor` runs the inputs of a list."""
+
+    services: Services
+    door: Door
+    drain: Drain
+    metrics: Metrics
+    executor: ThreadPoolExecutor
+
+
+def current_exchange() -> Exchange:
+    """The call that this thread answers."""
+    return cast(Exchange, g.exchange)
+
+
+def work_blueprint(name: str, front: Front) -> Blueprint:
+    """A blueprint whose requests take a place at the door before their body is read."""
+    blueprint = Blueprint(name, __name__)
+
+    @blueprint.before_request
+    def admit() -> None:
+        current_exchange().ticket = front.door.enter()
+
+    return blueprint

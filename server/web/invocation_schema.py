@@ -1,0 +1,104 @@
+"""What POST /invocations takes and gives."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from server.chat.records import Source, TurnResult, Usage
+from server.web.error_table import ErrorDetail
+from server.web.parameters import Parameters, SessionId
+
+MAX_INPUTS = 128
+
+Inputs = (
+    Annotated[str, Meta(min_length=1, description="One question.")]
+    | Annotated[
+        list[Annotated[str, Meta(min_length=1)]],
+        Meta(min_length=1, max_length=MAX_INPUTS, description="Questions of separate conversations."),
+    ]
+)
+Stream = Annotated[
+    bool,
+    Meta(
+        description="true: the answer comes in pieces, as application/jsonlines, or as text/event-stream when Accept "
+        "names it. Absent, it is true when Accept names one of the two and not application/json. "
+        "A list of inputs cannot be streamed."
+    ),
+]
+
+
+class Invocation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A question, or a list of questions."""
+
+    inputs: Inputs
+    parameters: Parameters | None = None
+    stream: Stream | None = None
+
+
+class SessionAction(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """GET or DELETE /sessions/{session_id} for clients that reach /invocations alone."""
+
+    action: Literal["history", "delete"]
+    session_id: SessionId
+
+
+class RequestType(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"request_type": "requestType"}):
+    """SageMaker's sticky sessions: open one, or close the one in X-Amzn-SageMaker-Session-Id."""
+
+    request_type: Literal["NEW_SESSION", "CLOSE"]
+
+
+class TextJudgement(msgspec.Struct, frozen=True):
+    """What the classifier said of one text."""
+
+    label: str
+    scores: dict[str, float]  # sum to 1 over the labels
+    log_probs: dict[str, float]
+    blocked: bool
+
+
+class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One answered question. `outputs` is the reply, or the override message of a moderated turn."""
+
+    outputs: str
+    session_id: str
+    finish_reason: Literal["stop", "length", "moderated_input", "moderated_output", "deadline", "shutdown"]
+    sources: tuple[Source, ...]
+    moderation: dict[str, TextJudgement]
+    usage: Usage
+    request_id: str
+    turn: int
+    warnings: tuple[str, ...] = ()
+
+
+class FailedInput(msgspec.Struct, frozen=True):
+    """Stands in a list's answer for an input that failed while others did not."""
+
+    error: ErrorDetail
+
+
+class Pieces(msgspec.Struct, frozen=True):
+    """One line or event of a stream; an empty piece keeps the connection alive."""
+
+    outputs: tuple[str, ...]
+
+
+def answer(result: TurnResult, request_id: str) -> Answer:
+    """The body for `result`, under the id that the client knows."""
+    return Answer(
+        outputs=result.outputs,
+        session_id=result.session_id,
+        finish_reason=result.finish_reason,  # type: ignore[arg-type]
+        sources=result.sources,
+        moderation={
+            role: TextJudgement(each.label, each.scores, each.log_probs, each.blocked)
+            for role, each in result.moderation.items()
+        },
+        usage=result.usage,
+        request_id=request_id,
+        turn=result.turn,
+        warnings=result.warnings,
+    )

@@ -1,0 +1,51 @@
+"""POST /v1/chat/completions: OpenAI's schema. Stateless: the messages are the conversation, and nothing is stored."""
+
+from __future__ import annotations
+
+import time
+
+from flask import Blueprint, Response, request
+
+from server.web.body import json_response, read_json
+from server.web.chunk_stream import ChunkWire
+from server.web.front import Front, current_exchange, work_blueprint
+from server.web.openai_messages import conversation
+from server.web.openai_request import ChatRequest, check_model, read_chat_request
+from server.web.openai_response import completion
+from server.web.turn_request import turn_request
+from server.web.turn_stream import stream_turn
+
+
+def blueprint(front: Front) -> Blueprint:
+    """The route over `front`."""
+    routes = work_blueprint("chat_completions", front)
+    services = front.services
+
+    @routes.post("/v1/chat/completions")
+    def chat_completions() -> Response:
+        data = read_json(request, services.settings.max_body_bytes)
+        asked = read_chat_request(data, services.max_context_tokens)
+        check_model(asked.model, services.settings.model_name)
+        return _complete(front, asked)
+
+    return routes
+
+
+def _complete(front: Front, asked: ChatRequest) -> Response:
+    exchange, model, created = current_exchange(), front.services.settings.model_name, int(time.time())
+    said = conversation(asked.messages)
+    turn = turn_request(
+        front.services,
+        exchange.turn_id(),
+        said.text,
+        asked.parameters,
+        streams=bool(asked.stream),
+        history=said.history,
+        system=said.system,
+    )
+    if asked.stream:
+        with_usage = asked.stream_options is not None and bool(asked.stream_options.include_usage)
+        return stream_turn(front, exchange, turn, ChunkWire(exchange.request_id, model, created, with_usage))
+    result = front.services.turns.answer(turn)
+    exchange.note_result(result)
+    return json_response(completion(result, exchange.request_id, model, created))

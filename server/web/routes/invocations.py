@@ -1,0 +1,112 @@
+"""POST /invocations: questions, and on SageMaker's only path also what other routes do elsewhere."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Blueprint, Response, request
+
+from server.errors import ErrorCode, ServiceError
+from server.web.batch import answer_all
+from server.web.blank import is_blank
+from server.web.body import json_response, read_json
+from server.web.front import Front, current_exchange, work_blueprint
+from server.web.invocation_schema import Invocation, RequestType, SessionAction, answer
+from server.web.parameters import Parameters, check_window
+from server.web.routes.sessions import delete_session, session_history
+from server.web.routes.sticky import answer_request_type, with_new_session
+from server.web.services import Services
+from server.web.sticky_session import NEW_SESSION, agreed_session_id, custom_attributes, sticky_session_id
+from server.web.stream_format import InvocationWire, asks_for_stream
+from server.web.struct_reader import invalid, read_struct
+from server.web.turn_request import turn_request
+from server.web.turn_stream import stream_turn
+
+
+def blueprint(front: Front) -> Blueprint:
+    """The route over `front`."""
+    routes = work_blueprint("invocations", front)
+
+    @routes.post("/invocations")
+    def invocations() -> Response:
+        data = read_json(request, front.services.settings.max_body_bytes)
+        if "action" in data:
+            return _act(front.services, read_struct(data, SessionAction))
+        if "requestType" in data:
+            return answer_request_type(front.services, read_struct(data, RequestType), sticky_session_id(request))
+        return _invoke(front, _checked(data, front.services))
+
+    return routes
+
+
+def _act(services: Services, action: SessionAction) -> Response:
+    if action.action == "history":
+        return session_history(services.store, action.session_id)
+    return delete_session(services.store, action.session_id)
+
+
+def _checked(data: dict[str, Any], services: Services) -> Invocation:
+    """Everything that can be refused without looking at the conversation."""
+    invocation = read_struct(data, Invocation)
+    texts = [invocation.inputs] if isinstance(invocation.inputs, str) else invocation.inputs
+    for index, text in enumerate(texts):
+        if is_blank(text):
+            field = "inputs" if isinstance(invocation.inputs, str) else f"inputs[{index}]"
+            raise invalid(field, text, "must hold visible text")
+    if invocation.parameters is not None:
+        check_window(invocation.parameters.max_new_tokens, services.max_context_tokens, "parameters.max_new_tokens")
+    return invocation
+
+
+def _invoke(front: Front, invocation: Invocation) -> Response:
+    exchange, services = current_exchange(), front.services
+    parameters = invocation.parameters or Parameters()
+    sticky = sticky_session_id(request)
+    session_id = agreed_session_id(parameters.session_id, sticky)
+    streams = asks_for_stream(request, invocation.stream)
+    if not isinstance(invocation.inputs, str):
+        _check_list(streams, session_id, sticky)
+        turns = [
+            turn_request(services, exchange.turn_id(index), text, parameters)
+            for index, text in enumerate(invocation.inputs)
+        ]
+        return json_response(answer_all(front, exchange, turns))
+    if sticky == NEW_SESSION and session_id is None:
+        session_id = services.store.create(services.new_session_id()).session_id
+    response = _answer_one(front, invocation.inputs, parameters, session_id, streams)
+    return with_new_session(response, services, session_id if sticky == NEW_SESSION else None)
+
+
+def _check_list(streams: bool, session_id: str | None, sticky: str | None) -> None:
+    if streams:
+        message = "stream=True is not supported for a list of inputs; send them one by one, or without stream"
+        raise ServiceError(ErrorCode.UNSUPPORTED_FIELD, message, field="stream")
+    named = session_id or sticky
+    if named is not None:
+        raise invalid(
+            "parameters.session_id", named, "a list of inputs starts a conversation for each; send no session"
+        )
+
+
+def _answer_one(front: Front, text: str, parameters: Parameters, session_id: str | None, streams: bool) -> Response:
+    exchange, services = current_exchange(), front.services
+    if streams:
+        session_id = session_id or _early_session_id(services)
+        turn = turn_request(services, exchange.turn_id(), text, parameters, session_id=session_id, streams=True)
+        response = stream_turn(front, exchange, turn, InvocationWire.for_request(request, exchange.request_id))
+    else:
+        turn = turn_request(services, exchange.turn_id(), text, parameters, session_id=session_id)
+        result = services.turns.answer(turn)
+        exchange.note_result(result)
+        session_id = result.session_id
+        response = json_response(answer(result, exchange.request_id))
+    response.headers.update(custom_attributes(session_id))
+    return response
+
+
+def _early_session_id(services: Services) -> str:
+    """An id for a header that goes out before the turn could make one."""
+    session_id = services.new_session_id()
+    if services.settings.require_session:
+        services.store.create(session_id)
+    return session_id

@@ -1,0 +1,33 @@
+"""GET /v1/models: the one model that is served."""
+
+from __future__ import annotations
+
+import time
+
+from flask import Blueprint, Response
+
+from server.web.body import json_response
+from server.web.front import Front
+from server.web.openai_request import check_model
+from server.web.openai_response import Model, ModelList
+
+
+def blueprint(front: Front) -> Blueprint:
+    """The routes over `front`."""
+    routes = Blueprint("models", __name__)
+    started = int(time.time())
+    name = front.services.settings.model_name
+
+    def model() -> Model:
+        return Model(name, "model", started, "openchatkit", front.services.max_context_tokens)
+
+    @routes.get("/v1/models")
+    def models() -> Response:
+        return json_response(ModelList("list", (model(),)))
+
+    @routes.get("/v1/models/<path:asked>")
+    def one_model(asked: str) -> Response:
+        check_model(asked, name)
+        return json_response(model())
+
+    return routes

@@ -1,0 +1,35 @@
+"""GET /: a chat page of plain HTML, CSS and JavaScript."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from flask import Blueprint, Response, send_from_directory
+
+PAGE_FOLDER = Path(__file__).resolve().parent.parent / "page"
+PAGE_FILES = {"/": "page.html", "/page.css": "page.css", "/page.js": "page.js", "/icon.svg": "icon.svg"}
+_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-cache",
+}
+
+
+def blueprint() -> Blueprint:
+    """The page and its files."""
+    routes = Blueprint("page", __name__)
+    for path, name in PAGE_FILES.items():
+        routes.add_url_rule(path, name.replace(".", "_"), _sender(name))
+    return routes
+
+
+def _sender(name: str) -> Callable[[], Response]:
+    def send() -> Response:
+        response = send_from_directory(PAGE_FOLDER, name)
+        response.headers.update(_HEADERS)
+        return response
+
+    return send

@@ -1,0 +1,95 @@
+"""GET /ping: whether this container can answer, from cached state alone."""
+
+from __future__ import annotations
+
+import msgspec
+from flask import Blueprint, Response, request
+
+from server.errors import ErrorCode, ServiceError
+from server.web.body import json_response
+from server.web.error_table import error_body
+from server.web.front import Front, current_exchange
+
+STALE_AFTER_S = 10.0  # the group reports about twice a second
+
+
+class GroupState(msgspec.Struct, frozen=True):
+    """The engine group, as its last report says."""
+
+    ready: bool
+    world: int | None
+    dtype: str | None
+    models: dict[str, str]  # role: folder
+    max_context_tokens: int | None
+    status_age_s: float | None
+    num_running: int | None
+    num_waiting: int | None
+
+
+class PingDetail(msgspec.Struct, frozen=True):
+    """What GET /ping?detail=1 says."""
+
+    status: str  # ready | starting | stale | draining
+    engine: GroupState
+    moderation: str  # on | off
+    policy: str | None  # name and version
+    index: str | None  # version
+    admitted: int
+    admission_limit: int
+
+
+def blueprint(front: Front) -> Blueprint:
+    """The route over `front`."""
+    routes = Blueprint("ping", __name__)
+
+    @routes.get("/ping")
+    def ping() -> Response:
+        state = _state(front)
+        if request.args.get("detail"):
+            return json_response(_detail(front, state), 200 if state == "ready" else 503)
+        if state == "ready":
+            return Response(status=200)
+        exchange = current_exchange()
+        exchange.code = ErrorCode.ENGINE_UNAVAILABLE.value
+        error = ServiceError(ErrorCode.ENGINE_UNAVAILABLE, f"not serving: {state}")
+        return json_response(error_body(error, exchange.request_id), 503)
+
+    return routes
+
+
+def _state(front: Front) -> str:
+    engine = front.services.engine
+    if front.door.closed:
+        return "draining"
+    if not engine.ready or engine.status is None:
+        return "starting"
+    return "ready" if engine.status_age_s < STALE_AFTER_S else "stale"
+
+
+def _detail(front: Front, state: str) -> PingDetail:
+    services = front.services
+    policy, retriever = services.policy, services.retriever
+    return PingDetail(
+        status=state,
+        engine=_group(front),
+        moderation="off" if services.moderator is None else "on",
+        policy=None if policy is None else f"{policy.name} {policy.version}",
+        index=None if retriever is None else retriever.version,
+        admitted=front.door.num_inside,
+        admission_limit=front.door.limit,
+    )
+
+
+def _group(front: Front) -> GroupState:
+    engine = front.services.engine
+    welcome, status = engine.welcome, engine.status
+    return GroupState(
+        ready=engine.ready,
+        world=None if welcome is None else welcome.world,
+        dtype=None if welcome is None else welcome.dtype,
+        models={} if welcome is None else {role: shape.folder for role, shape in welcome.models.items()},
+        max_context_tokens=front.services.max_context_tokens,
+        status_age_s=None if status is None else round(engine.status_age_s, 3),
+        num_running=None if status is None else status.num_running,
+        num_waiting=None if status is None else status.num_waiting,
+    )

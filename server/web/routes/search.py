@@ -1,0 +1,49 @@
+"""POST /search: the passages that a question would be answered from."""
+
+from __future__ import annotations
+
+import logging
+
+from flask import Blueprint, Response, request
+
+from server.errors import ErrorCode, ServiceError
+from server.retrieval.retriever import Passage, RetrievalError
+from server.web.blank import is_blank
+from server.web.body import json_response, read_json
+from server.web.front import Front, current_exchange, work_blueprint
+from server.web.search_schema import SearchQuery, SearchResults, source
+from server.web.struct_reader import invalid, read_struct
+
+log = logging.getLogger(__name__)
+
+
+def blueprint(front: Front) -> Blueprint:
+    """The route over `front`."""
+    routes = work_blueprint("search", front)
+
+    @routes.post("/search")
+    def search() -> Response:
+        query = read_struct(read_json(request, front.services.settings.max_body_bytes), SearchQuery)
+        if is_blank(query.query):
+            raise invalid("query", query.query, "must hold visible text")
+        return json_response(SearchResults(tuple(source(passage) for passage in _search(front, query))))
+
+    return routes
+
+
+def _search(front: Front, query: SearchQuery) -> list[Passage]:
+    retriever, settings = front.services.retriever, front.services.settings
+    if retriever is None:
+        raise ServiceError(ErrorCode.NOT_FOUND, "this server has no index: OCK_INDEX is empty")
+    try:
+        return retriever.search(
+            query.query,
+            settings.search_k if query.k is None else query.k,
+            settings.search_window if query.w is None else query.w,
+            settings.search_threshold if query.w_th is None else query.w_th,
+        )
+    except RetrievalError as error:
+        front.metrics.retrieval_failed()
+        log.warning("search.failed id=%s error=%s", current_exchange().request_id, error)
+        message = "the index cannot be searched now; the log has the cause under this request id"
+        raise ServiceError(ErrorCode.RETRIEVAL_UNAVAILABLE, message) from error

@@ -1,0 +1,134 @@
+"""A turn as a stream over HTTP: moderated pieces go out as they come, and whatever happens it ends cleanly."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from itertools import chain
+from typing import Protocol
+
+from flask import Response
+
+from server.chat.records import KeepAlive, TextPiece, TurnEvent, TurnRequest, TurnResult
+from server.errors import ServiceError
+from server.web.error_table import ErrorBody, error_body, shutdown_body, unexpected_error
+from server.web.exchange import Exchange
+from server.web.front import Front
+
+log = logging.getLogger(__name__)
+
+_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+
+
+class Wire(Protocol):
+    """What a stream's messages look like."""
+
+    @property
+    def content_type(self) -> str:
+        """Of the response."""
+        ...
+
+    @property
+    def keep_alive(self) -> bytes:
+        """Nothing to say yet."""
+        ...
+
+    def opening(self) -> bytes:
+        """What goes first; may be empty."""
+        ...
+
+    def text(self, text: str) -> bytes:
+        """A piece of the reply."""
+        ...
+
+    def result(self, result: TurnResult) -> bytes:
+        """The record of an answered turn."""
+        ...
+
+    def error(self, body: ErrorBody) -> bytes:
+        """The end of a turn that failed."""
+        ...
+
+    def closing(self) -> bytes:
+        """What goes last, whatever happened; may be empty."""
+        ...
+
+
+def stream_turn(front: Front, exchange: Exchange, request: TurnRequest, wire: Wire) -> Response:
+    """The response that streams one turn. Closing it, as the server does when the client has left, cancels the turn.
+
+    Raises:
+        ServiceError: the turn failed before its first event; a later failure is an error inside the stream.
+    """
+    events = front.services.turns.stream(request)
+    first = next(events)
+    writer = _Writer(front, exchange, wire)
+    response = Response(writer.write(chain([first], events)), content_type=wire.content_type, headers=_HEADERS)
+    response.call_on_close(lambda: _close(events))  # also when the body was never begun
+    return response
+
+
+def _close(events: Iterator[TurnEvent]) -> None:
+    close = getattr(events, "close", None)
+    if close is not None:
+        close()
+
+
+class _Writer:
+    """Turns events into bytes."""
+
+    def __init__(self, front: Front, exchange: Exchange, wire: Wire) -> None:
+        self._front = front
+        self._exchange = exchange
+        self._wire = wire
+        self._sent = ""
+
+    def write(self, events: Iterator[TurnEvent]) -> Iterator[bytes]:
+        if opening := self._wire.opening():
+            yield opening
+        yield from self._guarded(events)
+        if closing := self._wire.closing():
+            yield closing
+
+    def _guarded(self, events: Iterator[TurnEvent]) -> Iterator[bytes]:
+        try:
+            for event in events:
+                yield from self._message(event)
+                if self._front.drain.overdue and not isinstance(event, TurnResult):
+                    yield self._shutdown()
+                    return
+        except ServiceError as error:
+            yield self._failure(error)
+        except Exception:
+            log.exception("stream.failed id=%s", self._exchange.request_id)
+            yield self._failure(unexpected_error())
+
+    def _message(self, event: TurnEvent) -> Iterator[bytes]:
+        if isinstance(event, KeepAlive):
+            yield self._wire.keep_alive
+        elif isinstance(event, TextPiece):
+            yield self._text(event.text)
+        else:
+            yield from self._end(event)
+
+    def _text(self, text: str) -> bytes:
+        self._exchange.note_text()
+        self._sent += text
+        return self._wire.text(text)
+
+    def _end(self, result: TurnResult) -> Iterator[bytes]:
+        self._exchange.note_result(result)
+        if result.finish_reason.startswith("moderated") and not self._sent.endswith(result.outputs):
+            yield self._text(result.outputs)  # readers of pieces alone must see the override message
+        if result.finish_reason == "shutdown":
+            yield self._shutdown()
+        yield self._wire.result(result)
+
+    def _shutdown(self) -> bytes:
+        body = shutdown_body(self._exchange.request_id, openai=self._exchange.is_openai)
+        self._exchange.code = body.error.code
+        return self._wire.error(body)
+
+    def _failure(self, error: ServiceError) -> bytes:
+        self._exchange.code = error.code.value
+        return self._wire.error(error_body(error, self._exchange.request_id, openai=self._exchange.is_openai))

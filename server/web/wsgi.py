@@ -1,0 +1,52 @@
+"""What gunicorn serves: `server.web.wsgi:app`."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+
+from flask import Flask
+
+from server.chat.assembly import open_services
+from server.chat.policy import PolicyError
+from server.chat.session_ids import new_session_id
+from server.config import ConfigError, from_env
+from server.errors import ServiceError
+from server.retrieval.retriever import RetrievalError
+from server.web.app import create_app
+from server.web.services import Services
+
+_STARTS_AGAIN_IN_VAIN = 4  # the exit status on which gunicorn gives up instead of starting another worker
+
+log = logging.getLogger(__name__)
+
+
+def build() -> Flask:
+    """The front over the real parts, as the environment's settings name them."""
+    settings = from_env(os.environ)
+    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    chat = open_services(settings)
+    return create_app(
+        Services(
+            settings=chat.settings,
+            engine=chat.engine,
+            turns=chat.turns,
+            store=chat.store,
+            new_session_id=new_session_id,
+            policy=chat.policy,
+            moderator=chat.moderator,
+            retriever=chat.retriever,
+        )
+    )
+
+
+def _build_or_exit() -> Flask:
+    try:
+        return build()
+    except (ConfigError, PolicyError, RetrievalError, ServiceError) as error:
+        log.critical("%s", error)
+        sys.exit(_STARTS_AGAIN_IN_VAIN)
+
+
+app = _build_or_exit()

@@ -1,0 +1,224 @@
+"""Small stand-ins for the front's collaborators: they keep the contracts of server.web.services and do nothing else."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from server import wire
+from server.chat.policy import Policy, Role, load_policy
+from server.chat.records import (
+    Judgement,
+    Session,
+    Source,
+    TextPiece,
+    Turn,
+    TurnEvent,
+    TurnRequest,
+    TurnResult,
+    Usage,
+)
+from server.config import Settings
+from server.errors import ServiceError
+from server.retrieval.retriever import Passage, RetrievalError
+from server.web.services import Services
+
+OVERRIDE = "Unfortunately I am unable to provide any information about this topic"
+LINCOLN = Passage(
+    passage_id="307:0",
+    document_id="307",
+    title="Abraham Lincoln",
+    section="",
+    text="Abraham Lincoln was the 16th president of the United States. <script>alert(1)</script>",
+    score=0.875,
+    url="https://en.wikipedia.org/wiki/Abraham_Lincoln",
+)
+
+Step = TurnEvent | ServiceError | Exception | Callable[[TurnRequest], TurnEvent | None]
+"""What a scripted turn does next: say an event, fail, or call something, which may wait, and say what that gives."""
+
+
+class FakeEngine:
+    """The cached state of a group that nobody runs."""
+
+    def __init__(self) -> None:
+        self.ready = True
+        self.status_age_s = 0.2
+        self.welcome: wire.Welcome | None = wire.Welcome(
+            models={"chat": wire.ModelShape(2048, 4096, "/models/chat")}, world=2, dtype="bfloat16", max_queue=128
+        )
+        self.status: wire.Status | None = wire.Status(
+            num_running=3,
+            num_waiting=1,
+            num_waiting_tokens=17,
+            steps=40,
+            free_blocks={"chat": 90},
+            total_blocks={"chat": 100},
+            preemptions=2,
+            generated_tokens=500,
+            prefilled_tokens=600,
+            cached_tokens=70,
+            step_seconds=0.01,
+        )
+
+
+class FakeStore:
+    """Conversations in a dict."""
+
+    def __init__(self) -> None:
+        self.sessions: dict[str, list[Turn]] = {}
+
+    def load(self, session_id: str, max_turns: int) -> Session | None:
+        turns = self.sessions.get(session_id)
+        return None if turns is None else Session(session_id, 0.0, tuple(turns[-max_turns:]))
+
+    def create(self, session_id: str) -> Session:
+        self.sessions[session_id] = []
+        return Session(session_id, 0.0)
+
+    def history(self, session_id: str) -> Iterator[Turn]:
+        yield from self.sessions.get(session_id, [])
+
+    def delete(self, session_id: str) -> bool:
+        return self.sessions.pop(session_id, None) is not None
+
+
+def judgement(blocked: bool = False) -> Judgement:
+    """A verdict over the two labels that matter here."""
+    label = "needs intervention" if blocked else "casual"
+    scores = {"casual": 0.1, "needs intervention": 0.9} if blocked else {"casual": 0.9, "needs intervention": 0.1}
+    log_probs = {name: -1.5 for name in scores}
+    return Judgement(label, scores, log_probs, blocked, OVERRIDE if blocked else "")
+
+
+def result(request: TurnRequest, outputs: str, reason: str = "stop", *, turn: int = 1) -> TurnResult:
+    """The end of a turn that went well."""
+    sources = ()
+    if request.retrieval and "Lincoln" in request.text:
+        sources = (Source(LINCOLN.title, LINCOLN.text, LINCOLN.score, LINCOLN.document_id, url=LINCOLN.url),)
+    moderation = {"input": judgement(reason == "moderated_input")}
+    if reason != "moderated_input":
+        moderation["output"] = judgement(reason == "moderated_output")
+    return TurnResult(
+        request_id=request.request_id,
+        outputs=outputs,
+        session_id=request.session_id or "session-made-by-the-turn",
+        finish_reason=reason,
+        sources=sources,
+        moderation=moderation,
+        usage=Usage(prompt_tokens=20, cached_tokens=16, completion_tokens=len(outputs.split())),
+        turn=turn,
+    )
+
+
+class FakeTurns:
+    """Replies "You said: ..." in pieces of one word and remembers it, or does what the question's script says."""
+
+    def __init__(self, store: FakeStore) -> None:
+        self._store = store
+        self.scripts: dict[str, Sequence[Step]] = {}
+        self.requests: list[TurnRequest] = []
+        self.ending = threading.Event()
+        self.cancelled = threading.Event()
+
+    def answer(self, request: TurnRequest) -> TurnResult:
+        *_, last = self.stream(request)
+        assert isinstance(last, TurnResult)
+        return last
+
+    def stream(self, request: TurnRequest) -> Iterator[TurnEvent]:
+        self.requests.append(request)
+        try:
+            for step in self.scripts.get(request.text) or self._echo(request):
+                if isinstance(step, Exception):
+                    raise step
+                event = step(request) if callable(step) else step
+                if event is not None:
+                    yield event
+        except GeneratorExit:
+            self.cancelled.set()
+            raise
+
+    def end_all(self) -> None:
+        self.ending.set()
+
+    def _echo(self, request: TurnRequest) -> Iterator[TurnEvent]:
+        reply = f"You said: {request.text}"
+        words = reply.split(" ")
+        for word, is_last in zip(words, itertools.chain([False] * (len(words) - 1), [True]), strict=True):
+            yield TextPiece(word if is_last else f"{word} ")
+        yield self._remember(request, result(request, reply))
+
+    def _remember(self, request: TurnRequest, ended: TurnResult) -> TurnResult:
+        if request.history is not None:
+            return ended
+        turns = self._store.sessions.setdefault(ended.session_id, [])
+        turns.append(
+            Turn(len(turns) + 1, request.text, ended.outputs, ended.finish_reason, 1.0, ended.sources,
+                 {role: each.label for role, each in ended.moderation.items()})
+        )  # fmt: skip
+        return result(request, ended.outputs, turn=len(turns))
+
+
+class FakeModerator:
+    """Blocks what says "kill"."""
+
+    def __init__(self) -> None:
+        self.roles: list[Role] = []
+
+    def judge(self, texts: Sequence[str], role: Role, deadline_s: float | None = None) -> list[Judgement]:
+        self.roles.append(role)
+        return [judgement("kill" in text) for text in texts]
+
+
+class FakeRetriever:
+    """Finds Lincoln, whatever is asked."""
+
+    version = "wikipedia 1 0a1b2c3d"
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, int, int, float]] = []
+        self.broken = False
+
+    def search(self, query: str, k: int, window: int, threshold: float) -> list[Passage]:
+        self.asked.append((query, k, window, threshold))
+        if self.broken:
+            raise RetrievalError("the index is gone")
+        return [LINCOLN]
+
+    def info(self) -> dict[str, object]:
+        return {}
+
+    def close(self) -> None:
+        pass
+
+
+@dataclass
+class Fakes:
+    """One set of stand-ins and the services made of them."""
+
+    settings: Settings = field(default_factory=lambda: Settings(max_body_bytes=64 * 1024, threads=12))
+    engine: FakeEngine = field(default_factory=FakeEngine)
+    store: FakeStore = field(default_factory=FakeStore)
+    moderator: FakeModerator | None = field(default_factory=FakeModerator)
+    retriever: FakeRetriever | None = field(default_factory=FakeRetriever)
+    policy: Policy | None = field(default_factory=load_policy)
+
+    def __post_init__(self) -> None:
+        self.turns = FakeTurns(self.store)
+        self._numbers = itertools.count(1)
+
+    @property
+    def services(self) -> Services:
+        return Services(
+            settings=self.settings,
+            engine=self.engine,
+            turns=self.turns,
+            store=self.store,
+            new_session_id=lambda: f"new-session-{next(self._numbers)}",
+            policy=self.policy,
+            moderator=self.moderator,
+            retriever=self.retriever,
+        )
