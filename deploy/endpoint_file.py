@@ -30,7 +30,7 @@ class Image(Table):
     digest: str | None = Field(default=None, pattern=r"^sha256:[0-9a-f]{64}$")
     uri: str | None = None  # an image that is not in this account's ECR
     flavor: Literal["gpu", "cpu"] = "gpu"
-    cuda: str = "12.6"
+    cuda: str = "13.0"
     base_image: str | None = None
     codebuild_role: str | None = Field(default=None, pattern=r"^arn:aws[a-z\-]*:iam::\d{12}:role/.+$")
     codebuild_source: str | None = Field(default=None, pattern=S3_PREFIX_PATTERN)

@@ -1,0 +1,146 @@
+"""Building the image in AWS CodeBuild, for those without docker here: the sources go to S3, the image to ECR."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shlex
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from deploy import ecr
+from deploy.artifact_sizes import split_uri
+from deploy.aws import Aws, Call, Say
+from deploy.endpoint_file import EndpointFile
+from deploy.errors import DeployError
+from deploy.requests import tags
+from deploy.sources import zipped
+
+_BUILDER_IMAGE = "aws/codebuild/standard:7.0"
+_COMPUTE = "BUILD_GENERAL1_LARGE"
+_TIMEOUT_MINUTES = 120
+
+
+def project_name(file: EndpointFile) -> str:
+    """The CodeBuild project of the file's repository."""
+    return f"{file.image.repository.replace('/', '-')}-image"
+
+
+def log_group(file: EndpointFile) -> str:
+    """Where the project's builds log to."""
+    return f"/aws/codebuild/{project_name(file)}"
+
+
+def project_exists(aws: Aws, file: EndpointFile, assumed: bool = False) -> bool:
+    """Whether the project has been made; a dry run goes on with `assumed`."""
+    name = project_name(file)
+    answer = aws.send(Call("codebuild", "BatchGetProjects", {"names": [name]}), {"projects": [name] * assumed})
+    return bool(answer.get("projects"))
+
+
+def build_in_aws(
+    aws: Aws,
+    file: EndpointFile,
+    context: Path,
+    build_args: dict[str, str],
+    say: Say,
+    poll_s: float = 10.0,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
+    """Zips `context`, builds it and pushes the image to ECR. Returns when the push is done.
+
+    Raises:
+        DeployError: endpoint.toml names no role or place for sources, or the build failed; the sentence has the phase.
+    """
+    role, place = file.image.codebuild_role, file.image.codebuild_source
+    if role is None or place is None:
+        raise DeployError("image.codebuild_role and image.codebuild_source are needed to build in CodeBuild")
+    ecr.ensure_repository(aws, file, say)
+    location = _send_sources(aws, place, zipped(context), say)
+    if not project_exists(aws, file):
+        aws.send(create_project(file, role, location))
+        say(f"made CodeBuild project {project_name(file)}")
+    started = aws.send(start_build(file, location, build_args), {"build": {"id": f"{project_name(file)}:0"}})
+    _wait(aws, file, str(started["build"]["id"]), say, poll_s, sleep)
+
+
+def create_project(file: EndpointFile, role: str, location: str) -> Call:
+    """CreateProject; what changes from build to build is given to StartBuild."""
+    parameters = {
+        "name": project_name(file),
+        "source": {"type": "S3", "location": location, "buildspec": _buildspec({})},
+        "artifacts": {"type": "NO_ARTIFACTS"},
+        "environment": {
+            "type": "LINUX_CONTAINER",
+            "image": _BUILDER_IMAGE,
+            "computeType": _COMPUTE,
+            "privilegedMode": True,
+        },
+        "serviceRole": role,
+        "timeoutInMinutes": _TIMEOUT_MINUTES,
+        "tags": [{"key": tag["Key"], "value": tag["Value"]} for tag in tags(file)],
+    }
+    return Call("codebuild", "CreateProject", parameters)
+
+
+def start_build(file: EndpointFile, location: str, build_args: dict[str, str]) -> Call:
+    """StartBuild of the sources at `location`, for the file's image."""
+    variables = {"REGISTRY": file.registry, "IMAGE": file.image_tag_uri}
+    parameters = {
+        "projectName": project_name(file),
+        "sourceTypeOverride": "S3",
+        "sourceLocationOverride": location,
+        "buildspecOverride": _buildspec(build_args),
+        "environmentVariablesOverride": [
+            {"name": name, "value": value, "type": "PLAINTEXT"} for name, value in variables.items()
+        ],
+    }
+    return Call("codebuild", "StartBuild", parameters)
+
+
+def _send_sources(aws: Aws, place: str, archive: bytes, say: Say) -> str:
+    bucket, prefix = split_uri(place)
+    key = f"{prefix}source-{hashlib.sha256(archive).hexdigest()[:12]}.zip"
+    body: Any = f"<{len(archive)} bytes of zipped sources>" if aws.dry else archive
+    aws.send(Call("s3", "PutObject", {"Bucket": bucket, "Key": key, "Body": body}))
+    say(f"sent {len(archive) / 1e6:.1f} MB of sources to s3://{bucket}/{key}")
+    return f"{bucket}/{key}"
+
+
+def _buildspec(build_args: dict[str, str]) -> str:
+    """A build specification as JSON, which is YAML."""
+    arguments = [part for name, value in sorted(build_args.items()) for part in ("--build-arg", f"{name}={value}")]
+    login = 'aws ecr get-login-password | docker login --username AWS --password-stdin "$REGISTRY"'
+    build = f'{shlex.join(["docker", "build", *arguments])} -t "$IMAGE" .'
+    push = 'test "$CODEBUILD_BUILD_SUCCEEDING" = 1 && docker push "$IMAGE"'
+    phases = {"pre_build": login, "build": build, "post_build": push}
+    return json.dumps({"version": "0.2", "phases": {name: {"commands": [line]} for name, line in phases.items()}})
+
+
+def _wait(aws: Aws, file: EndpointFile, build_id: str, say: Say, poll_s: float, sleep: Callable[[float], None]) -> None:
+    last = ""
+    while True:
+        assumed = {"builds": [{"buildStatus": "SUCCEEDED", "currentPhase": "COMPLETED"}]}
+        build = aws.send(Call("codebuild", "BatchGetBuilds", {"ids": [build_id]}), assumed)["builds"][0]
+        if build.get("currentPhase") != last:
+            last = str(build.get("currentPhase"))
+            say(f"{build_id}: {last}")
+        if build["buildStatus"] == "SUCCEEDED":
+            return
+        if build["buildStatus"] != "IN_PROGRESS":
+            raise DeployError(
+                f"build {build_id} {build['buildStatus']}: {_why(build)}; its log is in {log_group(file)}"
+            )
+        sleep(poll_s)
+
+
+def _why(build: dict[str, Any]) -> str:
+    contexts = [
+        f"{phase['phaseType']}: {context.get('message', '')}"
+        for phase in build.get("phases", [])
+        for context in phase.get("contexts", [])
+        if phase.get("phaseStatus") not in (None, "SUCCEEDED")
+    ]
+    return "; ".join(contexts) or "CodeBuild gives no reason"

@@ -1,0 +1,46 @@
+"""docker or podman: the commands deploy gives them. Both understand the same words."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from typing import TextIO
+
+from deploy.errors import DeployError
+
+_KNOWN = ("docker", "podman")
+
+
+class ContainerTool:
+    """Runs commands of one tool, or prints them in a dry run."""
+
+    def __init__(self, name: str, dry_run_out: TextIO | None = None) -> None:
+        self.name = name
+        self._out = dry_run_out
+
+    def run(self, *arguments: str, secret: str | None = None) -> None:
+        """Runs the tool; `secret` goes to its standard input, never to its command line.
+
+        Raises:
+            DeployError: it ended with another status than 0.
+        """
+        command = [self.name, *arguments]
+        if self._out is not None:
+            print(json.dumps({"command": command}), file=self._out)
+            return
+        ended = subprocess.run(command, input=secret, text=True, check=False)
+        if ended.returncode != 0:
+            raise DeployError(f"{' '.join(command)} ended with status {ended.returncode}")
+
+
+def find_tool(wanted: str | None, dry_run_out: TextIO | None = None) -> ContainerTool:
+    """The tool asked for, else the first of docker and podman that is installed.
+
+    Raises:
+        DeployError: there is none; a dry run takes docker then.
+    """
+    found = next((name for name in ([wanted] if wanted else _KNOWN) if shutil.which(name)), None)
+    if found is None and dry_run_out is None:
+        raise DeployError(f"{wanted or 'neither docker nor podman'} is installed; image build --codebuild needs none")
+    return ContainerTool(found or wanted or _KNOWN[0], dry_run_out)

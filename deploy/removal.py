@@ -1,0 +1,127 @@
+"""What costs money around an endpoint, and how each piece is taken away."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from deploy import codebuild, requests
+from deploy.artifact_sizes import list_objects, split_uri
+from deploy.aws import Aws, Call
+from deploy.ecr import describe_repository
+from deploy.endpoint import Endpoint
+from deploy.endpoint_file import EndpointFile
+from deploy.failure import log_group
+
+_OBJECTS_A_REQUEST = 1000
+_TABLE_PREFIX = "dynamodb://"
+
+
+@dataclass(frozen=True)
+class Removal:
+    """One thing that exists, in words, and its end."""
+
+    what: str
+    remove: Callable[[], None]
+
+
+class Remover:
+    """Finds what belongs to the endpoint of `file`. Nothing is removed until a Removal's `remove` is called."""
+
+    def __init__(self, aws: Aws, file: EndpointFile, endpoint: Endpoint) -> None:
+        self._aws = aws
+        self._file = file
+        self._endpoint = endpoint
+
+    def endpoint_parts(self) -> Iterator[Removal]:
+        """The endpoint with its autoscaling, then the configurations and models made for it."""
+        assumed = {"EndpointStatus": "InService"}
+        if self._aws.find(requests.describe_endpoint(self._file.name), assumed) is not None:
+            yield Removal(f"endpoint {self._file.name} and its autoscaling", self._endpoint.remove_endpoint)
+            if self._aws.find(requests.describe_endpoint(self._file.name)) is not None:
+                return  # it still needs its configuration and model
+        for config in self._owned("ListEndpointConfigs", "EndpointConfigs", "EndpointConfigName"):
+            yield self._simple("sagemaker", "DeleteEndpointConfig", {"EndpointConfigName": config})
+        for model in self._owned("ListModels", "Models", "ModelName"):
+            yield self._simple("sagemaker", "DeleteModel", {"ModelName": model})
+
+    def surroundings(self) -> Iterator[Removal]:
+        """Conversations, image, uploaded artifacts, builds and logs: everything else that is paid for."""
+        yield from self._table()
+        yield from self._repository()
+        for name, artifact in self._file.artifacts.present().items():
+            yield from self._objects(f"artifacts.{name}", artifact.s3)
+        yield from self._builds()
+        yield from self._logs(log_group(self._file.name))
+
+    def _owned(self, operation: str, key: str, name: str) -> list[str]:
+        listing = Call("sagemaker", operation, {"NameContains": f"{self._file.name}-"})
+        found = self._aws.pages(listing, key, assumed=[{name: f"{self._file.name}-{'0' * 12}"}])
+        return [item[name] for item in found if requests.belongs_to(self._file.name, item[name])]
+
+    def _table(self) -> Iterator[Removal]:
+        store = str(self._file.settings.get("store", ""))
+        if not store.startswith(_TABLE_PREFIX):
+            return
+        table = {"TableName": store.removeprefix(_TABLE_PREFIX)}
+        found = self._aws.find(Call("dynamodb", "DescribeTable", table), assumed={"Table": {}})
+        if found is not None:
+            items = found["Table"].get("ItemCount", "an unknown number of")
+            yield self._simple("dynamodb", "DeleteTable", table, f"DynamoDB table with {items} items of conversations")
+
+    def _repository(self) -> Iterator[Removal]:
+        if self._file.image.uri or self._aws.find(describe_repository(self._file), assumed={}) is None:
+            return
+        repository = {"repositoryName": self._file.image.repository}
+        tags = self._aws.pages(Call("ecr", "DescribeImages", repository), "imageDetails")
+        names = ", ".join(sorted(tag for image in tags for tag in image.get("imageTags", []))) or "none"
+        parameters = {**repository, "force": True}
+        yield self._simple(
+            "ecr", "DeleteRepository", parameters, f"ECR repository, {len(tags)} images, tags {names}, of"
+        )
+
+    def _objects(self, what: str, uri: str) -> Iterator[Removal]:
+        bucket, prefix = split_uri(uri)
+        assumed = [{"Key": f"{prefix}manifest.json", "Size": 0}]
+        objects = self._bucket_pages(uri, assumed)
+        if not objects:
+            return
+        size_gb = sum(int(entry["Size"]) for entry in objects) / 1e9
+        batches = [objects[start : start + _OBJECTS_A_REQUEST] for start in range(0, len(objects), _OBJECTS_A_REQUEST)]
+
+        def remove() -> None:
+            for batch in batches:
+                keys = {"Objects": [{"Key": entry["Key"]} for entry in batch], "Quiet": True}
+                self._aws.send(Call("s3", "DeleteObjects", {"Bucket": bucket, "Delete": keys}))
+
+        yield Removal(f"{what}: {len(objects)} objects, {size_gb:.1f} GB, under {uri}", remove)
+
+    def _bucket_pages(self, uri: str, assumed: list[Any]) -> list[Any]:
+        bucket, _ = split_uri(uri)
+        if self._aws.find(Call("s3", "HeadBucket", {"Bucket": bucket}), assumed={}) is None:
+            return []
+        return self._aws.pages(list_objects(uri), "Contents", assumed)
+
+    def _builds(self) -> Iterator[Removal]:
+        if self._file.image.codebuild_source:
+            yield from self._objects("zipped sources", self._file.image.codebuild_source)
+        if self._file.image.codebuild_role and codebuild.project_exists(self._aws, self._file, assumed=True):
+            name = codebuild.project_name(self._file)
+            yield self._simple("codebuild", "DeleteProject", {"name": name})
+            yield from self._logs(codebuild.log_group(self._file))
+
+    def _logs(self, group: str) -> Iterator[Removal]:
+        listing = Call("logs", "DescribeLogGroups", {"logGroupNamePrefix": group})
+        for found in self._aws.pages(listing, "logGroups", assumed=[{"logGroupName": group}]):
+            if found["logGroupName"] == group:
+                yield self._simple("logs", "DeleteLogGroup", {"logGroupName": group})
+
+    def _simple(self, service: str, operation: str, parameters: dict[str, Any], what: str = "") -> Removal:
+        name = next(iter(parameters.values()))
+        noun = what or operation.removeprefix("Delete")
+        return Removal(f"{noun} {name}", lambda: _ignore(self._aws.find(Call(service, operation, parameters))))
+
+
+def _ignore(_: Any) -> None:
+    """An answer that says nothing more than that it is done."""
