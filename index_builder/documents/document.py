@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from dataclasses import dataclass, field
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -75,3 +78,10 @@ class ReadReport:
         for cause, names in other.examples.items():
             mine = self.examples.setdefault(cause, [])
             mine.extend(names[: 20 - len(mine)])
+
+
+def note_skipped(report: ReadReport, skipped: SkippedError) -> None:
+    """Count a page that gives no document; the broken ones are logged with their title."""
+    report.skip(skipped.cause, skipped.name)
+    if skipped.detail:
+        log.warning("page.skipped title=%r cause=%s detail=%s", skipped.name, skipped.cause, skipped.detail)

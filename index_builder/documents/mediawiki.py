@@ -80,23 +80,25 @@ def parse_page(page: RawPage) -> Document:
     return Document((element.findtext("id") or title).strip(), title, url, sections)
 
 
-def read_dump(path: Path, report: ReadReport) -> Iterator[Document]:
-    """The articles of one dump file."""
-    for page in raw_pages(path, report):
-        try:
-            document = parse_page(page)
-        except SkippedError as skipped:
-            note_skipped(report, skipped)
-            continue
-        report.num_documents += 1
-        yield document
+class DumpSource:
+    """One or several dump files, read one after another."""
 
+    def __init__(self, files: list[Path]) -> None:
+        self.files = files
 
-def note_skipped(report: ReadReport, skipped: SkippedError) -> None:
-    """Count a page that gives no document; the broken ones are logged with their title."""
-    report.skip(skipped.cause, skipped.name)
-    if skipped.detail:
-        log.warning("page.skipped title=%r cause=%s detail=%s", skipped.name, skipped.cause, skipped.detail)
+    def items(self, report: ReadReport) -> Iterator[RawPage]:
+        """The raw pages of all files, in order."""
+        for path in self.files:
+            yield from raw_pages(path, report)
+
+    def document(self, item: object) -> Document:
+        """The page's article.
+
+        Raises:
+            SkippedError: see `parse_page`.
+        """
+        assert isinstance(item, RawPage), item
+        return parse_page(item)
 
 
 def _element(page: RawPage) -> ElementTree.Element:

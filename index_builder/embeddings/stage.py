@@ -1,0 +1,138 @@
+"""All passage shards as vector shards: on every GPU, or by several CPU processes; shards that exist are kept."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
+from multiprocessing.sharedctypes import Synchronized
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from index_builder.embeddings.shard import write_vectors
+from index_builder.progress import Progress
+from index_builder.work_folder import WorkFolder
+from server.retrieval.encoder import Encoder
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+MAX_CPU_PROCESSES = 16
+Job = tuple[Path, Path]  # a passage shard and where its vectors go
+
+
+class EmbeddingError(RuntimeError):
+    """An encoding process died; finished shards stay, and the same command goes on from them."""
+
+
+@dataclass(frozen=True)
+class EmbedPlan:
+    """Who encodes: `num_processes` processes of `num_threads` CPU threads, one a GPU where there are GPUs."""
+
+    encoder: str
+    num_processes: int
+    num_threads: int
+    on_gpus: bool = False
+
+
+def plan_embedding(encoder: str, num_workers: int | None) -> EmbedPlan:
+    """The processes for this machine; `num_workers` None: one a GPU, else one a core up to 16."""
+    import torch
+
+    if torch.cuda.is_available():
+        return EmbedPlan(encoder, num_workers or torch.cuda.device_count(), 1, on_gpus=True)
+    num_cores = len(os.sched_getaffinity(0))
+    num_processes = num_workers or min(num_cores, MAX_CPU_PROCESSES)
+    return EmbedPlan(encoder, num_processes, max(1, num_cores // num_processes))
+
+
+def embed_passages(work: WorkFolder, num_passages: int, plan: EmbedPlan, progress: Progress) -> None:
+    """Write the vector shards that are missing.
+
+    Raises:
+        RetrievalError: the encoder cannot be loaded.
+        EmbeddingError: an encoding process died.
+    """
+    numbers = range(len(work.passage_shards()))
+    missing = [number for number in numbers if not work.vector_shard(number).exists()]
+    num_done = num_passages - sum(_num_passages(work, number) for number in missing)
+    with progress.stage("embed", num_passages, "passage", num_done) as bar:
+        jobs = [(work.passage_shard(number), work.vector_shard(number)) for number in missing]
+        if len(jobs) > 1 and plan.num_processes > 1:
+            _encode_in_processes(jobs, plan, bar)
+        elif jobs:
+            encoder = Encoder(plan.encoder, num_threads=plan.num_threads * plan.num_processes)
+            for passages, vectors in jobs:
+                write_vectors(passages, vectors, encoder, bar.update)
+
+
+def _encode_in_processes(jobs: list[Job], plan: EmbedPlan, bar: tqdm) -> None:
+    context = multiprocessing.get_context("spawn")
+    next_job, num_encoded = context.Value("q", 0), context.Value("q", 0)
+    processes: list[BaseProcess] = [
+        context.Process(target=_encode_jobs, args=(rank, plan, jobs, next_job, num_encoded), daemon=True)
+        for rank in range(min(plan.num_processes, len(jobs)))
+    ]
+    num_before = bar.n
+    for process in processes:
+        process.start()
+    try:
+        while any(process.is_alive() for process in processes):
+            next(process for process in processes if process.is_alive()).join(timeout=0.5)
+            bar.update(num_before + num_encoded.value - bar.n)
+            _refuse_dead(processes)
+        _refuse_dead(processes)
+    finally:
+        for process in processes:
+            process.kill()
+
+
+def _refuse_dead(processes: list[BaseProcess]) -> None:
+    for process in processes:
+        if process.exitcode:
+            raise EmbeddingError(
+                f"encoding process {process.pid} ended with exit code {process.exitcode} (-9 is often a lack of "
+                "memory: try fewer --workers); finished shards are kept, the same command goes on from them"
+            )
+
+
+def _encode_jobs(
+    rank: int, plan: EmbedPlan, jobs: list[Job], next_job: Synchronized[int], num_encoded: Synchronized[int]
+) -> None:
+    """One process: take the next job until none is left, or until the parent is gone."""
+    if plan.on_gpus:
+        os.environ["CUDA_VISIBLE_DEVICES"] = str(rank)
+    parent = os.getppid()
+
+    def count(num_texts: int) -> None:
+        if os.getppid() != parent:
+            raise SystemExit("the build that started this process is gone")
+        with num_encoded.get_lock():
+            num_encoded.value += num_texts
+
+    encoder = Encoder(plan.encoder, num_threads=plan.num_threads)
+    while (job := _take(next_job)) < len(jobs):
+        write_vectors(*jobs[job], encoder, count)
+
+
+def _take(next_job: Synchronized[int]) -> int:
+    with next_job.get_lock():
+        next_job.value += 1
+        return next_job.value - 1
+
+
+def _num_passages(work: WorkFolder, number: int) -> int:
+    import pyarrow as pa
+
+    with pa.memory_map(str(work.passage_shard(number))) as source:
+        file = pa.ipc.open_file(source)
+        return sum(file.get_batch(batch).num_rows for batch in range(file.num_record_batches))
+
+
+def vector_shapes(work: WorkFolder) -> list[tuple[int, int]]:
+    """Rows and columns of every vector shard, in order."""
+    numbers = range(len(work.passage_shards()))
+    return [np.load(work.vector_shard(number), mmap_mode="r").shape for number in numbers]

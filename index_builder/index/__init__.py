@@ -1,0 +1,1 @@
+"""Vectors as a Faiss index folder."""

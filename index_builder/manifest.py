@@ -1,0 +1,100 @@
+"""The manifest of a finished index folder."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+from index_builder.embeddings.shard import EMBEDDED
+from index_builder.index.folder import ROWS_PER_BATCH
+from index_builder.passages.stage import PassageTotals
+from index_builder.passages.window import WindowShape
+from index_builder.work_folder import write_whole
+from server.retrieval.encoder import Encoder
+from server.retrieval.encoder_source import encoder_path
+from server.retrieval.manifest import (
+    FORMAT,
+    MANIFEST,
+    EncoderFacts,
+    FileFacts,
+    IndexFacts,
+    Manifest,
+    PassageFacts,
+    encode_manifest,
+)
+
+PROBE_TEXT = "Mercury is the planet closest to the Sun, and a metal that is liquid at room temperature."
+_READ_BYTES = 1 << 20
+
+
+def encoder_facts(encoder: Encoder) -> EncoderFacts:
+    """What the server checks its own encoder against."""
+    return EncoderFacts(
+        name=encoder.name,
+        revision=_encoder_revision(encoder.name),
+        pooling=encoder.pooling,
+        dimension=encoder.dimension,
+        max_tokens=encoder.max_tokens,
+        normalized=True,
+        probe_text=PROBE_TEXT,
+        probe_vector=[round(float(number), 6) for number in encoder.encode([PROBE_TEXT])[0]],
+    )
+
+
+def passage_facts(totals: PassageTotals, shape: WindowShape) -> PassageFacts:
+    """How the documents were cut and what was left out."""
+    return PassageFacts(
+        window_sentences=shape.sentences,
+        stride_sentences=shape.stride,
+        embedded=EMBEDDED,
+        num_documents=totals.num_documents,
+        num_passages=totals.num_passages,
+        rows_per_batch=ROWS_PER_BATCH,
+        skipped=totals.skipped,
+    )
+
+
+def write_manifest(
+    folder: Path, fingerprint: str, source: str, encoder: EncoderFacts, passages: PassageFacts, index: IndexFacts,
+    file_names: list[str],
+) -> Manifest:  # fmt: skip
+    """Check-sum the folder's files and write manifest.json, last of all."""
+    created = datetime.now(UTC)
+    manifest = Manifest(
+        format=FORMAT,
+        name=Path(source).name.split(".")[0],
+        version=created.strftime("%Y%m%dT%H%M%SZ"),
+        created=created.isoformat(timespec="seconds"),
+        fingerprint=fingerprint,
+        source=source,
+        encoder=encoder,
+        passages=passages,
+        index=index,
+        files={name: file_facts(folder / name) for name in file_names},
+    )
+    write_whole(folder / MANIFEST, lambda draft: draft.write_bytes(encode_manifest(manifest)))
+    return manifest
+
+
+def file_facts(path: Path) -> FileFacts:
+    """Checksum and size of a file."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_READ_BYTES):
+            digest.update(block)
+    return FileFacts(sha256=digest.hexdigest(), num_bytes=path.stat().st_size)
+
+
+def _encoder_revision(name: str) -> str:
+    """A checksum of a local encoder's weights and configuration; a hub encoder's own revision."""
+    folder = Path(encoder_path(name))
+    if not folder.is_dir():
+        return name.partition("@")[2] or "main"
+    digests: Mapping[str, str] = {
+        str(path.relative_to(folder)): file_facts(path).sha256
+        for path in sorted(folder.rglob("*"))
+        if path.suffix in (".json", ".safetensors", ".bin", ".txt") and path.is_file()
+    }
+    return hashlib.sha256(repr(digests).encode()).hexdigest()

@@ -1,0 +1,136 @@
+"""Documents to passage shards: parsed and cut by many processes, written in order by one.
+
+Which passages a shard holds depends on the source and the plan alone, never on the number of processes or on where an
+earlier run was killed: items are taken in fixed batches, and a shard ends with a batch.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import msgspec
+import pyarrow as pa
+
+from index_builder.documents import ReadReport
+from index_builder.documents.source import Source, source_bytes
+from index_builder.passages.batch import BatchCutter, PassageBatch, item_batches
+from index_builder.passages.unique_ids import UniqueIds
+from index_builder.passages.window import WindowShape
+from index_builder.processes import ordered_map
+from index_builder.progress import Progress
+from index_builder.work_folder import WorkFolder, write_whole
+from server.retrieval.passage_table import SCHEMA
+
+log = logging.getLogger(__name__)
+_FACTS = b"shard"
+
+
+class PassageTotals(msgspec.Struct):
+    """How far a source was read and what came of it, from its beginning on."""
+
+    next_item: int = 0
+    num_documents: int = 0
+    num_passages: int = 0
+    skipped: dict[str, int] = {}
+    examples: dict[str, list[str]] = {}
+
+
+def write_passages(
+    source: Source, shape: WindowShape, work: WorkFolder, shard_passages: int, num_processes: int, progress: Progress
+) -> PassageTotals:
+    """Write the shards that are missing and say what all of them hold; a finished stage is only looked up."""
+    if done := work.done("passages"):
+        return msgspec.convert(done, PassageTotals)
+    writer = _ShardWriter(work, shard_passages)
+    reading = ReadReport()
+    batches = item_batches(source.items(reading), writer.totals.next_item)
+    with progress.stage("passages", source_bytes(source), "B") as bar:
+        for batch in ordered_map(BatchCutter(source, shape), batches, num_processes):
+            writer.add(batch)
+            bar.update(reading.source_bytes - bar.n)
+        writer.finish(reading)
+        bar.update(reading.source_bytes - bar.n)
+    totals = writer.totals
+    log.info(
+        "passages.done documents=%d passages=%d skipped=%s", totals.num_documents, totals.num_passages, totals.skipped
+    )
+    work.mark_done("passages", msgspec.to_builtins(totals))
+    return totals
+
+
+def read_totals(shard: Path) -> PassageTotals:
+    """The totals up to and including a finished shard, from its footer."""
+    with pa.memory_map(str(shard)) as source:
+        metadata = pa.ipc.open_file(source).schema.metadata
+    return msgspec.json.decode(metadata[_FACTS], type=PassageTotals)
+
+
+def write_table(path: Path, table: pa.Table) -> None:
+    """Write an Arrow file with the table's own schema and metadata."""
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+
+
+class _ShardWriter:
+    """Collects batches and writes a shard whenever enough passages have come; goes on after the shards that exist."""
+
+    def __init__(self, work: WorkFolder, shard_passages: int) -> None:
+        shards = work.passage_shards()
+        self._work = work
+        self._shard_passages = shard_passages
+        self._next_shard = len(shards)
+        self._ids = UniqueIds()
+        self._waiting: list[pa.RecordBatch] = []
+        self._report = ReadReport()
+        self.totals = PassageTotals()
+        if shards:
+            self._resume(shards)
+
+    def add(self, batch: PassageBatch) -> None:
+        rows = self._with_unique_ids(batch)
+        self._waiting.append(rows)
+        self.totals.next_item = batch.next_item
+        self.totals.num_documents += batch.report.num_documents
+        self.totals.num_passages += rows.num_rows
+        self._report.add(batch.report)
+        if sum(waiting.num_rows for waiting in self._waiting) >= self._shard_passages:
+            self._write()
+
+    def finish(self, reading: ReadReport) -> None:
+        self._report.add(reading)
+        if any(waiting.num_rows for waiting in self._waiting):
+            self._write()
+        self._settle_report()
+
+    def _resume(self, shards: list[Path]) -> None:
+        self.totals = read_totals(shards[-1])
+        self._report.skipped.update(self.totals.skipped)
+        self._report.examples = self.totals.examples
+        for shard in shards:
+            with pa.memory_map(str(shard)) as source:
+                for document_id in pa.ipc.open_file(source).read_all()["document_id"].unique().to_pylist():
+                    self._ids.take(document_id)
+
+    def _with_unique_ids(self, batch: PassageBatch) -> pa.RecordBatch:
+        """The batch's rows, in which a document whose id was seen before has got a new one."""
+        renamed = [(old, self._ids.take(old), num_rows) for old, num_rows in batch.documents]
+        if all(old == new for old, new, _ in renamed):
+            return batch.rows
+        document_ids = [new for _, new, num_rows in renamed for _ in range(num_rows)]
+        passage_ids = [f"{new}:{ordinal}" for _, new, num_rows in renamed for ordinal in range(num_rows)]
+        columns = {name: batch.rows.column(name) for name in batch.rows.schema.names}
+        columns |= {"document_id": pa.array(document_ids), "passage_id": pa.array(passage_ids)}
+        return pa.RecordBatch.from_pydict(columns, schema=SCHEMA)
+
+    def _settle_report(self) -> None:
+        self.totals.skipped = dict(self._report.skipped)
+        self.totals.examples = self._report.examples
+
+    def _write(self) -> None:
+        self._settle_report()
+        metadata = {_FACTS: msgspec.json.encode(self.totals)}
+        table = pa.Table.from_batches(self._waiting).combine_chunks().replace_schema_metadata(metadata)
+        write_whole(self._work.passage_shard(self._next_shard), lambda draft: write_table(draft, table))
+        self._next_shard += 1
+        self._waiting = []

@@ -1,0 +1,86 @@
+"""Where a build keeps what it has finished, so that a killed one goes on: whole files, renamed into place."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+
+class WorkFolderError(ValueError):
+    """A work folder that belongs to another build; the sentence says what to do."""
+
+
+class WorkFolder:
+    """Shards and marks of one build. Every file in it is complete: it was renamed into place."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def passage_shards(self) -> list[Path]:
+        """Finished passage shards, in order and without a gap."""
+        return _contiguous(self.path / "passages", ".arrow")
+
+    def passage_shard(self, number: int) -> Path:
+        """Where passage shard `number` goes."""
+        return self.path / "passages" / f"{number:06d}.arrow"
+
+    def vector_shard(self, number: int) -> Path:
+        """Where the vectors of passage shard `number` go."""
+        return self.path / "vectors" / f"{number:06d}.npy"
+
+    def claim(self, stage: str, fingerprint: str) -> None:
+        """Say which inputs `stage` works on.
+
+        Raises:
+            WorkFolderError: it was begun with other inputs.
+        """
+        path = self.path / f"{stage}.inputs"
+        if not path.exists():
+            write_whole(path, lambda draft: draft.write_text(fingerprint))
+        elif (found := path.read_text()) != fingerprint:
+            raise WorkFolderError(
+                f"work folder {self.path} was begun with other inputs or settings for {stage!r} "
+                f"({found[:12]}, now {fingerprint[:12]}); remove it or name another with --work"
+            )
+
+    def mark_done(self, stage: str, facts: dict[str, object]) -> None:
+        """Say that `stage` has ended, and what it found."""
+        write_whole(self.path / f"{stage}.done", lambda draft: draft.write_bytes(msgspec.json.encode(facts)))
+
+    def done(self, stage: str) -> dict[str, object] | None:
+        """What `stage` found when it ended, None while it has not."""
+        path = self.path / f"{stage}.done"
+        return msgspec.json.decode(path.read_bytes(), type=dict[str, object]) if path.exists() else None
+
+    def remove(self) -> None:
+        """Delete everything."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
+def write_whole(path: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` make a draft beside `path`, then rename it: `path` is complete or absent, whenever power fails."""
+    with drafted(path) as draft:
+        write(draft)
+
+
+@contextmanager
+def drafted(path: Path) -> Iterator[Path]:
+    """A draft beside `path` that is renamed to it when the block ends, and left behind when it fails."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.draft-{os.getpid()}")
+    yield draft
+    with draft.open("rb") as file:
+        os.fsync(file.fileno())
+    draft.replace(path)
+
+
+def _contiguous(folder: Path, suffix: str) -> list[Path]:
+    found: list[Path] = []
+    while (path := folder / f"{len(found):06d}{suffix}").exists():
+        found.append(path)
+    return found

@@ -1,0 +1,149 @@
+"""Passages from one index folder."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from server.retrieval.batcher import Batcher
+from server.retrieval.encoder import Encoder
+from server.retrieval.growth import grow, joined_text
+from server.retrieval.manifest import Manifest, read_manifest
+from server.retrieval.passage_table import PassageTable
+from server.retrieval.retriever import Passage, RetrievalError
+from server.retrieval.stored_vectors import StoredVectors
+from server.retrieval.vector_index import INDEX_FILE, VectorIndex
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+log = logging.getLogger(__name__)
+
+PASSAGES_FILE = "passages.arrow"
+VECTORS_FILE = "vectors.npy"
+_PROBE_SIMILARITY = 0.98
+_MAX_BATCH = 64
+
+
+@dataclass(frozen=True)
+class _Query:
+    text: str
+    num_hits: int
+
+
+@dataclass(frozen=True)
+class _Hits:
+    scores: NDArray[np.float32]  # [num_hits]
+    rows: NDArray[np.int64]  # [num_hits]
+
+
+class IndexRetriever:
+    """Searches an index folder; queries that arrive together are encoded and searched together.
+
+    Args:
+        folder: complete and verified, with its manifest.
+        encoder: the one that made the index; a probe in the manifest is checked against it.
+        score_floor: passages below this cosine similarity are not relevant.
+        timeout_s: how long a search waits for its batch.
+
+    Raises:
+        RetrievalError: the folder cannot be opened, or the encoder is another than the one that built it.
+    """
+
+    def __init__(self, folder: Path, encoder: Encoder, score_floor: float, timeout_s: float) -> None:
+        self._manifest = read_manifest(folder)
+        _check_encoder(encoder, self._manifest)
+        self._encoder = encoder
+        self._score_floor = score_floor
+        self._timeout_s = timeout_s
+        self._table = PassageTable(folder / PASSAGES_FILE)
+        self._vectors = StoredVectors(folder / VECTORS_FILE)
+        self._index = VectorIndex(folder / INDEX_FILE, self._manifest.index, self._vectors)
+        if len(self._table) != len(self._vectors):
+            raise RetrievalError(f"index {folder} has {len(self._table)} passages but {len(self._vectors)} vectors")
+        self._batcher: Batcher[_Query, _Hits] = Batcher(self._find, _MAX_BATCH, "retrieval")
+        log.info("index.open version=%s passages=%d", self.version, len(self._table))
+
+    @property
+    def version(self) -> str:
+        """Name, version and checksum of the index."""
+        return self._manifest.label
+
+    def search(self, query: str, k: int, window: int, threshold: float) -> list[Passage]:
+        """The best passages, each grown by its neighbours; a hit inside an earlier one's neighbourhood is part of it.
+
+        Raises:
+            RetrievalError: the batch failed or took longer than the timeout.
+        """
+        hits = self._hits(query, num_hits=k * (1 + 2 * window) if k > 1 else 1)
+        passages: list[Passage] = []
+        covered: set[int] = set()
+        for score, row in zip(hits.scores.tolist(), hits.rows.tolist(), strict=True):
+            if row < 0 or score < self._score_floor or len(passages) == k:
+                break
+            if row in covered:
+                continue
+            rows = grow(row, self._table, self._vectors, window, threshold)
+            covered.update(rows)
+            passages.append(self._passage(row, rows, score))
+        return passages
+
+    def info(self) -> dict[str, object]:
+        """The manifest's main facts."""
+        manifest = self._manifest
+        return {
+            "version": self.version,
+            "passages": len(self._table),
+            "documents": manifest.passages.num_documents,
+            "encoder": manifest.encoder.name,
+            "index": manifest.index.kind,
+            "recall": manifest.index.recall,
+            "score_floor": self._score_floor,
+        }
+
+    def close(self) -> None:
+        """Answer what waits and unmap the files."""
+        self._batcher.close()
+        self._table.close()
+
+    def _hits(self, query: str, num_hits: int) -> _Hits:
+        try:
+            return self._batcher.submit(_Query(query, num_hits)).result(self._timeout_s)
+        except FutureTimeoutError as error:
+            raise RetrievalError(f"the index search took longer than {self._timeout_s} s") from error
+        except RuntimeError as error:
+            raise RetrievalError(f"the index search failed: {error}") from error
+
+    def _find(self, queries: Sequence[_Query]) -> list[_Hits]:
+        vectors = self._encoder.encode([query.text for query in queries])
+        scores, rows = self._index.search(vectors, max(query.num_hits for query in queries))
+        return [
+            _Hits(scores[number, : query.num_hits], rows[number, : query.num_hits])
+            for number, query in enumerate(queries)
+        ]
+
+    def _passage(self, hit: int, rows: range, score: float) -> Passage:
+        row = self._table.row(hit)
+        text = row.text if len(rows) == 1 else joined_text([self._table.row(number) for number in rows])
+        return Passage(row.passage_id, row.document_id, row.title, row.section, text, score, row.url)
+
+
+def _check_encoder(encoder: Encoder, manifest: Manifest) -> None:
+    facts = manifest.encoder
+    if encoder.dimension != facts.dimension:
+        raise RetrievalError(
+            f"encoder {encoder.name!r} gives vectors of {encoder.dimension} numbers; "
+            f"index {manifest.label} was built by {facts.name!r} with {facts.dimension}"
+        )
+    similarity = float(encoder.encode([facts.probe_text])[0] @ np.asarray(facts.probe_vector, dtype=np.float32))
+    if similarity < _PROBE_SIMILARITY:
+        raise RetrievalError(
+            f"encoder {encoder.name!r} is not the one that built index {manifest.label}: its vector of the manifest's "
+            f"probe text has similarity {similarity:.3f} to {facts.name!r}'s; at least {_PROBE_SIMILARITY} is legal"
+        )

@@ -1,0 +1,103 @@
+"""What an index folder says of itself: manifest.json, written last, so that its presence means completeness."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from server.retrieval.retriever import RetrievalError
+
+MANIFEST = "manifest.json"
+FORMAT = "openchatkit-index/1"
+
+
+class EncoderFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which encoder made the vectors, and a probe that tells whether another is the same."""
+
+    name: str
+    revision: str  # sha256 of its weights and configuration
+    pooling: str
+    dimension: int
+    max_tokens: int
+    normalized: bool
+    probe_text: str
+    probe_vector: list[float]
+
+
+class PassageFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How documents were cut."""
+
+    window_sentences: int
+    stride_sentences: int
+    embedded: str  # what of a passage was embedded, as a template
+    num_documents: int
+    num_passages: int
+    rows_per_batch: int
+    skipped: dict[str, int] = {}
+
+
+class IndexFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The Faiss index, its operating point, and what was measured there."""
+
+    kind: str  # flat, ivfpq, hnsw
+    factory: str
+    metric: str  # inner_product
+    reason: str  # why this kind
+    nprobe: int = 0
+    num_candidates: int = 0  # fetched from the index and ranked again by the stored vectors; 0: not ranked again
+    recall: dict[str, float] = {}  # "recall@10" → 0.97, against exact search
+    latency_ms: dict[str, float] = {}
+    sweep: list[dict[str, float]] = []
+
+
+class FileFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One file of the folder."""
+
+    sha256: str
+    num_bytes: int
+
+
+class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """All of it; `fingerprint` names the inputs, so that the same build is not made twice."""
+
+    format: str
+    name: str
+    version: str
+    created: str
+    fingerprint: str
+    source: str
+    encoder: EncoderFacts
+    passages: PassageFacts
+    index: IndexFacts
+    files: dict[str, FileFacts]
+    score_floor: float | None = None
+
+    @property
+    def label(self) -> str:
+        """name/version/first digits of the passages' checksum."""
+        checksum = next((facts.sha256 for name, facts in sorted(self.files.items()) if name.startswith("passages")), "")
+        return f"{self.name}/{self.version}/{checksum[:12]}"
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of `folder`.
+
+    Raises:
+        RetrievalError: there is none, or it is not one this program writes.
+    """
+    path = folder / MANIFEST
+    try:
+        manifest = msgspec.json.decode(path.read_bytes(), type=Manifest)
+    except FileNotFoundError as error:
+        raise RetrievalError(f"index folder {folder} has no {MANIFEST}: it is no index, or is half written") from error
+    except (OSError, msgspec.MsgspecError) as error:
+        raise RetrievalError(f"index manifest {path} cannot be read: {error}") from error
+    if manifest.format != FORMAT:
+        raise RetrievalError(f"index manifest {path} has format {manifest.format!r}; this program reads {FORMAT!r}")
+    return manifest
+
+
+def encode_manifest(manifest: Manifest) -> bytes:
+    """The manifest as indented JSON."""
+    return msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n"

@@ -1,0 +1,84 @@
+"""The passages of an index: an Arrow file, memory-mapped, read row by row without loading it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+
+from server.retrieval.retriever import RetrievalError
+
+SCHEMA = pa.schema(
+    [
+        ("passage_id", pa.string()),
+        ("document_id", pa.string()),
+        ("title", pa.string()),
+        ("section", pa.string()),
+        ("text", pa.string()),
+        ("url", pa.string()),
+        ("start", pa.int64()),  # [start, end): characters of the document's plain text
+        ("end", pa.int64()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class PassageRow:
+    """One row of the table; `[start, end)` are characters of the document's text."""
+
+    passage_id: str
+    document_id: str
+    title: str
+    section: str
+    text: str
+    url: str
+    start: int
+    end: int
+
+
+class PassageTable:
+    """Rows by number; opening reads the file's footer only. Safe to read from many threads.
+
+    Every record batch but the last holds equally many rows, so that a row is found without a table of batches.
+
+    Raises:
+        RetrievalError: the file is missing, is no Arrow file, or has other columns.
+    """
+
+    def __init__(self, path: Path) -> None:
+        try:
+            self._map = pa.memory_map(str(path))
+            self._file = pa.ipc.open_file(self._map)
+        except (OSError, pa.ArrowInvalid) as error:
+            raise RetrievalError(f"passages file {path} cannot be opened: {error}") from error
+        if self._file.schema.names != SCHEMA.names:
+            raise RetrievalError(f"passages file {path} has columns {self._file.schema.names}, not {SCHEMA.names}")
+        num_batches = self._file.num_record_batches
+        self._rows_per_batch = self._file.get_batch(0).num_rows if num_batches else 0
+        last = self._file.get_batch(num_batches - 1).num_rows if num_batches else 0
+        self._num_rows = self._rows_per_batch * max(0, num_batches - 1) + last
+
+    def __len__(self) -> int:
+        return self._num_rows
+
+    def row(self, number: int) -> PassageRow:
+        """Row `number`, counted from 0."""
+        batch, offset = self._locate(number)
+        return PassageRow(*(column[offset].as_py() for column in batch.columns))
+
+    def document_id(self, number: int) -> str | None:
+        """The document of row `number`, None outside the table."""
+        if not 0 <= number < self._num_rows:
+            return None
+        batch, offset = self._locate(number)
+        found: str = batch.column("document_id")[offset].as_py()
+        return found
+
+    def close(self) -> None:
+        """Unmap the file; rows already read stay valid."""
+        self._map.close()
+
+    def _locate(self, number: int) -> tuple[pa.RecordBatch, int]:
+        assert 0 <= number < self._num_rows, (number, self._num_rows)
+        return self._file.get_batch(number // self._rows_per_batch), number % self._rows_per_batch

@@ -1,0 +1,59 @@
+"""What every retriever is and gives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+class RetrievalError(Exception):
+    """A search or an index that fails; one sentence. The turn goes on without passages."""
+
+
+@dataclass(frozen=True)
+class Passage:
+    """A piece of a document that answers a query, grown by its neighbours.
+
+    Attributes:
+        score: cosine similarity for an index, the fused rank score for a composite; larger is better.
+        url: where the document can be read; empty when unknown.
+    """
+
+    passage_id: str
+    document_id: str
+    title: str
+    section: str
+    text: str
+    score: float
+    url: str
+
+
+class Retriever(Protocol):
+    """A source of passages. `search` is called from many threads at once."""
+
+    @property
+    def version(self) -> str:
+        """What answered: name, version and checksum, stored with every turn."""
+        ...
+
+    def search(self, query: str, k: int, window: int, threshold: float) -> list[Passage]:
+        """At most `k` passages, best first; none when nothing is relevant.
+
+        Args:
+            query: the user's question.
+            k: how many passages.
+            window: how many neighbours on each side may join a hit.
+            threshold: the cosine similarity to the hit above which a neighbour joins.
+
+        Raises:
+            RetrievalError: nothing can be searched now.
+        """
+        ...
+
+    def info(self) -> dict[str, object]:
+        """Facts for the readiness page: counts, encoder, settings."""
+        ...
+
+    def close(self) -> None:
+        """Release files and threads; no search may follow."""
+        ...

@@ -1,0 +1,42 @@
+"""The passages' unit vectors as they were built: float16 rows, memory-mapped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from server.retrieval.retriever import RetrievalError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+class StoredVectors:
+    """Rows by number; opening maps the file. Safe to read from many threads.
+
+    Raises:
+        RetrievalError: the file is missing or is no matrix of float16.
+    """
+
+    def __init__(self, path: Path) -> None:
+        try:
+            self._rows = np.load(path, mmap_mode="r", allow_pickle=False)  # [num_passages, dimension]
+        except (OSError, ValueError) as error:
+            raise RetrievalError(f"vectors file {path} cannot be opened: {error}") from error
+        if self._rows.ndim != 2 or self._rows.dtype != np.float16:
+            raise RetrievalError(f"vectors file {path} holds {self._rows.dtype}{self._rows.shape}, not float16 rows")
+
+    def __len__(self) -> int:
+        return int(self._rows.shape[0])
+
+    @property
+    def dimension(self) -> int:
+        """Length of a vector."""
+        return int(self._rows.shape[1])
+
+    def rows(self, numbers: NDArray[np.int64]) -> NDArray[np.float32]:  # [num_rows, dimension]
+        """The vectors of these rows."""
+        found: NDArray[np.float32] = self._rows[numbers].astype(np.float32)
+        return found
