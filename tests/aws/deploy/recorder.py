@@ -19,16 +19,16 @@ class Received:
 
 @dataclass
 class Recorder:
-    """Keeps the JSON requests, by operation, and counts the others."""
+    """Keeps method and path of every request, and the parameters of those in JSON."""
 
     app: Callable[..., Iterable[bytes]]
     received: list[Received] = field(default_factory=list)
-    num_requests: int = 0
+    paths: list[tuple[str, str]] = field(default_factory=list)
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         if environ["PATH_INFO"].startswith("/moto-api/"):
             return self.app(environ, start_response)
-        self.num_requests += 1
+        self.paths.append((environ["REQUEST_METHOD"], environ["PATH_INFO"]))
         target = environ.get("HTTP_X_AMZ_TARGET", "")
         if target:
             body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
@@ -40,6 +40,10 @@ class Recorder:
         """The parameters of every request for `operation`, in order."""
         return [entry.parameters for entry in self.received if entry.operation == operation]
 
+    @property
+    def num_requests(self) -> int:
+        return len(self.paths)
+
     def clear(self) -> None:
         self.received.clear()
-        self.num_requests = 0
+        self.paths.clear()
