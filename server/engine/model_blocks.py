@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable
-from collections.abc import Sequence as TokenRun
 
 from server.engine.block_pool import NO_PARENT, BlockPool
 from server.engine.sequence import Sequence
@@ -92,9 +91,13 @@ class ModelBlocks:
         while not self.has_room_for(sequence, num_entries):
             self._unpin_oldest()
 
-    def check(self, tables: Iterable[TokenRun[int]]) -> None:
-        """Prove the pool's invariants against all block tables of the model. Raises AssertionError."""
-        self.pool.check(tables, self._pinned.values())
+    def check(self, sequences: Iterable[Sequence]) -> None:
+        """Prove the pool's invariants against all live sequences of the model. Raises AssertionError."""
+        sequences = tuple(sequences)
+        for each in sequences:
+            assert each.num_computed_tokens <= len(each.blocks) * self.pool.block_tokens, each
+            assert each.block_table == tuple(each.blocks), each
+        self.pool.check((each.blocks for each in sequences), self._pinned.values())
         assert self._num_pinned_blocks == sum(map(len, self._pinned.values()))
 
     def _find_reusable(self, sequence: Sequence) -> list[int]:

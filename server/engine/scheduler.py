@@ -198,7 +198,7 @@ class Scheduler:
         num_waiting_tokens = sum(window.num_own_tokens for window in windows if not window.was_admitted)
         assert num_waiting_tokens == self._scores.num_waiting_tokens
         for model, blocks in self._blocks.items():
-            blocks.check(each.blocks for each in (*replies, *windows) if each.model == model)
+            blocks.check(each for each in (*replies, *windows) if each.model == model)
 
     def _score_room(self, draft: PlanDraft) -> int:
         """All that is left after decoding, or classification's share of it while prompts wait."""

@@ -79,6 +79,18 @@ def test_when_blocks_run_out_the_newest_gives_its_own_and_says_the_same_in_the_e
     assert engine.pools["chat"].num_free_blocks == 8
 
 
+def test_a_prompt_waits_rather_than_take_the_block_a_running_reply_needs_next() -> None:
+    engine = ToyEngine(TIGHT, Limits(max_step_tokens=16, max_running=4))
+    engine.generate(prompt(1, 4), 8)
+    engine.step()
+    late = engine.generate(prompt(2, 12), 2)
+    engine.step()
+    assert late.blocks == []
+    engine.drain()
+    assert engine.scheduler.status().preemptions == 0
+    engine.check_results()
+
+
 def test_a_reply_that_fills_the_whole_pool_ends() -> None:
     engine = ToyEngine(TIGHT)
     sequence = engine.generate(prompt(1, 1), 1000)

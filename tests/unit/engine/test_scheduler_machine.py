@@ -38,12 +38,13 @@ def shapes(draw: st.DrawFn) -> dict[str, Shape]:
 def limits(draw: st.DrawFn) -> Limits:
     """Room for the largest label tree beside all decodes, and often little more."""
     max_running = draw(st.integers(1, 6))
+    max_step_tokens = max_running + draw(st.integers(10, 40))
     return Limits(
-        max_step_tokens=max_running + draw(st.integers(10, 40)),
+        max_step_tokens=max_step_tokens,
         max_running=max_running,
         max_queue=draw(st.sampled_from((2, 100))),
         max_queued_tokens=draw(st.sampled_from((60, 10_000))),
-        max_step_score_tokens=draw(st.sampled_from((9, None))) if max_running < 6 else 9,
+        max_step_score_tokens=draw(st.sampled_from((9, None))) if max_step_tokens > 18 else 9,
         max_pinned_prefixes=draw(st.integers(0, 2)),
     )
 

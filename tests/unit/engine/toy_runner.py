@@ -72,6 +72,7 @@ class ToyRunner:
         return [state for segment in step.segments for state in self._run_segment(step.model, segment)]
 
     def _run_segment(self, model: str, segment: Segment) -> list[int]:
+        assert segment.tokens, "a segment without tokens"
         slots = self._slots[model]
         seen = [*range(segment.num_context), *segment.ancestors]
         visible = [slots[self._slot(model, segment, entry)] for entry in seen]
