@@ -29,6 +29,7 @@ from server.web.routes import (
     sessions,
 )
 from server.web.services import Services
+from server.web.slow_client import limit_waiting
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +57,7 @@ def _handle_calls(app: Flask, front: Front) -> None:
     @app.before_request
     def begin() -> None:
         g.exchange = Exchange(request, front.metrics)
+        limit_waiting(request.environ)
 
     @app.after_request
     def end(response: Response) -> Response:

@@ -52,10 +52,16 @@ def _read(request: Request, max_bytes: int) -> bytes:
     except RequestEntityTooLarge:
         raise _too_large("is longer", max_bytes) from None
     except (ClientDisconnected, OSError) as error:
-        raise ServiceError(ErrorCode.INVALID_JSON, "the body ended before its announced length") from error
+        raise _cut_short() from error
     if len(body) > max_bytes:
         raise _too_large("is longer", max_bytes)
+    if announced is not None and len(body) < announced:
+        raise _cut_short()
     return body
+
+
+def _cut_short() -> ServiceError:
+    return ServiceError(ErrorCode.INVALID_JSON, "the body ended before its announced length")
 
 
 def _too_large(found: str, max_bytes: int) -> ServiceError:

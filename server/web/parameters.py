@@ -7,21 +7,20 @@ from typing import Annotated, TypeVar
 import msgspec
 from msgspec import Meta
 
+from server.web.session_id import PATTERN, RULE
 from server.web.struct_reader import invalid
 from server.wire import Sampling
 
 N = TypeVar("N", int, float)
 
-SESSION_ID = r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}$(?!\n)"  # $ alone lets a line end follow
 GREEDY_BELOW = 1e-5  # a temperature so small would divide the logits out of their range
 
 SessionId = Annotated[
     str,
     Meta(
-        pattern=SESSION_ID,
-        description="1 to 128 letters, digits and _ . : -, beginning with a letter or digit. An unknown id starts a "
-        "conversation unless the server requires known ones; absent, the server makes an unguessable id.",
-        examples=["b1c2d3e4"],
+        description=f"{RULE}. An unknown id starts a conversation unless the server requires known ones; absent, the "
+        "server makes an id that cannot be guessed.",
+        extra_json_schema={"pattern": PATTERN},
     ),
 ]
 StopString = Annotated[str, Meta(min_length=1, max_length=256)]

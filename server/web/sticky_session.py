@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime, timedelta
 
 from flask import Request
 
-from server.web.parameters import SESSION_ID
+from server.web.session_id import legal_session_id
 from server.web.struct_reader import invalid
 
 SESSION_HEADER = "X-Amzn-SageMaker-Session-Id"
@@ -17,7 +16,6 @@ CUSTOM_ATTRIBUTES_HEADER = "X-Amzn-SageMaker-Custom-Attributes"
 NEW_SESSION = "NEW_SESSION"
 
 _LONGEST_S = 365 * 86400.0  # stands for "never expires" in the header, which needs a date
-_LEGAL = re.compile(SESSION_ID)
 
 
 def sticky_session_id(request: Request) -> str | None:
@@ -25,13 +23,13 @@ def sticky_session_id(request: Request) -> str | None:
     given = request.headers.get(SESSION_HEADER)
     if given is None:
         return None
-    if not _LEGAL.match(given):
-        raise invalid(SESSION_HEADER, given, "must be 1 to 128 letters, digits and _ . : -")
-    return given
+    return legal_session_id(given, SESSION_HEADER)
 
 
 def agreed_session_id(in_body: str | None, in_header: str | None) -> str | None:
     """The one session that body and header name. Raises ServiceError when they name two."""
+    if in_body is not None:
+        legal_session_id(in_body, "parameters.session_id")
     if in_body is not None and in_header not in (None, NEW_SESSION, in_body):
         raise invalid("parameters.session_id", in_body, f"{SESSION_HEADER} names another session, {in_header}")
     return in_body if in_body is not None or in_header == NEW_SESSION else in_header

@@ -23,11 +23,14 @@ log = logging.getLogger(__name__)
 
 
 def build() -> Flask:
-    """The front over the real parts, as the environment's settings name them."""
+    """The front over the real parts, as the environment's settings name them.
+
+    `app.extensions["close"]` lets go of what they hold open.
+    """
     settings = from_env(os.environ)
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     chat = open_services(settings)
-    return create_app(
+    app = create_app(
         Services(
             settings=chat.settings,
             engine=chat.engine,
@@ -39,6 +42,8 @@ def build() -> Flask:
             retriever=chat.retriever,
         )
     )
+    app.extensions["close"] = chat.close
+    return app
 
 
 def _build_or_exit() -> Flask:

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import re
-
 from flask import Blueprint, Response
 
 from server.errors import ErrorCode, ServiceError
 from server.web.body import json_response
 from server.web.front import Front, work_blueprint
-from server.web.parameters import SESSION_ID
 from server.web.services import Store
+from server.web.session_id import legal_session_id
 from server.web.session_schema import SessionDeleted, SessionHistory, stored_turn
-from server.web.struct_reader import invalid
-
-_LEGAL = re.compile(SESSION_ID)
 
 
 def blueprint(front: Front) -> Blueprint:
@@ -23,18 +18,18 @@ def blueprint(front: Front) -> Blueprint:
 
     @routes.get("/sessions/<session_id>")
     def history(session_id: str) -> Response:
-        return session_history(front.services.store, _checked(session_id))
+        return session_history(front.services.store, session_id)
 
     @routes.delete("/sessions/<session_id>")
     def delete(session_id: str) -> Response:
-        return delete_session(front.services.store, _checked(session_id))
+        return delete_session(front.services.store, session_id)
 
     return routes
 
 
 def session_history(store: Store, session_id: str) -> Response:
     """Every turn of a conversation. Raises ServiceError SESSION_NOT_FOUND."""
-    turns = tuple(stored_turn(turn) for turn in store.history(session_id))
+    turns = tuple(stored_turn(turn) for turn in store.history(legal_session_id(session_id, "session_id")))
     if not turns and store.load(session_id, max_turns=1) is None:
         raise _not_found(session_id)
     return json_response(SessionHistory(session_id, turns))
@@ -42,15 +37,9 @@ def session_history(store: Store, session_id: str) -> Response:
 
 def delete_session(store: Store, session_id: str) -> Response:
     """Erase a conversation. Raises ServiceError SESSION_NOT_FOUND."""
-    if not store.delete(session_id):
+    if not store.delete(legal_session_id(session_id, "session_id")):
         raise _not_found(session_id)
     return json_response(SessionDeleted(session_id, deleted=True))
-
-
-def _checked(session_id: str) -> str:
-    if not _LEGAL.match(session_id):
-        raise invalid("session_id", session_id, "must be 1 to 128 letters, digits and _ . : -")
-    return session_id
 
 
 def _not_found(session_id: str) -> ServiceError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from server import wire
@@ -131,7 +131,7 @@ class FakeTurns:
     def stream(self, request: TurnRequest) -> Iterator[TurnEvent]:
         self.requests.append(request)
         try:
-            for step in self.scripts.get(request.text) or self._echo(request):
+            for step in self.script(request):
                 if isinstance(step, Exception):
                     raise step
                 event = step(request) if callable(step) else step
@@ -143,6 +143,10 @@ class FakeTurns:
 
     def end_all(self) -> None:
         self.ending.set()
+
+    def script(self, request: TurnRequest) -> Iterable[Step]:
+        """How the turn goes."""
+        return self.scripts.get(request.text) or self._echo(request)
 
     def _echo(self, request: TurnRequest) -> Iterator[TurnEvent]:
         reply = f"You said: {request.text}"
@@ -207,7 +211,7 @@ class Fakes:
     policy: Policy | None = field(default_factory=load_policy)
 
     def __post_init__(self) -> None:
-        self.turns = FakeTurns(self.store)
+        self.turns: FakeTurns = FakeTurns(self.store)
         self._numbers = itertools.count(1)
 
     @property

@@ -1,0 +1,55 @@
+"""How gunicorn runs the front: one process, so that there is one queue before one engine group; threads in it."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import threading
+from typing import Any
+
+from server.config import from_env
+
+_settings = from_env(os.environ)
+
+bind = f"{_settings.host}:{_settings.port}"
+workers = 1
+worker_class = "gthread"
+threads = _settings.threads
+worker_connections = max(1000, 2 * _settings.threads)
+backlog = 2048
+keepalive = 75  # seconds; longer than the minute that load balancers keep an idle connection for
+# For this kind of worker a heartbeat of its main loop, which no request holds up; opening an index comes before it.
+timeout = 300
+graceful_timeout = math.ceil(_settings.drain_timeout_s)
+worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108 - a heartbeat must not wait for a disk
+preload_app = False  # threads and sockets would not survive the fork
+accesslog = None  # the front writes its own, with request ids
+errorlog = "-"
+loglevel = _settings.log_level.lower()
+proc_name = "openchatkit-front"
+control_socket_disable = True
+
+
+def post_worker_init(worker: Any) -> None:
+    """On SIGTERM drain first, accepting connections all the while to refuse their requests; then let gunicorn end."""
+    drain = worker.wsgi.extensions["front"].drain
+    asked = threading.Event()
+
+    def drain_when_asked() -> None:
+        asked.wait()
+        try:
+            drain.run()
+        finally:
+            worker.handle_exit(signal.SIGTERM, None)
+
+    threading.Thread(target=drain_when_asked, daemon=True, name="drain").start()
+    signal.signal(signal.SIGTERM, lambda _number, _frame: asked.set())
+    signal.siginterrupt(signal.SIGTERM, False)
+
+
+def worker_exit(_server: Any, worker: Any) -> None:
+    """Let go of what the application holds open."""
+    close = getattr(worker.wsgi, "extensions", {}).get("close")
+    if close is not None:
+        close()

@@ -1,0 +1,167 @@
+"""The front under a real gunicorn: drain, reserved threads, disconnects, bodies without a length."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+
+import httpx
+from conftest import Server, wait_until
+
+StartServer = Callable[..., Server]
+
+
+def stream(server: Server, question: str, stack: ExitStack) -> Iterator[str]:
+    """The lines of a stream that has begun."""
+    body = {"inputs": question, "stream": True}
+    response = stack.enter_context(httpx.stream("POST", f"{server.url}/invocations", json=body, timeout=30))
+    assert response.status_code == 200, response.read()
+    return response.iter_lines()
+
+
+def test_ping_and_refusals_are_answered_while_streams_hold_every_place(start_server: StartServer) -> None:
+    server = start_server(threads="6")
+    with ExitStack() as stack:
+        streams = [stream(server, "wait done", stack) for _ in range(3)]
+        assert [json.loads(next(lines)) for lines in streams] == [{"outputs": ["first "]}] * 3
+        refused = httpx.post(f"{server.url}/invocations", json={"inputs": "hello"})
+        assert refused.status_code == 429
+        assert refused.json()["error"]["code"] == "queue_full"
+        assert refused.json()["error"]["retry_after"] > 0
+        assert httpx.get(f"{server.url}/ping").status_code == 200
+        assert "ock_admitted 3.0" in httpx.get(f"{server.url}/metrics").text
+        server.note("done")
+        assert [json.loads(list(lines)[-1])["finish_reason"] for lines in streams] == ["stop"] * 3
+    wait_until(
+        lambda: httpx.post(f"{server.url}/invocations", json={"inputs": "hello"}).status_code == 200,
+        "the places were not given back",
+    )
+
+
+def test_clients_that_send_no_body_cannot_take_the_reserved_threads(start_server: StartServer) -> None:
+    server = start_server(threads="6")
+    head = b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n"
+    with ExitStack() as stack:
+        for _ in range(3):
+            connection = stack.enter_context(socket.create_connection(("127.0.0.1", server.port)))
+            connection.sendall(head)
+        wait_until(
+            lambda: "ock_admitted 3.0" in httpx.get(f"{server.url}/metrics").text, "the bodies are not waited for"
+        )
+        assert httpx.get(f"{server.url}/ping").status_code == 200
+        assert httpx.post(f"{server.url}/invocations", json={"inputs": "hello"}).status_code == 429
+
+
+def test_a_client_that_leaves_a_stream_cancels_its_turn(start_server: StartServer) -> None:
+    server = start_server()
+    with ExitStack() as stack:
+        assert json.loads(next(stream(server, "never-end", stack))) == {"outputs": ["first "]}
+    server.wait_note("cancelled")
+    wait_until(lambda: "ock_admitted 0.0" in httpx.get(f"{server.url}/metrics").text, "the place was not given back")
+
+
+def test_sigterm_refuses_new_work_and_finishes_what_is_running(start_server: StartServer) -> None:
+    server = start_server(drain_timeout_s="20")
+    with ExitStack() as stack:
+        lines = stream(server, "wait done", stack)
+        next(lines)
+        server.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: httpx.get(f"{server.url}/ping").status_code == 503, "the drain does not begin")
+        refused = httpx.post(f"{server.url}/invocations", json={"inputs": "hello"})
+        assert refused.status_code == 503
+        assert refused.json()["error"]["code"] == "shutting_down"
+        server.note("done")
+        assert json.loads(list(lines)[-1])["finish_reason"] == "stop"
+    assert server.wait_exit() == 0
+    assert "fake:closed" in server.log.read_text()
+
+
+def test_after_the_drain_time_a_stream_ends_with_the_turn_s_own_partial_result(start_server: StartServer) -> None:
+    server = start_server(drain_timeout_s="2")
+    with ExitStack() as stack:
+        lines = stream(server, "go-on", stack)
+        next(lines)
+        server.process.send_signal(signal.SIGTERM)
+        *_, error, record = [json.loads(line) for line in lines]
+    assert error["error"]["code"] == "server_shutdown"
+    assert error["error"]["retryable"] is True
+    assert record["finish_reason"] == "shutdown"
+    assert server.wait_exit() == 0
+
+
+def test_a_turn_that_ignores_the_end_is_cut_off_with_an_error_in_the_stream(start_server: StartServer) -> None:
+    server = start_server(drain_timeout_s="2")
+    with ExitStack() as stack:
+        lines = stream(server, "never-end", stack)
+        next(lines)
+        server.process.send_signal(signal.SIGTERM)
+        *_, error = [json.loads(line) for line in lines]
+    assert error["error"]["code"] == "server_shutdown"
+    server.wait_note("cancelled")
+    assert server.wait_exit() == 0
+
+
+def test_a_failure_in_the_middle_of_a_stream_is_its_last_line(start_server: StartServer) -> None:
+    server = start_server()
+    with ExitStack() as stack:
+        lines = [json.loads(line) for line in stream(server, "fail", stack)]
+    assert lines[0] == {"outputs": ["first "]}
+    assert lines[1]["error"]["code"] == "engine_unavailable"
+    assert lines[1]["error"]["retry_after"] == 5
+
+
+def test_a_body_over_the_limit_is_refused_before_it_is_sent_whole(start_server: StartServer) -> None:
+    server = start_server(max_body_bytes="2048")
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+    connection.putrequest("POST", "/invocations")
+    connection.putheader("Content-Type", "application/json")
+    connection.putheader("Content-Length", "1000000000")
+    connection.endheaders(b"{")
+    refused = connection.getresponse()
+    assert refused.status == 413
+    assert "1000000000 bytes; at most 2048" in json.load(refused)["error"]["message"]
+    connection.close()
+
+
+def test_a_body_without_a_length_is_read_as_far_as_the_limit(start_server: StartServer) -> None:
+    server = start_server(max_body_bytes="2048")
+    small = json.dumps({"inputs": "hello"}).encode()
+    headers = {"Content-Type": "application/json"}
+
+    def post(*chunks: bytes) -> httpx.Response:
+        return httpx.post(f"{server.url}/invocations", content=iter(chunks), headers=headers)
+
+    assert post(small[:5], small[5:]).json()["outputs"] == "You said: hello"
+    padded = small[:-1] + b" " * (2048 - len(small)) + b"}"
+    assert post(padded).status_code == 200
+    too_long = post(padded + b" ")
+    assert too_long.status_code == 413
+    assert too_long.json()["error"]["code"] == "body_too_large"
+
+
+def test_a_body_that_ends_early_is_refused_and_the_next_request_is_answered(start_server: StartServer) -> None:
+    server = start_server()
+    with socket.create_connection(("127.0.0.1", server.port)) as connection:
+        connection.sendall(
+            b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{"
+        )
+        connection.shutdown(socket.SHUT_WR)
+        answer = connection.makefile("rb").read()
+    assert b"HTTP/1.1 400" in answer
+    assert b"ended before its announced length" in answer
+    assert httpx.post(f"{server.url}/invocations", json={"inputs": "hello"}).status_code == 200
+
+
+def test_many_clients_at_once_each_get_their_own_answer(start_server: StartServer) -> None:
+    server = start_server(threads="32")
+
+    def ask(number: int) -> str:
+        return str(httpx.post(f"{server.url}/invocations", json={"inputs": f"question {number}"}).json()["outputs"])
+
+    with ThreadPoolExecutor(16) as pool:
+        assert list(pool.map(ask, range(64))) == [f"You said: question {number}" for number in range(64)]
