@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from index_builder.documents import read_documents
+from index_builder.passages import split_sentences
+
 HELD_OUT_EVERY = 7
+_FEWEST_SENTENCES = 8
+_ODD = re.compile(r"[\[\]{}|=<>*#_\\]|http")
 
 
 @dataclass(frozen=True)
 class Article:
-    """One article: its title and, paragraph by paragraph, its clean sentences."""
+    """One article: its title and, section by section, its sentences as retrieval would give them."""
 
     title: str
-    paragraphs: tuple[tuple[str, ...], ...]
+    sections: tuple[tuple[str, ...], ...]
 
     @property
     def topic(self) -> str:
@@ -28,9 +34,33 @@ def is_held_out(title: str) -> bool:
     return int(hashlib.md5(title.encode(), usedforsecurity=False).hexdigest(), 16) % HELD_OUT_EVERY == 0
 
 
-def load_articles(path: Path) -> list[Article]:
-    """Read the articles that `write_articles` stored."""
-    return [
-        Article(title, tuple(tuple(paragraph) for paragraph in paragraphs))
-        for title, paragraphs in json.loads(path.read_text("utf-8"))
-    ]
+def is_clean(sentence: str) -> bool:
+    """Whether a sentence is plain prose worth asking about: no markup left over, balanced, of a usual length."""
+    words = sentence.split()
+    return (
+        4 <= len(words) <= 45
+        and sentence[-1] == "."
+        and sentence[0].isupper()
+        and not _ODD.search(sentence)
+        and sentence.count("(") == sentence.count(")")
+        and sentence.count('"') % 2 == 0
+    )
+
+
+def read_articles(cache: Path, source: str = "sample") -> list[Article]:
+    """The articles of a dump with enough clean sentences; parsed once, then kept in the file `cache`."""
+    if not cache.exists():
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        rows = [(article.title, article.sections) for article in _parse(source)]
+        cache.write_text(json.dumps(rows), "utf-8")
+    rows = json.loads(cache.read_text("utf-8"))
+    return [Article(title, tuple(tuple(section) for section in sections)) for title, sections in rows]
+
+
+def _parse(source: str) -> list[Article]:
+    articles = []
+    for document in read_documents(source):
+        sections = tuple(tuple(split_sentences(section.text)) for section in document.sections)
+        if sum(is_clean(sentence) for section in sections for sentence in section) >= _FEWEST_SENTENCES:
+            articles.append(Article(document.title, sections))
+    return articles

@@ -9,13 +9,13 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from container.demo.sessions import BACKGROUND_LOSS, REPLY_LOSS, Encoded, SessionEncoder, Turn, preamble
+from container.demo.sessions import BACKGROUND_LOSS, DECISION_LOSS, REPLY_LOSS, Encoded, SessionEncoder, Turn, preamble
 from container.demo.tokenizer import PADDING_ID
 from container.demo.training import Batch
 
 _BLOCK_STEPS = 8
-_BACKGROUND_WEIGHT = 0.05
-_BACKGROUND_SHARE = 3  # one in so many tokens outside replies counts
+_WEIGHTS = {BACKGROUND_LOSS: 0.05, REPLY_LOSS: 1.0, DECISION_LOSS: 3.0}
+_BACKGROUND_SHARE = 5  # one in so many tokens outside replies counts
 
 
 class SessionSource(Protocol):
@@ -81,7 +81,8 @@ def _padded(sessions: list[Encoded], step: int) -> Batch:
     for row, session in enumerate(sessions):
         length = len(session.inputs)
         inputs[row, :length], targets[row, :length] = session.inputs, session.targets
-        counted = (np.arange(length) + step) % _BACKGROUND_SHARE == 0
-        weights[row, :length] = np.where(session.kinds == REPLY_LOSS, 1.0, 0.0)
-        weights[row, :length] += np.where((session.kinds == BACKGROUND_LOSS) & counted, _BACKGROUND_WEIGHT, 0.0)
+        for kind, weight in _WEIGHTS.items():
+            weights[row, :length] += np.where(session.kinds == kind, weight, 0.0)
+        skipped = (session.kinds == BACKGROUND_LOSS) & ((np.arange(length) + step) % _BACKGROUND_SHARE != 0)
+        weights[row, :length][skipped] = 0.0
     return Batch(torch.from_numpy(inputs), torch.from_numpy(targets), torch.from_numpy(weights))

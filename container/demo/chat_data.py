@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from container.demo.articles import Article
+from container.demo.articles import Article, is_clean
 from container.demo.entities import EntityMixer, Lexicon
 from container.demo.questions import Question, keyword_question, overlap, questions_about
 from container.demo.sessions import Turn
@@ -14,17 +15,16 @@ from container.demo.smalltalk import NO_PASSAGE_REPLY, SmallTalk, retyped
 from container.demo.synthetic import SyntheticPassages
 
 _LONGEST_PASSAGE = 900  # characters
-_LONGEST_REPLY = 45  # words
 
 
 @dataclass(frozen=True)
 class Mix:
     """How often a passage is invented, real with swapped names, or real; the rest of the turns is talk."""
 
-    invented: float = 0.26
+    invented: float = 0.18
     swapped: float = 0.36
-    real: float = 0.20
-    small_talk: float = 0.14
+    real: float = 0.22
+    small_talk: float = 0.20
 
 
 @dataclass(frozen=True)
@@ -53,10 +53,10 @@ class SessionSampler:
         turns: list[Turn] = []
         wanted = self._rng.choice((1, 1, 2, 2, 3, 4))
         while len(turns) < wanted:
-            turns += self._next_turns()
+            turns += self._next_turns(is_first=not turns)
         return turns
 
-    def _next_turns(self) -> list[Turn]:
+    def _next_turns(self, is_first: bool) -> list[Turn]:
         draw, mix = self._rng.random(), self._mix
         if draw < mix.invented:
             return self._over(self._invented())
@@ -64,16 +64,16 @@ class SessionSampler:
             return self._over(self._real(is_swapped=True))
         if draw < mix.invented + mix.swapped + mix.real:
             return self._over(self._real(is_swapped=False))
-        if draw < mix.invented + mix.swapped + mix.real + mix.small_talk:
+        if draw < mix.invented + mix.swapped + mix.real + mix.small_talk or not is_first:
             return self._talk()
         return self._unknown()
 
     def _over(self, sourced: Sourced) -> list[Turn]:
-        """One to three turns over one passage."""
-        chosen = self._rng.sample(sourced.questions, min(len(sourced.questions), self._rng.choice((1, 1, 1, 2, 3))))
+        """One to four turns over one passage."""
+        chosen = self._rng.sample(sourced.questions, min(len(sourced.questions), self._rng.choice((1, 1, 2, 3, 4))))
         turns: list[Turn] = []
         for question in chosen:
-            repeats = not turns or self._rng.random() < 0.3
+            repeats = not turns or self._rng.random() < 0.15
             turns.append(Turn(self._typed(question.text), question.reply, sourced.passage if repeats else None))
         return turns
 
@@ -92,7 +92,7 @@ class SessionSampler:
         return turns
 
     def _unknown(self) -> list[Turn]:
-        """A question of fact with no passage: the model must not invent an answer. Opens a session."""
+        """A question of fact with no passage, opening a session: the model must not invent an answer."""
         source = self._invented() if self._rng.random() < 0.3 else self._real(is_swapped=self._rng.random() < 0.5)
         return [Turn(self._typed(self._rng.choice(source.questions).text), NO_PASSAGE_REPLY)]
 
@@ -114,25 +114,25 @@ class SessionSampler:
 
 
 class Windows:
-    """Draws runs of sentences from articles, longer articles and paragraphs more often."""
+    """Draws runs of sentences from articles, longer sections more often."""
 
     def __init__(self, articles: Sequence[Article], rng: random.Random) -> None:
-        self._paragraphs = [(article, paragraph) for article in articles for paragraph in article.paragraphs]
-        self._weights = [len(paragraph) for _, paragraph in self._paragraphs]
+        self._sections = [(article, section) for article in articles for section in article.sections]
+        self._ends = list(itertools.accumulate(len(section) for _, section in self._sections))
         self._articles = articles
         self._rng = rng
 
     def draw(self) -> tuple[str, list[str]]:
-        """The article's topic and one to five sentences; one time in ten the opening of an article."""
+        """The article's topic and one to six sentences; one time in ten the opening of an article."""
         while True:
             if self._rng.random() < 0.1:
                 article = self._rng.choice(self._articles)
-                paragraph, start, count = article.paragraphs[0], 0, 3
+                section, start, count = article.sections[0], 0, 3
             else:
-                article, paragraph = self._rng.choices(self._paragraphs, self._weights)[0]
-                count = self._rng.choice((1, 2, 3, 3, 3, 3, 4, 5))
-                start = self._rng.randrange(max(1, len(paragraph) - count + 1))
-            sentences = list(paragraph[start : start + count])
+                article, section = self._rng.choices(self._sections, cum_weights=self._ends)[0]
+                count = self._rng.choice((1, 2, 3, 3, 3, 3, 3, 4, 6))
+                start = self._rng.randrange(max(1, len(section) - count + 1))
+            sentences = list(section[start : start + count])
             if sum(map(len, sentences)) <= _LONGEST_PASSAGE:
                 return article.topic, sentences
 
@@ -147,7 +147,7 @@ def ask(
     """
     found: list[Question] = []
     for sentence in sentences:
-        if len(sentence.split()) > _LONGEST_REPLY:
+        if not is_clean(sentence):
             continue
         made = questions_about(sentence, rng, topic, held_out_frames)
         keyword = None if held_out_frames or rng.random() < 0.6 else keyword_question(sentence, rng)

@@ -1,18 +1,16 @@
-"""The demo's GPT-NeoX: its shape, its initialisation, and saving it the way the server loads it."""
+"""The demo's GPT-NeoX: its shape and its initialisation."""
 
 from __future__ import annotations
 
-import json
 import math
-from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer
 from torch import nn
-from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, PreTrainedModel
+from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
 from container.demo.induction import Strengths, set_copying_heads
-from container.demo.tokenizer import END_OF_TEXT_ID, save_tokenizer
+from container.demo.tokenizer import END_OF_TEXT_ID
 from container.demo.word_vectors import minilm_embeddings
 
 CHAT_VOCAB = 4096
@@ -46,20 +44,6 @@ def new_chat_model(tokenizer: Tokenizer, seed: int, hidden: int = 256, layers: i
     ends = [tokenizer.encode(mark, add_special_tokens=False).ids[0] for mark in (".", ":")]
     set_copying_heads(model, ends, Strengths(), seed)
     return model
-
-
-def save_model(model: PreTrainedModel, tokenizer: Tokenizer, folder: Path) -> None:
-    """Write a bfloat16 checkpoint folder with an output matrix of its own, as tensor-parallel loading expects."""
-    folder.mkdir(parents=True, exist_ok=True)
-    config = type(model.config)(**{**model.config.to_dict(), "tie_word_embeddings": False})
-    untied = type(model)(config)
-    state = {name: value.clone() for name, value in model.state_dict().items()}
-    state["lm_head.weight"] = model.get_output_embeddings().weight.detach().clone()
-    untied.load_state_dict(state)
-    untied.to(torch.bfloat16).save_pretrained(folder)
-    save_tokenizer(tokenizer, folder, CONTEXT_TOKENS)
-    generation = {"bos_token_id": END_OF_TEXT_ID, "eos_token_id": END_OF_TEXT_ID, "do_sample": False}
-    (folder / "generation_config.json").write_text(json.dumps(generation, indent=2) + "\n", "utf-8")
 
 
 def _initialise(model: nn.Module) -> None:

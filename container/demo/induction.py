@@ -1,9 +1,9 @@
 """Attention heads set by hand at initialisation, so that copying a sentence need not be discovered by training.
 
-Layer 0 writes the last two tokens into each position. Layer 1 holds a copying head (find where the last tokens
+Layer 0 writes the last three tokens into each position, and a fading average of the last ten or so. Layer 1 holds a copying head (find where the last tokens
 occurred before, attend to what followed) and two heads that mark each position with its sentence's first two tokens.
-Layer 2 holds copying heads that also demand the same sentence marks, which keeps a reply inside the sentence that it
-began.
+Layer 2 holds a second copying head, and one that also demands like recent words and the same sentence marks: it keeps a
+reply from jumping to another place where the same few words stand.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from transformers import GPTNeoXForCausalLM
 
-_PREVIOUS = 2
+_PREVIOUS = 3
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,7 @@ class Strengths:
     carry: float = 0.04  # output of the heads that carry earlier tokens
     copy: float = 0.8  # output of the copying heads
     near: float = 7.0  # sharpness of "exactly n tokens back"
+    fade: float = 4.0  # sharpness of "recently"
     start: float = 2.0  # sharpness of "first in a sentence"
     damping: float = 0.05  # what is left of the random weights of a set head
 
@@ -66,18 +67,20 @@ class _Wiring:
         self._read = self._directions(self._size)  # [size, hidden]: how a token is seen by matching heads
         slots = self._directions(self._hidden).T  # orthonormal columns
         self._slots = [slots[:, i * self._size : (i + 1) * self._size] for i in range(_PREVIOUS)]
+        self._recent = slots[:, _PREVIOUS * self._size : (_PREVIOUS + 1) * self._size]
         marks = self._directions(self._hidden).T
         self._marks = [marks[:, i * self._size : (i + 1) * self._size] for i in range(2)]
 
     def set_all(self, sentence_ends: list[int]) -> None:
         for back in range(1, _PREVIOUS + 1):
             self._set_previous(head=back - 1, back=back)
+        self._set_recent(head=_PREVIOUS)
         self._set_copier(layer=1, head=0, readers=self._token_readers())
         for place in (0, 1):
             self._set_start_marker(head=1 + place, place=place, sentence_ends=sentence_ends)
-        marked = self._token_readers() + [(mark.T, mark.T) for mark in self._marks]
-        self._set_copier(layer=2, head=0, readers=marked)
-        self._set_copier(layer=2, head=1, readers=marked)
+        self._set_copier(layer=2, head=0, readers=self._token_readers())
+        alike = [(signal.T, signal.T) for signal in (self._recent, *self._marks)]
+        self._set_copier(layer=2, head=1, readers=[self._token_readers()[0], *alike])
 
     def _directions(self, count: int) -> Tensor:
         return torch.linalg.qr(torch.randn(self._hidden, self._hidden, generator=self._random))[0][:count]
@@ -105,6 +108,14 @@ class _Wiring:
             self._prefer_distance(bias, frequency, back, self._strengths.near)
         weight[2 * self._size :] = self._read
         output.copy_(self._slots[back - 1] * self._strengths.carry)
+
+    def _set_recent(self, head: int) -> None:
+        """Carry an average of the tokens just before, nearer ones with more weight."""
+        weight, bias, output = self._head(0, head)
+        self._prefer_distance(bias, frequency=1, back=1, sharpness=self._strengths.fade)
+        self._prefer_distance(bias, frequency=2, back=1, sharpness=self._strengths.fade)
+        weight[2 * self._size :] = self._read
+        output.copy_(self._recent * self._strengths.carry * 2)  # an average is shorter than one token
 
     def _token_readers(self) -> list[tuple[Tensor, Tensor]]:
         """Pairs (query, key): a token now against the previous token of a candidate, and so on one further back."""

@@ -10,7 +10,7 @@ from tokenizers import Tokenizer
 
 from container.demo.tokenizer import BOT, HUMAN
 
-IGNORED, BACKGROUND_LOSS, REPLY_LOSS = 0, 1, 2
+BACKGROUND_LOSS, REPLY_LOSS, DECISION_LOSS = 1, 2, 3
 
 
 @dataclass(frozen=True)
@@ -88,4 +88,7 @@ class SessionEncoder:
         kinds = np.append(np.where(is_reply[1:], REPLY_LOSS, BACKGROUND_LOSS), REPLY_LOSS)
         targets[ends] = self._human
         kinds[ends] = REPLY_LOSS
+        # A reply's first two tokens decide which sentence is copied, or which small talk is made.
+        starts = [index for index in range(1, len(ids)) if is_reply[index] and not is_reply[index - 1]]
+        kinds[[index - 1 for index in starts] + starts] = DECISION_LOSS
         return Encoded(inputs, targets, kinds)

@@ -15,10 +15,11 @@ import torch
 from tokenizers import Tokenizer
 from transformers import GPTNeoXForCausalLM
 
-from container.demo.articles import Article, is_held_out, load_articles
+from container.demo.articles import Article, is_held_out, read_articles
 from container.demo.chat_batches import ChatBatches, SessionSource
 from container.demo.chat_data import Mix, SessionSampler
-from container.demo.chat_model import CHAT_VOCAB, new_chat_model, save_model
+from container.demo.chat_model import CHAT_VOCAB, new_chat_model
+from container.demo.checkpoint import save_model
 from container.demo.entities import EntityMixer, Lexicon, build_lexicon
 from container.demo.sessions import SessionEncoder, preamble
 from container.demo.smalltalk import SmallTalk, load_small_talk
@@ -49,7 +50,7 @@ class DemoSessions:
         return train_tokenizer(texts, CHAT_VOCAB, (HUMAN, BOT))
 
     def _sentences(self) -> list[str]:
-        return [sentence for article in self._articles for run in article.paragraphs for sentence in run]
+        return [sentence for article in self._articles for section in article.sections for sentence in section]
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -67,7 +68,7 @@ def main(arguments: list[str] | None = None) -> None:
 def _demo_run(
     args: argparse.Namespace,
 ) -> tuple[GPTNeoXForCausalLM, Tokenizer, Callable[[random.Random], SessionSource], Options]:
-    sessions = DemoSessions(load_articles(args.articles), load_small_talk())
+    sessions = DemoSessions(read_articles(args.articles), load_small_talk())
     tokenizer = sessions.tokenizer(args.seed)
     model = new_chat_model(tokenizer, args.seed)
     return model, tokenizer, sessions.source, Options(args.minutes, args.steps)

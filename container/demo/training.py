@@ -6,7 +6,7 @@ import math
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,6 +21,7 @@ class Batch:
     inputs: Tensor  # [rows, tokens]
     targets: Tensor  # [rows, tokens]
     weights: Tensor  # [rows, tokens]
+    extra: dict[str, Tensor] = field(default_factory=dict)  # further arguments of the model, such as a mask
 
 
 class Batches(Protocol):
@@ -142,7 +143,8 @@ class Trainer:
 
 def weighted_loss(model: nn.Module, batch: Batch) -> Tensor:
     """Weighted mean cross-entropy over the targets that count; logits are computed for those alone."""
-    hidden = model.base_model(input_ids=batch.inputs, use_cache=False).last_hidden_state  # [rows, tokens, hidden]
+    outputs = model.base_model(input_ids=batch.inputs, use_cache=False, **batch.extra)
+    hidden = outputs.last_hidden_state  # [rows, tokens, hidden]
     counted = batch.weights > 0
     logits = model.get_output_embeddings()(hidden[counted]).float()  # [num_counted, vocab]
     losses = nn.functional.cross_entropy(logits, batch.targets[counted], reduction="none")

