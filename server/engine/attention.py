@@ -34,7 +34,10 @@ class PagedAttention:
         self.layout: StepLayout | None = None
 
     def __call__(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        """Store the step's keys and values, attend. All [1, heads, tokens, head_dim]; result [1, tokens, heads, head_dim]."""
+        """Store the step's keys and values, then attend.
+
+        All are [1, heads, tokens, head_dim]; the result is [1, tokens, heads, head_dim].
+        """
         layout = self.layout
         assert layout is not None, "the runner sets the layout before a forward pass"
         query, key, value = (each[0].transpose(0, 1) for each in (query, key, value))
@@ -77,9 +80,8 @@ def hang_in(model: PreTrainedModel, num_slots: int, dtype: torch.dtype, device: 
     world_heads = _local_heads(model)
     head_dim = model.config.hidden_size // model.config.num_attention_heads
     layers = []
-    for module in model.modules():
-        if not _is_attention(module):
-            continue
+    attentions: list[Any] = [module for module in model.modules() if _is_attention(module)]
+    for module in attentions:
         paged = PagedAttention(num_slots, world_heads, head_dim, dtype, device)
         module.paged = paged
         if hasattr(module, "_attn"):
@@ -106,13 +108,13 @@ def _local_heads(model: PreTrainedModel) -> int:
 
 
 def _registered_attention(
-    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **_: Any
+    module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **_: Any
 ) -> tuple[Tensor, None]:
     return module.paged(query, key, value), None
 
 
 def _gptj_attention(
-    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None = None
+    module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None = None
 ) -> tuple[Tensor, None]:
     # GPT-J merges heads itself and expects [1, heads, tokens, head_dim] back.
     return module.paged(query, key, value).transpose(1, 2), None

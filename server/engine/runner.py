@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -9,9 +10,14 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from server.engine.attention import PagedAttention, hang_in
+from server.engine.build import BuildError
+from server.engine.native_library import Level, open_library
+from server.engine.native_model import NativeModel, refusal
+from server.engine.reduce import AllReduce
 from server.engine.step import ModelStep, Step
-from server.engine.step_layout import lay_out
+from server.engine.torch_model import TorchModel
+
+log = logging.getLogger(__name__)
 
 
 class Runner(Protocol):
@@ -35,32 +41,48 @@ class PoolShape:
 
 
 class ModelRunner:
-    """One model with its paged keys and values."""
+    """One model with its paged keys and values.
 
-    def __init__(self, model: PreTrainedModel, shape: PoolShape, dtype: torch.dtype, device: torch.device) -> None:
-        self._model = model
-        self._shape = shape
-        self._device = device
-        self._layers: list[PagedAttention] = hang_in(model, shape.num_slots, dtype, device)
+    bfloat16 and int8 on a CPU run on the native kernels where processor and model allow it; everything else on torch.
+    `level` caps what the kernels may use of the processor; Level.NONE turns them off.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        shape: PoolShape,
+        dtype: torch.dtype,
+        device: torch.device,
+        *,
+        int8: bool = False,
+        level: Level = Level.AMX,
+    ) -> None:
+        self._block_tokens = shape.block_tokens
+        native = _native(model, shape, dtype, device, int8=int8, level=level)
+        self._model = native or TorchModel(model, shape.num_slots, dtype, device, int8=int8)
 
     @property
     def kv_bytes(self) -> int:
         """Bytes of keys and values on this rank."""
-        return sum(layer.keys.nbytes + layer.values.nbytes for layer in self._layers)
+        return self._model.kv_bytes
 
     @torch.inference_mode()
     def run(self, step: ModelStep) -> Tensor:
-        """Logits [num_rows, vocab] of the rows that the segments ask for; [0, vocab] rows cost nothing but are legal."""
-        layout = lay_out(step, self._shape.block_tokens, self._device)
-        for layer in self._layers:
-            layer.layout = layout
-        logits: Tensor = self._model(
-            input_ids=layout.token_ids,
-            position_ids=layout.positions,
-            use_cache=False,
-            logits_to_keep=layout.logit_rows,
-        ).logits
-        return logits[0]
+        """Logits [num_rows, vocab], float32, of the rows that the segments ask for; none are legal and cost nothing."""
+        return self._model.run(step, self._block_tokens)
+
+
+def _native(
+    model: PreTrainedModel, shape: PoolShape, dtype: torch.dtype, device: torch.device, *, int8: bool, level: Level
+) -> NativeModel | None:
+    why = "turned off" if level is Level.NONE else refusal(model, dtype, device)
+    if why is None:
+        try:
+            return NativeModel(model, open_library(), AllReduce(), shape.num_slots, int8=int8, level=level)
+        except BuildError as error:
+            why = str(error)
+    log.info("kernels.off model_type=%s why=%r: torch's operators are used", model.config.model_type, why)
+    return None
 
 
 class GroupRunner:

@@ -1,0 +1,90 @@
+"""The linear layers of the torch path with their weights packed once: int8, or reordered for oneDNN."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from deepspeed.module_inject.layers import LinearAllreduce, LinearLayer, LmHeadLinearAllreduce
+from torch import Tensor, nn
+
+from server.engine.reduce import AllReduce
+
+Product = Callable[[Tensor], Tensor]
+
+
+class PackedLinear(nn.Module):
+    """y = W x + b over this rank's part of W; summed over the ranks where the cut is by inputs.
+
+    `product` multiplies [rows, inputs]. `inputs` is this rank's part of an input that every rank holds in full.
+    """
+
+    def __init__(
+        self, product: Product, bias: Tensor | None, reduce: AllReduce | None, inputs: slice | None = None
+    ) -> None:
+        super().__init__()
+        self._product = product
+        self.bias = None if bias is None else nn.Parameter(bias, requires_grad=False)
+        self._reduce = reduce
+        self._inputs = inputs
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[..., inputs] to [..., outputs]."""
+        if self._inputs is not None:
+            x = x[..., self._inputs]
+        y = self._product(x.flatten(0, -2).contiguous())
+        if self._reduce is not None:
+            self._reduce(y)
+        if self.bias is not None:
+            y += self.bias
+        return y.unflatten(0, x.shape[:-1])
+
+
+def quantise(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Int8 weights [outputs, inputs] and one scale an output, in the weight's dtype."""
+    scales = (weight.abs().amax(1).float() / 127).clamp_min(1e-12).to(weight.dtype)
+    return (weight.float() / scales.float()[:, None]).round().clamp(-127, 127).to(torch.int8), scales
+
+
+def int8_product(weight: Tensor) -> Product:
+    """Weight-only int8: activations keep their dtype."""
+    quantised, scales = quantise(weight)
+    return lambda x: torch.ops.aten._weight_int8pack_mm(x, quantised, scales)
+
+
+def reordered_product(weight: Tensor) -> Product:
+    """The weight in oneDNN's own order, made once instead of at every call."""
+    packed = torch.ops.mkldnn._reorder_linear_weight(weight)
+    outputs = weight.shape[0]
+
+    def product(x: Tensor) -> Tensor:
+        y: Tensor = torch.ops.mkldnn._linear_pointwise(x, packed, None, "none", [], "")
+        assert y.shape[-1] == outputs, y.shape
+        return y
+
+    return product
+
+
+def pack_linears(model: nn.Module, dtype: torch.dtype, device: torch.device, *, int8: bool) -> None:
+    """Replace every linear layer of `model` for which a packed form is quicker; float32 keeps its own, exact ones."""
+    if int8:
+        pack = int8_product
+    elif device.type == "cpu" and dtype == torch.bfloat16:
+        pack = reordered_product
+    else:
+        return
+    reduce = AllReduce()
+    for name, module in list(model.named_modules()):
+        if isinstance(module, (nn.Linear, LinearLayer, LinearAllreduce)):
+            owner, _, leaf = name.rpartition(".")
+            setattr(model.get_submodule(owner), leaf, _packed(module, pack, reduce))
+
+
+def _packed(module: Any, pack: Callable[[Tensor], Product], reduce: AllReduce) -> PackedLinear:
+    inputs = None
+    if isinstance(module, LmHeadLinearAllreduce):
+        sizes = module._partition_sizes  # frozen by AutoTP when it cut the weight; not always equal
+        inputs = slice(sum(sizes[: reduce.rank]), sum(sizes[: reduce.rank + 1]))
+    summed = reduce if isinstance(module, LinearAllreduce) else None
+    return PackedLinear(pack(module.weight.detach()), module.bias, summed, inputs)

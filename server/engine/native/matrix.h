@@ -1,0 +1,176 @@
+// Weight matrices packed once for the kernels, and the rows of activations that multiply them.
+#pragma once
+
+#include <omp.h>
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <new>
+#include <vector>
+
+#include "vector.h"
+
+namespace ock {
+
+constexpr int kTileBytes = 1024;  // 16 rows of 64 bytes
+constexpr int kBlockColumns = 32;  // outputs of a block: two tiles side by side
+
+inline int round_up(int value, int unit) { return (value + unit - 1) / unit * unit; }
+
+// Memory that is read once a step from end to end: huge pages, freed all at once.
+class Arena {
+ public:
+  Arena() = default;
+  Arena(const Arena&) = delete;
+  ~Arena() {
+    for (auto& [base, size] : chunks_) munmap(base, size);
+  }
+  uint8_t* take(size_t bytes) {
+    bytes = (bytes + 4095) / 4096 * 4096;
+    if (chunks_.empty() || used_ + bytes > chunks_.back().second) grow(bytes);
+    uint8_t* result = static_cast<uint8_t*>(chunks_.back().first) + used_;
+    used_ += bytes;
+    return result;
+  }
+
+ private:
+  void grow(size_t bytes) {
+    const size_t size = std::max<size_t>((bytes + (2 << 20) - 1) >> 21 << 21, size_t{16} << 20);
+    void* base = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (base == MAP_FAILED) throw std::bad_alloc();
+    madvise(base, size, MADV_HUGEPAGE);
+    chunks_.emplace_back(base, size);
+    used_ = 0;
+  }
+  std::vector<std::pair<void*, size_t>> chunks_;
+  size_t used_ = 0;
+};
+
+// W [outputs, inputs] of y = W x, cut into tiles of 16 outputs by 64 bytes of inputs for each of 16 input groups:
+// data[block of 32 outputs][step][tile of 2][group of 16][output of 16][2 bfloat16 or 4 int8 inputs].
+struct Matrix {
+  int outputs = 0, inputs = 0, blocks = 0, steps = 0;
+  bool int8 = false;
+  const uint8_t* data = nullptr;
+  const float* scale = nullptr;    // int8: one an output
+  const int32_t* sum = nullptr;    // int8: sum of an output's quantised inputs
+
+  int step_inputs() const { return int8 ? 64 : 32; }
+  const uint8_t* block(int index) const { return data + static_cast<size_t>(index) * steps * 2 * kTileBytes; }
+};
+
+inline uint8_t* tile_row(uint8_t* data, int steps, int unit, int output, int input) {
+  const int step_inputs = unit * 16;
+  const size_t tile = (static_cast<size_t>(output / 32) * steps + input / step_inputs) * 2 + output % 32 / 16;
+  return data + tile * kTileBytes + input % step_inputs / unit * 64 + output % 16 * 4;
+}
+
+inline void pack_bf16(uint8_t* data, const Matrix& m, const bf16* weight) {
+  for (int n = 0; n < m.outputs; ++n) {
+    const bf16* row = weight + static_cast<size_t>(n) * m.inputs;
+    for (int k = 0; k < m.inputs; k += 2) {
+      const uint32_t second = k + 1 < m.inputs ? row[k + 1] : 0;
+      *reinterpret_cast<uint32_t*>(tile_row(data, m.steps, 2, n, k)) = row[k] | second << 16;
+    }
+  }
+}
+
+inline void pack_int8(uint8_t* data, const Matrix& m, const bf16* weight, float* scale, int32_t* sum) {
+  for (int n = 0; n < m.outputs; ++n) {
+    const bf16* row = weight + static_cast<size_t>(n) * m.inputs;
+    float largest = 1e-12f;
+    for (int k = 0; k < m.inputs; ++k) largest = std::max(largest, std::fabs(to_float(row[k])));
+    scale[n] = largest / 127.0f;
+    for (int k = 0; k < m.inputs; ++k) {
+      const int value = static_cast<int>(std::nearbyint(to_float(row[k]) / scale[n]));
+      tile_row(data, m.steps, 4, n, k)[k % 4] = static_cast<uint8_t>(static_cast<int8_t>(value));
+      sum[n] += value;
+    }
+  }
+}
+
+inline Matrix pack(Arena& arena, const bf16* weight, int outputs, int inputs, bool int8) {
+  Matrix m;
+  m.outputs = outputs, m.inputs = inputs, m.int8 = int8;
+  m.blocks = round_up(outputs, kBlockColumns) / kBlockColumns;
+  m.steps = round_up(inputs, m.step_inputs()) / m.step_inputs();
+  uint8_t* data = arena.take(static_cast<size_t>(m.blocks) * m.steps * 2 * kTileBytes);
+  if (int8) {
+    auto* scale = reinterpret_cast<float*>(arena.take(sizeof(float) * m.blocks * kBlockColumns));
+    auto* sum = reinterpret_cast<int32_t*>(arena.take(sizeof(int32_t) * m.blocks * kBlockColumns));
+    pack_int8(data, m, weight, scale, sum);
+    m.scale = scale, m.sum = sum;
+  } else {
+    pack_bf16(data, m, weight);
+  }
+  m.data = data;
+  return m;
+}
+
+// Activations [rows, inputs] in the form that a Matrix of the same kind multiplies. bfloat16: as they are. int8: each
+// row is rounded to 15 bits, x = scale * (128 * (high - 128) + low), and both bytes are multiplied; what is lost
+// is below bfloat16's own rounding, and the integer sums do not depend on their order.
+class Operand {
+ public:
+  void shape(int rows, int inputs, bool int8) {
+    int8_ = int8, inputs_ = inputs;
+    const int step = int8 ? 64 : 32;
+    stride_ = round_up(inputs, step) * (int8 ? 1 : 2) + 64;  // + 64: rows do not fall on one cache set
+    const size_t bytes = static_cast<size_t>(round_up(rows, 32)) * stride_;
+    if (bytes_.size() < bytes * 2 + 64) bytes_.assign(bytes * 2 + 64, 0);
+    base_ = bytes_.data() + (64 - reinterpret_cast<uintptr_t>(bytes_.data()) % 64) % 64;
+    low_ = base_ + bytes;
+    if (scale_.size() < static_cast<size_t>(rows)) scale_.resize(rows);
+    clear_padding(rows);
+  }
+  int stride() const { return stride_; }
+  const uint8_t* row(int index) const { return base_ + static_cast<size_t>(index) * stride_; }
+  const uint8_t* low_row(int index) const { return low_ + static_cast<size_t>(index) * stride_; }
+  float scale(int index) const { return scale_[index]; }
+  bf16* bf16_row(int index) { return reinterpret_cast<bf16*>(base_ + static_cast<size_t>(index) * stride_); }
+
+  // Set a row from floats; `from` may be read up to the next multiple of 16.
+  void set_row(int index, const float* from) {
+    if (!int8_) {
+      bf16* row = bf16_row(index);
+      int k = 0;
+      for (; k + 16 <= inputs_; k += 16) _mm256_storeu_si256((__m256i*)(row + k), narrow(_mm512_loadu_ps(from + k)));
+      for (; k < inputs_; ++k) row[k] = to_bf16(from[k]);
+      return;
+    }
+    __m512 largest = _mm512_set1_ps(1e-20f);
+    for (int k = 0; k < inputs_; k += 16) {
+      largest = _mm512_max_ps(largest, _mm512_abs_ps(_mm512_maskz_loadu_ps(tail(k), from + k)));
+    }
+    const float scale = _mm512_reduce_max_ps(largest) / 16256.0f;
+    scale_[index] = scale;
+    const __m512 inverse = _mm512_set1_ps(1.0f / scale);
+    uint8_t* high = base_ + static_cast<size_t>(index) * stride_;
+    uint8_t* low = low_ + static_cast<size_t>(index) * stride_;
+    for (int k = 0; k < inputs_; k += 16) {
+      __m512i q = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_maskz_loadu_ps(tail(k), from + k), inverse));
+      q = _mm512_add_epi32(q, _mm512_set1_epi32(16384));
+      _mm512_mask_cvtepi32_storeu_epi8(high + k, tail(k), _mm512_srli_epi32(q, 7));
+      _mm512_mask_cvtepi32_storeu_epi8(low + k, tail(k), _mm512_and_si512(q, _mm512_set1_epi32(127)));
+    }
+  }
+
+ private:
+  __mmask16 tail(int k) const { return k + 16 <= inputs_ ? 0xffff : static_cast<__mmask16>((1u << (inputs_ - k)) - 1); }
+  void clear_padding(int rows) {  // the weights are zero there, but 0 * NaN is not
+    const int used = inputs_ * (int8_ ? 1 : 2);
+    for (int row = 0; row < rows; ++row) {
+      std::memset(base_ + static_cast<size_t>(row) * stride_ + used, 0, stride_ - used);
+      std::memset(low_ + static_cast<size_t>(row) * stride_ + used, 0, stride_ - used);
+    }
+  }
+  bool int8_ = false;
+  int inputs_ = 0, stride_ = 0;
+  uint8_t *base_ = nullptr, *low_ = nullptr;
+  std::vector<uint8_t> bytes_;
+  std::vector<float> scale_;
+};
+
+}  // namespace ock

@@ -1,0 +1,404 @@
+// The layers of GPT-NeoX and GPT-J on one rank's share of the weights, as calls between two all-reduces.
+//
+// A step is: begin, then for every layer `attend` and `feed` (together when the residual is parallel), each adding to
+// a partial sum that the caller all-reduces over the ranks, then `head`. What is all-reduced is taken over by the
+// next call.
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <string>
+
+#include "attention.h"
+
+namespace ock {
+
+struct Config {  // as in server/engine/native_library.py
+  int32_t hidden, layers, heads, head_size, rotary, interleaved, inner, vocabulary, head_from, head_inputs, positions;
+  int32_t slots, int8, tanh_gelu, parallel, norms, highest_level;
+  float epsilon, scale;
+};
+
+struct LayerWeights {  // as in server/engine/native_library.py; matrices bfloat16 and contiguous, vectors float32
+  const bf16 *qkv, *dense, *up, *down;
+  const float *qkv_bias, *dense_bias, *up_bias, *down_bias;  // row-parallel ones are added once, after the sum
+  const float *norm_weight, *norm_bias, *second_norm_weight, *second_norm_bias;
+};
+
+struct ModelWeights {
+  const bf16 *embedding, *head;  // the embedding stays the caller's and is read in place
+  const float *norm_weight, *norm_bias, *cosines, *sines;  // [positions, rotary / 2]
+};
+
+struct StepSegment {  // as in server/engine/native_layout.py
+  int32_t count, position, entry, num_context, num_blocks, num_ancestors;
+};
+
+using Vector = std::vector<float>;
+
+Vector copied(const float* from, int size) {
+  Vector result(round_up(size, kBlockColumns), 0.0f);
+  if (from != nullptr) std::copy(from, from + size, result.begin());
+  return result;
+}
+
+struct Layer {
+  Matrix qkv, dense, up, down;
+  Vector qkv_bias, up_bias, attend_bias, feed_bias;
+  Vector norm_weight, norm_bias, second_norm_weight, second_norm_bias;
+  bf16 *keys, *values;
+};
+
+// Whether the system lets this process use tile registers (asked once; Linux grants them on request).
+bool tiles_granted() {
+  constexpr int kRequestPermission = 0x1023, kTileData = 18;
+  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+}
+
+Level processor_level() {
+  __builtin_cpu_init();
+  const bool base = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                    __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+                    __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("fma");
+  if (!base) return kNone;
+  if (!__builtin_cpu_supports("avx512bf16")) return kVnni;
+  uint32_t a = 7, b = 0, c = 0, d = 0;
+  __asm__("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
+  const bool tiles = (d >> 22 & 1) && (d >> 24 & 1) && (d >> 25 & 1);  // bf16, tile, int8
+  return tiles && tiles_granted() ? kAmx : kBf16;
+}
+
+class Model {
+ public:
+  Model(const Config& config, const ModelWeights& weights)
+      : c_(config),
+        level_(static_cast<Level>(std::min<int>(config.highest_level, processor_level()))),
+        shape_{config.heads, config.head_size, round_up(config.head_size, 32)},
+        embedding_(weights.embedding),
+        norm_weight_(copied(weights.norm_weight, config.hidden)),
+        norm_bias_(copied(weights.norm_bias, config.hidden)),
+        cosines_(weights.cosines, weights.cosines + static_cast<size_t>(config.positions) * config.rotary / 2),
+        sines_(weights.sines, weights.sines + static_cast<size_t>(config.positions) * config.rotary / 2),
+        head_(pack(arena_, weights.head, config.vocabulary, config.head_inputs, config.int8)) {}
+
+  void add_layer(const LayerWeights& w) {
+    Layer layer;
+    const int width = c_.heads * c_.head_size;
+    layer.qkv = pack(arena_, w.qkv, 3 * width, c_.hidden, c_.int8);
+    layer.dense = pack(arena_, w.dense, c_.hidden, width, c_.int8);
+    layer.up = pack(arena_, w.up, c_.inner, c_.hidden, c_.int8);
+    layer.down = pack(arena_, w.down, c_.hidden, c_.inner, c_.int8);
+    layer.qkv_bias = copied(w.qkv_bias, 3 * width), layer.up_bias = copied(w.up_bias, c_.inner);
+    layer.attend_bias = copied(w.dense_bias, c_.hidden), layer.feed_bias = copied(w.down_bias, c_.hidden);
+    layer.norm_weight = copied(w.norm_weight, c_.hidden), layer.norm_bias = copied(w.norm_bias, c_.hidden);
+    layer.second_norm_weight = copied(w.second_norm_weight, c_.hidden);
+    layer.second_norm_bias = copied(w.second_norm_bias, c_.hidden);
+    const size_t cache = static_cast<size_t>(round_up(c_.slots, kGroupSlots)) * c_.heads * shape_.padded;
+    layer.keys = reinterpret_cast<bf16*>(arena_.take(cache * sizeof(bf16)));
+    layer.values = reinterpret_cast<bf16*>(arena_.take(cache * sizeof(bf16)));
+    layers_.push_back(std::move(layer));
+  }
+
+  void begin(int num_segments, const StepSegment* segments, const int32_t* tokens, const int32_t* blocks,
+             const int32_t* ancestors, int block_tokens) {
+    rows_ = 0;
+    runs_.clear(), slots_.clear(), positions_.clear(), tasks_.clear();
+    for (int s = 0; s < num_segments; ++s) {
+      add_run(segments[s], blocks, ancestors, block_tokens);
+      blocks += segments[s].num_blocks, ancestors += segments[s].num_ancestors;
+    }
+    fit();
+#pragma omp parallel for
+    for (int row = 0; row < rows_; ++row) {
+      const bf16* from = embedding_ + static_cast<size_t>(tokens[row]) * c_.hidden;
+      for (int i = 0; i < c_.hidden; ++i) x_[static_cast<size_t>(row) * stride_ + i] = to_float(from[i]);
+    }
+    owed_bias_.clear();
+  }
+
+  void attend(int index, const float* summed, float* partial) {
+    Layer& layer = layers_[index];
+    take_over(summed, &layer, c_.norms == 2 && c_.parallel);
+    float* qkv = qkv_.data();
+    const int width = qkv_stride_;
+    const float* bias = layer.qkv_bias.data();
+    multiply(level_, normed_, rows_, layer.qkv, [=](int row, int column, __m512 sums) {
+      _mm512_storeu_ps(qkv + static_cast<size_t>(row) * width + column, _mm512_add_ps(sums, _mm512_loadu_ps(bias + column)));
+    });
+    rotate_and_keep(layer);
+    attend_all(layer);
+    product(layer.dense, attended_, partial, false);
+    owe(layer.attend_bias);
+  }
+
+  void feed(int index, const float* summed, float* partial) {
+    Layer& layer = layers_[index];
+    if (!c_.parallel) take_over(summed, &layer, true);
+    Operand& input = c_.norms == 2 ? second_normed_ : normed_;
+    const float* bias = layer.up_bias.data();
+    float* inner = inner_.data();
+    const int stride = inner_stride_;
+    const bool tanh_gelu = c_.tanh_gelu, int8 = c_.int8;
+    Operand* output = &fed_;
+    multiply(level_, input, rows_, layer.up, [=](int row, int column, __m512 sums) {
+      const __m512 value = _mm512_add_ps(sums, _mm512_loadu_ps(bias + column));
+      const __m512 active = tanh_gelu ? gelu_tanh(value) : gelu_erf(value);
+      if (int8) {
+        _mm512_storeu_ps(inner + static_cast<size_t>(row) * stride + column, active);
+      } else {
+        _mm256_storeu_si256((__m256i*)(output->bf16_row(row) + column), narrow(active));
+      }
+    });
+    if (int8) {
+#pragma omp parallel for
+      for (int row = 0; row < rows_; ++row) fed_.set_row(row, inner + static_cast<size_t>(row) * stride);
+    }
+    product(layer.down, fed_, partial, c_.parallel);
+    owe(layer.feed_bias);
+  }
+
+  void head(const float* summed, const int32_t* rows, int num_rows, float* logits) {
+    take_over(summed, nullptr, false);
+    head_input_.shape(num_rows, c_.head_inputs, c_.int8);
+    Vector normed(stride_);
+    for (int i = 0; i < num_rows; ++i) {
+      normalise(x_.data() + static_cast<size_t>(rows[i]) * stride_, norm_weight_, norm_bias_, normed.data());
+      head_input_.set_row(i, normed.data() + c_.head_from);
+    }
+    const int vocabulary = c_.vocabulary;
+    multiply(level_, head_input_, num_rows, head_, [=](int row, int column, __m512 sums) {
+      const int left = std::min(16, vocabulary - column);
+      if (left <= 0) return;
+      _mm512_mask_storeu_ps(logits + static_cast<size_t>(row) * vocabulary + column, static_cast<__mmask16>((1u << left) - 1), sums);
+    });
+  }
+
+  Level level() const { return level_; }
+
+ private:
+  struct Task {
+    int run, first, count;
+  };
+
+  void add_run(const StepSegment& s, const int32_t* blocks, const int32_t* ancestors, int block_tokens) {
+    const auto slot = [=](int32_t entry) { return blocks[entry / block_tokens] * block_tokens + entry % block_tokens; };
+    Run run{rows_, s.count, {}, {}};
+    for (int32_t entry = 0; entry < s.num_context; ++entry) run.see(slot(entry), 0);
+    for (int32_t i = 0; i < s.num_ancestors; ++i) run.see(slot(ancestors[i]), 0);
+    for (int32_t i = 0; i < s.count; ++i) {
+      run.see(slot(s.entry + i), i);
+      slots_.push_back(slot(s.entry + i)), positions_.push_back(s.position + i);
+    }
+    const int unit = level_ == kAmx && s.count >= 4 ? 16 : 1;
+    for (int first = 0; first < s.count; first += unit) {
+      tasks_.push_back({static_cast<int>(runs_.size()), first, std::min(unit, s.count - first)});
+    }
+    rows_ += s.count;
+    runs_.push_back(std::move(run));
+  }
+
+  void fit() {
+    const int width = c_.heads * c_.head_size;
+    stride_ = round_up(c_.hidden, 16), qkv_stride_ = round_up(3 * width, kBlockColumns);
+    inner_stride_ = round_up(c_.inner, kBlockColumns), attended_stride_ = round_up(width, 16);
+    const size_t rows = rows_;
+    grow(x_, rows * stride_), grow(qkv_, rows * qkv_stride_), grow(attended_floats_, rows * attended_stride_);
+    if (c_.int8) grow(inner_, rows * inner_stride_);
+    if (queries_.size() < rows * c_.heads * shape_.padded + 32) queries_.assign(rows * c_.heads * shape_.padded + 32, 0);
+    normed_.shape(rows_, c_.hidden, c_.int8);
+    if (c_.norms == 2) second_normed_.shape(rows_, c_.hidden, c_.int8);
+    attended_.shape(rows_, width, c_.int8), fed_.shape(rows_, c_.inner, c_.int8);
+  }
+
+  static void grow(Vector& vector, size_t size) {
+    if (vector.size() < size + 16) vector.assign(size + 16, 0.0f);
+  }
+
+  void owe(const Vector& bias) {
+    if (owed_bias_.empty()) owed_bias_.assign(bias.size(), 0.0f);
+    for (size_t i = 0; i < bias.size(); ++i) owed_bias_[i] += bias[i];
+  }
+
+  // Add what the ranks summed to the residual, then normalise it for what comes next.
+  void take_over(const float* summed, const Layer* layer, bool second) {
+    const bool owed = !owed_bias_.empty();
+    const bool only_second = second && !c_.parallel;
+#pragma omp parallel
+    {
+      Vector normed(stride_);
+#pragma omp for
+      for (int row = 0; row < rows_; ++row) {
+        float* x = x_.data() + static_cast<size_t>(row) * stride_;
+        if (owed) {
+          const float* add = summed + static_cast<size_t>(row) * c_.hidden;
+          for (int i = 0; i < c_.hidden; ++i) x[i] += add[i] + owed_bias_[i];
+        }
+        if (layer == nullptr) continue;
+        if (!only_second) {
+          normalise(x, layer->norm_weight, layer->norm_bias, normed.data());
+          normed_.set_row(row, normed.data());
+        }
+        if (second) {
+          normalise(x, layer->second_norm_weight, layer->second_norm_bias, normed.data());
+          second_normed_.set_row(row, normed.data());
+        }
+      }
+    }
+    owed_bias_.clear();
+  }
+
+  void normalise(const float* x, const Vector& weight, const Vector& bias, float* out) const {
+    __m512 sum = _mm512_setzero_ps(), squares = _mm512_setzero_ps();
+    const int n = c_.hidden;
+    const auto tail = [n](int i) { return i + 16 <= n ? __mmask16(0xffff) : static_cast<__mmask16>((1u << (n - i)) - 1); };
+    for (int i = 0; i < n; i += 16) sum = _mm512_add_ps(sum, _mm512_maskz_loadu_ps(tail(i), x + i));
+    const __m512 mean = _mm512_set1_ps(_mm512_reduce_add_ps(sum) / n);
+    for (int i = 0; i < n; i += 16) {
+      const __m512 d = _mm512_maskz_sub_ps(tail(i), _mm512_loadu_ps(x + i), mean);
+      squares = _mm512_fmadd_ps(d, d, squares);
+    }
+    const __m512 factor = _mm512_set1_ps(1.0f / std::sqrt(_mm512_reduce_add_ps(squares) / n + c_.epsilon));
+    for (int i = 0; i < n; i += 16) {
+      const __m512 unit = _mm512_mul_ps(_mm512_sub_ps(_mm512_loadu_ps(x + i), mean), factor);
+      _mm512_storeu_ps(out + i, _mm512_fmadd_ps(unit, _mm512_loadu_ps(&weight[i]), _mm512_loadu_ps(&bias[i])));
+    }
+  }
+
+  void product(const Matrix& weights, const Operand& input, float* partial, bool add) {
+    const int hidden = c_.hidden;
+    multiply(level_, input, rows_, weights, [=](int row, int column, __m512 sums) {
+      const int left = std::min(16, hidden - column);
+      if (left <= 0) return;
+      const auto lanes = static_cast<__mmask16>((1u << left) - 1);
+      float* at = partial + static_cast<size_t>(row) * hidden + column;
+      if (add) sums = _mm512_add_ps(sums, _mm512_maskz_loadu_ps(lanes, at));
+      _mm512_mask_storeu_ps(at, lanes, sums);
+    });
+  }
+
+  // qkv rows are [head][query, key, value][size]. Rotation is in float32; what is kept is bfloat16.
+  void rotate_and_keep(Layer& layer) {
+    const int size = c_.head_size, padded = shape_.padded;
+#pragma omp parallel
+    {
+      std::vector<bf16> kept(padded, 0);
+#pragma omp for
+      for (int row = 0; row < rows_; ++row) {
+        for (int head = 0; head < c_.heads; ++head) {
+          float* query = qkv_.data() + static_cast<size_t>(row) * qkv_stride_ + head * 3 * size;
+          rotate(query, positions_[row]), rotate(query + size, positions_[row]);
+          bf16* to = queries_.data() + (static_cast<size_t>(row) * c_.heads + head) * padded;
+          for (int i = 0; i < size; ++i) to[i] = to_bf16(query[i]);
+          for (int i = 0; i < size; ++i) kept[i] = to_bf16(query[size + i]);
+          write_key(layer.keys, shape_, slots_[row], head, kept.data());
+          for (int i = 0; i < size; ++i) kept[i] = to_bf16(query[2 * size + i]);
+          write_value(layer.values, shape_, slots_[row], head, kept.data());
+        }
+      }
+    }
+  }
+
+  void rotate(float* vector, int position) const {
+    const int half = c_.rotary / 2;
+    const float* cosine = cosines_.data() + static_cast<size_t>(position) * half;
+    const float* sine = sines_.data() + static_cast<size_t>(position) * half;
+    const int step = c_.interleaved ? 2 : 1, apart = c_.interleaved ? 1 : half;
+    for (int i = 0; i < half; ++i) {
+      float &a = vector[i * step], &b = vector[i * step + apart];
+      const float first = a, second = b;
+      a = first * cosine[i] - second * sine[i];
+      b = second * cosine[i] + first * sine[i];
+    }
+  }
+
+  void attend_all(const Layer& layer) {
+    const int items = static_cast<int>(tasks_.size()) * c_.heads;
+#pragma omp parallel
+    {
+      Scratch scratch;
+#pragma omp for schedule(dynamic, 4)
+      for (int item = 0; item < items; ++item) attend_task(tasks_[item / c_.heads], item % c_.heads, layer, scratch);
+#pragma omp for
+      for (int row = 0; row < rows_; ++row) {
+        attended_.set_row(row, attended_floats_.data() + static_cast<size_t>(row) * attended_stride_);
+      }
+    }
+  }
+
+  void attend_task(const Task& task, int head, const Layer& layer, Scratch& scratch) {
+    const Run& run = runs_[task.run];
+    const size_t row = run.row + task.first;
+    const bf16* query = queries_.data() + (row * c_.heads + head) * shape_.padded;
+    float* out = attended_floats_.data() + row * attended_stride_ + head * c_.head_size;
+    if (task.count > 1) {
+      attend_tile(run, task.first, task.count, shape_, head, c_.scale, query, c_.heads * shape_.padded, layer.keys,
+                  layer.values, out, attended_stride_, scratch);
+    } else if (level_ >= kBf16) {
+      attend_row<kBf16>(run, task.first, shape_, head, c_.scale, query, layer.keys, layer.values, out, scratch);
+    } else {
+      attend_row<kVnni>(run, task.first, shape_, head, c_.scale, query, layer.keys, layer.values, out, scratch);
+    }
+  }
+
+  const Config c_;
+  const Level level_;
+  const HeadShape shape_;
+  Arena arena_;
+  const bf16* embedding_;
+  Vector norm_weight_, norm_bias_, cosines_, sines_;
+  Matrix head_;
+  std::vector<Layer> layers_;
+
+  // Of the step under way.
+  int rows_ = 0, stride_ = 0, qkv_stride_ = 0, inner_stride_ = 0, attended_stride_ = 0;
+  std::vector<Run> runs_;
+  std::vector<Task> tasks_;
+  std::vector<int32_t> slots_, positions_;
+  Vector x_, qkv_, inner_, attended_floats_, owed_bias_;
+  std::vector<bf16> queries_;
+  Operand normed_, second_normed_, attended_, fed_, head_input_;
+};
+
+}  // namespace ock
+
+extern "C" {
+
+int ock_level() { return ock::processor_level(); }
+
+ock::Model* ock_model_new(const ock::Config* config, const ock::ModelWeights* weights) {
+  try {
+    return new ock::Model(*config, *weights);
+  } catch (const std::bad_alloc&) {
+    return nullptr;
+  }
+}
+
+void ock_model_free(ock::Model* model) { delete model; }
+
+int ock_add_layer(ock::Model* model, const ock::LayerWeights* weights) {
+  try {
+    model->add_layer(*weights);
+    return 0;
+  } catch (const std::bad_alloc&) {
+    return 1;
+  }
+}
+
+void ock_begin(ock::Model* model, int num_segments, const ock::StepSegment* segments, const int32_t* tokens,
+               const int32_t* blocks, const int32_t* ancestors, int block_tokens) {
+  model->begin(num_segments, segments, tokens, blocks, ancestors, block_tokens);
+}
+
+void ock_layer(ock::Model* model, int index, float* partial) {  // parallel residual: one sum for both parts
+  model->attend(index, partial, partial);
+  model->feed(index, partial, partial);
+}
+
+void ock_attend(ock::Model* model, int index, float* partial) { model->attend(index, partial, partial); }
+
+void ock_feed(ock::Model* model, int index, float* partial) { model->feed(index, partial, partial); }
+
+void ock_head(ock::Model* model, const float* summed, const int32_t* rows, int num_rows, float* logits) {
+  model->head(summed, rows, num_rows, logits);
+}
+
+}  // extern "C"

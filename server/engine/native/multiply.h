@@ -1,0 +1,226 @@
+// y = W x for packed weights: AMX tiles where the processor has them, AVX-512 dot products elsewhere.
+// `store(row, column, values)` receives 16 outputs of one row at a time.
+#pragma once
+
+#include "matrix.h"
+
+namespace ock {
+
+struct alignas(64) TileShapes {
+  uint8_t palette = 1, start_row = 0, reserved[14] = {};
+  uint16_t row_bytes[16] = {};
+  uint8_t rows[16] = {};
+  void set(int tile, int tile_rows, int bytes) { rows[tile] = tile_rows, row_bytes[tile] = bytes; }
+};
+
+// The compiler does not know that tile instructions read memory: what they read must have been written.
+inline void settle_memory() { __asm__ volatile("" ::: "memory"); }
+
+inline void load_shapes(const TileShapes& shapes) {
+  settle_memory();
+  __asm__ volatile("ldtilecfg %0" ::"m"(shapes) : "memory");
+}
+
+inline void zero_sum_tiles() {
+  settle_memory();
+  _tile_zero(0);
+  _tile_zero(1);
+  _tile_zero(2);
+  _tile_zero(3);
+}
+
+inline void store_sum_tiles(float* first, float* second, float* third, float* fourth, int stride) {
+  _tile_stored(0, first, stride);
+  _tile_stored(1, second, stride);
+  _tile_stored(2, third, stride);
+  _tile_stored(3, fourth, stride);
+}
+
+// Tiles 0-3 sums, 4-5 activations, 6-7 weights. Sum tiles 0, 1 belong to activation tile 4; 2, 3 to 5.
+inline void shape_multiply_tiles(int rows_first, int rows_second) {
+  TileShapes shapes;
+  for (int tile : {0, 1, 4}) shapes.set(tile, rows_first, 64);
+  for (int tile : {2, 3, 5}) shapes.set(tile, rows_second, 64);
+  for (int tile : {6, 7}) shapes.set(tile, 16, 64);
+  load_shapes(shapes);
+}
+
+inline void prefetch_step(const uint8_t* at) {
+  for (int line = 0; line < 2 * kTileBytes; line += 64) _mm_prefetch(reinterpret_cast<const char*>(at + line), _MM_HINT_T0);
+}
+
+constexpr int kPrefetchBytes = 8 * kTileBytes;
+
+inline void tile_sums_bf16(const uint8_t* first, const uint8_t* second, int stride, const uint8_t* weights, int steps,
+                           bool fresh) {
+  zero_sum_tiles();
+  for (int step = 0; step < steps; ++step, weights += 2 * kTileBytes) {
+    if (fresh) prefetch_step(weights + kPrefetchBytes);
+    _tile_loadd(6, weights, 64);
+    _tile_loadd(4, first + step * 64, stride);
+    _tile_dpbf16ps(0, 4, 6);
+    _tile_loadd(7, weights + kTileBytes, 64);
+    _tile_dpbf16ps(1, 4, 7);
+    if (second == nullptr) continue;
+    _tile_loadd(5, second + step * 64, stride);
+    _tile_dpbf16ps(2, 5, 6);
+    _tile_dpbf16ps(3, 5, 7);
+  }
+}
+
+inline void tile_sums_int8(const uint8_t* high, const uint8_t* low, int stride, const uint8_t* weights, int steps,
+                           bool fresh) {
+  zero_sum_tiles();
+  for (int step = 0; step < steps; ++step, weights += 2 * kTileBytes) {
+    if (fresh) prefetch_step(weights + kPrefetchBytes);
+    _tile_loadd(6, weights, 64);
+    _tile_loadd(4, high + step * 64, stride);
+    _tile_dpbusd(0, 4, 6);
+    _tile_loadd(7, weights + kTileBytes, 64);
+    _tile_dpbusd(1, 4, 7);
+    _tile_loadd(5, low + step * 64, stride);
+    _tile_dpbusd(2, 5, 6);
+    _tile_dpbusd(3, 5, 7);
+  }
+}
+
+inline __m512 dequantised(__m512i high, __m512i low, const Matrix& w, int column, float row_scale) {
+  const __m512i sum = _mm512_loadu_si512(w.sum + column);
+  const __m512 signed_high = _mm512_cvtepi32_ps(_mm512_sub_epi32(high, _mm512_slli_epi32(sum, 7)));
+  const __m512 value = _mm512_fmadd_ps(signed_high, _mm512_set1_ps(128.0f), _mm512_cvtepi32_ps(low));
+  return _mm512_mul_ps(value, _mm512_mul_ps(_mm512_loadu_ps(w.scale + column), _mm512_set1_ps(row_scale)));
+}
+
+// Rows [first_row, last_row) of `x` by blocks [first_block, last_block) of `w`.
+template <class Store>
+void multiply_amx(const Operand& x, int first_row, int last_row, const Matrix& w, int first_block, int last_block,
+                  const Store& store) {
+  alignas(64) float sums[4][16][16];
+  const int unit = w.int8 ? 16 : 32;
+  int shaped = -1;
+  for (int block = first_block; block < last_block; ++block) {
+    for (int row = first_row; row < last_row; row += unit) {
+      const int rows = std::min(unit, last_row - row);
+      const int upper = std::min(rows, 16), lower = w.int8 ? upper : rows - upper;
+      if (rows != shaped) shape_multiply_tiles(upper, std::max(lower, 1)), shaped = rows;
+      const bool fresh = row == first_row;
+      if (w.int8) {
+        tile_sums_int8(x.row(row), x.low_row(row), x.stride(), w.block(block), w.steps, fresh);
+      } else {
+        tile_sums_bf16(x.row(row), lower ? x.row(row + 16) : nullptr, x.stride(), w.block(block), w.steps, fresh);
+      }
+      store_sum_tiles(&sums[0][0][0], &sums[1][0][0], &sums[2][0][0], &sums[3][0][0], 64);
+      for (int half = 0; half < 2; ++half) {
+        const int column = block * kBlockColumns + half * 16;
+        for (int r = 0; r < rows; ++r) {
+          if (w.int8) {
+            store(row + r, column, dequantised(_mm512_load_si512(sums[half][r]), _mm512_load_si512(sums[2 + half][r]), w,
+                                               column, x.scale(row + r)));
+          } else {
+            store(row + r, column, _mm512_load_ps(sums[r / 16 * 2 + half][r % 16]));
+          }
+        }
+      }
+    }
+  }
+}
+
+template <int level, int rows, class Store>
+void multiply_rows_bf16(const Operand& x, int row, const Matrix& w, int block, const Store& store) {
+  __m512 sums[rows][2];
+  for (auto& pair : sums) pair[0] = pair[1] = _mm512_setzero_ps();
+  const uint8_t* weights = w.block(block);
+  for (int step = 0; step < w.steps; ++step, weights += 2 * kTileBytes) {
+    if (rows <= 8) prefetch_step(weights + kPrefetchBytes);
+    for (int group = 0; group < 16; ++group) {
+      const __m512i left = _mm512_load_si512(weights + group * 64);
+      const __m512i right = _mm512_load_si512(weights + kTileBytes + group * 64);
+#pragma GCC unroll 8
+      for (int r = 0; r < rows; ++r) {
+        const __m512i pair = broadcast_4_bytes(x.row(row + r) + step * 64 + group * 4);
+        sums[r][0] = dot_pairs<level>(sums[r][0], pair, left);
+        sums[r][1] = dot_pairs<level>(sums[r][1], pair, right);
+      }
+    }
+  }
+  for (int r = 0; r < rows; ++r) {
+    store(row + r, block * kBlockColumns, sums[r][0]);
+    store(row + r, block * kBlockColumns + 16, sums[r][1]);
+  }
+}
+
+template <int level, int rows, class Store>
+void multiply_rows_int8(const Operand& x, int row, const Matrix& w, int block, const Store& store) {
+  __m512i high[rows][2], low[rows][2];
+  for (int r = 0; r < rows; ++r) high[r][0] = high[r][1] = low[r][0] = low[r][1] = _mm512_setzero_si512();
+  const uint8_t* weights = w.block(block);
+  for (int step = 0; step < w.steps; ++step, weights += 2 * kTileBytes) {
+    prefetch_step(weights + kPrefetchBytes);
+    for (int group = 0; group < 16; ++group) {
+      const __m512i left = _mm512_load_si512(weights + group * 64);
+      const __m512i right = _mm512_load_si512(weights + kTileBytes + group * 64);
+#pragma GCC unroll 4
+      for (int r = 0; r < rows; ++r) {
+        const __m512i upper = broadcast_4_bytes(x.row(row + r) + step * 64 + group * 4);
+        const __m512i lower = broadcast_4_bytes(x.low_row(row + r) + step * 64 + group * 4);
+        high[r][0] = _mm512_dpbusd_epi32(high[r][0], upper, left);
+        high[r][1] = _mm512_dpbusd_epi32(high[r][1], upper, right);
+        low[r][0] = _mm512_dpbusd_epi32(low[r][0], lower, left);
+        low[r][1] = _mm512_dpbusd_epi32(low[r][1], lower, right);
+      }
+    }
+  }
+  for (int r = 0; r < rows; ++r) {
+    for (int half = 0; half < 2; ++half) {
+      const int column = block * kBlockColumns + half * 16;
+      store(row + r, column, dequantised(high[r][half], low[r][half], w, column, x.scale(row + r)));
+    }
+  }
+}
+
+template <int level, class Store>
+void multiply_vector(const Operand& x, int first_row, int last_row, const Matrix& w, int first_block, int last_block,
+                     const Store& store) {
+  const int most = w.int8 ? 4 : 8;
+  for (int block = first_block; block < last_block; ++block) {
+    for (int row = first_row; row < last_row;) {
+      int rows = most;
+      while (rows > last_row - row) rows /= 2;
+      if (w.int8) {
+        if (rows == 4) multiply_rows_int8<level, 4>(x, row, w, block, store);
+        if (rows == 2) multiply_rows_int8<level, 2>(x, row, w, block, store);
+        if (rows == 1) multiply_rows_int8<level, 1>(x, row, w, block, store);
+      } else {
+        if (rows == 8) multiply_rows_bf16<level, 8>(x, row, w, block, store);
+        if (rows == 4) multiply_rows_bf16<level, 4>(x, row, w, block, store);
+        if (rows == 2) multiply_rows_bf16<level, 2>(x, row, w, block, store);
+        if (rows == 1) multiply_rows_bf16<level, 1>(x, row, w, block, store);
+      }
+      row += rows;
+    }
+  }
+}
+
+// All rows by the whole matrix, the matrix's blocks shared between threads. A run of rows small enough to stay in
+// the second-level cache goes through all weights before the next one.
+template <class Store>
+void multiply(Level level, const Operand& x, int rows, const Matrix& w, const Store& store) {
+  const int run = std::max(64, (1 << 20) / x.stride() / 32 * 32);
+#pragma omp parallel
+  {
+    const int thread = omp_get_thread_num(), threads = omp_get_num_threads();
+    const int first = w.blocks * thread / threads, last = w.blocks * (thread + 1) / threads;
+    for (int row = 0; row < rows; row += run) {
+      const int end = std::min(rows, row + run);
+      if (level == kAmx && end - row > 1) {
+        multiply_amx(x, row, end, w, first, last, store);
+      } else if (level >= kBf16) {
+        multiply_vector<kBf16>(x, row, end, w, first, last, store);
+      } else {
+        multiply_vector<kVnni>(x, row, end, w, first, last, store);
+      }
+    }
+  }
+}
+
+}  // namespace ock

@@ -1,0 +1,45 @@
+"""A model step as the flat arrays that the native kernels read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import chain
+
+import numpy as np
+
+from server.engine.step import ModelStep, Segment
+
+
+class NativeLayout:
+    """The arrays of one step; `pointers` and `rows_pointer` are valid as long as the object lives."""
+
+    def __init__(self, step: ModelStep, block_tokens: int) -> None:
+        segments = step.segments
+        self._shapes = np.array([_shape(segment) for segment in segments], dtype=np.int32)
+        self._tokens = _flat(segment.tokens for segment in segments)
+        self._blocks = _flat(segment.blocks for segment in segments)
+        self._ancestors = _flat(segment.ancestors for segment in segments)
+        self._rows = _logit_rows(self._shapes[:, 0], np.array([segment.num_logits for segment in segments]))
+        self.num_tokens = len(self._tokens)
+        self.num_rows = len(self._rows)
+        arrays = (self._shapes, self._tokens, self._blocks, self._ancestors)
+        self.pointers = (len(segments), *(array.ctypes.data for array in arrays), block_tokens)
+        self.rows_pointer = self._rows.ctypes.data
+
+
+def _shape(segment: Segment) -> tuple[int, ...]:
+    """`StepSegment` of model.cpp."""
+    counts = (len(segment.tokens), segment.position, segment.entry, segment.num_context)
+    return (*counts, len(segment.blocks), len(segment.ancestors))
+
+
+def _flat(parts: Iterable[tuple[int, ...]]) -> np.ndarray:
+    return np.fromiter(chain.from_iterable(parts), dtype=np.int32)
+
+
+def _logit_rows(counts: np.ndarray, num_logits: np.ndarray) -> np.ndarray:
+    """The last `num_logits` rows of every segment, in segment order."""
+    stops = np.cumsum(counts)
+    starts_of_rows = np.cumsum(num_logits) - num_logits
+    first = np.repeat(stops - num_logits - starts_of_rows, num_logits)
+    return (first + np.arange(num_logits.sum())).astype(np.int32)

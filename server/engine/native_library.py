@@ -1,0 +1,104 @@
+"""The native kernels as Python sees them: structures and functions of `native/model.cpp`."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from ctypes import POINTER, Structure, c_float, c_int, c_int32, c_void_p
+from enum import IntEnum
+from pathlib import Path
+from typing import Any
+
+import torch  # noqa: F401 - loads the OpenMP runtime that the kernels share with it
+
+from server.engine.build import BuildError, library
+
+
+class Level(IntEnum):
+    """What the processor offers to the kernels, in rising order."""
+
+    NONE = 0
+    VNNI = 1
+    BF16 = 2
+    AMX = 3
+
+
+class ConfigStruct(Structure):
+    """`Config` of model.cpp."""
+
+    _fields_ = [
+        *(
+            (name, c_int32)
+            for name in (
+                *("hidden", "layers", "heads", "head_size", "rotary", "interleaved", "inner", "vocabulary"),
+                *("head_from", "head_inputs", "positions", "slots", "int8", "tanh_gelu", "parallel", "norms"),
+                "highest_level",
+            )
+        ),
+        ("epsilon", c_float),
+        ("scale", c_float),
+    ]
+
+
+class LayerStruct(Structure):
+    """`LayerWeights` of model.cpp."""
+
+    _fields_ = [
+        (name, c_void_p)
+        for name in (
+            *("qkv", "dense", "up", "down", "qkv_bias", "dense_bias", "up_bias", "down_bias"),
+            *("norm_weight", "norm_bias", "second_norm_weight", "second_norm_bias"),
+        )
+    ]
+
+
+class ModelStruct(Structure):
+    """`ModelWeights` of model.cpp."""
+
+    _fields_ = [(name, c_void_p) for name in ("embedding", "head", "norm_weight", "norm_bias", "cosines", "sines")]
+
+
+class NativeLibrary:
+    """The functions of the compiled kernels.
+
+    They keep the interpreter's lock: a layer takes a millisecond or so, and waiting for the lock after each one while
+    another thread runs Python would cost more. The all-reduce between two layers gives it up.
+    """
+
+    def __init__(self, path: Path) -> None:
+        functions = ctypes.PyDLL(str(path))
+        pointer = c_void_p
+        self._level = _declare(functions.ock_level, [], c_int)
+        self.model_new = _declare(functions.ock_model_new, [POINTER(ConfigStruct), POINTER(ModelStruct)], pointer)
+        self.model_free = _declare(functions.ock_model_free, [pointer], None)
+        self.add_layer = _declare(functions.ock_add_layer, [pointer, POINTER(LayerStruct)], c_int)
+        self.begin = _declare(functions.ock_begin, [pointer, c_int, *[pointer] * 4, c_int], None)
+        self.layer = _declare(functions.ock_layer, [pointer, c_int, pointer], None)
+        self.attend = _declare(functions.ock_attend, [pointer, c_int, pointer], None)
+        self.feed = _declare(functions.ock_feed, [pointer, c_int, pointer], None)
+        self.head = _declare(functions.ock_head, [pointer, pointer, pointer, c_int, pointer], None)
+
+    @property
+    def level(self) -> Level:
+        """What this processor offers."""
+        return Level(self._level())
+
+
+def _declare(function: Any, arguments: list[Any], result: Any) -> Callable[..., Any]:
+    function.argtypes, function.restype = arguments, result
+    return function
+
+
+def open_library() -> NativeLibrary:
+    """The kernels, compiled if they are not yet.
+
+    Raises:
+        BuildError: they cannot be compiled, loaded or run on this processor.
+    """
+    try:
+        opened = NativeLibrary(library())
+    except OSError as error:
+        raise BuildError(f"the compiled kernels cannot be loaded ({error})") from error
+    if opened.level is Level.NONE:
+        raise BuildError("this processor has no AVX-512 with VNNI")
+    return opened

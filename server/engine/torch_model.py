@@ -1,0 +1,42 @@
+"""Any causal model that AutoTP shards, on torch's own operators with paged keys and values."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from server.engine.attention import PagedAttention, hang_in
+from server.engine.linear import pack_linears
+from server.engine.step import ModelStep
+from server.engine.step_layout import lay_out
+
+
+class TorchModel:
+    """One model with its keys and values."""
+
+    def __init__(
+        self, model: PreTrainedModel, num_slots: int, dtype: torch.dtype, device: torch.device, *, int8: bool = False
+    ) -> None:
+        self._model = model
+        self._device = device
+        self._layers: list[PagedAttention] = hang_in(model, num_slots, dtype, device)
+        pack_linears(model, dtype, device, int8=int8)
+
+    @property
+    def kv_bytes(self) -> int:
+        """Bytes of keys and values on this rank."""
+        return sum(layer.keys.nbytes + layer.values.nbytes for layer in self._layers)
+
+    def run(self, step: ModelStep, block_tokens: int) -> Tensor:
+        """Logits [num_rows, vocab] in float32."""
+        layout = lay_out(step, block_tokens, self._device)
+        for layer in self._layers:
+            layer.layout = layout
+        logits: Tensor = self._model(
+            input_ids=layout.token_ids,
+            position_ids=layout.positions,
+            use_cache=False,
+            logits_to_keep=layout.logit_rows,
+        ).logits
+        return logits[0].float()
