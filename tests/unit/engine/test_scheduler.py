@@ -83,7 +83,7 @@ def test_a_prompt_waits_rather_than_take_the_block_a_running_reply_needs_next() 
     engine = ToyEngine(TIGHT, Limits(max_step_tokens=16, max_running=4))
     engine.generate(prompt(1, 4), 8)
     engine.step()
-    late = engine.generate(prompt(2, 12), 2)
+    late = engine.generate(prompt(2, 10), 2)
     engine.step()
     assert late.blocks == []
     engine.drain()

@@ -179,6 +179,21 @@ def test_prompts_and_texts_both_move_in_every_step() -> None:
     engine.check_results()
 
 
+def test_a_text_that_has_begun_is_left_out_of_a_step_whose_share_is_used_up() -> None:
+    engine = ToyEngine(SHAPES, Limits(max_step_tokens=24, max_running=2, max_step_score_tokens=8))
+    first = engine.score(tuple(range(24)), LABELS)
+    second = engine.score((50, 51, 52), LABELS)
+    plan = engine.step()
+    assert plan is not None
+    assert texts(plan) == {first.request_id, second.request_id}
+    engine.generate(tuple(range(60)), 2)
+    plan = engine.step()
+    assert plan is not None
+    assert texts(plan) == {first.request_id}
+    engine.drain()
+    engine.check_results()
+
+
 def test_texts_have_the_whole_step_when_no_prompt_waits() -> None:
     engine = ToyEngine(SHAPES, Limits(max_step_tokens=120, max_running=4))
     for n in range(6):
