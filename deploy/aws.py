@@ -92,7 +92,7 @@ class LiveAws:
 
     dry = False
 
-    def __init__(self, region: str, profile: str | None = None) -> None:
+    def __init__(self, region: str | None, profile: str | None = None) -> None:
         self._region = region
         self._profile = profile
         self._clients: dict[str, BaseClient] = {}

@@ -1,0 +1,28 @@
+"""When a failed request is sent again, and after how long."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+from deploy.client.chat_error import ChatError
+
+
+@dataclass(frozen=True)
+class RetryPolicy:
+    """At most `max_attempts` in all. The server's own wait counts; without one it doubles, with jitter.
+
+    A wait that the server asks for beyond `longest_wait_s` ends the attempts: the caller learns of it at once.
+    """
+
+    max_attempts: int = 4
+    first_wait_s: float = 0.5
+    longest_wait_s: float = 30.0
+
+    def wait_s(self, error: ChatError, num_attempts: int) -> float | None:
+        """Seconds before the next attempt after `num_attempts` have failed, the last with `error`; None: give up."""
+        if not error.retryable or num_attempts >= self.max_attempts:
+            return None
+        doubled = self.first_wait_s * 2 ** (num_attempts - 1) * random.uniform(0.5, 1.0)
+        wait = max(doubled, error.retry_after_s or 0.0)
+        return wait if wait <= self.longest_wait_s else None
