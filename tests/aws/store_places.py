@@ -10,7 +10,7 @@ from pathlib import Path
 from server.chat.records import Source, Turn, Usage
 from server.chat.store.memory import MemoryRows
 from server.chat.store.open import open_store
-from server.chat.store.protocol import Store
+from server.chat.store.store import Store
 
 KINDS = ("memory", "sqlite", "moto", "dynalite")
 DYNAMO_KINDS = ("moto", "dynalite")

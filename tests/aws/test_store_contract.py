@@ -12,7 +12,7 @@ import pytest
 from store_places import KINDS, ManualClock, Place, a_turn, fresh_id, place_url
 
 from server.chat.records import Session, Turn
-from server.chat.store.protocol import SessionBusy, Store, next_turn
+from server.chat.store.store import SessionBusy, Store, next_turn
 from server.errors import ErrorCode, ServiceError
 
 MAX_TURNS = 50

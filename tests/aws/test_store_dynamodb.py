@@ -16,7 +16,7 @@ from store_places import DYNAMO_KINDS, ManualClock, a_turn, fresh_id
 
 from server.chat.records import Session
 from server.chat.store.open import open_store
-from server.chat.store.protocol import Store
+from server.chat.store.store import Store
 from server.config import ConfigError
 from server.errors import ErrorCode, ServiceError
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from server.chat.store.dynamodb import DynamoRows
 from server.chat.store.memory import MemoryRows
-from server.chat.store.protocol import Store
 from server.chat.store.rows import Rows
 from server.chat.store.sqlite import SqliteRows
+from server.chat.store.store import Store
 from server.config import ConfigError
 
 SQLITE, DYNAMODB, MEMORY = "sqlite:///", "dynamodb://", "memory://"

@@ -1,7 +1,8 @@
 """Rows in one SQLite file: the embedded default.
 
-WAL with synchronous=FULL: every commit is on the disk before it is acknowledged, so a turn survives a crash of the
-process and a loss of power. secure_delete overwrites what is erased.
+A log is kept beside the file (WAL). A finished turn and an erasure are on the disk before they are acknowledged, so
+they survive a loss of power; a claim is only handed to the operating system, which survives a crash of the process,
+and a lock needs to survive no more. secure_delete overwrites what is erased.
 """
 
 from __future__ import annotations
@@ -57,11 +58,11 @@ _Values = tuple[str | int | float | None, ...]
 class SqliteRows:
     """`Rows` in the file `path`; one connection, used by one thread at a time."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, busy_timeout_s: float = BUSY_TIMEOUT_S) -> None:
         self._path = path
         self._lock = threading.Lock()
         self._next_purge = 0.0
-        self._db = _connect(path)
+        self._db = _connect(path, busy_timeout_s)
 
     def check(self) -> None:
         """See `Rows.check`: refuses a file that is no database, or somebody else's."""
@@ -95,7 +96,8 @@ class SqliteRows:
     def put_if_free(self, row: Row, now: float) -> bool:
         """See `Rows.put_if_free`; now and then it also removes every session's expired rows."""
         self._purge(now)
-        return self._write(_PUT_IF_FREE, (row.session_id, row.turn, *_values(row), now, now)) > 0
+        durable = row.state is not RowState.OPEN
+        return self._write(_PUT_IF_FREE, (row.session_id, row.turn, *_values(row), now, now), durable) > 0
 
     def replace_open(self, row: Row, token: str) -> bool:
         """See `Rows.replace_open`."""
@@ -103,7 +105,7 @@ class SqliteRows:
 
     def remove_open(self, session_id: str, turn: int, token: str) -> bool:
         """See `Rows.remove_open`."""
-        return self._write(_REMOVE_OPEN, (session_id, turn, token)) > 0
+        return self._write(_REMOVE_OPEN, (session_id, turn, token), durable=False) > 0
 
     def remove_expired(self, session_id: str, now: float) -> None:
         """See `Rows.remove_expired`."""
@@ -129,9 +131,10 @@ class SqliteRows:
         with self._connection() as db:
             return [_row(found) for found in db.execute(sql, values).fetchall()]
 
-    def _write(self, sql: str, values: _Values) -> int:
-        """Run one statement as one transaction; the number of rows it changed."""
+    def _write(self, sql: str, values: _Values, durable: bool = True) -> int:
+        """Run one statement as one transaction, waiting for the disk if `durable`; the number of rows it changed."""
         with self._connection() as db:
+            db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
             return db.execute(sql, values).rowcount
 
     @contextmanager
@@ -145,12 +148,12 @@ class SqliteRows:
                 ) from error
 
 
-def _connect(path: Path) -> sqlite3.Connection:
+def _connect(path: Path, busy_timeout_s: float) -> sqlite3.Connection:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch(mode=0o600)  # conversations are private; the log files take over the mode
         # Autocommit: each statement is a transaction of its own.
-        return sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+        return sqlite3.connect(path, timeout=busy_timeout_s, isolation_level=None, check_same_thread=False)
     except (OSError, sqlite3.Error) as error:
         raise ConfigError(f"OCK_STORE: {path} cannot be opened: {error}") from error
 
@@ -164,7 +167,6 @@ def _identity(db: sqlite3.Connection) -> tuple[int, list[str]]:
 
 def _prepare(db: sqlite3.Connection) -> None:
     db.execute("PRAGMA journal_mode = WAL")
-    db.execute("PRAGMA synchronous = FULL")
     db.execute("PRAGMA secure_delete = ON")
     db.execute("BEGIN IMMEDIATE")
     db.execute(_SCHEMA)

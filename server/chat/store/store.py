@@ -1,4 +1,4 @@
-"""The protocol of a conversation, the same over every database: one open turn a session, claimed, then completed."""
+"""Conversations, by the same rules over every database: one open turn a session, claimed, then completed."""
 
 from __future__ import annotations
 

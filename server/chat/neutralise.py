@@ -1,0 +1,64 @@
+"""Taking the force out of tags that somebody wrote, visibly and reversibly.
+
+A backslash is put after the bracket of a role tag or special token, `<\\human>`, and before a `Background:` that begins
+a line. It stands for itself in every other place. Neutralising what is neutral already adds a second backslash, and
+`restore` takes one away, so nothing is lost whatever the text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from server.chat.folding import Folded, fold
+
+MARK = "\\"
+
+
+def _spaced(word: str) -> str:
+    """A pattern for `word`, also with white space between its letters."""
+    return r"\s*".join(word)
+
+
+_ROLES = "|".join(map(_spaced, ("human", "bot")))
+_TOKENS = "|".join(map(_spaced, ("s", "pad", "unk", "mask", "bos", "eos", "cls", "sep")))
+# Over folded text, where `mark` is where backslashes stand or would stand.
+_FORGED = re.compile(
+    rf"<(?P<tag>\\*)\s*(?:/\s*)?(?:(?:{_ROLES})(?![a-z0-9])|(?:{_TOKENS})\s*(?:/\s*)?>|\|\s*[a-z0-9_ ]{{1,40}}\|\s*>)"
+    rf"|(?<!\\)(?P<line>\\*){_spaced('background')}\s*:"
+)
+
+
+def neutralise(text: str) -> str:
+    """`text` with every imitation of structure broken; `restore` gives `text` back."""
+    pieces, done = [], 0
+    for place in _places(text):
+        pieces += [text[done:place], MARK]
+        done = place
+    return "".join(pieces) + text[done:]
+
+
+def restore(text: str) -> str:
+    """`text` as it was before `neutralise`; any other text as it is."""
+    pieces, done = [], 0
+    for place in _places(text):
+        if text.startswith(MARK, place):
+            pieces.append(text[done:place])
+            done = place + len(MARK)
+    return "".join(pieces) + text[done:]
+
+
+def _places(text: str) -> Iterator[int]:
+    """Where in `text` a mark belongs, or stands; the same places but for the marks themselves."""
+    folded = fold(text)
+    for match in _FORGED.finditer(folded.text):
+        if match["tag"] is not None:
+            yield folded.ends[match.start()]
+        elif _begins_line(folded, match.start()):
+            yield folded.starts[match.start()]
+
+
+def _begins_line(folded: Folded, place: int) -> bool:
+    while place > 0 and folded.text[place - 1] == " ":
+        place -= 1
+    return place == 0 or folded.text[place - 1] == "\n"
