@@ -3,5 +3,5 @@
 from __future__ import annotations
 
 
-class Refusal(Exception):  # noqa: N818 - it is what the container says, not an error of ours
+class Refusal(Exception):
     """One sentence naming the setting or file, what was found and what is needed; the container exits with status 2."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from types import FrameType
 
@@ -15,6 +15,7 @@ from container.defaults import Places, with_defaults
 from container.fetch import Fetcher
 from container.group import EngineGroup
 from container.machine import Machine, look_at_machine
+from container.memory import check_memory
 from container.ports import PortError, free_loopback_port
 from container.preflight import NCCL_SHM_BYTES, check_machine, check_store, hold_run_dir
 from container.refusal import Refusal
@@ -24,23 +25,54 @@ from container.supervisor import Exit, Limits, Supervisor
 from container.watch import Watch
 from server.config import ConfigError, Settings, describe, from_env
 
+Act = Callable[[Mapping[str, str], Settings, Console], Exit]
+"""(environment with defaults, settings, console) -> the container's exit status."""
+
 
 def serve(environ: Mapping[str, str], places: Places) -> Exit:
     """Start and serve until the end; the container's exit status."""
-    console = Console(sys.stdout)
+    return _at_the_edge(environ, places, _supervise)
+
+
+def check(environ: Mapping[str, str], places: Places) -> Exit:
+    """Do everything that `serve` does before it starts a child."""
+    return _at_the_edge(environ, places, _only_prepare)
+
+
+def _at_the_edge(environ: Mapping[str, str], places: Places, act: Act) -> Exit:
     signal.signal(signal.SIGTERM, _stop_before_start)  # PID 1 has no default action for it
     try:
         filled = with_defaults(environ, places)
         settings = from_env(filled)
+        console = Console(sys.stdout)
         console.say(describe(settings))
         with hold_run_dir(settings.run_dir):
-            return _prepare_and_supervise(filled, settings, console)
+            return act(filled, settings, console)
     except (Refusal, ConfigError) as error:
-        print(f"openchatkit: {error}", file=sys.stderr, flush=True)
+        sys.stderr.write(f"openchatkit: {error}\n")
         return Exit.REFUSED
     except (OSError, PortError) as error:
-        print(f"openchatkit: {error}", file=sys.stderr, flush=True)
+        sys.stderr.write(f"openchatkit: {error}\n")
         return Exit.FAILED
+
+
+def _only_prepare(environ: Mapping[str, str], settings: Settings, console: Console) -> Exit:
+    prepare(environ, settings, console)
+    console.event("check.passed")
+    return Exit.DRAINED
+
+
+def _supervise(environ: Mapping[str, str], settings: Settings, console: Console) -> Exit:
+    settings, commands = prepare(environ, settings, console)
+    if stale := unlink_abandoned():
+        console.event("segments.unlinked", count=stale)
+    free_port = partial(free_loopback_port, environ.get("SAGEMAKER_SAFE_PORT_RANGE", ""))
+    limits = Limits(start_s=settings.start_timeout_s, drain_s=settings.drain_timeout_s + 1)
+    with Watch(console) as watch:
+        group = EngineGroup(watch, commands.rank, commands.world, settings.run_dir, free_port)
+        outcome = Supervisor(watch, group, commands.front(), console, limits, RestartBudget()).run()
+    console.event("end", status=int(outcome))
+    return outcome
 
 
 def prepare(environ: Mapping[str, str], settings: Settings, console: Console) -> tuple[Settings, Commands]:
@@ -56,25 +88,13 @@ def prepare(environ: Mapping[str, str], settings: Settings, console: Console) ->
         console.say(f"warning: {warning}")
     check_store(settings.store)
     settings = resolve(settings, Fetcher(settings.artifact_dir, console))
+    check_memory(settings, machine, device)
     if not settings.moderation_model:
         console.say("warning: OCK_MODERATION_MODEL is not set: NOTHING IS MODERATED")
     children = {**environ, **as_environ(settings), "OCK_DEVICE": device, "OCK_PORT": str(settings.port)}
     if device == "cuda" and machine.shm_bytes < NCCL_SHM_BYTES:
         children.setdefault("NCCL_SHM_DISABLE", "1")
     return settings, Commands(children, settings.tensor_parallel_degree, device, machine.num_cores)
-
-
-def _prepare_and_supervise(environ: Mapping[str, str], settings: Settings, console: Console) -> Exit:
-    settings, commands = prepare(environ, settings, console)
-    if stale := unlink_abandoned():
-        console.event("segments.unlinked", count=stale)
-    free_port = partial(free_loopback_port, environ.get("SAGEMAKER_SAFE_PORT_RANGE", ""))
-    limits = Limits(start_s=settings.start_timeout_s, drain_s=settings.drain_timeout_s + 1)
-    with Watch(console) as watch:
-        group = EngineGroup(watch, commands.rank, commands.world, settings.run_dir, free_port)
-        outcome = Supervisor(watch, group, commands.front(), console, limits, RestartBudget()).run()
-    console.event("end", status=int(outcome))
-    return outcome
 
 
 def _report(machine: Machine, device: str, console: Console) -> None:

@@ -1,0 +1,85 @@
+"""The verb `plan`: which models on which devices, and the plan as a table."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping
+
+from container.machine import MIB, look_at_machine
+from container.plan import GIB, GPUS, Plan, Request, make_plan
+from container.refusal import Refusal
+from container.shapes import CHAT_20B, MODERATION_6B, read_shape
+from server.config import ConfigError, Settings, from_env
+
+
+def add_plan_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `plan`; what they leave out comes from the OCK_ settings."""
+    memory = parser.add_mutually_exclusive_group()
+    memory.add_argument("--gpu", choices=sorted(GPUS), help="kind of GPU; without one the plan is for CPU ranks")
+    memory.add_argument("--memory-gib", type=float, help="memory of one GPU of another kind")
+    parser.add_argument("--count", type=int, help="GPUs, or CPU ranks (OCK_TENSOR_PARALLEL_DEGREE)")
+    parser.add_argument("--chat", metavar="DIR|ID", help=f"chat model (OCK_CHAT_MODEL, else {CHAT_20B})")
+    parser.add_argument(
+        "--moderation", metavar="DIR|ID", action="append", help="moderation model; twice for one a role"
+    )
+    parser.add_argument(
+        "--dtype", choices=("float16", "bfloat16", "float32", "int8"), help="(OCK_DTYPE; float16 on GPUs)"
+    )
+
+
+def run_plan(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    """Print the plan; 0, or 2 with one sentence when it cannot work."""
+    try:
+        sys.stdout.write(as_table(make_plan(_request(arguments, from_env(environ)))))
+    except (Refusal, ConfigError) as error:
+        sys.stderr.write(f"openchatkit: {error}\n")
+        return 2
+    return 0
+
+
+def as_table(plan: Plan) -> str:
+    """The plan for people."""
+    request = plan.request
+    unit = "rank" if request.device == "cpu" else "GPU"
+    where = f"ranks on {request.device_name}" if request.device == "cpu" else f"x {request.device_name}"
+    lines = [f"{request.world} {where}, {request.dtype}", f"{'GiB a ' + unit:>76}"]
+    lines.extend(_row(item.what, item.size) for item in plan.items)
+    lines.append(_row("total", plan.used))
+    if request.device != "cpu":
+        lines.append(_row("left", plan.left))
+    lines.append(
+        f"{plan.num_sequences} full sequences of {plan.window} tokens fit at once"
+        f" ({plan.kv_per_token / 1024:.0f} KiB a token and {unit}; OCK_MAX_RUNNING={request.max_running})"
+    )
+    lines.append(f"host memory {plan.host_bytes / GIB:.1f} GiB, /dev/shm {plan.shm_bytes / MIB:.0f} MiB")
+    return "\n".join(lines) + "\n"
+
+
+def _row(what: str, size: int) -> str:
+    return f"  {what:<64}{size / GIB:>10.2f}"
+
+
+def _request(arguments: argparse.Namespace, settings: Settings) -> Request:
+    on_gpu = arguments.gpu is not None or arguments.memory_gib is not None
+    chat = arguments.chat or settings.chat_model or CHAT_20B
+    moderation = arguments.moderation or _moderation(settings, chat)
+    memory = GPUS[arguments.gpu] * MIB if arguments.gpu else int((arguments.memory_gib or 0) * GIB)
+    return Request(
+        chat=read_shape("--chat", chat),
+        moderation=tuple(read_shape("--moderation", source) for source in moderation),
+        world=arguments.count or settings.tensor_parallel_degree,
+        dtype=arguments.dtype or ("float16" if on_gpu else settings.dtype),
+        device="cuda" if on_gpu else "cpu",
+        device_name=arguments.gpu or (f"GPU of {arguments.memory_gib:g} GiB" if on_gpu else "this machine"),
+        device_bytes=memory if on_gpu else look_at_machine().memory_bytes,
+        max_running=settings.max_running,
+        max_step_tokens=settings.max_step_tokens,
+        max_context_tokens=settings.max_context_tokens,
+        kv_cache_tokens=settings.kv_cache_tokens,
+    )
+
+
+def _moderation(settings: Settings, chat: str) -> list[str]:
+    named = [source for source in (settings.moderation_model, settings.output_moderation_model) if source]
+    return list(dict.fromkeys(named)) or ([MODERATION_6B] if chat == CHAT_20B else [])
