@@ -8,7 +8,9 @@ from pathlib import Path
 from flask import Blueprint, Response, send_from_directory
 
 PAGE_FOLDER = Path(__file__).resolve().parent.parent / "page"
-PAGE_FILES = {"/": "page.html", "/page.css": "page.css", "/page.js": "page.js", "/icon.svg": "icon.svg"}
+PAGE_FILES = {"/": "page.html"} | {
+    f"/{name}": name for name in ("page.css", "page.js", "event_stream.js", "memory.js", "turn_view.js", "icon.svg")
+}
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",

@@ -33,6 +33,7 @@ class Server:
     process: subprocess.Popen[bytes]
     notes: Path
     log: Path
+    http: httpx.Client
 
     def note(self, name: str) -> None:
         (self.notes / name).touch()
@@ -53,7 +54,7 @@ def _free_port() -> int:
 def _answers(server: Server) -> bool:
     assert server.process.poll() is None, server.log.read_text()
     try:
-        return httpx.get(f"{server.url}/ping").status_code == 200
+        return server.http.get("/ping").status_code == 200
     except httpx.TransportError:
         return False
 
@@ -78,12 +79,14 @@ def start_server(tmp_path: Path) -> Iterator[Callable[..., Server]]:
         log = tmp_path / f"{port}.log"
         with log.open("wb") as out:
             process = subprocess.Popen(command, env=environ, stdout=out, stderr=out, cwd=tmp_path)
-        server = Server(f"http://127.0.0.1:{port}", port, process, notes, log)
+        url = f"http://127.0.0.1:{port}"
+        server = Server(url, port, process, notes, log, httpx.Client(base_url=url, verify=False, timeout=DEADLINE_S))
         started.append(server)
         wait_until(lambda: _answers(server), f"the front does not answer: {log.read_text()}")
         return server
 
     yield start
     for server in started:
+        server.http.close()
         server.process.kill()
         server.process.wait()

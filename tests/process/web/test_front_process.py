@@ -19,7 +19,7 @@ StartServer = Callable[..., Server]
 def stream(server: Server, question: str, stack: ExitStack) -> Iterator[str]:
     """The lines of a stream that has begun."""
     body = {"inputs": question, "stream": True}
-    response = stack.enter_context(httpx.stream("POST", f"{server.url}/invocations", json=body, timeout=30))
+    response = stack.enter_context(server.http.stream("POST", "/invocations", json=body))
     assert response.status_code == 200, response.read()
     return response.iter_lines()
 
@@ -29,16 +29,16 @@ def test_ping_and_refusals_are_answered_while_streams_hold_every_place(start_ser
     with ExitStack() as stack:
         streams = [stream(server, "wait done", stack) for _ in range(3)]
         assert [json.loads(next(lines)) for lines in streams] == [{"outputs": ["first "]}] * 3
-        refused = httpx.post(f"{server.url}/invocations", json={"inputs": "hello"})
+        refused = server.http.post("/invocations", json={"inputs": "hello"})
         assert refused.status_code == 429
         assert refused.json()["error"]["code"] == "queue_full"
         assert refused.json()["error"]["retry_after"] > 0
-        assert httpx.get(f"{server.url}/ping").status_code == 200
-        assert "ock_admitted 3.0" in httpx.get(f"{server.url}/metrics").text
+        assert server.http.get("/ping").status_code == 200
+        assert "ock_admitted 3.0" in server.http.get("/metrics").text
         server.note("done")
         assert [json.loads(list(lines)[-1])["finish_reason"] for lines in streams] == ["stop"] * 3
     wait_until(
-        lambda: httpx.post(f"{server.url}/invocations", json={"inputs": "hello"}).status_code == 200,
+        lambda: server.http.post("/invocations", json={"inputs": "hello"}).status_code == 200,
         "the places were not given back",
     )
 
@@ -50,11 +50,9 @@ def test_clients_that_send_no_body_cannot_take_the_reserved_threads(start_server
         for _ in range(3):
             connection = stack.enter_context(socket.create_connection(("127.0.0.1", server.port)))
             connection.sendall(head)
-        wait_until(
-            lambda: "ock_admitted 3.0" in httpx.get(f"{server.url}/metrics").text, "the bodies are not waited for"
-        )
-        assert httpx.get(f"{server.url}/ping").status_code == 200
-        assert httpx.post(f"{server.url}/invocations", json={"inputs": "hello"}).status_code == 429
+        wait_until(lambda: "ock_admitted 3.0" in server.http.get("/metrics").text, "the bodies are not waited for")
+        assert server.http.get("/ping").status_code == 200
+        assert server.http.post("/invocations", json={"inputs": "hello"}).status_code == 429
 
 
 def test_a_client_that_leaves_a_stream_cancels_its_turn(start_server: StartServer) -> None:
@@ -62,7 +60,7 @@ def test_a_client_that_leaves_a_stream_cancels_its_turn(start_server: StartServe
     with ExitStack() as stack:
         assert json.loads(next(stream(server, "never-end", stack))) == {"outputs": ["first "]}
     server.wait_note("cancelled")
-    wait_until(lambda: "ock_admitted 0.0" in httpx.get(f"{server.url}/metrics").text, "the place was not given back")
+    wait_until(lambda: "ock_admitted 0.0" in server.http.get("/metrics").text, "the place was not given back")
 
 
 def test_sigterm_refuses_new_work_and_finishes_what_is_running(start_server: StartServer) -> None:
@@ -71,8 +69,8 @@ def test_sigterm_refuses_new_work_and_finishes_what_is_running(start_server: Sta
         lines = stream(server, "wait done", stack)
         next(lines)
         server.process.send_signal(signal.SIGTERM)
-        wait_until(lambda: httpx.get(f"{server.url}/ping").status_code == 503, "the drain does not begin")
-        refused = httpx.post(f"{server.url}/invocations", json={"inputs": "hello"})
+        wait_until(lambda: server.http.get("/ping").status_code == 503, "the drain does not begin")
+        refused = server.http.post("/invocations", json={"inputs": "hello"})
         assert refused.status_code == 503
         assert refused.json()["error"]["code"] == "shutting_down"
         server.note("done")
@@ -134,7 +132,7 @@ def test_a_body_without_a_length_is_read_as_far_as_the_limit(start_server: Start
     headers = {"Content-Type": "application/json"}
 
     def post(*chunks: bytes) -> httpx.Response:
-        return httpx.post(f"{server.url}/invocations", content=iter(chunks), headers=headers)
+        return server.http.post("/invocations", content=iter(chunks), headers=headers)
 
     assert post(small[:5], small[5:]).json()["outputs"] == "You said: hello"
     padded = small[:-1] + b" " * (2048 - len(small)) + b"}"
@@ -154,14 +152,14 @@ def test_a_body_that_ends_early_is_refused_and_the_next_request_is_answered(star
         answer = connection.makefile("rb").read()
     assert b"HTTP/1.1 400" in answer
     assert b"ended before its announced length" in answer
-    assert httpx.post(f"{server.url}/invocations", json={"inputs": "hello"}).status_code == 200
+    assert server.http.post("/invocations", json={"inputs": "hello"}).status_code == 200
 
 
 def test_many_clients_at_once_each_get_their_own_answer(start_server: StartServer) -> None:
     server = start_server(threads="32")
 
     def ask(number: int) -> str:
-        return str(httpx.post(f"{server.url}/invocations", json={"inputs": f"question {number}"}).json()["outputs"])
+        return str(server.http.post("/invocations", json={"inputs": f"question {number}"}).json()["outputs"])
 
     with ThreadPoolExecutor(16) as pool:
         assert list(pool.map(ask, range(64))) == [f"You said: question {number}" for number in range(64)]

@@ -89,7 +89,7 @@ def judgement(blocked: bool = False) -> Judgement:
     """A verdict over the two labels that matter here."""
     label = "needs intervention" if blocked else "casual"
     scores = {"casual": 0.1, "needs intervention": 0.9} if blocked else {"casual": 0.9, "needs intervention": 0.1}
-    log_probs = {name: -1.5 for name in scores}
+    log_probs = dict.fromkeys(scores, -1.5)
     return Judgement(label, scores, log_probs, blocked, OVERRIDE if blocked else "")
 
 
