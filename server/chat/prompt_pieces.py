@@ -1,0 +1,76 @@
+"""The token ids of a prompt's pieces: tags are put in as ids, everything else is encoded apart, neutralised."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from server.chat.neutralise import neutralise
+from server.chat.preamble import preamble_lines
+from server.chat.tokenizer import ChatTokenizer
+
+HUMAN, BOT, BACKGROUND, NEWLINE = "<human>:", "<bot>:", "Background:", "\n"
+_SENTENCE_END = re.compile(r"[.!?]['\")\]]*(?=\s|$)")
+
+
+class PromptPieces:
+    """Encodes the pieces of prompts for one tokenizer.
+
+    A text of more than `max_tokens` tokens is not read to its end: what comes back is longer than `max_tokens`, too.
+    """
+
+    def __init__(self, tokenizer: ChatTokenizer, max_tokens: int) -> None:
+        self._tokenizer = tokenizer
+        self._max_chars = (max_tokens + 1) * tokenizer.longest_token_bytes
+        self._human = tokenizer.encode_structure(HUMAN)
+        self._bot = tokenizer.encode_structure(BOT)
+        self._background = tokenizer.encode_structure(BACKGROUND)
+        self._newline = tokenizer.encode_structure(NEWLINE)
+        self.num_background_tokens = len(self._background) + len(self._newline)
+
+    def preamble(self, session_created_at: float, system: str) -> list[int]:
+        """Date and time, an empty line, and the system text with an empty line, where there is one."""
+        date, time = map(self._tokenizer.encode, preamble_lines(session_created_at))
+        lines = date + self._newline + time + self._newline + self._newline
+        if system.strip():
+            lines += self._tokenizer.encode(self._plain(system)) + self._newline + self._newline
+        return lines
+
+    def question(self, text: str) -> list[int]:
+        """A question between its tag and the tag that opens the reply."""
+        return self._human + self._content(text) + self._newline + self._bot
+
+    def reply(self, text: str) -> list[int]:
+        """A reply and the end of its line."""
+        return self._content(text) + self._newline
+
+    def background(self, passage: Sequence[int]) -> list[int]:
+        """The line of a passage, given its tokens; nothing for no tokens."""
+        return [*self._background, *passage, *self._newline] if passage else []
+
+    def passage(self, texts: Sequence[str], limit: int) -> list[int]:
+        """The texts on one line, cut to at most `limit` tokens: after a sentence if possible, else after a word.
+
+        Cutting again to the number of tokens that came out gives the same tokens.
+        """
+        joined = " ".join(" ".join(text[: self._max_chars].split()) for text in texts)
+        whole = self._content(joined)
+        if len(whole) <= limit:
+            return whole
+        neutral = f" {self._plain(joined)}"
+        return self._tokenizer.encode(neutral[: self._cut(neutral, limit)])[:limit]
+
+    def _cut(self, text: str, limit: int) -> int:
+        """How many characters of `text` make at most `limit` whole words, or sentences if that keeps half."""
+        end = self._tokenizer.num_chars(text, limit)
+        sentences = [match.end() for match in _SENTENCE_END.finditer(text, 0, end + 1) if match.end() <= end]
+        if sentences and sentences[-1] * 2 >= end:
+            return sentences[-1]
+        return end if text[end : end + 1].isspace() else text.rfind(" ", 0, end)
+
+    def _content(self, text: str) -> list[int]:
+        plain = self._plain(text)
+        return self._tokenizer.encode(f" {plain}") if plain else []
+
+    def _plain(self, text: str) -> str:
+        return neutralise(text[: self._max_chars].strip())
