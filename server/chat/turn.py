@@ -19,13 +19,14 @@ from server.chat.prompt import Prompt, PromptBuilder
 from server.chat.records import Judgement, Session, Source, TextPiece, Turn, TurnEvent, TurnRequest, TurnResult, Usage
 from server.chat.reply_stream import Generator, ReplyStream, ReplyVerdict
 from server.chat.session_ids import new_session_id
-from server.chat.store.protocol import Claim, Store
+from server.chat.store.store import Claim, SessionBusy, Store
 from server.errors import ErrorCode, ServiceError
 from server.retrieval.retriever import Passage, RetrievalError, Retriever
 
 log = logging.getLogger(__name__)
 
 STOP_STRINGS = ("\n<human>", "<human>")
+_BUSY_POLL_S = 0.1
 _JUDGE_RESERVE_S = 2.0  # of a request's deadline, kept for the verdict on the reply
 
 
@@ -34,12 +35,14 @@ class TurnSettings:
     """What a turn takes from the configuration."""
 
     model: str
+    owner: str  # this front's name for its claims: the same after a restart, different from any other live front's
     index_version: str = ""
     search_k: int = 1
     search_window: int = 5
     search_threshold: float = 0.5
     retrieval_timeout_s: float = 5.0
     require_session: bool = False
+    session_wait_s: float = 0.0
     max_turns: int = 200
 
 
@@ -152,23 +155,31 @@ class TurnService:
         started = time.monotonic()
         if request.history is not None:
             return _Open(request, Session(request.session_id or "", self._clock(), request.history), started)
-        session = None
-        if request.session_id is not None:
-            session = self._store.load(request.session_id, max_turns=self._settings.max_turns)
-        if session is None:
-            if self._settings.require_session and request.session_id is not None:
-                raise ServiceError(
-                    ErrorCode.SESSION_NOT_FOUND,
-                    f"session_id={request.session_id!r}: no such session, or it has expired",
-                    field="parameters.session_id",
-                )
-            session = Session(request.session_id or new_session_id(), self._clock())
-        return _Open(request, session, started)
+        return _Open(request, self._load(request.session_id), started)
+
+    def _load(self, session_id: str | None) -> Session:
+        session = None if session_id is None else self._store.load(session_id, self._settings.max_turns)
+        if session is None and session_id is not None and self._settings.require_session:
+            raise ServiceError(
+                ErrorCode.SESSION_NOT_FOUND,
+                f"session_id={session_id!r}: no such session, or it has expired",
+                field="parameters.session_id",
+            )
+        return session or Session(session_id or new_session_id(), self._clock())
 
     def _claim(self, turn: _Open) -> Claim | None:
+        """Take the session's next turn; while it is busy, wait for it as long as the settings allow."""
         if turn.request.history is not None:
             return None
-        return self._store.claim(turn.session, owner=turn.request.request_id)
+        give_up = time.monotonic() + self._settings.session_wait_s
+        while True:
+            try:
+                return self._store.claim(turn.session, self._settings.owner)
+            except SessionBusy:
+                if time.monotonic() >= give_up:
+                    raise
+            time.sleep(_BUSY_POLL_S)
+            turn.session = self._load(turn.session.session_id)
 
     def _remaining_s(self, turn: _Open) -> float:
         return max(0.1, turn.request.deadline_s - (time.monotonic() - turn.started))

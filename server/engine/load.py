@@ -32,13 +32,18 @@ def load_model(folder: Path, rank: Rank, dtype: torch.dtype) -> PreTrainedModel:
         WeightsError: the folder has no usable config or weights, or the heads do not divide by the world.
     """
     model = shard_on_meta(read_config(folder), rank)
-    tied = getattr(model, "_tied_weights_keys", None)
-    source = open_weights(folder, rank.rank, rank.world, tied if isinstance(tied, dict) else None)
+    source = open_weights(folder, rank.rank, rank.world, tied_parameters(model))
     _fill(model, source, rank, dtype)
     for module in model.modules():
         for name, buffer in module.named_buffers(recurse=False):
             module._buffers[name] = buffer.to(rank.device)
     return model.eval()
+
+
+def tied_parameters(model: PreTrainedModel) -> dict[str, str]:
+    """Parameters that a checkpoint may leave out, each with the one whose values it has."""
+    tied = getattr(model, "_tied_weights_keys", None)
+    return tied if isinstance(tied, dict) else {}
 
 
 def read_config(folder: Path) -> PretrainedConfig:

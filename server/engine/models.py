@@ -82,7 +82,7 @@ def _resident(
     if name == CHAT and settings.max_context_tokens:
         window = min(window, settings.max_context_tokens)
     pool = _pool_shape(name, window, model, settings, rank, dtype)
-    runner = ModelRunner(model, pool, dtype, rank.device)
+    runner = ModelRunner(model, pool, dtype, rank.device, int8=settings.dtype == "int8")
     return GroupModel(name, folder, window, int(model.config.vocab_size), pool, runner)
 
 

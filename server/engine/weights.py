@@ -15,6 +15,7 @@ from torch import Tensor, nn
 # save_pretrained writes GPT-NeoX's head under the name it had before transformers 5.
 _ALIASES = (("lm_head.", "embed_out."),)
 MANIFEST = "manifest.json"
+COMMON_FILE = "common.safetensors"
 
 
 class WeightsError(ValueError):
@@ -93,7 +94,7 @@ class PackagedCheckpoint:
                 f"OCK_TENSOR_PARALLEL_DEGREE={world}: package it again or change the setting"
             )
         self._folder = folder
-        self._files = _open_files(folder, [folder / "common.safetensors", folder / f"rank-{rank}.safetensors"])
+        self._files = _open_files(folder, [folder / COMMON_FILE, folder / rank_file(rank)])
 
     def tensor(self, name: str, cut: Cut | None) -> Tensor:
         """The rank's share, which is a whole tensor of its files."""
@@ -101,6 +102,11 @@ class PackagedCheckpoint:
             raise WeightsError(f"{self._folder}: tensor {name!r} is missing from the packaged files")
         share: Tensor = self._files[name].get_tensor(name)
         return share
+
+
+def rank_file(rank: int) -> str:
+    """The name of the file with a rank's own tensors."""
+    return f"rank-{rank}.safetensors"
 
 
 def is_packaged(folder: Path) -> bool:

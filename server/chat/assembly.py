@@ -1,0 +1,137 @@
+"""Puts the collaborators of a turn together, as the settings name them."""
+
+from __future__ import annotations
+
+import json
+import logging
+import socket
+import time
+from collections.abc import Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from server.chat.moderation import Classifier, Moderator
+from server.chat.policy import DEFAULT_POLICY, Policy, Role, load_policy
+from server.chat.prompt import PromptBuilder
+from server.chat.store.open import open_store
+from server.chat.store.store import Store
+from server.chat.tokenizer import ChatTokenizer
+from server.chat.turn import TurnService, TurnSettings
+from server.config import ConfigError, Settings
+from server.engine.client import EngineClient
+from server.retrieval.open import open_retriever
+from server.retrieval.retriever import Retriever
+from server.wire import INPUT_MODERATION, OUTPUT_MODERATION
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ChatServices:
+    """Everything the front works with."""
+
+    settings: Settings
+    engine: EngineClient
+    store: Store
+    turns: TurnService
+    retriever: Retriever | None
+    moderator: Moderator | None
+    policy: Policy | None
+
+    def close(self) -> None:
+        """Let go of the socket and the files."""
+        self.engine.close()
+        self.store.close()
+        if self.retriever is not None:
+            self.retriever.close()
+
+
+def open_services(settings: Settings, on_retrieval_failure: Callable[[], None] = lambda: None) -> ChatServices:
+    """Open store, index, tokenizers and policy, and begin to connect to the engine group.
+
+    Raises:
+        ConfigError, PolicyError, ServiceError, RetrievalError: one sentence on what cannot be opened.
+    """
+    store = open_store(
+        settings.store,
+        clock=time.time,
+        session_ttl_s=settings.session_ttl_s,
+        session_lock_s=settings.session_lock_s,
+    )
+    retriever = open_retriever(settings)
+    engine = EngineClient(settings.engine_address)
+    policy = _policy(settings)
+    moderator = None if policy is None else _moderator(settings, policy, engine)
+    # A turn submits up to three tasks of its own, each of which may wait for the engine.
+    executor = ThreadPoolExecutor(3 * settings.threads, thread_name_prefix="turn")
+    turns = _turns(settings, engine, store, moderator, retriever, executor, on_retrieval_failure)
+    return ChatServices(settings, engine, store, turns, retriever, moderator, policy)
+
+
+def _policy(settings: Settings) -> Policy | None:
+    if settings.moderation == "off":
+        log.warning("moderation.off OCK_MODERATION=off: neither questions nor replies are checked")
+        return None
+    if not settings.moderation_model:
+        log.warning("moderation.off OCK_MODERATION_MODEL is empty: neither questions nor replies are checked")
+        return None
+    return load_policy(settings.policy or DEFAULT_POLICY)
+
+
+def _moderator(settings: Settings, policy: Policy, engine: EngineClient) -> Moderator:
+    own_output = settings.output_model != settings.moderation_model
+    output_name = OUTPUT_MODERATION if own_output else INPUT_MODERATION
+    judges = {
+        Role.INPUT: Classifier.of(INPUT_MODERATION, _tokenizer(settings.moderation_model), policy),
+        Role.OUTPUT: Classifier.of(output_name, _tokenizer(settings.output_model), policy),
+    }
+    return Moderator(engine, policy, judges)
+
+
+def _turns(
+    settings: Settings,
+    engine: EngineClient,
+    store: Store,
+    moderator: Moderator | None,
+    retriever: Retriever | None,
+    executor: Executor,
+    on_retrieval_failure: Callable[[], None],
+) -> TurnService:
+    window = context_window(settings)
+    prompts = PromptBuilder(_tokenizer(settings.chat_model), window, settings.passage_tokens)
+    turn_settings = TurnSettings(
+        model=Path(settings.chat_model).name,
+        owner=f"{socket.gethostname()}:{settings.port}",
+        index_version="" if retriever is None else retriever.version,
+        search_k=settings.search_k,
+        search_window=settings.search_window,
+        search_threshold=settings.search_threshold,
+        retrieval_timeout_s=settings.retrieval_timeout_s,
+        require_session=settings.require_session,
+        session_wait_s=settings.session_wait_s,
+        # The shortest turn is about eight tokens; older ones cannot be in the prompt.
+        max_turns=max(1, window // 8),
+    )
+    return TurnService(
+        engine, prompts, store, moderator, retriever, executor, turn_settings, on_retrieval_failure=on_retrieval_failure
+    )
+
+
+def _tokenizer(folder: str) -> ChatTokenizer:
+    return ChatTokenizer.from_folder(Path(folder))
+
+
+def context_window(settings: Settings) -> int:
+    """Tokens of prompt and reply together: the chat model's own, or fewer when OCK_MAX_CONTEXT_TOKENS says so.
+
+    Raises:
+        ConfigError: the model's config.json is missing or names no window.
+    """
+    path = Path(settings.chat_model) / "config.json"
+    try:
+        config = json.loads(path.read_text("utf-8"))
+        own = int(config.get("max_position_embeddings") or config["n_positions"])  # GPT-J has the second name
+    except (OSError, ValueError, KeyError) as error:
+        raise ConfigError(f"OCK_CHAT_MODEL={settings.chat_model!r}: {path} gives no max_position_embeddings") from error
+    return min(own, settings.max_context_tokens) if settings.max_context_tokens else own

@@ -1,0 +1,96 @@
+"""How AutoTP would cut a checkpoint for a degree, found without any other rank and without the weights.
+
+`python -m server.engine.cut_plan FOLDER DEGREE` prints it as JSON. It runs in a process of its own because it joins a
+process group that only pretends to have other members.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from server.engine.weights import Cut, WeightsError
+
+
+@dataclass(frozen=True)
+class ParameterPlan:
+    """One parameter's whole shape, and how it is divided: `sizes` along `dim`, or not at all."""
+
+    shape: tuple[int, ...]
+    dim: int | None = None
+    sizes: tuple[int, ...] = ()
+
+    def cut(self, rank: int) -> Cut | None:
+        """The share of `rank`; None when every rank holds all of it."""
+        if self.dim is None:
+            return None
+        start = sum(self.sizes[:rank])
+        return Cut(self.dim, start, start + self.sizes[rank])
+
+
+def plan_cuts(folder: Path, degree: int) -> dict[str, ParameterPlan]:
+    """The plan of every parameter in the model's order.
+
+    Raises:
+        WeightsError: AutoTP cannot shard this model at this degree.
+    """
+    command = [sys.executable, "-m", "server.engine.cut_plan", str(folder), str(degree)]
+    environ = {**os.environ, "DS_ACCELERATOR": "cpu"}
+    ran = subprocess.run(command, capture_output=True, text=True, env=environ, check=False)
+    if ran.returncode:
+        last = ran.stderr.strip().splitlines()[-1:] or ["no message"]
+        raise WeightsError(f"{folder} cannot be cut for tensor-parallel degree {degree}: {last[0]}")
+    raw = json.loads(ran.stdout.splitlines()[-1])
+    return {name: ParameterPlan(tuple(shape), dim, tuple(sizes)) for name, (shape, dim, sizes) in raw.items()}
+
+
+def _join_pretended_group(degree: int) -> None:
+    import deepspeed
+    from torch import distributed as dist
+    from torch.testing._internal.distributed.fake_pg import FakeStore
+
+    # A LOCAL_SIZE unlike WORLD_SIZE keeps the shared-memory operator from waiting for ranks that do not exist.
+    os.environ.update(RANK="0", LOCAL_RANK="0", WORLD_SIZE=str(degree), LOCAL_SIZE="1")
+    dist.init_process_group("fake", rank=0, world_size=degree, store=FakeStore())
+    deepspeed.init_distributed(dist_backend="fake", auto_mpi_discovery=False, verbose=False)
+
+
+def _print_plan(folder: Path, degree: int) -> None:
+    import torch
+
+    from server.engine.group import Rank
+    from server.engine.load import read_config, shard_on_meta
+
+    config = read_config(folder)
+    alone = Rank(0, 1, torch.device("cpu"))
+    whole = {name: tuple(p.shape) for name, p in shard_on_meta(config, alone).named_parameters(remove_duplicate=False)}
+    if degree == 1:
+        plan = {name: (shape, None, ()) for name, shape in whole.items()}
+    else:
+        _join_pretended_group(degree)
+        plan = _sharded_plan(config, degree, whole)
+    sys.stdout.write(json.dumps(plan) + "\n")
+
+
+def _sharded_plan(config, degree: int, whole: dict[str, tuple[int, ...]]) -> dict[str, tuple[object, ...]]:  # type: ignore[no-untyped-def]
+    import torch
+
+    from server.engine.group import Rank
+    from server.engine.load import shard_on_meta
+    from server.engine.weights import cut_of
+
+    model = shard_on_meta(config, Rank(0, degree, torch.device("cpu")))
+    plan: dict[str, tuple[object, ...]] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        cuts = [cut_of(parameter, rank) for rank in range(degree)]
+        sizes = tuple(cut.stop - cut.start for cut in cuts if cut is not None)
+        plan[name] = (whole[name], cuts[0].dim if cuts[0] else None, sizes)
+    return plan
+
+
+if __name__ == "__main__":
+    _print_plan(Path(sys.argv[1]), int(sys.argv[2]))

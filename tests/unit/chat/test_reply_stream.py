@@ -1,0 +1,177 @@
+"""Only judged text leaves, in order, while decoding goes on; every ending frees the engine."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from server import wire
+from server.chat.records import Judgement, KeepAlive, TextPiece
+from server.chat.release import next_to_judge
+from server.chat.reply import clean_reply
+from server.chat.reply_stream import ReplyStream
+from server.errors import ErrorCode, ServiceError
+
+EXECUTOR = ThreadPoolExecutor(4)
+
+
+class Script:
+    """An engine that delivers given texts, then an ending."""
+
+    def __init__(self, texts: list[str], ending: wire.FromEngine | None = None) -> None:
+        self._texts = texts
+        self._ending = ending
+        self.cancelled: list[str] = []
+
+    def start(self, request: wire.Generate, deliver: Callable[[wire.FromEngine], None]) -> None:
+        for number, text in enumerate(self._texts, 1):
+            deliver(wire.Piece(request.request_id, text, number))
+        deliver(self._ending or wire.Finished(request.request_id, "stop", 3, 0, len(self._texts)))
+
+    def cancel(self, request_id: str) -> None:
+        self.cancelled.append(request_id)
+
+
+class Judge:
+    """Blocks any text with the word in it; remembers what it was asked."""
+
+    def __init__(self, word: str = "BAD") -> None:
+        self._word = word
+        self.asked: list[str] = []
+
+    def judge(self, texts: list[str], role: object, deadline_s: float | None = None) -> list[Judgement]:
+        self.asked += texts
+        blocked = any(self._word in text for text in texts)
+        return [Judgement("needs intervention" if blocked else "casual", {}, {}, blocked, "No." if blocked else "")]
+
+
+def run(engine: Script, moderator: Judge | None, *, piecewise: bool = True) -> tuple[list[str], ReplyStream]:
+    request = wire.Generate("r", (1, 2, 3), wire.Sampling())
+    reply = ReplyStream(engine, request, moderator, EXECUTOR, threading.Event(), piecewise=piecewise, deadline_s=30)
+    return [each.text for each in reply.pieces() if isinstance(each, TextPiece)], reply
+
+
+def cut(text: str, sizes: list[int]) -> Iterator[str]:
+    while text:
+        size = sizes.pop() if sizes else 5
+        yield text[:size]
+        text = text[size:]
+
+
+SENTENCES = st.lists(
+    st.sampled_from(["One two. ", "Yes! ", "a < b ", "<pad>", "No end ", "\n", "</s>", "w" * 90]), max_size=9
+)
+
+
+@settings(deadline=None, max_examples=60)
+@given(SENTENCES, st.lists(st.integers(1, 12), max_size=40), st.booleans(), st.booleans())
+def test_pieces_joined_equal_the_cleaned_reply(
+    parts: list[str], sizes: list[int], judged: bool, piecewise: bool
+) -> None:
+    text = "".join(parts)
+    pieces, reply = run(Script(list(cut(text, sizes))), Judge() if judged else None, piecewise=piecewise)
+    assert "".join(pieces) == reply.verdict.text == clean_reply(text)
+    assert reply.verdict.blocked is None
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(0, 8), st.lists(st.integers(1, 12), max_size=60), st.booleans())
+def test_not_a_character_of_a_blocked_sentence_leaves_wherever_it_stands(
+    place: int, sizes: list[int], piecewise: bool
+) -> None:
+    sentences = [f"Sentence {number} is fine. " for number in range(9)]
+    sentences[place] = "This one is BAD and must not leave. "
+    pieces, reply = run(Script(list(cut("".join(sentences), sizes))), Judge(), piecewise=piecewise)
+    left = "".join(pieces)
+    assert reply.verdict.blocked is not None
+    assert "".join(sentences[:place]).startswith(left)
+    assert "This one" not in left
+
+
+def test_every_character_that_leaves_was_judged_with_all_before_it() -> None:
+    judge = Judge()
+    text = "First sentence. Second sentence! Third without an end"
+    pieces, _ = run(Script(list(cut(text, []))), judge)
+    assert all(text.startswith(asked) for asked in judge.asked)
+    assert judge.asked[-1] == text
+    assert "".join(pieces) == text
+
+
+def test_without_streaming_the_reply_is_judged_once() -> None:
+    judge = Judge()
+    run(Script(list(cut("First. Second. Third. ", []))), judge, piecewise=False)
+    assert judge.asked == ["First. Second. Third."]
+
+
+def test_an_empty_reply_is_judged_and_ends() -> None:
+    pieces, reply = run(Script([]), Judge())
+    assert pieces == []
+    assert reply.verdict.text == ""
+
+
+def test_a_block_cancels_decoding() -> None:
+    engine = Script(["This is BAD. "] + ["and goes on. "] * 50)
+    run(engine, Judge())
+    assert engine.cancelled == ["r"]
+
+
+@pytest.mark.parametrize("piecewise", [True, False])
+def test_a_lost_group_fails_the_reply_and_nothing_unjudged_has_left(piecewise: bool) -> None:
+    failed = wire.Failed("r", ErrorCode.ENGINE_UNAVAILABLE, "the group was lost", 5.0)
+    engine = Script(["Some text"], failed)
+    request = wire.Generate("r", (1,), wire.Sampling())
+    reply = ReplyStream(engine, request, Judge(), EXECUTOR, threading.Event(), piecewise=piecewise, deadline_s=30)
+    with pytest.raises(ServiceError, match="the group was lost"):
+        assert [each for each in reply.pieces() if isinstance(each, TextPiece)] == []
+    assert engine.cancelled == ["r"]
+
+
+def test_a_classification_that_fails_fails_the_reply() -> None:
+    class Broken(Judge):
+        def judge(self, texts: list[str], role: object, deadline_s: float | None = None) -> list[Judgement]:
+            raise ServiceError(ErrorCode.QUEUE_FULL, "full")
+
+    with pytest.raises(ServiceError, match="full"):
+        run(Script(["A sentence. ", "Another."]), Broken())
+
+
+def test_closing_the_stream_cancels_the_generation() -> None:
+    class Silent(Script):
+        def start(self, request: wire.Generate, deliver: Callable[[wire.FromEngine], None]) -> None:
+            deliver(wire.Piece(request.request_id, "One sentence. Two", 1))
+
+    engine = Silent([])
+    request = wire.Generate("r", (1,), wire.Sampling())
+    reply = ReplyStream(engine, request, None, EXECUTOR, threading.Event(), piecewise=True, deadline_s=30)
+    pieces = reply.pieces()
+    assert next(pieces) == TextPiece("One sentence. Two")
+    pieces.close()
+    assert engine.cancelled == ["r"]
+
+
+def test_a_wait_is_filled_with_keep_alives_and_ends_with_what_is_there_on_shutdown() -> None:
+    class Silent(Script):
+        def start(self, request: wire.Generate, deliver: Callable[[wire.FromEngine], None]) -> None:
+            deliver(wire.Piece(request.request_id, "Half a sentence", 4))
+
+    ending = threading.Event()
+    request = wire.Generate("r", (1,), wire.Sampling())
+    reply = ReplyStream(Silent([]), request, Judge(), EXECUTOR, ending, piecewise=True, deadline_s=30)
+    pieces = reply.pieces()
+    assert isinstance(next(pieces), KeepAlive)
+    ending.set()
+    assert [each for each in pieces if isinstance(each, TextPiece)] == [TextPiece("Half a sentence")]
+    assert reply.verdict.finished.reason == "shutdown"
+    assert reply.verdict.finished.num_new_tokens == 4
+
+
+def test_a_long_sentence_is_judged_in_parts() -> None:
+    assert next_to_judge("word " * 100, 0) == 500
+    assert next_to_judge("short", 0) == 0
+    assert next_to_judge("One. Two", 0) == 5
+    assert next_to_judge("One. Two", 5) == 5
