@@ -35,12 +35,15 @@ class ContainerTool:
 
 
 def find_tool(wanted: str | None, dry_run_out: TextIO | None = None) -> ContainerTool:
-    """The tool asked for, else the first of docker and podman that is installed.
+    """The tool asked for, else the first of docker and podman that works here. A dry run asks nothing of it.
 
     Raises:
-        DeployError: there is none; a dry run takes docker then.
+        DeployError: there is none.
     """
-    found = next((name for name in ([wanted] if wanted else _KNOWN) if shutil.which(name)), None)
-    if found is None and dry_run_out is None:
-        raise DeployError(f"{wanted or 'neither docker nor podman'} is installed; image build --codebuild needs none")
-    return ContainerTool(found or wanted or _KNOWN[0], dry_run_out)
+    names = [wanted] if wanted else list(_KNOWN)
+    if dry_run_out is not None:
+        return ContainerTool(names[0], dry_run_out)
+    for name in names:
+        if shutil.which(name) and subprocess.run([name, "info"], capture_output=True, check=False).returncode == 0:
+            return ContainerTool(name)
+    raise DeployError(f"{' and '.join(names)}: not installed, or no daemon answers; image build --codebuild needs none")

@@ -19,6 +19,8 @@ _GPUS_BY_SIZE["g5"]["48xlarge"] = 8
 _GPUS_BY_SIZE["g6"] = dict(_GPUS_BY_SIZE["g5"])
 _GPUS_BY_SIZE["g6e"] = dict(_GPUS_BY_SIZE["g5"])
 
+_GIB_PER_VCPU = {"c": 2, "m": 4, "r": 8, "g4dn": 4, "g5": 4, "g6": 4, "g6e": 8, "p4d": 12, "p4de": 12}
+
 _ACCELERATED = ("g", "p", "inf", "trn", "dl")
 
 # InferenceAmiVersion -> the CUDA version its driver supports, oldest first. Those that leave CUDA's compatibility
@@ -36,6 +38,17 @@ def num_gpus(instance_type: str) -> int | None:
     if not family.startswith(_ACCELERATED):
         return 0
     return _GPUS_BY_SIZE.get(family, {}).get(size)
+
+
+def memory_gib(instance_type: str) -> int | None:
+    """Host memory of `instance_type`; None where deploy does not know."""
+    family, size = _parts(instance_type)
+    per_vcpu = _GIB_PER_VCPU.get(family) or _GIB_PER_VCPU.get(family[0])
+    if per_vcpu is None or not size.endswith("large"):
+        return None
+    multiple = size.removesuffix("xlarge")
+    vcpus = 2 if size == "large" else 4 * int(multiple or 1)
+    return vcpus * per_vcpu
 
 
 def has_local_disk(instance_type: str) -> bool:

@@ -16,6 +16,7 @@ from deploy.__main__ import main
 REGISTRY = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com"
 IMAGE = f"{REGISTRY}/openchatkit-server:0.1.0"
 RECORDING_TOOL = """#!/bin/sh
+test "$1" = info && exit 0
 printf '%s\\n' "$*" >>"$RECORD"
 case "$1" in login) printf 'stdin %s\\n' "$(cat)" >>"$RECORD";; esac
 test "$1" != "$FAIL_AT"
