@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-
 from index_builder.build_plan import BuildPlan
 from index_builder.documents.source import open_source
 from index_builder.embeddings.stage import embed_passages, plan_embedding, vector_shapes

