@@ -15,7 +15,7 @@ from deploy.container_tool import find_tool
 from deploy.endpoint_file import Setting
 from deploy.environment import PORT
 from deploy.errors import DeployError
-from deploy.local_command import LocalOptions, run_command, startup_s
+from deploy.local_command import LocalOptions, local_url, run_command, startup_s
 from deploy.local_container import LocalContainer
 
 
@@ -41,11 +41,12 @@ def run(arguments: argparse.Namespace) -> int:
     file = cli.load(arguments)
     tool = find_tool(arguments.tool, sys.stdout if arguments.dry_run else None)
     name = f"{file.name}-local-{os.getpid()}"
-    command = run_command(tool.name, name, file, _options(arguments))
+    options = _options(arguments)
+    command = run_command(tool.name, name, file, options)
     if arguments.dry_run:
         print(json.dumps({"command": command}))
         return 0
-    url = f"http://127.0.0.1:{arguments.port}"
+    url = local_url(options)
     container = LocalContainer(tool.name, name, command, url, cli.say)
     before = signal.signal(signal.SIGTERM, _as_interrupt)
     try:

@@ -35,7 +35,9 @@ def run_command(tool: str, name: str, file: EndpointFile, options: LocalOptions)
         DeployError: an artifact has no folder here, or a setting is not legal.
     """
     file = _with_settings(file, dict(options.settings))
-    command = [tool, "run", "--rm", "--name", name, "--publish", f"127.0.0.1:{options.port}:{PORT}"]
+    command = [tool, "run", "--rm", "--name", name]
+    if options.network != "host":
+        command += ["--publish", f"127.0.0.1:{options.port}:{PORT}"]
     command += _limits(tool, file, options)
     for variable, value in environment(file, startup_s(file)).items():
         command += ["--env", f"{variable}={value}"]
@@ -44,6 +46,11 @@ def run_command(tool: str, name: str, file: EndpointFile, options: LocalOptions)
     for artifact, mount in _mounts(file).items():
         command += ["--volume", f"{mount}:{container_folder(artifact)}:ro"]
     return [*command, options.image or file.image_tag_uri, "serve"]
+
+
+def local_url(options: LocalOptions) -> str:
+    """Where the container answers: on the host's network it takes its own port."""
+    return f"http://127.0.0.1:{PORT if options.network == 'host' else options.port}"
 
 
 def startup_s(file: EndpointFile) -> int:

@@ -11,7 +11,7 @@ from deploy.client.chat_error import ChatError
 from deploy.client.http_transport import HttpTransport
 from deploy.client.reply import Reply, read_reply
 from deploy.client.reply_stream import ReplyStream
-from deploy.client.retry import RetryPolicy
+from deploy.client.retry import RetryPolicy, post_with_retries
 from deploy.client.transport import Transport
 
 TIMEOUT_S = 70.0  # SageMaker gives up after 60 s; a little more, so that its own answer is the one that counts
@@ -91,16 +91,7 @@ class ChatClient:
         return _encode({"parameters": given, "stream": stream, "inputs": prompt})
 
     def _post(self, body: bytes) -> bytes:
-        num_attempts = 0
-        while True:
-            try:
-                return self._transport.post(body)
-            except ChatError as error:
-                num_attempts += 1
-                wait_s = self._retry.wait_s(error, num_attempts)
-                if wait_s is None:
-                    raise
-                self._sleep(wait_s)
+        return post_with_retries(self._transport, body, self._retry, self._sleep)
 
     def _read(self, answer: bytes) -> Reply:
         try:

@@ -18,10 +18,10 @@ _READ_BYTES = 65536
 
 
 class HttpTransport:
-    """POSTs to `url`/invocations. `timeout_s` bounds the wait for the next bytes, not the whole answer."""
+    """POSTs to `url` + `path`. `timeout_s` bounds the wait for the next bytes, not the whole answer."""
 
-    def __init__(self, url: str, timeout_s: float) -> None:
-        self._url = f"{url.rstrip('/')}/invocations"
+    def __init__(self, url: str, timeout_s: float, path: str = "/invocations") -> None:
+        self._url = url.rstrip("/") + path
         self._timeout_s = timeout_s
         local = urlsplit(url).hostname in _LOOPBACK
         handlers = [urllib.request.ProxyHandler({})] if local else []  # a proxy cannot reach this machine's loopback

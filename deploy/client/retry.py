@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from deploy.client.chat_error import ChatError
+from deploy.client.transport import Transport
 
 
 @dataclass(frozen=True)
@@ -26,3 +28,17 @@ class RetryPolicy:
         doubled = self.first_wait_s * 2 ** (num_attempts - 1) * random.uniform(0.5, 1.0)
         wait = max(doubled, error.retry_after_s or 0.0)
         return wait if wait <= self.longest_wait_s else None
+
+
+def post_with_retries(transport: Transport, body: bytes, policy: RetryPolicy, sleep: Callable[[float], None]) -> bytes:
+    """The answer to `body`, after as many attempts as `policy` allows. Raises the last attempt's ChatError."""
+    num_attempts = 0
+    while True:
+        try:
+            return transport.post(body)
+        except ChatError as error:
+            num_attempts += 1
+            wait_s = policy.wait_s(error, num_attempts)
+            if wait_s is None:
+                raise
+            sleep(wait_s)

@@ -108,13 +108,21 @@ class _Handler(BaseHTTPRequestHandler):
 class ContainerHandler(_Handler):
     """POST /invocations."""
 
+    served_path = "/invocations"
+
     def do_POST(self) -> None:
-        assert self.path == "/invocations"
+        assert self.path == self.served_path
         answer = self.container.answer(self.read_body())
         if answer.lines:
             self.send_chunks(iter(self.container.pieces(answer)), answer.breaks_off)
         else:
             self.send_body(answer.status, answer.body, Content_Type="application/json")
+
+
+class ModerationHandler(ContainerHandler):
+    """POST /v1/moderations."""
+
+    served_path = "/v1/moderations"
 
 
 class SageMakerHandler(_Handler):

@@ -1,0 +1,35 @@
+"""The threshold curve as a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from deploy.moderation_report import Share, ThresholdPoint
+
+_PRECISION, _RECALL = "#1f6fb4", "#c2571a"
+
+
+def draw(curve: Sequence[ThresholdPoint], title: str, path: Path) -> None:
+    """Precision and recall against the threshold, with their 95 % intervals, as a PNG at `path`."""
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = figure.subplots()
+    thresholds = [point.threshold for point in curve]
+    lines = (
+        ("precision", _PRECISION, [point.blocking.precision for point in curve]),
+        ("recall", _RECALL, [point.blocking.recall for point in curve]),
+    )
+    for name, colour, shares in lines:
+        _band(axes, thresholds, shares, colour)
+        axes.plot(thresholds, [share.value for share in shares], color=colour, label=name, drawstyle="steps-pre")
+    axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="blocked at a score of at least", ylabel="share", title=title)
+    axes.grid(alpha=0.3)
+    axes.legend(loc="lower left")
+    figure.savefig(path, dpi=120, format="png")
+
+
+def _band(axes, thresholds: list[float], shares: list[Share], colour: str) -> None:  # type: ignore[no-untyped-def]
+    low, high = zip(*(share.interval for share in shares), strict=True)
+    axes.fill_between(thresholds, low, high, color=colour, alpha=0.15, step="pre", linewidth=0)
