@@ -46,7 +46,7 @@ class SessionAction(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class RequestType(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"request_type": "requestType"}):
-    """SageMaker's sticky sessions: open one, or close the one in X-Amzn-SageMaker-Session-Id."""
+    """Open a sticky session, or close the one in X-Amzn-SageMaker-Session-Id; read by `server.chat.sticky`."""
 
     request_type: Literal["NEW_SESSION", "CLOSE"]
 

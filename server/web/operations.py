@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from server.chat.sticky import CLOSED_SESSION_HEADER, NEW_SESSION_HEADER, SESSION_HEADER
 from server.web.error_table import ErrorBody
 from server.web.invocation_schema import Answer, FailedInput, Invocation, Pieces, RequestType, SessionAction
 from server.web.moderation_schema import ModerationRequest, ModerationResponse
@@ -17,12 +18,7 @@ from server.web.routes.ping import PingDetail
 from server.web.routes.sticky import StickySession
 from server.web.search_schema import SearchQuery, SearchResults
 from server.web.session_schema import SessionDeleted, SessionHistory
-from server.web.sticky_session import (
-    CLOSED_SESSION_HEADER,
-    CUSTOM_ATTRIBUTES_HEADER,
-    NEW_SESSION_HEADER,
-    SESSION_HEADER,
-)
+from server.web.sticky_session import CUSTOM_ATTRIBUTES_HEADER
 from server.web.stream_format import JSON_LINES, SSE
 
 JSON = "application/json"

@@ -7,7 +7,7 @@ from typing import Annotated, TypeVar
 import msgspec
 from msgspec import Meta
 
-from server.web.session_id import PATTERN, RULE
+from server.chat.session_ids import LEGAL, MAX_CHARS
 from server.web.struct_reader import invalid
 from server.wire import Sampling
 
@@ -18,9 +18,9 @@ GREEDY_BELOW = 1e-5  # a temperature so small would divide the logits out of the
 SessionId = Annotated[
     str,
     Meta(
-        description=f"{RULE}. An unknown id starts a conversation unless the server requires known ones; absent, the "
+        description=f"{LEGAL}. An unknown id starts a conversation unless the server requires known ones; absent, the "
         "server makes an id that cannot be guessed.",
-        extra_json_schema={"pattern": PATTERN},
+        extra_json_schema={"minLength": 1, "maxLength": MAX_CHARS},
     ),
 ]
 StopString = Annotated[str, Meta(min_length=1, max_length=256)]

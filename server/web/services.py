@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -92,7 +92,6 @@ class Services:
     engine: Engine
     turns: Turns
     store: Store
-    new_session_id: Callable[[], str]
     policy: Policy | None = None
     moderator: Moderator | None = None
     retriever: Retriever | None = None

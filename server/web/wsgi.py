@@ -10,7 +10,6 @@ from flask import Flask
 
 from server.chat.assembly import open_services
 from server.chat.policy import PolicyError
-from server.chat.session_ids import new_session_id
 from server.config import ConfigError, from_env
 from server.errors import ServiceError
 from server.retrieval.retriever import RetrievalError
@@ -36,7 +35,6 @@ def build() -> Flask:
             engine=chat.engine,
             turns=chat.turns,
             store=chat.store,
-            new_session_id=new_session_id,
             policy=chat.policy,
             moderator=chat.moderator,
             retriever=chat.retriever,

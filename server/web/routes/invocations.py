@@ -6,17 +6,19 @@ from typing import Any
 
 from flask import Blueprint, Response, request
 
+from server.chat.session_ids import new_session_id
+from server.chat.sticky import session_request
 from server.errors import ErrorCode, ServiceError
 from server.web.batch import answer_all
 from server.web.blank import is_blank
 from server.web.body import json_response, read_json
 from server.web.front import Front, current_exchange, work_blueprint
-from server.web.invocation_schema import Invocation, RequestType, SessionAction, answer
+from server.web.invocation_schema import Invocation, SessionAction, answer
 from server.web.parameters import Parameters, check_window
 from server.web.routes.sessions import delete_session, session_history
-from server.web.routes.sticky import answer_request_type, with_new_session
+from server.web.routes.sticky import answer_session_request
 from server.web.services import Services
-from server.web.sticky_session import NEW_SESSION, agreed_session_id, custom_attributes, sticky_session_id
+from server.web.sticky_session import NEW_SESSION, agreed_session_id, sticky_session_id, with_new_session, with_session
 from server.web.stream_format import InvocationWire, asks_for_stream
 from server.web.struct_reader import invalid, read_struct
 from server.web.turn_request import turn_request
@@ -32,8 +34,8 @@ def blueprint(front: Front) -> Blueprint:
         data = read_json(request, front.services.settings.max_body_bytes)
         if "action" in data:
             return _act(front.services, read_struct(data, SessionAction))
-        if "requestType" in data:
-            return answer_request_type(front.services, read_struct(data, RequestType), sticky_session_id(request))
+        if (asked := session_request(data)) is not None:
+            return answer_session_request(front.services, asked, sticky_session_id(request))
         return _invoke(front, _checked(data, front.services))
 
     return routes
@@ -59,33 +61,35 @@ def _checked(data: dict[str, Any], services: Services) -> Invocation:
 
 
 def _invoke(front: Front, invocation: Invocation) -> Response:
-    exchange, services = current_exchange(), front.services
     parameters = invocation.parameters or Parameters()
     sticky = sticky_session_id(request)
     session_id = agreed_session_id(parameters.session_id, sticky)
     streams = asks_for_stream(request, invocation.stream)
     if not isinstance(invocation.inputs, str):
-        _check_list(streams, session_id, sticky)
-        turns = [
-            turn_request(services, exchange.turn_id(index), text, parameters)
-            for index, text in enumerate(invocation.inputs)
-        ]
-        return json_response(answer_all(front, exchange, turns))
-    if sticky == NEW_SESSION and session_id is None:
-        session_id = services.store.create(services.new_session_id()).session_id
+        _check_list(streams, session_id or sticky)
+        return _answer_list(front, invocation.inputs, parameters)
+    if sticky != NEW_SESSION:
+        return _answer_one(front, invocation.inputs, parameters, session_id, streams)
+    session_id = session_id or front.services.store.create(new_session_id()).session_id
     response = _answer_one(front, invocation.inputs, parameters, session_id, streams)
-    return with_new_session(response, services, session_id if sticky == NEW_SESSION else None)
+    return with_new_session(response, session_id, front.services.settings.session_ttl_s)
 
 
-def _check_list(streams: bool, session_id: str | None, sticky: str | None) -> None:
+def _check_list(streams: bool, session: str | None) -> None:
     if streams:
         message = "stream=True is not supported for a list of inputs; send them one by one, or without stream"
         raise ServiceError(ErrorCode.UNSUPPORTED_FIELD, message, field="stream")
-    named = session_id or sticky
-    if named is not None:
-        raise invalid(
-            "parameters.session_id", named, "a list of inputs starts a conversation for each; send no session"
-        )
+    if session is not None:
+        rule = "a list of inputs starts a conversation for each; send no session"
+        raise invalid("parameters.session_id", session, rule)
+
+
+def _answer_list(front: Front, texts: list[str], parameters: Parameters) -> Response:
+    exchange = current_exchange()
+    turns = [
+        turn_request(front.services, exchange.turn_id(index), text, parameters) for index, text in enumerate(texts)
+    ]
+    return json_response(answer_all(front, exchange, turns))
 
 
 def _answer_one(front: Front, text: str, parameters: Parameters, session_id: str | None, streams: bool) -> Response:
@@ -93,20 +97,17 @@ def _answer_one(front: Front, text: str, parameters: Parameters, session_id: str
     if streams:
         session_id = session_id or _early_session_id(services)
         turn = turn_request(services, exchange.turn_id(), text, parameters, session_id=session_id, streams=True)
-        response = stream_turn(front, exchange, turn, InvocationWire.for_request(request, exchange.request_id))
-    else:
-        turn = turn_request(services, exchange.turn_id(), text, parameters, session_id=session_id)
-        result = services.turns.answer(turn)
-        exchange.note_result(result)
-        session_id = result.session_id
-        response = json_response(answer(result, exchange.request_id))
-    response.headers.update(custom_attributes(session_id))
-    return response
+        wire = InvocationWire.for_request(request, exchange.request_id)
+        return with_session(stream_turn(front, exchange, turn, wire), session_id)
+    turn = turn_request(services, exchange.turn_id(), text, parameters, session_id=session_id)
+    result = services.turns.answer(turn)
+    exchange.note_result(result)
+    return with_session(json_response(answer(result, exchange.request_id)), result.session_id)
 
 
 def _early_session_id(services: Services) -> str:
     """An id for a header that goes out before the turn could make one."""
-    session_id = services.new_session_id()
+    session_id = new_session_id()
     if services.settings.require_session:
         services.store.create(session_id)
     return session_id

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from flask import Blueprint, Response
 
+from server.chat.session_ids import check_session_id
 from server.errors import ErrorCode, ServiceError
 from server.web.body import json_response
 from server.web.front import Front, work_blueprint
 from server.web.services import Store
-from server.web.session_id import legal_session_id
 from server.web.session_schema import SessionDeleted, SessionHistory, stored_turn
 
 
@@ -29,7 +29,7 @@ def blueprint(front: Front) -> Blueprint:
 
 def session_history(store: Store, session_id: str) -> Response:
     """Every turn of a conversation. Raises ServiceError SESSION_NOT_FOUND."""
-    turns = tuple(stored_turn(turn) for turn in store.history(legal_session_id(session_id, "session_id")))
+    turns = tuple(stored_turn(turn) for turn in store.history(check_session_id(session_id, "session_id")))
     if not turns and store.load(session_id, max_turns=1) is None:
         raise _not_found(session_id)
     return json_response(SessionHistory(session_id, turns))
@@ -37,7 +37,7 @@ def session_history(store: Store, session_id: str) -> Response:
 
 def delete_session(store: Store, session_id: str) -> Response:
     """Erase a conversation. Raises ServiceError SESSION_NOT_FOUND."""
-    if not store.delete(legal_session_id(session_id, "session_id")):
+    if not store.delete(check_session_id(session_id, "session_id")):
         raise _not_found(session_id)
     return json_response(SessionDeleted(session_id, deleted=True))
 

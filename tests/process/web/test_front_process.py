@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 import httpx
-from conftest import Server, wait_until
+from front_server import Server, wait_until
 
 StartServer = Callable[..., Server]
 

@@ -212,7 +212,6 @@ class Fakes:
 
     def __post_init__(self) -> None:
         self.turns: FakeTurns = FakeTurns(self.store)
-        self._numbers = itertools.count(1)
 
     @property
     def services(self) -> Services:
@@ -221,7 +220,6 @@ class Fakes:
             engine=self.engine,
             turns=self.turns,
             store=self.store,
-            new_session_id=lambda: f"new-session-{next(self._numbers)}",
             policy=self.policy,
             moderator=self.moderator,
             retriever=self.retriever,

@@ -1,0 +1,87 @@
+"""A front under gunicorn over stand-ins, and waiting for what it does."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+ROOT = Path(__file__).resolve().parents[3]
+DEADLINE_S = 30.0
+
+
+def wait_until(true: Callable[[], bool], what: str) -> None:
+    """Fail with `what` when `true` has not become so within the deadline."""
+    deadline = time.monotonic() + DEADLINE_S
+    while not true():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.02)
+
+
+@dataclass
+class Server:
+    """A front under gunicorn, over stand-ins."""
+
+    url: str
+    port: int
+    process: subprocess.Popen[bytes]
+    notes: Path
+    log: Path
+    http: httpx.Client
+
+    def note(self, name: str) -> None:
+        (self.notes / name).touch()
+
+    def wait_note(self, name: str) -> None:
+        wait_until((self.notes / name).exists, f"no note {name!r}; log: {self.log.read_text()}")
+
+    def wait_exit(self) -> int:
+        return self.process.wait(DEADLINE_S)
+
+    def wait_ready(self) -> None:
+        wait_until(self._answers, f"the front does not answer; log: {self.log.read_text()}")
+
+    def end(self) -> None:
+        self.http.close()
+        self.process.kill()
+        self.process.wait()
+
+    def _answers(self) -> bool:
+        assert self.process.poll() is None, self.log.read_text()
+        try:
+            return self.http.get("/ping").status_code == 200
+        except httpx.TransportError:
+            return False
+
+
+def start_front(folder: Path, settings: dict[str, str]) -> Server:
+    """Start gunicorn with the OCK_ settings given; not waited for."""
+    port, notes = _free_port(), folder / "notes"
+    notes.mkdir(exist_ok=True)
+    path = [ROOT, ROOT / "tests/unit/web", ROOT / "tests/process/web"]
+    environ = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(map(str, path)),
+        "FAKE_NOTES": str(notes),
+        "OCK_HOST": "127.0.0.1",
+        "OCK_PORT": str(port),
+        **{f"OCK_{name.upper()}": value for name, value in settings.items()},
+    }
+    command = [sys.executable, "-m", "gunicorn", "-c", str(ROOT / "container/gunicorn_conf.py"), "fake_wsgi:app"]
+    log, url = folder / f"{port}.log", f"http://127.0.0.1:{port}"
+    with log.open("wb") as out:
+        process = subprocess.Popen(command, env=environ, stdout=out, stderr=out, cwd=folder)
+    return Server(url, port, process, notes, log, httpx.Client(base_url=url, verify=False, timeout=DEADLINE_S))
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

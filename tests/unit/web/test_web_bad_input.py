@@ -1,0 +1,247 @@
+"""Every bad request gets a clear JSON error and has no effect, and the next good one is answered."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from fakes import Fakes
+from flask.testing import FlaskClient
+
+WORK = ["/invocations", "/v1/chat/completions", "/v1/moderations", "/search"]
+GOOD: dict[str, dict[str, Any]] = {
+    "/invocations": {"inputs": "hello"},
+    "/v1/chat/completions": {"messages": [{"role": "user", "content": "hello"}]},
+    "/v1/moderations": {"input": "hello"},
+    "/search": {"query": "hello"},
+}
+
+
+def error_of(response: Any, status: int, code: str, field: str | None = None) -> dict[str, Any]:
+    """The error, after checking its shape."""
+    assert response.status_code == status, response.text
+    assert response.content_type == "application/json"
+    assert set(response.json) == {"error"}
+    error: dict[str, Any] = response.json["error"]
+    assert error["code"] == code
+    assert error["request_id"] == response.headers["X-Request-Id"]
+    assert isinstance(error["retryable"], bool)
+    assert error.get("field") == field
+    return error
+
+
+def assert_no_effect(fakes: Fakes, client: FlaskClient, path: str) -> None:
+    assert fakes.turns.requests == []
+    assert fakes.store.sessions == {}
+    assert fakes.retriever is not None
+    assert fakes.retriever.asked == []
+    assert client.post(path, json=GOOD[path]).status_code == 200
+
+
+@pytest.mark.parametrize("path", WORK)
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        (b"", "invalid_json"),
+        (b"not json", "invalid_json"),
+        (b'{"a": 1, "a": 2}', "invalid_json"),
+        (b'{"a": NaN}', "invalid_json"),
+        (b"[" * 100_000, "invalid_json"),
+        (b'"\xff"', "invalid_json"),
+        (rb'{"inputs": "\ud800", "query": "\ud800", "input": "\ud800"}', "invalid_json"),
+        (b"[]", "invalid_field"),
+        (b"{}", "invalid_field"),
+    ],
+)
+def test_a_body_that_is_no_json_object_is_refused(
+    fakes: Fakes, client: FlaskClient, path: str, body: bytes, code: str
+) -> None:
+    if body.startswith(b"["):
+        body = body[: fakes.settings.max_body_bytes]
+    response = client.post(path, data=body, content_type="application/json")
+    assert response.status_code == 400
+    assert response.json["error"]["code"] == code
+    assert_no_effect(fakes, client, path)
+
+
+@pytest.mark.parametrize("path", WORK)
+@pytest.mark.parametrize(
+    "content_type",
+    [None, "text/plain", "application/x-www-form-urlencoded", "application/json; charset=latin-1", "*/*"],
+)
+def test_another_content_type_is_refused_by_name(
+    fakes: Fakes, client: FlaskClient, path: str, content_type: str | None
+) -> None:
+    response = client.post(path, data=b'{"inputs": "hello"}', content_type=content_type)
+    error = error_of(response, 415, "unsupported_media_type", "Content-Type")
+    assert "application/json" in error["message"]
+    assert_no_effect(fakes, client, path)
+
+
+def test_a_compressed_body_is_refused(client: FlaskClient) -> None:
+    response = client.post(
+        "/invocations", data=b"x", content_type="application/json", headers={"Content-Encoding": "gzip"}
+    )
+    error_of(response, 415, "unsupported_media_type", "Content-Encoding")
+
+
+@pytest.mark.parametrize("path", WORK)
+def test_a_body_over_the_limit_is_refused_with_both_sizes(fakes: Fakes, client: FlaskClient, path: str) -> None:
+    limit = fakes.settings.max_body_bytes
+    response = client.post(path, data=b" " * (limit + 1), content_type="application/json")
+    assert response.status_code == 413
+    assert response.json["error"]["code"] == "body_too_large"
+    assert f"has {limit + 1} bytes; at most {limit}" in response.json["error"]["message"]
+    assert_no_effect(fakes, client, path)
+
+
+def test_a_body_as_long_as_the_limit_is_read(fakes: Fakes, client: FlaskClient) -> None:
+    body = b'{"inputs": "hello"}'
+    padded = body[:-1] + b" " * (fakes.settings.max_body_bytes - len(body)) + b"}"
+    assert client.post("/invocations", data=padded, content_type="application/json").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"inputs": 5}, "inputs"),
+        ({"inputs": None}, "inputs"),
+        ({"inputs": ""}, "inputs"),
+        ({"inputs": " \n\t"}, "inputs"),
+        ({"inputs": "\u200b\u2060\ufeff"}, "inputs"),
+        ({"inputs": "\x00\x01"}, "inputs"),
+        ({"inputs": []}, "inputs"),
+        ({"inputs": ["a", " "]}, "inputs[1]"),
+        ({"inputs": ["a", 5]}, "inputs[1]"),
+        ({"inputs": ["a"] * 129}, "inputs"),
+        ({"inputs": {"text": "a"}}, "inputs"),
+        ({"inputs": "a", "parameters": []}, "parameters"),
+        ({"inputs": "a", "parameters": "x"}, "parameters"),
+        ({"inputs": "a", "parameters": {"top_k": "4"}}, "parameters.top_k"),
+        ({"inputs": "a", "parameters": {"stop": ["a", ""]}}, "parameters.stop[1]"),
+        ({"inputs": "a", "parameters": {"max_new_tokens": 2048}}, "parameters.max_new_tokens"),
+        ({"inputs": "a", "parameters": {"session_id": ""}}, "parameters.session_id"),
+        ({"inputs": "a", "parameters": {"session_id": "a b"}}, "parameters.session_id"),
+        ({"inputs": "a", "parameters": {"session_id": "a\n"}}, "parameters.session_id"),
+        ({"inputs": "a", "parameters": {"session_id": "../x"}}, "parameters.session_id"),
+        ({"inputs": "a", "parameters": {"session_id": "é"}}, "parameters.session_id"),
+        ({"inputs": "a", "parameters": {"session_id": "x" * 129}}, "parameters.session_id"),
+        ({"inputs": ["a"], "parameters": {"session_id": "mine"}}, "parameters.session_id"),
+        ({"inputs": "a", "stream": "yes"}, "stream"),
+        ({"action": "history"}, "session_id"),
+        ({"action": "forget", "session_id": "a"}, "action"),
+        ({"action": "history", "session_id": "a b"}, "session_id"),
+        ({"requestType": "OPEN"}, "requestType"),
+    ],
+)
+def test_a_bad_field_is_named_with_what_was_found(
+    fakes: Fakes, client: FlaskClient, body: dict[str, Any], field: str
+) -> None:
+    error = error_of(client.post("/invocations", json=body), 400, "invalid_field", field)
+    assert field in error["message"]
+    assert error["retryable"] is False
+    assert_no_effect(fakes, client, "/invocations")
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "field", "said"),
+    [
+        ("/invocations", {"inputs": "a", "steam": True}, "steam", "did you mean stream?"),
+        ("/invocations", {"inputs": "a", "parameters": {"temprature": 1}}, "parameters.temprature", "temperature"),
+        ("/invocations", {"inputs": "a", "parameters": {"zzz": 1}}, "parameters.zzz", "Legal names: session_id, no_"),
+        ("/invocations", {"inputs": "a", "parameters": {"x" * 9999: 1}}, None, "Legal names: session_id"),
+        ("/invocations", {"action": "history", "session_id": "a", "b": 1}, "b", "action, session_id"),
+        ("/invocations", {"requestType": "CLOSE", "inputs": "a"}, "inputs", "inputs"),
+        ("/search", {"query": "a", "window": 1}, "window", "Legal names: query, k, w, w_th"),
+        ("/v1/moderations", {"input": "a", "threshold": 1}, "threshold", "Legal names: input, model, role"),
+        (
+            "/v1/chat/completions",
+            {"messages": [{"role": "user", "content": "a"}], "prompt": "a"},
+            "prompt",
+            "Legal names: messages, model",
+        ),
+    ],
+)
+def test_an_unknown_field_is_refused_with_the_legal_names(
+    fakes: Fakes, client: FlaskClient, path: str, body: dict[str, Any], field: str | None, said: str
+) -> None:
+    response = client.post(path, json=body)
+    assert response.status_code == 400
+    error = response.json["error"]
+    assert error["code"] == "unknown_field"
+    assert field is None or error["field"] == field
+    assert said in error["message"]
+    assert len(error["message"]) < 600
+    assert_no_effect(fakes, client, path)
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"query": ""}, "query"),
+        ({"query": " "}, "query"),
+        ({"query": "a", "k": 0}, "k"),
+        ({"query": "a", "k": 101}, "k"),
+        ({"query": "a", "w": -1}, "w"),
+        ({"query": "a", "w_th": 1.5}, "w_th"),
+        ({"query": "a", "w_th": "0.5"}, "w_th"),
+    ],
+)
+def test_a_bad_search_is_refused(fakes: Fakes, client: FlaskClient, body: dict[str, Any], field: str) -> None:
+    error_of(client.post("/search", json=body), 400, "invalid_field", field)
+    assert_no_effect(fakes, client, "/search")
+
+
+def test_a_list_cannot_be_streamed(fakes: Fakes, client: FlaskClient) -> None:
+    for response in (
+        client.post("/invocations", json={"inputs": ["a"], "stream": True}),
+        client.post("/invocations", json={"inputs": ["a"]}, headers={"Accept": "text/event-stream"}),
+    ):
+        error_of(response, 400, "unsupported_field", "stream")
+    assert_no_effect(fakes, client, "/invocations")
+
+
+def test_a_failure_of_our_own_says_nothing_but_its_request_id(
+    fakes: Fakes, client: FlaskClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    fakes.turns.scripts["boom"] = [RuntimeError("a secret detail")]
+    error = error_of(client.post("/invocations", json={"inputs": "boom"}), 500, "internal")
+    assert "secret" not in error["message"]
+    assert f"request.failed id={error['request_id']}" in caplog.text
+    assert client.post("/invocations", json={"inputs": "hello"}).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/nothing", "/invocations/", "/static/page.js", "/page/page.js", "/../secret"])
+def test_an_unknown_path_is_404_in_the_same_shape(client: FlaskClient, path: str) -> None:
+    error_of(client.get(path), 404, "not_found")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "legal"),
+    [
+        ("GET", "/invocations", "OPTIONS, POST"),
+        ("POST", "/ping", "GET, HEAD, OPTIONS"),
+        ("PUT", "/sessions/abc", "DELETE, GET, HEAD, OPTIONS"),
+        ("DELETE", "/v1/chat/completions", "OPTIONS, POST"),
+    ],
+)
+def test_a_wrong_method_is_405_with_the_legal_ones(client: FlaskClient, method: str, path: str, legal: str) -> None:
+    response = client.open(path, method=method)
+    assert response.status_code == 405
+    assert response.headers["Allow"] == legal
+    assert f"legal methods are {legal}" in response.json["error"]["message"]
+
+
+@pytest.mark.parametrize("given", ["", "a b", "x" * 65, "<script>", "a\tb", "-a", "é"])
+def test_an_unsafe_request_id_is_replaced(client: FlaskClient, given: str) -> None:
+    response = client.get("/ping", headers={"X-Request-Id": given})
+    assert response.headers["X-Request-Id"] != given
+    assert response.headers["X-Request-Id"].startswith("req-")
+
+
+@pytest.mark.parametrize("header", ["X-Request-Id", "X-Amzn-SageMaker-Inference-Id"])
+def test_a_safe_request_id_is_kept(fakes: Fakes, client: FlaskClient, header: str) -> None:
+    response = client.post("/invocations", json={"inputs": "hello"}, headers={header: "trace-1.2:3_4"})
+    assert response.headers["X-Request-Id"] == "trace-1.2:3_4"
+    assert response.json["request_id"] == "trace-1.2:3_4"
+    assert fakes.turns.requests[0].request_id.startswith("trace-1.2:3_4.")

@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from fakes import Fakes
+from flask.testing import FlaskClient
+
+from server.web.app import create_app
+
+STICKY = "X-Amzn-SageMaker-Session-Id"
+NEW = "X-Amzn-SageMaker-New-Session-Id"
+CLOSED = "X-Amzn-SageMaker-Closed-Session-Id"
+
+
+def ask(client: FlaskClient, text: str, session_id: str) -> dict[str, Any]:
+    record = client.post("/invocations", json={"inputs": text, "parameters": {"session_id": session_id}}).json
+    assert isinstance(record, dict)
+    return record
+
+
+@pytest.mark.parametrize("through_action", [False, True])
+def test_history_gives_every_turn_and_delete_erases_them(client: FlaskClient, through_action: bool) -> None:
+    def history() -> Any:
+        if through_action:
+            return client.post("/invocations", json={"action": "history", "session_id": "mine"})
+        return client.get("/sessions/mine")
+
+    def delete() -> Any:
+        if through_action:
+            return client.post("/invocations", json={"action": "delete", "session_id": "mine"})
+        return client.delete("/sessions/mine")
+
+    assert history().status_code == delete().status_code == 404
+    assert [ask(client, text, "mine")["turn"] for text in ("Who was Lincoln?", "And then?")] == [1, 2]
+    found = history().json
+    assert found["session_id"] == "mine"
+    assert [(turn["turn"], turn["user"], turn["reply"]) for turn in found["turns"]] == [
+        (1, "Who was Lincoln?", "You said: Who was Lincoln?"),
+        (2, "And then?", "You said: And then?"),
+    ]
+    assert found["turns"][0]["finish_reason"] == "stop"
+    assert found["turns"][0]["sources"][0]["title"] == "Abraham Lincoln"
+    assert found["turns"][0]["labels"] == {"input": "casual", "output": "casual"}
+    assert delete().json == {"session_id": "mine", "deleted": True}
+    assert delete().json["error"]["code"] == "session_not_found"
+    assert history().json["error"]["code"] == "session_not_found"
+
+
+def test_an_action_asks_no_question(fakes: Fakes, client: FlaskClient) -> None:
+    client.post("/invocations", json={"action": "history", "session_id": "mine"})
+    assert fakes.turns.requests == []
+
+
+@pytest.mark.parametrize("session_id", ["a b", "-a", "x" * 129, "a%0Ab", "NEW_SESSION"])
+def test_an_illegal_session_id_in_the_path_is_refused(client: FlaskClient, session_id: str) -> None:
+    for response in (client.get(f"/sessions/{session_id}"), client.delete(f"/sessions/{session_id}")):
+        assert response.status_code == 400
+        assert response.json["error"]["field"] == "session_id"
+
+
+def test_new_session_makes_a_stored_session_with_an_expiry(fakes: Fakes, client: FlaskClient) -> None:
+    response = client.post("/invocations", json={"requestType": "NEW_SESSION"}, headers={STICKY: "NEW_SESSION"})
+    assert response.status_code == 200
+    session_id, _, expires = response.headers[NEW].partition("; ")
+    assert response.json == {"session_id": session_id}
+    assert re.fullmatch(r"Expires=\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", expires)
+    assert fakes.store.sessions == {session_id: []}
+    assert client.get(f"/sessions/{session_id}").json == {"session_id": session_id, "turns": []}
+    assert re.fullmatch(r"[a-zA-Z0-9](-*[a-zA-Z0-9])*", session_id), "SageMaker takes no other ids"
+
+
+def test_the_sticky_header_names_the_session_of_a_question(fakes: Fakes, client: FlaskClient) -> None:
+    response = client.post("/invocations", json={"inputs": "hello"}, headers={STICKY: "abc"})
+    assert response.json["session_id"] == "abc"
+    assert NEW not in response.headers
+    assert client.get("/sessions/abc").json["turns"][0]["user"] == "hello"
+
+
+def test_close_answers_with_the_closed_header_and_keeps_the_conversation(client: FlaskClient) -> None:
+    ask(client, "hello", "abc")
+    response = client.post("/invocations", json={"requestType": "CLOSE"}, headers={STICKY: "abc"})
+    assert response.status_code == 200
+    assert response.headers[CLOSED] == "abc"
+    assert len(client.get("/sessions/abc").json["turns"]) == 1
+
+
+@pytest.mark.parametrize("headers", [{}, {STICKY: "NEW_SESSION"}])
+def test_close_without_a_session_is_refused(client: FlaskClient, headers: dict[str, str]) -> None:
+    response = client.post("/invocations", json={"requestType": "CLOSE"}, headers=headers)
+    assert response.status_code == 400
+    assert response.json["error"]["field"] == STICKY
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_question_under_the_new_session_header_opens_one(fakes: Fakes, client: FlaskClient, stream: bool) -> None:
+    body = {"inputs": "hello", "stream": stream}
+    response = client.post("/invocations", json=body, headers={STICKY: "NEW_SESSION"})
+    session_id = response.headers[NEW].partition(";")[0]
+    assert fakes.turns.requests[0].session_id == session_id
+    assert response.headers["X-Amzn-SageMaker-Custom-Attributes"] == f"session_id={session_id}"
+    assert session_id in fakes.store.sessions
+
+
+def test_body_and_header_that_name_two_sessions_are_refused(fakes: Fakes, client: FlaskClient) -> None:
+    body = {"inputs": "hello", "parameters": {"session_id": "mine"}}
+    response = client.post("/invocations", json=body, headers={STICKY: "yours"})
+    assert response.status_code == 400
+    assert response.json["error"]["field"] == "parameters.session_id"
+    assert fakes.turns.requests == []
+    assert client.post("/invocations", json=body, headers={STICKY: "mine"}).status_code == 200
+
+
+def test_a_list_under_a_sticky_session_is_refused(fakes: Fakes, client: FlaskClient) -> None:
+    for session_id in ("abc", "NEW_SESSION"):
+        response = client.post("/invocations", json={"inputs": ["a", "b"]}, headers={STICKY: session_id})
+        assert response.status_code == 400
+    assert fakes.turns.requests == []
+    assert fakes.store.sessions == {}
+
+
+def test_an_illegal_sticky_header_is_refused(client: FlaskClient) -> None:
+    response = client.post("/invocations", json={"inputs": "hello"}, headers={STICKY: "a b"})
+    assert response.status_code == 400
+    assert response.json["error"]["field"] == STICKY
+
+
+def test_sessions_that_never_expire_still_have_a_date() -> None:
+    fakes = Fakes()
+    settings = fakes.settings.model_copy(update={"session_ttl_s": 0.0})
+    client = create_app(Fakes(settings=settings).services).test_client()
+    assert "Expires=2" in client.post("/invocations", json={"requestType": "NEW_SESSION"}).headers[NEW]
