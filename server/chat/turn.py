@@ -124,6 +124,7 @@ class TurnService:
         self._ending.set()
 
     def _events(self, request: TurnRequest, *, piecewise: bool) -> Iterator[TurnEvent]:
+        self._prompts.check(request.text, request.sampling.max_new_tokens, request.system)
         turn = self._open(request)
         claim = self._executor.submit(self._claim, turn)
         stored = False

@@ -21,6 +21,9 @@ from server.wire import CHAT, INPUT_MODERATION, OUTPUT_MODERATION
 
 log = logging.getLogger(__name__)
 
+# Only full blocks of the few-shot prefix are shared; with small ones little of it is computed again for each text.
+_SCORE_BLOCK_TOKENS = 4
+
 _COMPUTE_DTYPES = {
     "float32": torch.float32,
     "bfloat16": torch.bfloat16,
@@ -109,7 +112,8 @@ def _pool_shape(
         )
     else:
         num_tokens = score_tokens(window)
-    return PoolShape(-(-num_tokens // settings.block_tokens), settings.block_tokens)
+    block_tokens = settings.block_tokens if name == CHAT else _SCORE_BLOCK_TOKENS
+    return PoolShape(-(-num_tokens // block_tokens), block_tokens)
 
 
 def _free_bytes(device: torch.device) -> int:

@@ -25,6 +25,7 @@ from server.engine.models import GroupModel, load_models
 from server.engine.runner import GroupRunner
 from server.engine.scheduler import Scheduler
 from server.engine.sequence import CHAT
+from server.engine.start_check import StartCheck
 from server.engine.step import ModelStep, Segment, Step
 from server.engine.watchdog import Watchdog
 
@@ -44,12 +45,21 @@ class Serving:
 
     @classmethod
     def start(cls, settings: Settings, rank: int, attempt: int) -> Serving:
-        """Join the group, load every model, and run a real forward pass of each on every rank."""
+        """Join the group, load every model, and run a real forward pass of each on every rank.
+
+        Raises:
+            WeightsError: a checkpoint that cannot be loaded, or a packaged file that is damaged.
+            GoldenError: a packaged model does not say what it should.
+        """
+        check = StartCheck(settings)
         world = settings.tensor_parallel_degree
         torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
         place = join(rank, world, attempt, pick_device(settings.device, rank), settings.start_timeout_s)
-        serving = cls(settings, place, attempt, load_models(settings, place))
+        check.check_files(place)
+        models = load_models(settings, place)
+        serving = cls(settings, place, attempt, models)
         serving.warm_up()
+        check.check_answers(models)
         dist.barrier()
         return serving
 
@@ -95,6 +105,7 @@ class Serving:
             {name: model.window for name, model in models.items()},
             limits,
             time.monotonic,
+            vocab_sizes={name: model.vocab_size for name, model in models.items()},
         )
         welcome = wire.Welcome(
             models={name: model.shape for name, model in models.items()},
