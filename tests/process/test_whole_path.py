@@ -1,0 +1,207 @@
+"""One request's whole path on real parts: gunicorn, two DeepSpeed ranks, the Wikipedia index, SQLite."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from stack import Stack
+
+THREAT = "I will kill you tonight"
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    server = Stack(tmp_path_factory.mktemp("stack"))
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.mark.parametrize(
+    ("question", "title", "words"),
+    [("Who was Abraham Lincoln?", "Abraham Lincoln", "Lincoln"), ("What is albedo?", "Albedo", "lbedo")],
+)
+def test_a_question_is_answered_from_the_right_article(stack: Stack, question: str, title: str, words: str) -> None:
+    record = stack.ask(question)
+    assert record["finish_reason"] == "stop"
+    assert record["sources"][0]["title"] == title
+    assert words in record["outputs"]
+    assert record["sources"][0]["text"]
+    assert record["moderation"]["input"]["label"]
+    assert record["moderation"]["output"]["label"]
+    assert record["usage"]["prompt_tokens"] > record["usage"]["completion_tokens"] > 0
+
+
+def test_small_talk_is_answered_without_a_source(stack: Stack) -> None:
+    record = stack.ask("Good morning")
+    assert record["sources"] == []
+    assert record["outputs"].strip()
+    assert record["finish_reason"] == "stop"
+
+
+def test_no_retrieval_means_no_source(stack: Stack) -> None:
+    assert stack.ask("Who was Abraham Lincoln?", no_retrieval=True)["sources"] == []
+
+
+def test_a_threat_gets_the_override_message(stack: Stack) -> None:
+    record = stack.ask(THREAT)
+    assert record["finish_reason"] == "moderated_input"
+    assert record["outputs"] == "Unfortunately I am unable to provide any information about this topic"
+    assert record["moderation"]["input"]["label"] == "needs intervention"
+    assert record["usage"]["completion_tokens"] == 0
+
+
+def test_a_list_gives_a_list(stack: Stack) -> None:
+    status, records = stack.post("/invocations", {"inputs": ["Good morning", THREAT, "What is albedo?"]})
+    assert status == 200
+    assert [record["finish_reason"] for record in records] == ["stop", "moderated_input", "stop"]
+
+
+def test_the_second_turn_s_prompt_holds_the_first_turn(stack: Stack) -> None:
+    first = stack.ask("Who was Abraham Lincoln?")
+    second = stack.ask("Thank you!", session_id=first["session_id"])
+    added = second["usage"]["prompt_tokens"] - first["usage"]["prompt_tokens"]
+    assert added >= first["usage"]["completion_tokens"]
+    assert second["usage"]["cached_tokens"] > first["usage"]["prompt_tokens"] // 2
+    status, session = stack.get(f"/sessions/{first['session_id']}")
+    assert status == 200
+    assert [turn["user"] for turn in session["turns"]] == ["Who was Abraham Lincoln?", "Thank you!"]
+    assert [turn["reply"] for turn in session["turns"]] == [first["outputs"], second["outputs"]]
+
+
+def test_a_streamed_answer_is_the_whole_answer_in_pieces(stack: Stack) -> None:
+    whole = stack.ask("What is albedo?")
+    lines = list(stack.stream_lines({"inputs": "What is albedo?", "stream": True}))
+    record = lines[-1]
+    assert "".join(piece for line in lines[:-1] for piece in line["outputs"]) == record["outputs"] == whole["outputs"]
+    assert record["moderation"]["output"]["label"] == whole["moderation"]["output"]["label"]
+
+
+def test_a_streamed_threat_is_not_answered(stack: Stack) -> None:
+    lines = list(stack.stream_lines({"inputs": THREAT, "stream": True}))
+    assert lines[-1]["finish_reason"] == "moderated_input"
+
+
+def test_a_seed_gives_the_same_text_alone_and_in_a_crowd(stack: Stack) -> None:
+    parameters = {"do_sample": True, "temperature": 1.0, "top_k": 50, "seed": 7, "no_retrieval": True}
+
+    def ask(seed: int) -> str:
+        return str(stack.ask("Tell me a joke", **{**parameters, "seed": seed})["outputs"])
+
+    alone = ask(7)
+    with ThreadPoolExecutor(6) as pool:
+        crowd = list(pool.map(ask, (7, 8, 9, 10, 11, 7)))
+    assert crowd[0] == crowd[-1] == alone
+
+
+def test_openai_s_route_answers_and_is_moderated(stack: Stack) -> None:
+    body = {"model": "", "messages": [{"role": "user", "content": "Good morning"}]}
+    status, answer = stack.post("/v1/chat/completions", body)
+    assert status == 200
+    assert answer["choices"][0]["message"]["content"].strip()
+    body["messages"][0]["content"] = THREAT
+    status, answer = stack.post("/v1/chat/completions", body)
+    assert status == 200
+    assert answer["choices"][0]["finish_reason"] == "content_filter"
+
+
+def test_search_finds_passages(stack: Stack) -> None:
+    status, found = stack.post("/search", {"query": "Who was Abraham Lincoln?", "k": 3})
+    assert status == 200
+    assert found["results"][0]["title"] == "Abraham Lincoln"
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"{", 400),
+        (b'{"inputs": "a", "inputs": "b"}', 400),
+        (b'{"inputs": 5}', 400),
+        (b'{"inputs": "  "}', 400),
+        (b'{"inputs": "\\ud800"}', 400),
+        (b'{"inputs": "\xff"}', 400),
+        (b'{"inputs": "a", "parameters": {"temperature": NaN}}', 400),
+        (b'{"inputs": "a", "parameters": {"tempreature": 1}}', 400),
+        (b'{"inputs": "a", "parameters": {"session_id": "../../etc"}}', 400),
+        (b"[" * 100_000, 400),
+        (b'{"inputs": "' + b"word " * 20_000 + b'"}', 400),
+        (b'{"inputs": "' + b"x" * 7_000_000 + b'"}', 413),
+    ],
+)
+def test_a_bad_request_gets_one_clear_error_and_the_next_good_one_an_answer(
+    stack: Stack, body: bytes, status: int
+) -> None:
+    found, answer = stack.post("/invocations", body)
+    assert found == status
+    assert answer["error"]["message"]
+    assert answer["error"]["request_id"]
+    assert stack.ask("Good morning")["outputs"]
+
+
+def test_the_wrong_content_type_is_refused_by_name(stack: Stack) -> None:
+    status, answer = stack.post("/invocations", b"<a/>", **{"Content-Type": "text/xml"})
+    assert status == 415
+    assert "application/json" in answer["error"]["message"]
+
+
+def test_ranks_are_told_apart_in_ps(stack: Stack) -> None:
+    for rank in (0, 1):
+        assert len(stack.pids(f"server.engine --rank {rank}")) == 1
+
+
+def test_a_killed_rank_ends_its_requests_and_the_group_comes_back(stack: Stack) -> None:
+    session = stack.ask("Good morning")["session_id"]
+    [rank] = stack.pids("server.engine --rank 1")
+    with ThreadPoolExecutor(1) as pool:
+        body = {"inputs": "Tell me a joke", "parameters": {"max_new_tokens": 400, "do_sample": True, "seed": 1}}
+        pending = pool.submit(stack.post, "/invocations", body)
+        os.kill(rank, signal.SIGKILL)
+        status, answer = pending.result(60)
+    assert status in (200, 503), answer
+    stack.wait_until(lambda: stack.pids("server.engine --rank 1") not in ([], [rank]), "new rank 1")
+    stack.wait_until(stack.is_up, "a group that is back")
+    assert stack.ask("Thank you!", session_id=session)["turn"] == 2
+
+
+def test_a_conversation_survives_kill_and_start(tmp_path: Path) -> None:
+    server = Stack(tmp_path)
+    try:
+        server.start()
+        first = server.ask("What is albedo?")
+        server.kill()
+        server.start()
+        second = server.ask("Thank you!", session_id=first["session_id"])
+        assert second["turn"] == 2
+        assert second["usage"]["prompt_tokens"] > first["usage"]["prompt_tokens"]
+        assert server.stop() == 0
+    finally:
+        server.kill()
+
+
+def test_a_taken_port_and_a_missing_model_stop_the_start_with_one_sentence(stack: Stack, tmp_path: Path) -> None:
+    for settings, words in (
+        ({"OCK_PORT": str(stack.port)}, f"OCK_PORT={stack.port}"),
+        ({"OCK_CHAT_MODEL": str(tmp_path / "nowhere")}, "nowhere"),
+        ({"OCK_INDEX": str(tmp_path / "noindex")}, "noindex"),
+        ({"OCK_PROT": "1"}, "OCK_PROT"),
+        ({"OCK_DTYPE": "fp8"}, "OCK_DTYPE"),
+    ):
+        folder = tmp_path / words.replace("/", "_")
+        folder.mkdir()
+        server = Stack(folder, **settings)
+        server.launch()
+        assert server.wait_exit(60) != 0
+        assert words in server.log.strip().splitlines()[-1]
+        server.kill()
+
+
+def test_metrics_count_what_was_asked(stack: Stack) -> None:
+    stack.ask("Good morning")
+    _, text = stack.get("/metrics")
+    assert "moderation_enabled 1" in text.replace("openchatkit_", "").replace("ock_", "")
+    assert text.startswith("#")
