@@ -154,12 +154,7 @@ def test_a_bad_field_is_named_with_what_was_found(
         ("/invocations", {"requestType": "CLOSE", "inputs": "a"}, "inputs", "inputs"),
         ("/search", {"query": "a", "window": 1}, "window", "Legal names: query, k, w, w_th"),
         ("/v1/moderations", {"input": "a", "threshold": 1}, "threshold", "Legal names: input, model, role"),
-        (
-            "/v1/chat/completions",
-            {"messages": [{"role": "user", "content": "a"}], "prompt": "a"},
-            "prompt",
-            "Legal names: messages, model",
-        ),
+        ("/v1/chat/completions", {**GOOD["/v1/chat/completions"], "prompt": "a"}, "prompt", "Legal names: messages"),
     ],
 )
 def test_an_unknown_field_is_refused_with_the_legal_names(

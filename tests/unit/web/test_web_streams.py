@@ -31,9 +31,8 @@ def events(text: str) -> list[Any]:
 
 
 def pieces(messages: list[Any]) -> str:
-    return "".join(
-        each["outputs"][0] for each in messages if isinstance(each, dict) and isinstance(each.get("outputs"), list)
-    )
+    said = [each["outputs"] for each in messages if isinstance(each, dict) and "outputs" in each]
+    return "".join(outputs[0] for outputs in said if isinstance(outputs, list))
 
 
 def test_lines_joined_equal_the_whole_and_the_last_is_the_full_record(client: FlaskClient) -> None:

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from fakes import OVERRIDE, Fakes
+from flask.testing import FlaskClient
+
+from server.chat.policy import Role
+from server.web.app import create_app
+
+
+def test_each_text_gets_its_verdict_in_openai_s_shape(client: FlaskClient) -> None:
+    response = client.post("/v1/moderations", json={"input": ["hello", "I will kill you"]})
+    assert response.status_code == 200
+    assert response.json["id"] == f"modr-{response.headers['X-Request-Id']}"
+    assert response.json["model"] == "openchatkit"
+    fine, threat = response.json["results"]
+    assert fine["flagged"] is False
+    assert fine["categories"] == {"casual": True, "needs intervention": False}
+    assert fine["message"] == ""
+    assert threat["flagged"] is True
+    assert threat["categories"] == {"casual": False, "needs intervention": True}
+    assert threat["category_scores"] == {"casual": 0.1, "needs intervention": 0.9}
+    assert threat["category_log_probs"] == {"casual": -1.5, "needs intervention": -1.5}
+    assert threat["label"] == "needs intervention"
+    assert threat["message"] == OVERRIDE
+
+
+@pytest.mark.parametrize(
+    ("given", "count"), [("hello", 1), ([{"type": "text", "text": "hello"}, "you"], 2), (["a"] * 128, 128)]
+)
+def test_a_text_a_list_and_text_parts_are_judged(client: FlaskClient, given: Any, count: int) -> None:
+    assert len(client.post("/v1/moderations", json={"input": given}).json["results"]) == count
+
+
+@pytest.mark.parametrize(("role", "judged"), [({}, Role.INPUT), ({"role": "output"}, Role.OUTPUT)])
+def test_the_role_chooses_the_rule(fakes: Fakes, client: FlaskClient, role: dict[str, str], judged: Role) -> None:
+    assert client.post("/v1/moderations", json={"input": "hello", **role}).status_code == 200
+    assert fakes.moderator is not None
+    assert fakes.moderator.roles == [judged]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"input": ""},
+        {"input": []},
+        {"input": [""]},
+        {"input": 5},
+        {"input": ["a"] * 129},
+        {"input": [{"type": "image_url", "image_url": {"url": "http://x"}}]},
+        {"input": "a", "role": "bot"},
+        {},
+    ],
+)
+def test_what_cannot_be_judged_is_refused(fakes: Fakes, client: FlaskClient, body: dict[str, Any]) -> None:
+    response = client.post("/v1/moderations", json=body)
+    assert response.status_code == 400
+    assert fakes.moderator is not None
+    assert fakes.moderator.roles == []
+
+
+@pytest.mark.parametrize(("model", "status"), [("", 200), ("openchatkit", 200), (None, 200), ("omni-moderation", 404)])
+def test_the_model_is_the_policy_s_name_or_empty(client: FlaskClient, model: str | None, status: int) -> None:
+    assert client.post("/v1/moderations", json={"input": "a", "model": model}).status_code == status
+
+
+def test_with_moderation_off_the_route_says_so() -> None:
+    client = create_app(Fakes(moderator=None, policy=None).services).test_client()
+    response = client.post("/v1/moderations", json={"input": "a"})
+    assert response.status_code == 404
+    assert "moderation is off" in response.json["error"]["message"]
+
+
+def test_verdicts_are_counted(client: FlaskClient) -> None:
+    client.post("/v1/moderations", json={"input": ["hello", "I will kill you"]})
+    text = client.get("/metrics").text
+    assert 'ock_moderation_decisions_total{decision="allow",label="casual",role="input"} 1.0' in text
+    assert 'ock_moderation_decisions_total{decision="block",label="needs intervention",role="input"} 1.0' in text

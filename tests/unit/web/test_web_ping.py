@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import pytest
+from fakes import Fakes
+from flask.testing import FlaskClient
+
+from server.web.app import create_app
+from server.web.routes.ping import STALE_AFTER_S
+
+
+def test_a_ready_front_answers_ping_with_an_empty_200(client: FlaskClient) -> None:
+    response = client.get("/ping")
+    assert (response.status_code, response.data) == (200, b"")
+
+
+@pytest.mark.parametrize("detail", ["", "?detail=1"])
+@pytest.mark.parametrize(
+    ("broken", "state"),
+    [
+        ({"ready": False}, "starting"),
+        ({"status": None}, "starting"),
+        ({"status_age_s": STALE_AFTER_S}, "stale"),
+        ({"ready": False, "welcome": None, "status": None}, "starting"),
+    ],
+)
+def test_a_group_that_cannot_serve_fails_ping(
+    fakes: Fakes, client: FlaskClient, broken: dict[str, object], state: str, detail: str
+) -> None:
+    for name, value in broken.items():
+        setattr(fakes.engine, name, value)
+    response = client.get(f"/ping{detail}")
+    assert response.status_code == 503
+    if detail:
+        assert response.json["status"] == state
+    else:
+        assert response.json["error"]["code"] == "engine_unavailable"
+        assert state in response.json["error"]["message"]
+
+
+def test_ping_fails_once_the_server_is_shutting_down(fakes: Fakes) -> None:
+    app = create_app(fakes.services)
+    app.extensions["front"].door.close()
+    assert app.test_client().get("/ping").status_code == 503
+    assert app.test_client().get("/ping?detail=1").json["status"] == "draining"
+
+
+def test_the_detail_says_what_is_served(client: FlaskClient) -> None:
+    assert client.get("/ping?detail=1").json == {
+        "status": "ready",
+        "engine": {
+            "ready": True,
+            "world": 2,
+            "dtype": "bfloat16",
+            "models": {"chat": "/models/chat"},
+            "max_context_tokens": 2048,
+            "status_age_s": 0.2,
+            "num_running": 3,
+            "num_waiting": 1,
+        },
+        "moderation": "on",
+        "policy": "openchatkit 1",
+        "index": "wikipedia 1 0a1b2c3d",
+        "admitted": 0,
+        "admission_limit": 6,
+    }
+
+
+def test_the_detail_says_what_is_switched_off() -> None:
+    fakes = Fakes(moderator=None, policy=None, retriever=None)
+    detail = create_app(fakes.services).test_client().get("/ping?detail=1").json
+    assert (detail["moderation"], detail["policy"], detail["index"]) == ("off", None, None)

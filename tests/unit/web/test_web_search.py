@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import pytest
+from fakes import LINCOLN, Fakes
+from flask.testing import FlaskClient
+
+from server.web.app import create_app
+
+
+def test_search_gives_passages_and_passes_its_parameters_on(fakes: Fakes, client: FlaskClient) -> None:
+    response = client.post("/search", json={"query": "Lincoln", "k": 3, "w": 0, "w_th": -0.5})
+    assert response.status_code == 200
+    assert response.json == {
+        "results": [
+            {
+                "title": LINCOLN.title,
+                "text": LINCOLN.text,
+                "score": LINCOLN.score,
+                "document_id": "307",
+                "passage_id": "307:0",
+                "url": LINCOLN.url,
+            }
+        ]
+    }
+    assert fakes.retriever is not None
+    assert fakes.retriever.asked == [("Lincoln", 3, 0, -0.5)]
+
+
+def test_what_a_search_does_not_say_comes_from_the_settings(fakes: Fakes, client: FlaskClient) -> None:
+    client.post("/search", json={"query": "Lincoln"})
+    settings = fakes.settings
+    assert fakes.retriever is not None
+    assert fakes.retriever.asked == [("Lincoln", settings.search_k, settings.search_window, settings.search_threshold)]
+
+
+def test_a_search_that_fails_is_503_counted_and_logged(
+    fakes: Fakes, client: FlaskClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert fakes.retriever is not None
+    fakes.retriever.broken = True
+    response = client.post("/search", json={"query": "a private question"})
+    assert response.status_code == 503
+    assert response.json["error"]["code"] == "retrieval_unavailable"
+    assert response.json["error"]["retryable"] is True
+    assert "the index is gone" in caplog.text
+    assert "private" not in caplog.text
+    assert "ock_retrieval_failures_total 1.0" in client.get("/metrics").text
+
+
+def test_without_an_index_search_says_so() -> None:
+    client = create_app(Fakes(retriever=None).services).test_client()
+    response = client.post("/search", json={"query": "Lincoln"})
+    assert response.status_code == 404
+    assert "OCK_INDEX" in response.json["error"]["message"]
