@@ -12,6 +12,7 @@ _DROPPED = (
     "maplink|templatedata|style|noinclude|inputbox|categorytree|section|indicator|includeonly"
 )
 _OPEN_ELEMENT = re.compile(rf"<({_DROPPED})\b[^<>]{{0,1000}}?(/?)>", re.IGNORECASE)
+_CLOSE_ELEMENT = {name: re.compile(rf"</{name}\s{{0,9}}>", re.IGNORECASE) for name in _DROPPED.split("|")}
 _TOKEN = re.compile(r"\{\{|\}\}|^[ \t:]*\{\||^[ \t]*\|\}|\[\[|\]\]", re.MULTILINE)
 _CLOSES = {"}}": "{{", "|}": "{|", "]]": "[["}
 _WITHOUT_PROSE = "file image category media wikt s commons q n b d m species meta v voy c"
@@ -27,18 +28,17 @@ def drop_elements(text: str) -> str:
     pieces: list[str] = []
     unclosed: set[str] = set()  # names not closed anywhere ahead, so that no search is made twice
     position = 0
-    lowered = text.lower() if "</" in text else ""
     while match := _OPEN_ELEMENT.search(text, position):
         pieces.append(text[position : match.start()])
         position = match.end()
         name = match.group(1).lower()
         if match.group(2) or name in unclosed:
             continue
-        end = lowered.find(f"</{name}", position)
-        if end < 0:
+        close = _CLOSE_ELEMENT[name].search(text, position)
+        if close is None:
             unclosed.add(name)
             continue
-        position = lowered.find(">", end) + 1 or len(text)
+        position = close.end()
     pieces.append(text[position:])
     return "".join(pieces)
 

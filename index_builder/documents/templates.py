@@ -9,16 +9,17 @@ _FIRST = (
     "nowrap|nobr|nobold|quote|blockquote|bquote|cquote|quotation|quote box|small|smaller|big|larger|em|strong|"
     "abbr|abbrlink|tooltip|as of|asof|formatnum|angbr|linktext|pslink|sic|mvar|var|unichar|keypress|key|"
     "noitalic|hlist|visible anchor|vanchor|linkedin|sc|smallcaps|sub|sup|chem2|simplenuclide|nuclide|val|ill|"
-    "interlanguage link|indent|center|circa|c.|ca.|floruit|fl.|reign|r.|usd|gbp|eur|inr|us$|a$|£|uss|hms"
+    "interlanguage link|indent|center|circa|c.|ca.|floruit|fl.|reign|r.|usd|gbp|eur|inr|us$|a$|£|uss|hms|"
+    "nihongo|nihongo2|nihongo3|vr|flag|ipa|resize|large|format price|e|music|mv|marriage"
 )
 _SECOND = "lang|transl|transliteration|script|color|colour|font color|wikt-lang|langx"
 # Template → which positional arguments are kept.
 _POSITIONS: dict[str, tuple[int, ...]] = {
     **dict.fromkeys(_FIRST.split("|"), (1,)),
     **dict.fromkeys(_SECOND.split("|"), (2,)),
-    "convert": (1, 2),
-    "cvt": (1, 2),
     "ship": (1, 2),
+    "oldstyledate": (1, 2),
+    "old style date": (1, 2),
     "frac": (1, 2),
     "fraction": (1, 2),
     "sfrac": (1, 2),
@@ -27,11 +28,13 @@ _PREFIX = {
     "circa": "c. ", "c.": "c. ", "ca.": "c. ", "floruit": "fl. ", "fl.": "fl. ", "reign": "r. ", "r.": "r. ",
     "as of": "As of ", "asof": "As of ", "usd": "$", "us$": "$", "a$": "A$", "gbp": "£", "£": "£", "eur": "€",
     "inr": "₹", "uss": "USS ", "hms": "HMS ",
+    "e": "×10^", "mv": "MV ",
 }  # fmt: skip
 _SYMBOLS = {
     "ndash": "–", "mdash": "—", "spaced ndash": " – ", "snd": " – ", "spnd": " – ", "en dash": "–", "em dash": "—",
     "'": "'", "'s": "'s", "·": " · ", "•": " • ", "dot": " · ", "!": "|", "=": "=", "sp": " ", "nbsp": " ", "pi": "π",
-    "times": "×", "shy": "", "zwsp": "",
+    "times": "×", "shy": "", "zwsp": "", "mdashb": " — ", "snds": " – ", "spaces": " ", "' \"": "' \"", "-\"": "\"",
+    "carbon": "C", "hydrogen": "H", "oxygen": "O", "eqm": "⇌",
 }  # fmt: skip
 _NAMED = re.compile(r"^\s*[\w -]{1,40}=")
 _FRACTIONS = frozenset({"frac", "fraction", "sfrac"})
@@ -50,11 +53,11 @@ def template_text(inner: str) -> str:
         return ""
     if name.startswith("lang-"):
         return _argument(rest, 1)
-    positions = _POSITIONS.get(name)
-    if positions is None:
-        return ""
+    if name == "chem":
+        return rest.replace("|", "")
     if name in ("convert", "cvt"):
         return _measure(rest)
+    positions = _POSITIONS.get(name, ())
     found = [text for text in (_argument(rest, position) for position in positions) if text]
     return _PREFIX.get(name, "") + ("/" if name in _FRACTIONS else " ").join(found)
 
