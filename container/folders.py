@@ -19,11 +19,20 @@ def check_model(setting: str, folder: Path, world: int) -> None:
         raise Refusal(f"{setting}={folder}: tokenizer.json is missing")
     if not any(folder.rglob("*.safetensors")):
         raise Refusal(_no_tensors(setting, folder))
+    _check_package(setting, folder, world)
     heads = next((config[field] for field in _HEAD_FIELDS if isinstance(config.get(field), int)), None)
     if heads is not None and heads % world:
         raise Refusal(
             f"OCK_TENSOR_PARALLEL_DEGREE={world}: the {heads} attention heads of {setting}={folder} do not divide by it"
         )
+
+
+def _check_package(setting: str, folder: Path, world: int) -> None:
+    if not (folder / "manifest.json").is_file():
+        return
+    degree = _read_json(setting, folder / "manifest.json").get("tensor_parallel_degree")
+    if degree != world:
+        raise Refusal(f"{setting}={folder}: packaged for degree {degree}, OCK_TENSOR_PARALLEL_DEGREE={world}")
 
 
 def check_index(setting: str, folder: Path) -> None:

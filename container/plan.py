@@ -24,11 +24,11 @@ GPUS: Mapping[str, int] = {
     "h100": 81559,
     "h200": 143771,
 }
-# What a rank takes besides tensors. The CPU figure is measured: torch, DeepSpeed and transformers imported.
-# The GPU figure is an estimate of the CUDA context, cuBLAS and NCCL's buffers.
-_CPU_PROCESS = 460 * MIB
+# What a rank takes besides tensors. The CPU figure is measured: torch, DeepSpeed and transformers imported and the
+# group joined. The GPU figure is an estimate of the CUDA context, cuBLAS and NCCL's buffers.
+_CPU_PROCESS = 320 * MIB
 _GPU_PROCESS = 1100 * MIB
-_FRONT = 900 * MIB
+_FRONT = 900 * MIB  # with its encoder; and the libraries' own pages, which all processes share
 
 
 @dataclass(frozen=True)
@@ -98,8 +98,8 @@ def make_plan(request: Request) -> Plan:
     tokens = _chat_tokens(request, window, left, fixed)
     items = (*fixed, Item(f"chat keys and values, {tokens} tokens", tokens * per_token))
     used = sum(item.size for item in items)
-    host = request.world * (used if request.device == "cpu" else _CPU_PROCESS + SEGMENT_BYTES) + _FRONT
-    shm = request.world * SEGMENT_BYTES if request.world > 1 else 0
+    shm = request.world * SEGMENT_BYTES if request.world > 1 and request.device == "cpu" else 0
+    host = request.world * (used if request.device == "cpu" else _CPU_PROCESS) + shm + _FRONT
     return Plan(request, items, window, per_token, tokens, left - tokens * per_token, host, shm)
 
 

@@ -126,3 +126,9 @@ def test_a_second_server_in_the_same_run_folder_is_refused(tmp_path: Path) -> No
         fcntl.flock(lock, fcntl.LOCK_EX)
         result = start(tmp_path)
     assert_refused(result, f"OCK_RUN_DIR={run_dir}: in use by process 4711; give this server a folder of its own")
+
+
+def test_a_package_for_another_degree_is_refused(tmp_path: Path, checkpoint: Path) -> None:
+    (checkpoint / "manifest.json").write_text('{"tensor_parallel_degree": 2}')
+    result = start(tmp_path, OCK_CHAT_MODEL=checkpoint, OCK_TENSOR_PARALLEL_DEGREE=3)
+    assert_refused(result, f"OCK_CHAT_MODEL={checkpoint}: packaged for degree 2, OCK_TENSOR_PARALLEL_DEGREE=3")

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from container.cli import main
+from container.machine import MIB
+from container.plan import Plan, Request, make_plan
+from container.refusal import Refusal
+from container.shapes import CHAT_20B, MODERATION_6B, read_shape
+
+PRODUCTION = Request(
+    chat=read_shape("--chat", CHAT_20B),
+    moderation=(read_shape("--moderation", MODERATION_6B),),
+    world=4,
+    dtype="float16",
+    device="cuda",
+    device_name="a10g",
+    device_bytes=23028 * MIB,
+    max_running=32,
+    max_step_tokens=512,
+)
+
+
+def size(plan: Plan, start: str) -> float:
+    """GB of the one item whose description starts like that."""
+    (item,) = [item for item in plan.items if item.what.startswith(start)]
+    return item.size / 1e9
+
+
+def test_the_production_models_fit_four_a10g_with_several_full_sequences() -> None:
+    plan = make_plan(PRODUCTION)
+    assert size(plan, "chat weights") == pytest.approx(10.7, abs=0.1)
+    assert size(plan, "moderation weights") == pytest.approx(3.3, abs=0.1)
+    assert plan.kv_per_token * 4 == pytest.approx(1.08e6, rel=0.01)
+    assert 4 <= plan.num_sequences <= 16
+    assert plan.left >= 0
+
+
+def test_one_window_is_the_least_that_must_fit() -> None:
+    with pytest.raises(Refusal, match=r"^a10g has 22\.5 GiB and .* GiB are needed before any keys and values"):
+        make_plan(dataclasses.replace(PRODUCTION, world=1))
+
+
+def test_a_degree_that_does_not_divide_the_heads_is_refused() -> None:
+    with pytest.raises(Refusal, match="degree 3: the 64 attention heads"):
+        make_plan(dataclasses.replace(PRODUCTION, world=3))
+
+
+def test_int8_weighs_about_half_of_float16() -> None:
+    full, half = (make_plan(dataclasses.replace(PRODUCTION, dtype=dtype)) for dtype in ("float16", "int8"))
+    # The embedding stays as it is.
+    assert size(half, "chat weights") == pytest.approx((size(full, "chat weights") + 0.62) / 2, rel=0.02)
+
+
+def test_a_smaller_context_makes_room_for_more_sequences() -> None:
+    whole = make_plan(PRODUCTION)
+    short = make_plan(dataclasses.replace(PRODUCTION, max_context_tokens=1024))
+    assert short.num_sequences >= 2 * whole.num_sequences - 1
+
+
+def test_a_model_of_another_architecture_is_refused_by_name(tmp_path, capsys) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    assert main(["plan", "--gpu", "a10g", "--chat", str(tmp_path)]) == 2
+    assert "model_type 'bert' cannot be planned; legal are gpt_neox, gptj" in capsys.readouterr().err
+
+
+def test_the_verb_prints_the_plan_of_the_production_models_offline(monkeypatch, capsys) -> None:
+    monkeypatch.delenv("OCK_CHAT_MODEL", raising=False)
+    assert main(["plan", "--gpu", "a10g", "--count", "4"]) == 0
+    table = capsys.readouterr().out
+    assert table.startswith("4 x a10g, float16\n")
+    assert "12 full sequences of 2048 tokens fit at once (264 KiB a token and GPU" in table
