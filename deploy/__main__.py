@@ -12,6 +12,7 @@ from deploy.errors import DeployError
 # Each verb is a module with add_arguments(parser) and run(arguments) -> exit status, imported when it is used.
 VERBS = {
     "package": ("deploy.package", "checkpoints to per-rank shards with a manifest and golden answers"),
+    "prepare": ("deploy.prepare", "the bucket and roles that an endpoint needs"),
     "image": ("deploy.image", "build the image and push it to ECR, here or in CodeBuild"),
     "local": ("deploy.local", "run the image here as the endpoint would"),
     "upload": ("deploy.upload", "packaged folders to S3"),

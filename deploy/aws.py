@@ -26,6 +26,8 @@ Answer = dict[str, Any]
 Say = Callable[[str], None]  # a line for the person at the terminal
 _ABSENT = {
     "404",
+    "NoSuchEntity",
+    "NoSuchTagSet",
     "NoSuchBucket",
     "NoSuchKey",
     "ObjectNotFoundException",

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Iterable
 
 from deploy import cli
+from deploy.account import Account
 from deploy.endpoint import Endpoint
 from deploy.errors import DeployError
 from deploy.removal import Removal, Remover
@@ -24,7 +25,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Removes what is confirmed; 1 when something that exists is still there at the end."""
     file = cli.load(arguments)
     aws = cli.connect(arguments, file)
-    remover = Remover(aws, file, Endpoint(aws, file, cli.waiter(arguments, aws), cli.say))
+    endpoint = Endpoint(aws, file, cli.waiter(arguments, aws), cli.say)
+    remover = Remover(aws, file, endpoint, Account(aws, file, cli.say))
     ask = not (arguments.yes or aws.dry)
     left = _remove(remover.endpoint_parts(), ask)
     if arguments.everything:

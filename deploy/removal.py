@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from deploy import codebuild, requests
+from deploy.account import Account
 from deploy.artifact_sizes import list_objects, split_uri
 from deploy.aws import Aws, Call
 from deploy.ecr import describe_repository
 from deploy.endpoint import Endpoint
 from deploy.endpoint_file import EndpointFile
 from deploy.failure import log_group
+from deploy.policies import table_name
 
 _OBJECTS_A_REQUEST = 1000
-_TABLE_PREFIX = "dynamodb://"
 
 
 @dataclass(frozen=True)
@@ -29,10 +31,11 @@ class Removal:
 class Remover:
     """Finds what belongs to the endpoint of `file`. Nothing is removed until a Removal's `remove` is called."""
 
-    def __init__(self, aws: Aws, file: EndpointFile, endpoint: Endpoint) -> None:
+    def __init__(self, aws: Aws, file: EndpointFile, endpoint: Endpoint, account: Account) -> None:
         self._aws = aws
         self._file = file
         self._endpoint = endpoint
+        self._account = account
 
     def endpoint_parts(self) -> Iterator[Removal]:
         """The endpoint with its autoscaling, then the configurations and models made for it."""
@@ -54,6 +57,13 @@ class Remover:
             yield from self._objects(f"artifacts.{name}", artifact.s3)
         yield from self._builds()
         yield from self._logs(log_group(self._file.name))
+        yield from self._account_parts()
+
+    def _account_parts(self) -> Iterator[Removal]:
+        for bucket in self._account.own_empty_buckets():
+            yield Removal(f"empty bucket {bucket}", partial(self._account.delete_bucket, bucket))
+        for role in self._account.own_roles():
+            yield Removal(f"role {role}", partial(self._account.delete_role, role))
 
     def _owned(self, operation: str, key: str, name: str) -> list[str]:
         listing = Call("sagemaker", operation, {"NameContains": f"{self._file.name}-"})
@@ -61,10 +71,10 @@ class Remover:
         return [item[name] for item in found if requests.belongs_to(self._file.name, item[name])]
 
     def _table(self) -> Iterator[Removal]:
-        store = str(self._file.settings.get("store", ""))
-        if not store.startswith(_TABLE_PREFIX):
+        name = table_name(self._file)
+        if name is None:
             return
-        table = {"TableName": store.removeprefix(_TABLE_PREFIX)}
+        table = {"TableName": name}
         found = self._aws.find(Call("dynamodb", "DescribeTable", table), assumed={"Table": {}})
         if found is not None:
             items = found["Table"].get("ItemCount", "an unknown number of")

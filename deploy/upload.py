@@ -41,4 +41,4 @@ def run(arguments: argparse.Namespace) -> int:
 def _check_bucket(aws: Aws, artifact: Artifact) -> None:
     bucket, _ = split_uri(artifact.s3)
     if aws.find(Call("s3", "HeadBucket", {"Bucket": bucket}), assumed={}) is None:
-        raise DeployError(f"there is no bucket {bucket}; make it with: aws s3 mb s3://{bucket}")
+        raise DeployError(f"there is no bucket {bucket}; make it with: python -m deploy prepare")

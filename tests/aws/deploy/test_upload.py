@@ -110,7 +110,7 @@ def test_a_file_that_the_manifest_promises_must_be_there(account, endpoint_toml,
 
 def test_a_missing_bucket_is_named_with_the_command_that_makes_it(aws_server, endpoint_toml, chat, capsys):
     assert upload(endpoint_toml) == 1
-    assert f"aws s3 mb s3://{BUCKET}" in capsys.readouterr().err
+    assert f"there is no bucket {BUCKET}; make it with: python -m deploy prepare" in capsys.readouterr().err
 
 
 def test_a_storage_key_encrypts_every_object(account, endpoint_toml, chat):

@@ -1,0 +1,105 @@
+"""What an endpoint needs around it in the account: the roles and the bucket, made once, taken away with the rest.
+
+Only what carries this endpoint's tag, because it was made here, is ever taken away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from deploy import policies
+from deploy.artifact_sizes import list_objects, split_uri
+from deploy.aws import Aws, Call, Say
+from deploy.endpoint_file import EndpointFile
+from deploy.requests import OWNER_TAG, tags
+
+SAGEMAKER, CODEBUILD = "sagemaker.amazonaws.com", "codebuild.amazonaws.com"
+
+
+class Account:
+    """The account of `file`."""
+
+    def __init__(self, aws: Aws, file: EndpointFile, say: Say) -> None:
+        self._aws = aws
+        self._file = file
+        self._say = say
+
+    def prepare(self) -> None:
+        """Makes the buckets and roles that are missing and brings the roles' policies up to date."""
+        for bucket in self._buckets():
+            self._ensure_bucket(bucket)
+        self._ensure_role(self._file.role, SAGEMAKER, policies.endpoint_policies(self._file))
+        if self._file.image.codebuild_role:
+            self._ensure_role(self._file.image.codebuild_role, CODEBUILD, policies.build_policies(self._file))
+
+    def own_roles(self) -> Iterator[str]:
+        """The names of the roles that `prepare` made."""
+        for arn in (self._file.role, self._file.image.codebuild_role):
+            if arn is None:
+                continue
+            found = self._aws.find(
+                Call("iam", "GetRole", {"RoleName": role_name(arn)}), {"Role": {"Tags": self._mark()}}
+            )
+            if found is not None and self._is_ours(found["Role"].get("Tags", [])):
+                yield role_name(arn)
+
+    def own_empty_buckets(self) -> Iterator[str]:
+        """The buckets that `prepare` made and that hold nothing."""
+        for bucket in self._buckets():
+            found = self._aws.find(Call("s3", "GetBucketTagging", {"Bucket": bucket}), {"TagSet": self._mark()})
+            ours = found is not None and self._is_ours(found["TagSet"])
+            if ours and not self._aws.pages(list_objects(f"s3://{bucket}/"), "Contents"):
+                yield bucket
+
+    def delete_role(self, name: str) -> None:
+        """Deletes the role with its inline policies."""
+        role = {"RoleName": name}
+        for policy in self._aws.pages(Call("iam", "ListRolePolicies", role), "PolicyNames", ["endpoint"]):
+            self._aws.send(Call("iam", "DeleteRolePolicy", {**role, "PolicyName": policy}))
+        self._aws.send(Call("iam", "DeleteRole", role))
+
+    def delete_bucket(self, name: str) -> None:
+        """Deletes the empty bucket."""
+        self._aws.send(Call("s3", "DeleteBucket", {"Bucket": name}))
+
+    def _ensure_bucket(self, bucket: str) -> None:
+        if self._aws.find(Call("s3", "HeadBucket", {"Bucket": bucket})) is not None:
+            self._say(f"bucket {bucket} is there")
+            return
+        parameters: dict[str, Any] = {"Bucket": bucket}
+        if self._file.region != "us-east-1":  # the one region that must not be named
+            parameters["CreateBucketConfiguration"] = {"LocationConstraint": self._file.region}
+        self._aws.send(Call("s3", "CreateBucket", parameters))
+        blocks = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
+        closed = {"Bucket": bucket, "PublicAccessBlockConfiguration": dict.fromkeys(blocks, True)}
+        self._aws.send(Call("s3", "PutPublicAccessBlock", closed))
+        self._aws.send(Call("s3", "PutBucketTagging", {"Bucket": bucket, "Tagging": {"TagSet": tags(self._file)}}))
+        self._say(f"made bucket {bucket}, closed to the public")
+
+    def _ensure_role(self, arn: str, service: str, documents: dict[str, str]) -> None:
+        role = {"RoleName": role_name(arn)}
+        if self._aws.find(Call("iam", "GetRole", role)) is None:
+            path = arn.split(":role", 1)[1].removesuffix(role_name(arn))
+            trust = {"AssumeRolePolicyDocument": policies.trust(service), "Path": path, "Tags": tags(self._file)}
+            self._aws.send(Call("iam", "CreateRole", {**role, **trust}))
+            self._say(f"made role {role_name(arn)}; IAM takes some seconds until every service knows it")
+        for name, document in documents.items():
+            self._aws.send(Call("iam", "PutRolePolicy", {**role, "PolicyName": name, "PolicyDocument": document}))
+
+    def _buckets(self) -> list[str]:
+        places = [artifact.s3 for artifact in self._file.artifacts.present().values()]
+        if self._file.image.codebuild_source:
+            places.append(self._file.image.codebuild_source)
+        return list(dict.fromkeys(split_uri(place)[0] for place in places))
+
+    def _mark(self) -> list[dict[str, str]]:
+        return [{"Key": OWNER_TAG, "Value": self._file.name}]
+
+    def _is_ours(self, found: list[dict[str, str]]) -> bool:
+        return self._mark()[0] in found
+
+
+def role_name(arn: str) -> str:
+    """The role's name, without its path."""
+    return arn.rpartition("/")[2]
