@@ -17,6 +17,9 @@ constexpr int32_t kNever = std::numeric_limits<int32_t>::max();
 struct HeadShape {
   int heads, size, padded;  // padded: size rounded up to 32
   size_t group_values() const { return static_cast<size_t>(kGroupSlots) * padded; }  // of one head
+  const bf16* group(const bf16* of, int32_t index, int head) const {
+    return of + (static_cast<size_t>(index) * heads + head) * group_values();
+  }
 };
 
 // Tokens [row, row + count) of the step, and what they see.
@@ -33,16 +36,28 @@ struct Run {
     }
     visible_from[(groups.size() - 1) * kGroupSlots + slot % kGroupSlots] = from;
   }
+
+  // How many of the groups, which are listed in the order of visibility, hold anything that token `index` sees.
+  int groups_seen(int index) const {
+    int seen = static_cast<int>(groups.size());
+    while (seen > 1 && earliest(seen - 1) > index) --seen;
+    return seen;
+  }
+
+ private:
+  int32_t earliest(int group) const {
+    return _mm512_reduce_min_epi32(_mm512_loadu_si512(&visible_from[static_cast<size_t>(group) * kGroupSlots]));
+  }
 };
 
 inline void write_key(bf16* keys, const HeadShape& shape, int slot, int head, const bf16* key) {
-  auto* group = reinterpret_cast<uint32_t*>(keys + (static_cast<size_t>(slot / kGroupSlots) * shape.heads + head) * shape.group_values());
+  auto* group = reinterpret_cast<uint32_t*>(const_cast<bf16*>(shape.group(keys, slot / kGroupSlots, head)));
   const auto* pairs = reinterpret_cast<const uint32_t*>(key);
   for (int pair = 0; pair < shape.padded / 2; ++pair) group[pair * kGroupSlots + slot % kGroupSlots] = pairs[pair];
 }
 
 inline void write_value(bf16* values, const HeadShape& shape, int slot, int head, const bf16* value) {
-  bf16* group = values + (static_cast<size_t>(slot / kGroupSlots) * shape.heads + head) * shape.group_values();
+  bf16* group = const_cast<bf16*>(shape.group(values, slot / kGroupSlots, head));
   bf16* pair = group + static_cast<size_t>(slot % kGroupSlots / 2) * shape.padded * 2 + slot % 2;
   for (int dimension = 0; dimension < shape.padded; ++dimension) pair[dimension * 2] = value[dimension];
 }
@@ -57,8 +72,7 @@ struct Scratch {
 };
 
 // Softmax of one row of scores over the lanes that token `index` sees; the sum of the unnormalised weights.
-inline float softmax_row(const Run& run, int index, float scale, float* scores, bf16* weights) {
-  const int groups = static_cast<int>(run.groups.size());
+inline float softmax_row(const Run& run, int groups, int index, float scale, float* scores, bf16* weights) {
   const __m512 lowest = _mm512_set1_ps(-1e30f);
   const __m512i now = _mm512_set1_epi32(index);
   __m512 largest = lowest;
@@ -71,7 +85,9 @@ inline float softmax_row(const Run& run, int index, float scale, float* scores, 
   const __m512 shift = _mm512_set1_ps(-_mm512_reduce_max_ps(largest) * scale);
   __m512 sum = _mm512_setzero_ps();
   for (int g = 0; g < groups; ++g) {
-    const __m512 weight = exponential(_mm512_fmadd_ps(_mm512_loadu_ps(scores + g * 16), _mm512_set1_ps(scale), shift));
+    const __m512 score = _mm512_loadu_ps(scores + g * 16);
+    const __mmask16 seen = _mm512_cmp_ps_mask(score, lowest, _CMP_GT_OQ);
+    const __m512 weight = _mm512_maskz_mov_ps(seen, exponential(_mm512_fmadd_ps(score, _mm512_set1_ps(scale), shift)));
     sum = _mm512_add_ps(sum, weight);
     _mm256_storeu_si256((__m256i*)(weights + g * 16), narrow(weight));
   }
@@ -79,10 +95,11 @@ inline float softmax_row(const Run& run, int index, float scale, float* scores, 
 }
 
 template <int level>
-void score_row(const Run& run, const HeadShape& shape, int head, const bf16* query, const bf16* keys, float* scores) {
+void score_row(const Run& run, int groups, const HeadShape& shape, int head, const bf16* query, const bf16* keys, float* scores) {
   const auto* pairs = reinterpret_cast<const uint32_t*>(query);
-  for (size_t g = 0; g < run.groups.size(); ++g) {
-    const bf16* group = keys + (static_cast<size_t>(run.groups[g]) * shape.heads + head) * shape.group_values();
+  for (int g = 0; g < groups; ++g) {
+    const bf16* group = shape.group(keys, run.groups[g], head);
+    if (g + 1 < groups) prefetch_bytes(shape.group(keys, run.groups[g + 1], head), shape.group_values() * sizeof(bf16));
     __m512 sums[4] = {};
     for (int pair = 0; pair < shape.padded / 2; pair += 4) {
       for (int i = 0; i < 4; ++i) {
@@ -94,12 +111,13 @@ void score_row(const Run& run, const HeadShape& shape, int head, const bf16* que
 }
 
 template <int level, int width>
-void weigh_values(const Run& run, const HeadShape& shape, int head, const bf16* weights, const bf16* values, int from,
+void weigh_values(const Run& run, int groups, const HeadShape& shape, int head, const bf16* weights, const bf16* values, int from,
                   float factor, float* out) {
   __m512 sums[width] = {};
   const auto* pairs = reinterpret_cast<const uint32_t*>(weights);
-  for (size_t g = 0; g < run.groups.size(); ++g) {
-    const bf16* group = values + (static_cast<size_t>(run.groups[g]) * shape.heads + head) * shape.group_values();
+  for (int g = 0; g < groups; ++g) {
+    const bf16* group = shape.group(values, run.groups[g], head);
+    if (g + 1 < groups) prefetch_bytes(shape.group(values, run.groups[g + 1], head), shape.group_values() * sizeof(bf16));
     for (int pair = 0; pair < kGroupSlots / 2; ++pair) {
       const __m512i weight = _mm512_set1_epi32(pairs[g * 8 + pair]);
       const bf16* row = group + static_cast<size_t>(pair) * shape.padded * 2 + from * 2;
@@ -108,9 +126,9 @@ void weigh_values(const Run& run, const HeadShape& shape, int head, const bf16* 
     }
   }
   for (int i = 0; i < width; ++i) {
-    const int left = std::min(16, shape.size - from - i * 16);
+    const int left = shape.size - from - i * 16;
     if (left <= 0) break;
-    _mm512_mask_storeu_ps(out + from + i * 16, static_cast<__mmask16>((1u << left) - 1), _mm512_mul_ps(sums[i], _mm512_set1_ps(factor)));
+    _mm512_mask_storeu_ps(out + from + i * 16, first_lanes(left), _mm512_mul_ps(sums[i], _mm512_set1_ps(factor)));
   }
 }
 
@@ -118,14 +136,15 @@ void weigh_values(const Run& run, const HeadShape& shape, int head, const bf16* 
 template <int level>
 void attend_row(const Run& run, int index, const HeadShape& shape, int head, float scale, const bf16* query,
                 const bf16* keys, const bf16* values, float* out, Scratch& scratch) {
-  scratch.fit(1, run.groups.size() * kGroupSlots);
-  score_row<level>(run, shape, head, query, keys, scratch.scores.data());
-  const float sum = softmax_row(run, index, scale, scratch.scores.data(), scratch.weights.data());
+  const int groups = run.groups_seen(index);
+  scratch.fit(1, static_cast<size_t>(groups) * kGroupSlots);
+  score_row<level>(run, groups, shape, head, query, keys, scratch.scores.data());
+  const float sum = softmax_row(run, groups, index, scale, scratch.scores.data(), scratch.weights.data());
   int from = 0;
   for (; from + 64 <= shape.padded; from += 64) {
-    weigh_values<level, 4>(run, shape, head, scratch.weights.data(), values, from, 1.0f / sum, out);
+    weigh_values<level, 4>(run, groups, shape, head, scratch.weights.data(), values, from, 1.0f / sum, out);
   }
-  if (from < shape.padded) weigh_values<level, 2>(run, shape, head, scratch.weights.data(), values, from, 1.0f / sum, out);
+  if (from < shape.padded) weigh_values<level, 2>(run, groups, shape, head, scratch.weights.data(), values, from, 1.0f / sum, out);
 }
 
 // Tiles 0-3 sums, 4 queries, 5 keys, 6 weights of 16 slots, 7 values of 16 slots.
@@ -140,13 +159,13 @@ inline void shape_attention_tiles(int rows) {
 inline void attend_tile(const Run& run, int first, int rows, const HeadShape& shape, int head, float scale,
                         const bf16* queries, int query_stride, const bf16* keys, const bf16* values, float* out,
                         int out_stride, Scratch& scratch) {
-  const int groups = static_cast<int>(run.groups.size()), lanes = groups * kGroupSlots;
+  const int groups = run.groups_seen(first + rows - 1), lanes = groups * kGroupSlots;
   scratch.fit(16, lanes);
   float* scores = scratch.scores.data();
   bf16* weights = scratch.weights.data();
   shape_attention_tiles(rows);
   for (int g = 0; g < groups; ++g) {
-    const bf16* group = keys + (static_cast<size_t>(run.groups[g]) * shape.heads + head) * shape.group_values();
+    const bf16* group = shape.group(keys, run.groups[g], head);
     _tile_zero(0);
     for (int from = 0; from < shape.padded; from += 32) {
       _tile_loadd(4, queries + from, query_stride * 2);
@@ -157,14 +176,15 @@ inline void attend_tile(const Run& run, int first, int rows, const HeadShape& sh
   }
   float factors[16];
   for (int r = 0; r < rows; ++r) {
-    factors[r] = 1.0f / softmax_row(run, first + r, scale, scores + static_cast<size_t>(r) * lanes, weights + static_cast<size_t>(r) * lanes);
+    const size_t at = static_cast<size_t>(r) * lanes;
+    factors[r] = 1.0f / softmax_row(run, groups, first + r, scale, scores + at, weights + at);
   }
-  alignas(64) float sums[16][64];
+  alignas(64) float sums[4 * kSumTileFloats];
   for (int from = 0; from < shape.padded; from += 64) {
     const bool wide = from + 32 < shape.padded;
     zero_sum_tiles();
     for (int g = 0; g < groups; ++g) {
-      const bf16* group = values + (static_cast<size_t>(run.groups[g]) * shape.heads + head) * shape.group_values() + from * 2;
+      const bf16* group = shape.group(values, run.groups[g], head) + from * 2;
       const int stride = shape.padded * 4;
       _tile_loadd(6, weights + g * 16, lanes * 2);
       _tile_loadd(7, group, stride);
@@ -177,10 +197,15 @@ inline void attend_tile(const Run& run, int first, int rows, const HeadShape& sh
       _tile_loadd(7, group + 96, stride);
       _tile_dpbf16ps(3, 6, 7);
     }
-    store_sum_tiles(&sums[0][0], &sums[0][16], &sums[0][32], &sums[0][48], 256);
+    store_sum_tiles(sums);
     const int width = std::min(64, shape.size - from);
     for (int r = 0; r < rows; ++r) {
-      for (int d = 0; d < width; ++d) out[static_cast<size_t>(r) * out_stride + from + d] = sums[r][d] * factors[r];
+      float* to = out + static_cast<size_t>(r) * out_stride + from;
+      const __m512 factor = _mm512_set1_ps(factors[r]);
+      for (int d = 0; d < width; d += 16) {
+        const __m512 sum = _mm512_load_ps(sums + d / 16 * kSumTileFloats + r * 16);
+        _mm512_mask_storeu_ps(to + d, first_lanes(width - d), _mm512_mul_ps(sum, factor));
+      }
     }
   }
 }

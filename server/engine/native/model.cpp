@@ -145,7 +145,7 @@ class Model {
       if (int8) {
         _mm512_storeu_ps(inner + static_cast<size_t>(row) * stride + column, active);
       } else {
-        _mm256_storeu_si256((__m256i*)(output->bf16_row(row) + column), narrow(active));
+        output->set_16(row, column, narrow(active));
       }
     });
     if (int8) {
@@ -166,9 +166,7 @@ class Model {
     }
     const int vocabulary = c_.vocabulary;
     multiply(level_, head_input_, num_rows, head_, [=](int row, int column, __m512 sums) {
-      const int left = std::min(16, vocabulary - column);
-      if (left <= 0) return;
-      _mm512_mask_storeu_ps(logits + static_cast<size_t>(row) * vocabulary + column, static_cast<__mmask16>((1u << left) - 1), sums);
+      _mm512_mask_storeu_ps(logits + static_cast<size_t>(row) * vocabulary + column, first_lanes(vocabulary - column), sums);
     });
   }
 
@@ -198,8 +196,8 @@ class Model {
 
   void fit() {
     const int width = c_.heads * c_.head_size;
-    stride_ = round_up(c_.hidden, 16), qkv_stride_ = round_up(3 * width, kBlockColumns);
-    inner_stride_ = round_up(c_.inner, kBlockColumns), attended_stride_ = round_up(width, 16);
+    stride_ = round_up(c_.hidden, 16), qkv_stride_ = round_up(3 * width, kBlockColumns) + 16;  // rows on different cache sets
+    inner_stride_ = round_up(c_.inner, kBlockColumns) + 16, attended_stride_ = round_up(width, 16);
     const size_t rows = rows_;
     grow(x_, rows * stride_), grow(qkv_, rows * qkv_stride_), grow(attended_floats_, rows * attended_stride_);
     if (c_.int8) grow(inner_, rows * inner_stride_);
@@ -249,11 +247,10 @@ class Model {
   void normalise(const float* x, const Vector& weight, const Vector& bias, float* out) const {
     __m512 sum = _mm512_setzero_ps(), squares = _mm512_setzero_ps();
     const int n = c_.hidden;
-    const auto tail = [n](int i) { return i + 16 <= n ? __mmask16(0xffff) : static_cast<__mmask16>((1u << (n - i)) - 1); };
-    for (int i = 0; i < n; i += 16) sum = _mm512_add_ps(sum, _mm512_maskz_loadu_ps(tail(i), x + i));
+    for (int i = 0; i < n; i += 16) sum = _mm512_add_ps(sum, _mm512_maskz_loadu_ps(first_lanes(n - i), x + i));
     const __m512 mean = _mm512_set1_ps(_mm512_reduce_add_ps(sum) / n);
     for (int i = 0; i < n; i += 16) {
-      const __m512 d = _mm512_maskz_sub_ps(tail(i), _mm512_loadu_ps(x + i), mean);
+      const __m512 d = _mm512_maskz_sub_ps(first_lanes(n - i), _mm512_loadu_ps(x + i), mean);
       squares = _mm512_fmadd_ps(d, d, squares);
     }
     const __m512 factor = _mm512_set1_ps(1.0f / std::sqrt(_mm512_reduce_add_ps(squares) / n + c_.epsilon));
@@ -266,9 +263,7 @@ class Model {
   void product(const Matrix& weights, const Operand& input, float* partial, bool add) {
     const int hidden = c_.hidden;
     multiply(level_, input, rows_, weights, [=](int row, int column, __m512 sums) {
-      const int left = std::min(16, hidden - column);
-      if (left <= 0) return;
-      const auto lanes = static_cast<__mmask16>((1u << left) - 1);
+      const __mmask16 lanes = first_lanes(hidden - column);
       float* at = partial + static_cast<size_t>(row) * hidden + column;
       if (add) sums = _mm512_add_ps(sums, _mm512_maskz_loadu_ps(lanes, at));
       _mm512_mask_storeu_ps(at, lanes, sums);
@@ -287,13 +282,20 @@ class Model {
           float* query = qkv_.data() + static_cast<size_t>(row) * qkv_stride_ + head * 3 * size;
           rotate(query, positions_[row]), rotate(query + size, positions_[row]);
           bf16* to = queries_.data() + (static_cast<size_t>(row) * c_.heads + head) * padded;
-          for (int i = 0; i < size; ++i) to[i] = to_bf16(query[i]);
-          for (int i = 0; i < size; ++i) kept[i] = to_bf16(query[size + i]);
+          narrow_row(query, size, to);
+          narrow_row(query + size, size, kept.data());
           write_key(layer.keys, shape_, slots_[row], head, kept.data());
-          for (int i = 0; i < size; ++i) kept[i] = to_bf16(query[2 * size + i]);
+          narrow_row(query + 2 * size, size, kept.data());
           write_value(layer.values, shape_, slots_[row], head, kept.data());
         }
       }
+    }
+  }
+
+  static void narrow_row(const float* from, int size, bf16* to) {
+    for (int i = 0; i < size; i += 16) {
+      const __mmask16 lanes = first_lanes(size - i);
+      _mm256_mask_storeu_epi16(to + i, lanes, narrow(_mm512_maskz_loadu_ps(lanes, from + i)));
     }
   }
 

@@ -29,58 +29,55 @@ inline void zero_sum_tiles() {
   _tile_zero(3);
 }
 
-inline void store_sum_tiles(float* first, float* second, float* third, float* fourth, int stride) {
-  _tile_stored(0, first, stride);
-  _tile_stored(1, second, stride);
-  _tile_stored(2, third, stride);
-  _tile_stored(3, fourth, stride);
+constexpr int kSumTileFloats = 256;
+
+inline void load_sum_tiles(const float* from) {
+  _tile_loadd(0, from, 64);
+  _tile_loadd(1, from + kSumTileFloats, 64);
+  _tile_loadd(2, from + 2 * kSumTileFloats, 64);
+  _tile_loadd(3, from + 3 * kSumTileFloats, 64);
 }
 
-// Tiles 0-3 sums, 4-5 activations, 6-7 weights. Sum tiles 0, 1 belong to activation tile 4; 2, 3 to 5.
-inline void shape_multiply_tiles(int rows_first, int rows_second) {
+inline void store_sum_tiles(float* to) {
+  _tile_stored(0, to, 64);
+  _tile_stored(1, to + kSumTileFloats, 64);
+  _tile_stored(2, to + 2 * kSumTileFloats, 64);
+  _tile_stored(3, to + 3 * kSumTileFloats, 64);
+}
+
+// Tiles 0-3 sums, 4-5 activations, 6-7 weights. Sum tiles 0, 1 belong to activation tile 4; 2, 3 to 5. Fewer than 16
+// rows make narrower tiles; otherwise rows past the end are computed and not stored.
+inline void shape_multiply_tiles(int rows) {
   TileShapes shapes;
-  for (int tile : {0, 1, 4}) shapes.set(tile, rows_first, 64);
-  for (int tile : {2, 3, 5}) shapes.set(tile, rows_second, 64);
+  for (int tile : {0, 1, 2, 3, 4, 5}) shapes.set(tile, rows, 64);
   for (int tile : {6, 7}) shapes.set(tile, 16, 64);
   load_shapes(shapes);
 }
 
-inline void prefetch_step(const uint8_t* at) {
-  for (int line = 0; line < 2 * kTileBytes; line += 64) _mm_prefetch(reinterpret_cast<const char*>(at + line), _MM_HINT_T0);
-}
-
 constexpr int kPrefetchBytes = 8 * kTileBytes;
 
-inline void tile_sums_bf16(const uint8_t* first, const uint8_t* second, int stride, const uint8_t* weights, int steps,
-                           bool fresh) {
-  zero_sum_tiles();
+// Add to the sum tiles: 32 rows of bfloat16, 16 when `second` is null, or 16 rows of int8 as high and low bytes.
+template <bool int8>
+void add_products(const uint8_t* first, const uint8_t* second, const uint8_t* weights, int steps, bool fresh) {
   for (int step = 0; step < steps; ++step, weights += 2 * kTileBytes) {
-    if (fresh) prefetch_step(weights + kPrefetchBytes);
+    if (fresh) prefetch_bytes(weights + kPrefetchBytes, 2 * kTileBytes);
     _tile_loadd(6, weights, 64);
-    _tile_loadd(4, first + step * 64, stride);
-    _tile_dpbf16ps(0, 4, 6);
+    _tile_loadd(4, first + step * kTileBytes, 64);
     _tile_loadd(7, weights + kTileBytes, 64);
-    _tile_dpbf16ps(1, 4, 7);
-    if (second == nullptr) continue;
-    _tile_loadd(5, second + step * 64, stride);
-    _tile_dpbf16ps(2, 5, 6);
-    _tile_dpbf16ps(3, 5, 7);
-  }
-}
-
-inline void tile_sums_int8(const uint8_t* high, const uint8_t* low, int stride, const uint8_t* weights, int steps,
-                           bool fresh) {
-  zero_sum_tiles();
-  for (int step = 0; step < steps; ++step, weights += 2 * kTileBytes) {
-    if (fresh) prefetch_step(weights + kPrefetchBytes);
-    _tile_loadd(6, weights, 64);
-    _tile_loadd(4, high + step * 64, stride);
-    _tile_dpbusd(0, 4, 6);
-    _tile_loadd(7, weights + kTileBytes, 64);
-    _tile_dpbusd(1, 4, 7);
-    _tile_loadd(5, low + step * 64, stride);
-    _tile_dpbusd(2, 5, 6);
-    _tile_dpbusd(3, 5, 7);
+    if constexpr (int8) {
+      _tile_dpbusd(0, 4, 6);
+      _tile_dpbusd(1, 4, 7);
+      _tile_loadd(5, second + step * kTileBytes, 64);
+      _tile_dpbusd(2, 5, 6);
+      _tile_dpbusd(3, 5, 7);
+    } else {
+      _tile_dpbf16ps(0, 4, 6);
+      _tile_dpbf16ps(1, 4, 7);
+      if (second == nullptr) continue;
+      _tile_loadd(5, second + step * kTileBytes, 64);
+      _tile_dpbf16ps(2, 5, 6);
+      _tile_dpbf16ps(3, 5, 7);
+    }
   }
 }
 
@@ -91,36 +88,51 @@ inline __m512 dequantised(__m512i high, __m512i low, const Matrix& w, int column
   return _mm512_mul_ps(value, _mm512_mul_ps(_mm512_loadu_ps(w.scale + column), _mm512_set1_ps(row_scale)));
 }
 
-// Rows [first_row, last_row) of `x` by blocks [first_block, last_block) of `w`.
+// The sums of 32 rows (int8: the high and low sums of 16) by 32 outputs, as the tiles hold them.
+struct alignas(64) BlockSums {
+  float tiles[4][16][16];
+};
+
 template <class Store>
+void store_sums(const BlockSums& sums, const Operand& x, int first_row, int rows, const Matrix& w, int block,
+                const Store& store) {
+  for (int half = 0; half < 2; ++half) {
+    const int column = block * kBlockColumns + half * 16;
+    for (int r = 0; r < rows; ++r) {
+      if (w.int8) {
+        const __m512i high = _mm512_load_si512(sums.tiles[half][r]), low = _mm512_load_si512(sums.tiles[2 + half][r]);
+        store(first_row + r, column, dequantised(high, low, w, column, x.scale(first_row + r)));
+      } else {
+        store(first_row + r, column, _mm512_load_ps(sums.tiles[r / 16 * 2 + half][r % 16]));
+      }
+    }
+  }
+}
+
+constexpr int kChunkSteps = 8;  // of a block's weights: 16 KiB, which stay in the first-level cache for all rows
+
+// Rows [first_row, last_row) of `x` by blocks [first_block, last_block) of `w`.
+template <bool int8, class Store>
 void multiply_amx(const Operand& x, int first_row, int last_row, const Matrix& w, int first_block, int last_block,
                   const Store& store) {
-  alignas(64) float sums[4][16][16];
-  const int unit = w.int8 ? 16 : 32;
-  int shaped = -1;
+  const int unit = int8 ? 16 : 32, rows = last_row - first_row, units = (rows + unit - 1) / unit;
+  const int chunk = units == 1 ? w.steps : kChunkSteps;
+  std::vector<BlockSums> sums(units);
+  shape_multiply_tiles(std::min(rows, 16));
   for (int block = first_block; block < last_block; ++block) {
-    for (int row = first_row; row < last_row; row += unit) {
-      const int rows = std::min(unit, last_row - row);
-      const int upper = std::min(rows, 16), lower = w.int8 ? upper : rows - upper;
-      if (rows != shaped) shape_multiply_tiles(upper, std::max(lower, 1)), shaped = rows;
-      const bool fresh = row == first_row;
-      if (w.int8) {
-        tile_sums_int8(x.row(row), x.low_row(row), x.stride(), w.block(block), w.steps, fresh);
-      } else {
-        tile_sums_bf16(x.row(row), lower ? x.row(row + 16) : nullptr, x.stride(), w.block(block), w.steps, fresh);
+    for (int step = 0; step < w.steps; step += chunk) {
+      const uint8_t* weights = w.block(block) + static_cast<size_t>(step) * 2 * kTileBytes;
+      for (int u = 0; u < units; ++u) {
+        const int row = first_row + u * unit, at = step * kTileBytes;
+        const uint8_t* second = int8 ? x.low_row(row) + at : last_row - row > 16 ? x.row(row + 16) + at : nullptr;
+        step == 0 ? zero_sum_tiles() : load_sum_tiles(&sums[u].tiles[0][0][0]);
+        add_products<int8>(x.row(row) + at, second, weights, std::min(chunk, w.steps - step), u == 0);
+        store_sum_tiles(&sums[u].tiles[0][0][0]);
       }
-      store_sum_tiles(&sums[0][0][0], &sums[1][0][0], &sums[2][0][0], &sums[3][0][0], 64);
-      for (int half = 0; half < 2; ++half) {
-        const int column = block * kBlockColumns + half * 16;
-        for (int r = 0; r < rows; ++r) {
-          if (w.int8) {
-            store(row + r, column, dequantised(_mm512_load_si512(sums[half][r]), _mm512_load_si512(sums[2 + half][r]), w,
-                                               column, x.scale(row + r)));
-          } else {
-            store(row + r, column, _mm512_load_ps(sums[r / 16 * 2 + half][r % 16]));
-          }
-        }
-      }
+    }
+    for (int u = 0; u < units; ++u) {
+      const int row = first_row + u * unit;
+      store_sums(sums[u], x, row, std::min(unit, last_row - row), w, block, store);
     }
   }
 }
@@ -131,13 +143,13 @@ void multiply_rows_bf16(const Operand& x, int row, const Matrix& w, int block, c
   for (auto& pair : sums) pair[0] = pair[1] = _mm512_setzero_ps();
   const uint8_t* weights = w.block(block);
   for (int step = 0; step < w.steps; ++step, weights += 2 * kTileBytes) {
-    if (rows <= 8) prefetch_step(weights + kPrefetchBytes);
+    if (rows <= 8) prefetch_bytes(weights + kPrefetchBytes, 2 * kTileBytes);
     for (int group = 0; group < 16; ++group) {
       const __m512i left = _mm512_load_si512(weights + group * 64);
       const __m512i right = _mm512_load_si512(weights + kTileBytes + group * 64);
 #pragma GCC unroll 8
       for (int r = 0; r < rows; ++r) {
-        const __m512i pair = broadcast_4_bytes(x.row(row + r) + step * 64 + group * 4);
+        const __m512i pair = broadcast_4_bytes(x.row(row + r) + step * kTileBytes + group * 4);
         sums[r][0] = dot_pairs<level>(sums[r][0], pair, left);
         sums[r][1] = dot_pairs<level>(sums[r][1], pair, right);
       }
@@ -155,14 +167,14 @@ void multiply_rows_int8(const Operand& x, int row, const Matrix& w, int block, c
   for (int r = 0; r < rows; ++r) high[r][0] = high[r][1] = low[r][0] = low[r][1] = _mm512_setzero_si512();
   const uint8_t* weights = w.block(block);
   for (int step = 0; step < w.steps; ++step, weights += 2 * kTileBytes) {
-    prefetch_step(weights + kPrefetchBytes);
+    prefetch_bytes(weights + kPrefetchBytes, 2 * kTileBytes);
     for (int group = 0; group < 16; ++group) {
       const __m512i left = _mm512_load_si512(weights + group * 64);
       const __m512i right = _mm512_load_si512(weights + kTileBytes + group * 64);
 #pragma GCC unroll 4
       for (int r = 0; r < rows; ++r) {
-        const __m512i upper = broadcast_4_bytes(x.row(row + r) + step * 64 + group * 4);
-        const __m512i lower = broadcast_4_bytes(x.low_row(row + r) + step * 64 + group * 4);
+        const __m512i upper = broadcast_4_bytes(x.row(row + r) + step * kTileBytes + group * 4);
+        const __m512i lower = broadcast_4_bytes(x.low_row(row + r) + step * kTileBytes + group * 4);
         high[r][0] = _mm512_dpbusd_epi32(high[r][0], upper, left);
         high[r][1] = _mm512_dpbusd_epi32(high[r][1], upper, right);
         low[r][0] = _mm512_dpbusd_epi32(low[r][0], lower, left);
@@ -205,15 +217,17 @@ void multiply_vector(const Operand& x, int first_row, int last_row, const Matrix
 // the second-level cache goes through all weights before the next one.
 template <class Store>
 void multiply(Level level, const Operand& x, int rows, const Matrix& w, const Store& store) {
-  const int run = std::max(64, (1 << 20) / x.stride() / 32 * 32);
+  const int run = std::max(64, static_cast<int>((1 << 20) / x.run_bytes()) / 2 * 32);
 #pragma omp parallel
   {
     const int thread = omp_get_thread_num(), threads = omp_get_num_threads();
     const int first = w.blocks * thread / threads, last = w.blocks * (thread + 1) / threads;
     for (int row = 0; row < rows; row += run) {
       const int end = std::min(rows, row + run);
-      if (level == kAmx && end - row > 1) {
-        multiply_amx(x, row, end, w, first, last, store);
+      if (level == kAmx && w.int8) {
+        multiply_amx<true>(x, row, end, w, first, last, store);
+      } else if (level == kAmx) {
+        multiply_amx<false>(x, row, end, w, first, last, store);
       } else if (level >= kBf16) {
         multiply_vector<kBf16>(x, row, end, w, first, last, store);
       } else {
