@@ -12,8 +12,12 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from server.engine.weights import Cut, WeightsError
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,12 @@ class ParameterPlan:
             return None
         start = sum(self.sizes[:rank])
         return Cut(self.dim, start, start + self.sizes[rank])
+
+    def share_shape(self, rank: int) -> tuple[int, ...]:
+        """The shape of what `rank` holds."""
+        if self.dim is None:
+            return self.shape
+        return (*self.shape[: self.dim], self.sizes[rank], *self.shape[self.dim + 1 :])
 
 
 def plan_cuts(folder: Path, degree: int) -> dict[str, ParameterPlan]:
@@ -68,28 +78,25 @@ def _print_plan(folder: Path, degree: int) -> None:
     config = read_config(folder)
     alone = Rank(0, 1, torch.device("cpu"))
     whole = {name: tuple(p.shape) for name, p in shard_on_meta(config, alone).named_parameters(remove_duplicate=False)}
-    if degree == 1:
-        plan = {name: (shape, None, ()) for name, shape in whole.items()}
-    else:
-        _join_pretended_group(degree)
-        plan = _sharded_plan(config, degree, whole)
+    cuts = _find_cuts(config, degree) if degree > 1 else {}
+    plan = {name: (shape, *cuts.get(name, (None, ()))) for name, shape in whole.items()}
     sys.stdout.write(json.dumps(plan) + "\n")
 
 
-def _sharded_plan(config, degree: int, whole: dict[str, tuple[int, ...]]) -> dict[str, tuple[object, ...]]:  # type: ignore[no-untyped-def]
+def _find_cuts(config: PretrainedConfig, degree: int) -> dict[str, tuple[int | None, tuple[int, ...]]]:
     import torch
 
     from server.engine.group import Rank
     from server.engine.load import shard_on_meta
     from server.engine.weights import cut_of
 
+    _join_pretended_group(degree)
     model = shard_on_meta(config, Rank(0, degree, torch.device("cpu")))
-    plan: dict[str, tuple[object, ...]] = {}
+    found: dict[str, tuple[int | None, tuple[int, ...]]] = {}
     for name, parameter in model.named_parameters(remove_duplicate=False):
-        cuts = [cut_of(parameter, rank) for rank in range(degree)]
-        sizes = tuple(cut.stop - cut.start for cut in cuts if cut is not None)
-        plan[name] = (whole[name], cuts[0].dim if cuts[0] else None, sizes)
-    return plan
+        cuts = [cut for rank in range(degree) if (cut := cut_of(parameter, rank)) is not None]
+        found[name] = (cuts[0].dim if cuts else None, tuple(cut.stop - cut.start for cut in cuts))
+    return found
 
 
 if __name__ == "__main__":

@@ -7,32 +7,29 @@ since each finished file is recorded with its checksum; a run over a finished fo
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import msgspec
 import torch
+from msgspec.structs import asdict
 from torch import Tensor
 
 from server.engine.cut_plan import ParameterPlan, plan_cuts
-from server.engine.golden import Golden, compute_golden
+from server.engine.golden_reference import compute_golden
 from server.engine.group import Rank
 from server.engine.load import read_config, shard_on_meta, tied_parameters
+from server.engine.lora import AdaptedCheckpoint, adapter_files, read_adapter
+from server.engine.manifest import Adapter, Identity, Manifest, encode_manifest, read_manifest, sha256_of
+from server.engine.package_record import PackageRecord, replace_file
 from server.engine.safetensors_writer import SafetensorsWriter, TensorSpec
-from server.engine.weights import COMMON_FILE, MANIFEST, PlainCheckpoint, cast, is_packaged, rank_file
+from server.engine.source_checkpoint import SourceCheckpoint, WholeSource, checkpoint_files
+from server.engine.weights import COMMON_FILE, MANIFEST, is_packaged, rank_file
 
 Progress = Callable[[str, int, int], None]  # file, bytes done, bytes in all
 
-
-def _silent(_name: str, _done: int, _total: int) -> None:
-    """No progress shown."""
-
-
-_PROGRESS_FILE = "package.progress.json"
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 _CARRIED = (
     "config.json",
     "generation_config.json",
@@ -40,7 +37,6 @@ _CARRIED = (
     "tokenizer_config.json",
     "special_tokens_map.json",
 )
-_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 class PackageError(ValueError):
@@ -57,156 +53,138 @@ class PackageJob:
     dtype: str
     source_name: str
     revision: str = ""
+    adapters: tuple[Path, ...] = ()  # folders of LoRA adapters, merged in this order
 
 
-def write_package(
-    job: PackageJob, golden: Callable[[Path, PlainCheckpoint], Golden] = compute_golden, progress: Progress = _silent
-) -> dict[str, Any]:
-    """Package `job.source` into `job.out`; the manifest. `golden` computes the reference data.
+def silent(_name: str, _done: int, _total: int) -> None:
+    """Shows no progress."""
 
-    Peak memory is that of the largest tensor, in float32 where the reference runs.
+
+def write_package(job: PackageJob, progress: Progress = silent) -> Manifest:
+    """Package `job.source` into `job.out`; the manifest. Beyond the mapped files it needs the memory of one tensor.
 
     Raises:
-        PackageError: the source is packaged already, or the target holds another package.
-        WeightsError: the source cannot be read, or not be cut for the degree.
+        PackageError: the source is packaged already, a tensor does not fit the config or the dtype, or the target is
+            full or holds another package.
+        WeightsError: the source or an adapter cannot be read, or not be cut for the degree.
     """
     if is_packaged(job.source):
         raise PackageError(f"{job.source} is packaged already; give the checkpoint it was made from")
-    wanted = _identity(job)
-    if (finished := _finished(job.out, wanted)) is not None:
-        return finished
-    job.out.mkdir(parents=True, exist_ok=True)
+    source = _open_source(job)
+    identity = _identity(job)
+    if (job.out / MANIFEST).is_file():
+        return _finished(job.out, identity)
     plans = plan_cuts(job.source, job.degree)
-    source = PlainCheckpoint(job.source, _tied(job.source))
-    record = _Record(job.out, wanted)
-    for name, specs, share in _files(job, plans):
-        if not record.has(name):
-            record.add(name, _write_file(job, source, name, specs, share, progress))
+    _check_shapes(job.source, source, plans)
+    job.out.mkdir(parents=True, exist_ok=True)
+    record = PackageRecord(job.out, identity)
+    files = [file for file in _files(plans, job) if not record.has(file.name)]
+    _check_room(job.out, files)
+    for file in files:
+        record.add(file.name, _write_file(job.out / file.name, file, source, progress))
     for name in _CARRIED:
         if (job.source / name).is_file():
             shutil.copyfile(job.source / name, job.out / name)
-            record.add(name, _sha256(job.out / name))
-    manifest = {**wanted, "files": record.files, "golden": msgspec.to_builtins(golden(job.source, source))}
-    _replace(job.out / MANIFEST, json.dumps(manifest, indent=1))
+            record.add(name, sha256_of(job.out / name))
+    golden = compute_golden(job.source, source)
+    manifest = Manifest(**asdict(identity), files=dict(sorted(record.files.items())), golden=golden)
+    replace_file(job.out / MANIFEST, encode_manifest(manifest))
     record.forget()
     return manifest
 
 
 @dataclass(frozen=True)
-class _Share:
-    """A tensor of one file: which parameter, and which rank's part of it."""
+class _PlannedFile:
+    """One file: its tensors in order, and which rank's part of each it holds."""
 
-    plan: ParameterPlan
+    name: str
+    specs: list[TensorSpec]
+    plans: dict[str, ParameterPlan]
     rank: int
 
-
-def _files(
-    job: PackageJob, plans: dict[str, ParameterPlan]
-) -> Iterable[tuple[str, list[TensorSpec], dict[str, _Share]]]:
-    dtype = _DTYPES[job.dtype]
-    whole = {name: _Share(plan, 0) for name, plan in plans.items() if plan.dim is None}
-    yield COMMON_FILE, [TensorSpec(name, share.plan.shape, dtype) for name, share in whole.items()], whole
-    for rank in range(job.degree):
-        cut = {name: _Share(plan, rank) for name, plan in plans.items() if plan.dim is not None}
-        specs = [TensorSpec(name, _shape(share), dtype) for name, share in cut.items()]
-        yield rank_file(rank), specs, cut
+    @property
+    def num_bytes(self) -> int:
+        return sum(spec.num_bytes for spec in self.specs)
 
 
-def _shape(share: _Share) -> tuple[int, ...]:
-    shape = list(share.plan.shape)
-    assert share.plan.dim is not None
-    shape[share.plan.dim] = share.plan.sizes[share.rank]
-    return tuple(shape)
+def _files(plans: dict[str, ParameterPlan], job: PackageJob) -> Iterable[_PlannedFile]:
+    dtype = DTYPES[job.dtype]
+    whole = {name: plan for name, plan in plans.items() if plan.dim is None}
+    cut = {name: plan for name, plan in plans.items() if plan.dim is not None}
+    for name, rank, those in [(COMMON_FILE, 0, whole), *((rank_file(rank), rank, cut) for rank in range(job.degree))]:
+        specs = [TensorSpec(parameter, plan.share_shape(rank), dtype) for parameter, plan in those.items()]
+        yield _PlannedFile(name, specs, those, rank)
 
 
-def _write_file(
-    job: PackageJob,
-    source: PlainCheckpoint,
-    name: str,
-    specs: list[TensorSpec],
-    shares: dict[str, _Share],
-    progress: Progress,
-) -> str:
-    total, done = sum(spec.num_bytes for spec in specs), 0
-    with SafetensorsWriter(job.out / name, specs) as writer:
-        for spec in specs:
-            share = shares[spec.name]
-            tensor: Tensor = source.tensor(spec.name, share.plan.cut(share.rank))
-            writer.add(cast(tensor, spec.dtype, torch.device("cpu")))
+def _write_file(path: Path, file: _PlannedFile, source: WholeSource, progress: Progress) -> str:
+    done = 0
+    with SafetensorsWriter(path, file.specs) as writer:
+        for spec in file.specs:
+            share = source.tensor(spec.name, file.plans[spec.name].cut(file.rank))
+            writer.add(_narrowed(spec, share))
             done += spec.num_bytes
-            progress(name, done, total)
+            progress(file.name, done, file.num_bytes)
     return writer.sha256
 
 
-class _Record:
-    """Which files are finished, with their checksums, kept beside them until the manifest is written."""
-
-    def __init__(self, folder: Path, identity: dict[str, Any]) -> None:
-        self._folder = folder
-        self._path = folder / _PROGRESS_FILE
-        self._identity = identity
-        self.files: dict[str, str] = {}
-        if self._path.is_file():
-            known = json.loads(self._path.read_text("utf-8"))
-            if known["identity"] == identity:
-                self.files = known["files"]
-
-    def has(self, name: str) -> bool:
-        """Whether `name` is there, whole."""
-        path = self._folder / name
-        return name in self.files and path.is_file() and _sha256(path) == self.files[name]
-
-    def add(self, name: str, sha256: str) -> None:
-        """`name` is finished."""
-        self.files[name] = sha256
-        _replace(self._path, json.dumps({"identity": self._identity, "files": self.files}))
-
-    def forget(self) -> None:
-        """The manifest takes over."""
-        self._path.unlink(missing_ok=True)
+def _narrowed(spec: TensorSpec, share: Tensor) -> Tensor:
+    """`share` in the package's dtype, without a copy when it is in it already."""
+    if spec.dtype is torch.float16 and share.dtype is not torch.float16:
+        low, high = (float(each) for each in share.aminmax())
+        most = torch.finfo(torch.float16).max
+        if not (low >= -most and high <= most):
+            raise PackageError(f"tensor {spec.name!r} goes from {low} to {high}, beyond float16; use --dtype bfloat16")
+    return share.to(spec.dtype)
 
 
-def _identity(job: PackageJob) -> dict[str, Any]:
-    return {
-        "format": 1,
-        "source": job.source_name,
-        "revision": job.revision,
-        "dtype": job.dtype,
-        "tensor_parallel_degree": job.degree,
-        "source_sha256": _source_sha256(job.source),
-    }
+def _open_source(job: PackageJob) -> WholeSource:
+    alone = Rank(0, 1, torch.device("cpu"))
+    checkpoint = SourceCheckpoint(job.source, tied_parameters(shard_on_meta(read_config(job.source), alone)))
+    if not job.adapters:
+        return checkpoint
+    return AdaptedCheckpoint(checkpoint, [read_adapter(folder) for folder in job.adapters])
 
 
-def _source_sha256(folder: Path) -> str:
-    """One digest over names and contents of what is packaged."""
+def _check_shapes(folder: Path, source: WholeSource, plans: dict[str, ParameterPlan]) -> None:
+    for name, plan in plans.items():
+        if source.shape(name) != plan.shape:
+            raise PackageError(
+                f"{folder}: tensor {name!r} has shape {source.shape(name)}, config.json asks for {plan.shape}"
+            )
+
+
+def _check_room(out: Path, files: list[_PlannedFile]) -> None:
+    needed, free = sum(file.num_bytes for file in files), shutil.disk_usage(out).free
+    if needed > free:
+        raise PackageError(f"{out}: the package needs {needed / 1e9:.1f} GB more, {free / 1e9:.1f} GB are free")
+
+
+def _identity(job: PackageJob) -> Identity:
+    carried = [path for name in _CARRIED if (path := job.source / name).is_file()]
+    return Identity(
+        source=job.source_name,
+        revision=job.revision,
+        source_sha256=_sha256_of_all([*checkpoint_files(job.source), *carried]),
+        adapters=tuple(Adapter(folder.name, _sha256_of_all(adapter_files(folder))) for folder in job.adapters),
+        dtype=job.dtype,
+        tensor_parallel_degree=job.degree,
+    )
+
+
+def _sha256_of_all(paths: list[Path]) -> str:
+    """One digest over names and contents."""
     digest = hashlib.sha256()
-    for path in sorted([*folder.glob("*.safetensors"), *(folder / name for name in _CARRIED)]):
-        if path.is_file():
-            digest.update(f"{path.name}:{_sha256(path)}\n".encode())
+    for path in paths:
+        digest.update(f"{path.name}:{sha256_of(path)}\n".encode())
     return digest.hexdigest()
 
 
-def _finished(out: Path, wanted: dict[str, Any]) -> dict[str, Any] | None:
-    path = out / MANIFEST
-    if not path.is_file():
-        return None
-    manifest: dict[str, Any] = json.loads(path.read_text("utf-8"))
-    if {key: manifest.get(key) for key in wanted} == wanted:
-        return manifest
-    raise PackageError(f"{out} holds a package of {manifest.get('source')!r} with other options; choose another folder")
-
-
-def _tied(folder: Path) -> dict[str, str]:
-    alone = Rank(0, 1, torch.device("cpu"))
-    return tied_parameters(shard_on_meta(read_config(folder), alone))
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _replace(path: Path, text: str) -> None:
-    part = path.with_name(f"{path.name}.part")
-    part.write_text(text, "utf-8")
-    part.replace(path)
+def _finished(out: Path, wanted: Identity) -> Manifest:
+    manifest = read_manifest(out)
+    for field, value in asdict(wanted).items():
+        if getattr(manifest, field) != value:
+            raise PackageError(
+                f"{out} holds a package with {field}={getattr(manifest, field)!r}, wanted is {value!r}; "
+                "choose another folder or remove this one"
+            )
+    return manifest

@@ -55,7 +55,7 @@ class SafetensorsWriter:
         """The next tensor, contiguous and of its spec's shape and dtype."""
         spec = next(self._specs)
         assert (tuple(tensor.shape), tensor.dtype) == (spec.shape, spec.dtype), (spec, tensor.shape, tensor.dtype)
-        self._write(memoryview(tensor.contiguous().view(torch.uint8).numpy().reshape(-1)))
+        self._write(tensor.contiguous().view(torch.uint8).flatten().numpy().data)
 
     def __enter__(self) -> SafetensorsWriter:
         return self
