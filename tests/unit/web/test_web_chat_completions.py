@@ -34,9 +34,8 @@ def test_the_turn_brings_its_own_history_and_is_not_stored(fakes: Fakes, client:
         {"role": "assistant", "content": "c", "refusal": None, "tool_calls": None},
         {"role": "user", "content": "d"},
     ]
-    response = client.post(
-        PATH, json={"messages": said, "temperature": 0.5, "max_tokens": 9, "stop": "x", "seed": 3, "top_k": 4, "no_retrieval": True}
-    )  # fmt: skip
+    wishes = {"temperature": 0.5, "max_tokens": 9, "stop": "x", "seed": 3, "top_k": 4, "no_retrieval": True}
+    response = client.post(PATH, json={"messages": said, **wishes})
     assert response.status_code == 200
     [asked] = fakes.turns.requests
     assert asked.history is not None
