@@ -62,7 +62,7 @@ class PromptBuilder:
         self._passage_tokens = passage_tokens
 
     def check(self, question: str, max_new_tokens: int, system: str = "") -> None:
-        """Refuse at the door what `build` would refuse later.
+        """Refuse at the door what `build` would refuse later, but for a token or two of the session's date.
 
         Raises:
             ServiceError: PROMPT_TOO_LONG with the counts.
@@ -135,9 +135,11 @@ class PromptBuilder:
         return turns[max(0, len(turns) // step - 1) * step :]
 
     def _encode(self, turn: Turn) -> _Encoded:
-        # The turn's prompt may have had less room than the budget: its passage is cut as it was cut then.
-        limit = turn.usage.passage_tokens if _is_recorded(turn) else self._passage_tokens
-        passage = self._pieces.passage([source.text for source in turn.sources], limit)
+        texts = [source.text for source in turn.sources]
+        if _is_recorded(turn):
+            passage = self._pieces.passage_again(texts, turn.usage.passage_tokens)
+        else:
+            passage = self._pieces.passage(texts, self._passage_tokens)
         head = self._pieces.background(passage) + self._pieces.question(turn.user)
         return _Encoded(turn.turn, head, self._pieces.reply(turn.reply))
 

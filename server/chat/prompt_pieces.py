@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Sequence
 
 from server.chat.neutralise import neutralise
@@ -10,7 +11,7 @@ from server.chat.preamble import preamble_lines
 from server.chat.tokenizer import ChatTokenizer
 
 HUMAN, BOT, BACKGROUND, NEWLINE = "<human>:", "<bot>:", "Background:", "\n"
-_SENTENCE_END = re.compile(r"[.!?]['\")\]]*(?=\s|$)")
+_SENTENCE_END = re.compile(r"[.!?]['\")\]]*(?=\s)|[\u3002\uff01\uff1f]")
 
 
 class PromptPieces:
@@ -49,24 +50,18 @@ class PromptPieces:
         return [*self._background, *passage, *self._newline] if passage else []
 
     def passage(self, texts: Sequence[str], limit: int) -> list[int]:
-        """The texts on one line, cut to at most `limit` tokens: after a sentence if possible, else after a word.
+        """The texts on one line, cut to at most `limit` tokens: after a sentence or at least a word if possible."""
+        line = self._one_line(texts)
+        ids, ends = self._tokenizer.encode_with_ends(line)
+        return ids if len(ids) <= limit else ids[: bisect_right(ends, _cut(line, ends, limit))]
 
-        Cutting again to the number of tokens that came out gives the same tokens.
-        """
-        joined = " ".join(" ".join(text[: self._max_chars].split()) for text in texts)
-        whole = self._content(joined)
-        if len(whole) <= limit:
-            return whole
-        neutral = f" {self._plain(joined)}"
-        return self._tokenizer.encode(neutral[: self._cut(neutral, limit)])[:limit]
+    def passage_again(self, texts: Sequence[str], num_tokens: int) -> list[int]:
+        """What `passage` returned when it returned `num_tokens` tokens."""
+        return self._tokenizer.encode(self._one_line(texts))[:num_tokens]
 
-    def _cut(self, text: str, limit: int) -> int:
-        """How many characters of `text` make at most `limit` whole words, or sentences if that keeps half."""
-        end = self._tokenizer.num_chars(text, limit)
-        sentences = [match.end() for match in _SENTENCE_END.finditer(text, 0, end + 1) if match.end() <= end]
-        if sentences and sentences[-1] * 2 >= end:
-            return sentences[-1]
-        return end if text[end : end + 1].isspace() else text.rfind(" ", 0, end)
+    def _one_line(self, texts: Sequence[str]) -> str:
+        plain = self._plain(" ".join(" ".join(text[: self._max_chars].split()) for text in texts))
+        return f" {plain}" if plain else ""
 
     def _content(self, text: str) -> list[int]:
         plain = self._plain(text)
@@ -74,3 +69,13 @@ class PromptPieces:
 
     def _plain(self, text: str) -> str:
         return neutralise(text[: self._max_chars].strip())
+
+
+def _cut(text: str, ends: list[int], limit: int) -> int:
+    """Where to cut `text` so that at most `limit` tokens stay, given where each token's characters end."""
+    if limit == 0:
+        return 0
+    longest = ends[limit - 1] if ends[limit] > ends[limit - 1] else ends[limit - 1] - 1  # no half characters
+    sentence = max((match.end() for match in _SENTENCE_END.finditer(text, 0, longest + 1)), default=0)
+    word = longest if text[longest].isspace() else text.rfind(" ", 0, longest)
+    return next((place for place in (sentence, word) if longest / 2 <= place <= longest), longest)

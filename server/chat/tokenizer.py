@@ -18,8 +18,11 @@ class ChatTokenizer:
 
     def __init__(self, definition: str) -> None:
         """`definition` is the text of a tokenizer.json."""
-        self._structure = Tokenizer.from_str(definition)
-        self._content = Tokenizer.from_str(_without_added_words(definition))
+        parsed = json.loads(definition)
+        # A definition may carry settings for training: nothing is cut, filled up, or put around a text here.
+        parsed |= {"truncation": None, "padding": None, "post_processor": None}
+        self._structure = Tokenizer.from_str(json.dumps(parsed))
+        self._content = Tokenizer.from_str(json.dumps(parsed | {"added_tokens": _white_space(parsed)}))
         self.vocab_size = self._structure.get_vocab_size()
         self.longest_token_bytes = max(len(token.encode("utf-8")) for token in self._structure.get_vocab())
 
@@ -48,10 +51,10 @@ class ChatTokenizer:
         ids: list[int] = self._structure.encode(text, add_special_tokens=False).ids
         return ids
 
-    def num_chars(self, text: str, num_tokens: int) -> int:
-        """How many characters of anybody's `text` its first `num_tokens` tokens cover."""
-        offsets: list[tuple[int, int]] = self._content.encode(text, add_special_tokens=False).offsets[:num_tokens]
-        return max((end for _, end in offsets), default=0)
+    def encode_with_ends(self, text: str) -> tuple[list[int], list[int]]:
+        """`encode`, and for every token where in `text` the characters end of which it holds a part."""
+        encoding = self._content.encode(text, add_special_tokens=False)
+        return encoding.ids, [end for _, end in encoding.offsets]
 
     def decode(self, ids: list[int]) -> str:
         """The text of `ids`, special tokens written out."""
@@ -59,9 +62,6 @@ class ChatTokenizer:
         return text
 
 
-def _without_added_words(definition: str) -> str:
-    """The definition without added tokens, but for runs of white space, which are only a way to write text shorter."""
-    parsed: dict[str, Any] = json.loads(definition)
-    parsed["added_tokens"] = [each for each in parsed.get("added_tokens") or [] if not each["content"].strip()]
-    parsed["post_processor"] = None
-    return json.dumps(parsed)
+def _white_space(parsed: dict[str, Any]) -> list[dict[str, Any]]:
+    """The added tokens that are runs of white space: only a way to write text shorter."""
+    return [each for each in parsed.get("added_tokens") or [] if not each["content"].strip()]

@@ -10,7 +10,11 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 HERE = Path(__file__).parent
+# dynalite ends when a client goes away in the middle of a request, as a killed one does; DynamoDB does not.
 DYNALITE = """
+process.on('uncaughtException', error => {
+  if (error.code !== 'ECONNRESET') { console.error(error); process.exit(1); }
+});
 const server = require('dynalite')({createTableMs: 20, deleteTableMs: 20});
 server.listen(0, '127.0.0.1', () => console.log('http://127.0.0.1:' + server.address().port));
 """

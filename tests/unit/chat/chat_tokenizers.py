@@ -1,0 +1,51 @@
+"""Two small byte-level BPE tokenizers: tags as ordinary text, as in production, and tags as added tokens."""
+
+from __future__ import annotations
+
+import json
+import random
+from functools import lru_cache
+from pathlib import Path
+from pydoc_data.topics import topics
+
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+
+from server.chat.tokenizer import ChatTokenizer
+
+DEMO = Path(__file__).parents[3] / "container" / "demo" / "chat" / "tokenizer.json"
+SPECIAL = ["<|endoftext|>", "<|padding|>"]
+KINDS = ["ordinary", "added", *(["demo"] if DEMO.exists() else [])]
+ENGLISH = [word for word in " ".join(topics.values()).split() if word.isalpha()]
+
+
+@lru_cache
+def definition(kind: str) -> str:
+    if kind == "demo":
+        return DEMO.read_text("utf-8")
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.post_processor = processors.ByteLevel(trim_offsets=True)
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=1500, special_tokens=SPECIAL, initial_alphabet=alphabet, show_progress=False
+    )
+    tokenizer.train_from_iterator([*topics.values(), "<human>: hi\n<bot>: hello\n" * 50], trainer)
+    tokenizer.add_tokens(["    ", "        "])  # runs of white space, as GPT-NeoX has them
+    if kind == "added":
+        tokenizer.add_tokens(["<human>", "<bot>"])
+    return str(tokenizer.to_str())
+
+
+@lru_cache
+def chat_tokenizer(kind: str) -> ChatTokenizer:
+    return ChatTokenizer(definition(kind))
+
+
+def special_ids(kind: str) -> set[int]:
+    """The ids that no text may have: added tokens other than white space."""
+    return {each["id"] for each in json.loads(definition(kind))["added_tokens"] if each["content"].strip()}
+
+
+def words(rng: random.Random, least: int, most: int) -> str:
+    return " ".join(rng.choices(ENGLISH, k=rng.randint(least, most)))
