@@ -25,8 +25,8 @@ _MARKER = re.compile(r"\b(?:input|output|possible labels)\s*[:\uff1a]", re.IGNOR
 class Scorer(Protocol):
     """The part of the engine's client that moderation needs."""
 
-    def score(self, request: wire.Score) -> wire.Scored:
-        """Log-probabilities of candidate continuations."""
+    def score(self, requests: Sequence[wire.Score]) -> list[wire.Scored]:
+        """Log-probabilities of candidate continuations, all requests at once."""
 
 
 class TextEncoder(Protocol):
@@ -80,14 +80,17 @@ class Moderator:
 
     def judge(self, texts: Sequence[str], role: Role, deadline_s: float | None = None) -> list[Judgement]:
         """One judgement a text, in order. Raises ServiceError when the engine group cannot answer."""
-        return [self._judge(text, role, deadline_s) for text in texts]
+        classifier = self._classifiers[role]
+        parts = [parts_to_judge(text) for text in texts]
+        requests = [classifier.request(part, deadline_s) for each in parts for part in each]
+        scored = iter(self._engine.score(requests) if requests else [])
+        return [self._worst([next(scored) for _ in each], role) for each in parts]
 
-    def _judge(self, text: str, role: Role, deadline_s: float | None) -> Judgement:
+    def _worst(self, scored: Sequence[wire.Scored], role: Role) -> Judgement:
+        """The most severe verdict over the windows of a text's parts."""
         classifier, rule = self._classifiers[role], self.policy.rule(role)
-        judgements = []
-        for part in parts_to_judge(text):
-            scored = self._engine.score(classifier.request(part, deadline_s))
-            judgements += [judgement(self.policy, rule, classifier.candidates, each) for each in scored.log_probs]
+        windows = [log_probs for each in scored for log_probs in each.log_probs]
+        judgements = [judgement(self.policy, rule, classifier.candidates, each) for each in windows]
         return max(judgements, key=lambda each: self._severity(each, rule))
 
     def _severity(self, each: Judgement, rule: RoleRule) -> tuple[bool, int, float]:

@@ -14,6 +14,7 @@ import msgspec
 
 from server import wire
 from server.chat.moderation import Moderator
+from server.chat.passage_verdicts import PassageVerdicts
 from server.chat.policy import Role
 from server.chat.prompt import Prompt, PromptBuilder
 from server.chat.records import Judgement, Session, Source, TextPiece, Turn, TurnEvent, TurnRequest, TurnResult, Usage
@@ -70,7 +71,7 @@ class _Open:
                 document_id=each.document_id,
                 passage_id=each.passage_id,
                 section=each.section,
-                url=each.url or "",
+                url=each.url,
             )
             for each in self.passages
         )
@@ -95,6 +96,7 @@ class TurnService:
         self._prompts = prompts
         self._store = store
         self._moderator = moderator
+        self._passage_verdicts = PassageVerdicts(moderator) if moderator and moderator.policy.passages else None
         self._retriever = retriever
         self._executor = executor
         self._settings = settings
@@ -225,10 +227,9 @@ class TurnService:
             return []
 
     def _checked_passages(self, turn: _Open, passages: list[Passage]) -> list[Passage]:
-        if self._moderator is None or not self._moderator.policy.passages or not passages:
+        if self._passage_verdicts is None or not passages:
             return passages
-        verdicts = self._moderator.judge([each.text for each in passages], Role.INPUT, self._remaining_s(turn))
-        kept = [each for each, verdict in zip(passages, verdicts, strict=True) if not verdict.blocked]
+        kept = self._passage_verdicts.allowed(passages, self._remaining_s(turn))
         if len(kept) < len(passages):
             turn.warnings.append(f"{len(passages) - len(kept)} retrieved passages were withheld by the policy")
         return kept

@@ -6,7 +6,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import zmq
 from zmq.utils.monitor import recv_monitor_message
@@ -105,16 +105,25 @@ class EngineClient:
         finally:
             self.cancel(request.request_id)
 
-    def score(self, request: wire.Score) -> wire.Scored:
-        """The log-probabilities that `request` asks for. Raises ServiceError as `generate` does."""
+    def score(self, requests: Sequence[wire.Score]) -> list[wire.Scored]:
+        """The log-probabilities that `requests` ask for, in order; all of them are under way at once.
+
+        Raises:
+            ServiceError: as `generate` does, for the first that fails; the others are given up.
+        """
         inbox: queue.SimpleQueue[wire.FromEngine] = queue.SimpleQueue()
-        self.start(request, inbox.put)
+        scored: dict[str, wire.Scored] = {}
         try:
-            message = _next(inbox, request.deadline_s)
-            assert isinstance(message, wire.Scored), message
-            return message
+            for request in requests:
+                self.start(request, inbox.put)
+            while len(scored) < len(requests):
+                message = _next(inbox, requests[0].deadline_s)
+                assert isinstance(message, wire.Scored), message
+                scored[message.request_id] = message
         finally:
-            self.cancel(request.request_id)
+            for request in requests:
+                self.cancel(request.request_id)
+        return [scored[request.request_id] for request in requests]
 
     def close(self) -> None:
         """Fail what is pending and close the socket."""

@@ -10,7 +10,10 @@ from hypothesis import strategies as st
 
 from server import wire
 from server.chat.moderation import Classifier, Moderator, greedy_choice, judgement, parts_to_judge, plain
+from server.chat.passage_verdicts import PassageVerdicts
 from server.chat.policy import DEFAULT_POLICY, PolicyError, Role, load_policy
+from server.chat.records import Judgement
+from server.retrieval.retriever import Passage
 
 POLICY = load_policy()
 THREAT = "I will kill you tonight"
@@ -29,7 +32,10 @@ class Keywords:
     def __init__(self) -> None:
         self.requests: list[wire.Score] = []
 
-    def score(self, request: wire.Score) -> wire.Scored:
+    def score(self, requests: list[wire.Score]) -> list[wire.Scored]:
+        return [self.score_one(request) for request in requests]
+
+    def score_one(self, request: wire.Score) -> wire.Scored:
         self.requests.append(request)
         text = bytes(request.text).decode()
         label = "needs intervention" if "kill" in text and not text.endswith("casual") else "casual"
@@ -154,11 +160,42 @@ def test_a_wrong_policy_file_is_named_with_its_key(tmp_path, old: str, new: str,
 
 def test_the_worst_window_of_a_long_text_counts(engine: Keywords) -> None:
     class Windows(Keywords):
-        def score(self, request: wire.Score) -> wire.Scored:
-            calm = super().score(request).log_probs[0]
-            bad = super().score(wire.Score("x", "m", (), tuple(b"kill"), (), request.candidates)).log_probs[0]
+        def score_one(self, request: wire.Score) -> wire.Scored:
+            calm = super().score_one(request).log_probs[0]
+            bad = super().score_one(wire.Score("x", "m", (), tuple(b"kill"), (), request.candidates)).log_probs[0]
             return wire.Scored(request.request_id, (calm, bad, calm), 3, 0)
 
     classifier = Classifier.of("input_moderation", Bytes(), POLICY)
     moderator = Moderator(Windows(), POLICY, {Role.INPUT: classifier})
     assert moderator.judge(["a long harmless story"], Role.INPUT)[0].label == "needs intervention"
+
+
+@pytest.mark.parametrize("name", ["finance", "strict", "openchatkit"])
+def test_the_policies_that_are_shipped_can_be_used(name: str) -> None:
+    policy = load_policy(DEFAULT_POLICY.with_name(f"{name}.toml"))
+    assert policy.name == name
+    assert {example.label for example in policy.examples} <= set(policy.labels)
+    assert policy.prefix().count("Input: ") == len(policy.examples)
+
+
+def test_out_of_domain_has_a_message_of_its_own() -> None:
+    policy = load_policy(DEFAULT_POLICY.with_name("finance.toml"))
+    candidates = tuple((index,) for index in range(3))
+
+    def verdict(probable: int) -> Judgement:
+        log_probs = [(math.log(0.8 if index == probable else 0.1),) for index in range(3)]
+        return judgement(policy, policy.input, candidates, log_probs)
+
+    assert not verdict(0).blocked
+    assert verdict(1).message == "I can only help with questions about finance."
+    assert verdict(2).message.startswith("Unfortunately")
+
+
+def test_a_passage_is_judged_once(engine: Keywords) -> None:
+    classifier = Classifier.of("input_moderation", Bytes(), POLICY)
+    verdicts = PassageVerdicts(Moderator(engine, POLICY, {Role.INPUT: classifier}))
+    good = Passage("p1", "d1", "Title", "", "A harmless passage.", 0.5, "")
+    bad = Passage("p2", "d1", "Title", "", "How to kill a man.", 0.5, "")
+    assert verdicts.allowed([good, bad], 5.0) == [good]
+    assert verdicts.allowed([bad, good], 5.0) == [good]
+    assert len(engine.requests) == 2
