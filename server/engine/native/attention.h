@@ -58,8 +58,13 @@ inline void write_key(bf16* keys, const HeadShape& shape, int slot, int head, co
 
 inline void write_value(bf16* values, const HeadShape& shape, int slot, int head, const bf16* value) {
   bf16* group = const_cast<bf16*>(shape.group(values, slot / kGroupSlots, head));
-  bf16* pair = group + static_cast<size_t>(slot % kGroupSlots / 2) * shape.padded * 2 + slot % 2;
-  for (int dimension = 0; dimension < shape.padded; ++dimension) pair[dimension * 2] = value[dimension];
+  bf16* pair = group + static_cast<size_t>(slot % kGroupSlots / 2) * shape.padded * 2;
+  const bool second = slot % 2;
+  const __mmask32 lanes = second ? 0xaaaaaaaa : 0x55555555;
+  for (int dimension = 0; dimension < shape.padded; dimension += 16) {
+    const __m512i wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i*)(value + dimension)));
+    _mm512_mask_storeu_epi16(pair + dimension * 2, lanes, second ? _mm512_slli_epi32(wide, 16) : wide);
+  }
 }
 
 struct Scratch {

@@ -270,26 +270,37 @@ class Model {
     });
   }
 
-  // qkv rows are [head][query, key, value][size]. Rotation is in float32; what is kept is bfloat16.
+  // qkv rows are [head][query, key, value][size]. Rotation is in float32; what is kept is bfloat16. Sixteen rows of a
+  // head go to the same group of slots more often than not, so they follow each other.
   void rotate_and_keep(Layer& layer) {
-    const int size = c_.head_size, padded = shape_.padded;
 #pragma omp parallel
     {
-      std::vector<bf16> kept(padded, 0);
+      std::vector<bf16> kept(shape_.padded, 0);
 #pragma omp for
-      for (int row = 0; row < rows_; ++row) {
+      for (int first = 0; first < rows_; first += kGroupSlots) {
         for (int head = 0; head < c_.heads; ++head) {
-          float* query = qkv_.data() + static_cast<size_t>(row) * qkv_stride_ + head * 3 * size;
-          rotate(query, positions_[row]), rotate(query + size, positions_[row]);
-          bf16* to = queries_.data() + (static_cast<size_t>(row) * c_.heads + head) * padded;
-          narrow_row(query, size, to);
-          narrow_row(query + size, size, kept.data());
-          write_key(layer.keys, shape_, slots_[row], head, kept.data());
-          narrow_row(query + 2 * size, size, kept.data());
-          write_value(layer.values, shape_, slots_[row], head, kept.data());
+          for (int row = first; row < std::min(rows_, first + kGroupSlots); ++row) keep_row(layer, row, head, kept.data());
         }
       }
     }
+  }
+
+  void keep_row(Layer& layer, int row, int head, bf16* kept) {
+    const int size = c_.head_size;
+    float* query = qkv_.data() + static_cast<size_t>(row) * qkv_stride_ + head * 3 * size;
+    const size_t at = static_cast<size_t>(positions_[row]) * (c_.rotary / 2);
+    for (float* vector : {query, query + size}) {
+      if (c_.interleaved) {
+        rotate<true>(vector, c_.rotary / 2, &cosines_[at], &sines_[at]);
+      } else {
+        rotate<false>(vector, c_.rotary / 2, &cosines_[at], &sines_[at]);
+      }
+    }
+    narrow_row(query, size, queries_.data() + (static_cast<size_t>(row) * c_.heads + head) * shape_.padded);
+    narrow_row(query + size, size, kept);
+    write_key(layer.keys, shape_, slots_[row], head, kept);
+    narrow_row(query + 2 * size, size, kept);
+    write_value(layer.values, shape_, slots_[row], head, kept);
   }
 
   static void narrow_row(const float* from, int size, bf16* to) {
@@ -299,13 +310,10 @@ class Model {
     }
   }
 
-  void rotate(float* vector, int position) const {
-    const int half = c_.rotary / 2;
-    const float* cosine = cosines_.data() + static_cast<size_t>(position) * half;
-    const float* sine = sines_.data() + static_cast<size_t>(position) * half;
-    const int step = c_.interleaved ? 2 : 1, apart = c_.interleaved ? 1 : half;
+  template <bool interleaved>
+  static void rotate(float* __restrict vector, int half, const float* cosine, const float* sine) {
     for (int i = 0; i < half; ++i) {
-      float &a = vector[i * step], &b = vector[i * step + apart];
+      float &a = vector[interleaved ? 2 * i : i], &b = vector[interleaved ? 2 * i + 1 : half + i];
       const float first = a, second = b;
       a = first * cosine[i] - second * sine[i];
       b = second * cosine[i] + first * sine[i];

@@ -117,6 +117,7 @@ void multiply_amx(const Operand& x, int first_row, int last_row, const Matrix& w
                   const Store& store) {
   const int unit = int8 ? 16 : 32, rows = last_row - first_row, units = (rows + unit - 1) / unit;
   const int chunk = units == 1 ? w.steps : kChunkSteps;
+  const size_t ahead = round_up(chunk * 2 * kTileBytes / units, 64);
   std::vector<BlockSums> sums(units);
   shape_multiply_tiles(std::min(rows, 16));
   for (int block = first_block; block < last_block; ++block) {
@@ -126,7 +127,9 @@ void multiply_amx(const Operand& x, int first_row, int last_row, const Matrix& w
         const int row = first_row + u * unit, at = step * kTileBytes;
         const uint8_t* second = int8 ? x.low_row(row) + at : last_row - row > 16 ? x.row(row + 16) + at : nullptr;
         step == 0 ? zero_sum_tiles() : load_sum_tiles(&sums[u].tiles[0][0][0]);
-        add_products<int8>(x.row(row) + at, second, weights, std::min(chunk, w.steps - step), u == 0);
+        add_products<int8>(x.row(row) + at, second, weights, std::min(chunk, w.steps - step), units == 1);
+        // While these weights are used from the first-level cache, the next ones come, a part with every unit.
+        if (units > 1) prefetch_bytes(weights + chunk * 2 * kTileBytes + u * ahead, ahead);
         store_sum_tiles(&sums[u].tiles[0][0][0]);
       }
     }

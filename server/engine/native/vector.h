@@ -76,11 +76,17 @@ inline __m512 exponential(__m512 x) {
   return _mm512_scalef_ps(p, n);
 }
 
+// 1 / x to within a unit in the last place or two; a division takes four times as long.
+inline __m512 reciprocal(__m512 x) {
+  const __m512 rough = _mm512_rcp14_ps(x);
+  return _mm512_mul_ps(rough, _mm512_fnmadd_ps(x, rough, _mm512_set1_ps(2.0f)));
+}
+
 // x * Phi(x), Phi by the error function (Abramowitz and Stegun 7.1.26, absolute error 1.5e-7).
 inline __m512 gelu_erf(__m512 x) {
   const __m512 one = _mm512_set1_ps(1.0f);
   const __m512 z = _mm512_mul_ps(_mm512_abs_ps(x), _mm512_set1_ps(0.70710678118654752f));
-  const __m512 t = _mm512_div_ps(one, _mm512_fmadd_ps(z, _mm512_set1_ps(0.3275911f), one));
+  const __m512 t = reciprocal(_mm512_fmadd_ps(z, _mm512_set1_ps(0.3275911f), one));
   __m512 p = _mm512_set1_ps(1.061405429f);
   p = _mm512_fmadd_ps(p, t, _mm512_set1_ps(-1.453152027f));
   p = _mm512_fmadd_ps(p, t, _mm512_set1_ps(1.421413741f));
@@ -97,7 +103,7 @@ inline __m512 gelu_tanh(__m512 x) {
   const __m512 one = _mm512_set1_ps(1.0f);
   const __m512 cubic = _mm512_fmadd_ps(_mm512_mul_ps(x, x), _mm512_set1_ps(0.044715f), one);
   const __m512 u = _mm512_mul_ps(_mm512_mul_ps(x, cubic), _mm512_set1_ps(-1.5957691216057308f));
-  return _mm512_div_ps(x, _mm512_add_ps(one, exponential(_mm512_min_ps(u, _mm512_set1_ps(88.0f)))));
+  return _mm512_mul_ps(x, reciprocal(_mm512_add_ps(one, exponential(_mm512_min_ps(u, _mm512_set1_ps(80.0f))))));
 }
 
 }  // namespace ock
