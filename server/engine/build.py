@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 _SOURCES = Path(__file__).parent / "native"
-_MAIN = _SOURCES / "model.cpp"
+_MAIN = _SOURCES / "kernels.cpp"
 # One file serves every x86-64 processor: which kernels run is decided when it is loaded, by what the processor has.
 _FLAGS = (
     *("-std=c++17", "-O3", "-fno-math-errno", "-fPIC", "-shared", "-fopenmp", "-mfma"),

@@ -28,7 +28,7 @@ class NativeLayout:
 
 
 def _shape(segment: Segment) -> tuple[int, ...]:
-    """`StepSegment` of model.cpp."""
+    """`StepSegment` of model.h."""
     counts = (len(segment.tokens), segment.position, segment.entry, segment.num_context)
     return (*counts, len(segment.blocks), len(segment.ancestors))
 

@@ -1,10 +1,10 @@
-"""The native kernels as Python sees them: structures and functions of `native/model.cpp`."""
+"""The native kernels as Python sees them: structures and functions of `native/kernels.cpp`."""
 
 from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
-from ctypes import POINTER, Structure, c_float, c_int, c_int32, c_void_p
+from ctypes import POINTER, Structure, c_double, c_float, c_int, c_int32, c_int64, c_void_p
 from enum import IntEnum
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ class Level(IntEnum):
 
 
 class ConfigStruct(Structure):
-    """`Config` of model.cpp."""
+    """`Config` of model.h."""
 
     _fields_ = [
         *(
@@ -41,7 +41,7 @@ class ConfigStruct(Structure):
 
 
 class LayerStruct(Structure):
-    """`LayerWeights` of model.cpp."""
+    """`LayerWeights` of model.h."""
 
     _fields_ = [
         (name, c_void_p)
@@ -53,7 +53,7 @@ class LayerStruct(Structure):
 
 
 class ModelStruct(Structure):
-    """`ModelWeights` of model.cpp."""
+    """`ModelWeights` of model.h."""
 
     _fields_ = [(name, c_void_p) for name in ("embedding", "head", "norm_weight", "norm_bias", "cosines", "sines")]
 
@@ -69,6 +69,7 @@ class NativeLibrary:
         functions = ctypes.PyDLL(str(path))
         pointer = c_void_p
         self._level = _declare(functions.ock_level, [], c_int)
+        self._read_bandwidth = _declare(functions.ock_read_bandwidth, [c_int64, c_int], c_double)
         self.model_new = _declare(functions.ock_model_new, [POINTER(ConfigStruct), POINTER(ModelStruct)], pointer)
         self.model_free = _declare(functions.ock_model_free, [pointer], None)
         self.add_layer = _declare(functions.ock_add_layer, [pointer, POINTER(LayerStruct)], c_int)
@@ -82,6 +83,10 @@ class NativeLibrary:
     def level(self) -> Level:
         """What this processor offers."""
         return Level(self._level())
+
+    def read_bandwidth(self, num_bytes: int, repeats: int = 5) -> float:
+        """Bytes a second that this process's threads read from memory together, the best of `repeats` passes."""
+        return float(self._read_bandwidth(num_bytes, repeats))
 
 
 def _declare(function: Any, arguments: list[Any], result: Any) -> Callable[..., Any]:

@@ -3,12 +3,10 @@
 // A step is: begin, then for every layer `attend` and `feed` (together when the residual is parallel), each adding to
 // a partial sum that the caller all-reduces over the ranks, then `head`. What is all-reduced is taken over by the
 // next call.
-#include <sys/syscall.h>
-#include <unistd.h>
-
-#include <string>
+#pragma once
 
 #include "attention.h"
+#include "processor.h"
 
 namespace ock {
 
@@ -35,7 +33,7 @@ struct StepSegment {  // as in server/engine/native_layout.py
 
 using Vector = std::vector<float>;
 
-Vector copied(const float* from, int size) {
+inline Vector copied(const float* from, int size) {
   Vector result(round_up(size, kBlockColumns), 0.0f);
   if (from != nullptr) std::copy(from, from + size, result.begin());
   return result;
@@ -47,25 +45,6 @@ struct Layer {
   Vector norm_weight, norm_bias, second_norm_weight, second_norm_bias;
   bf16 *keys, *values;
 };
-
-// Whether the system lets this process use tile registers (asked once; Linux grants them on request).
-bool tiles_granted() {
-  constexpr int kRequestPermission = 0x1023, kTileData = 18;
-  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
-}
-
-Level processor_level() {
-  __builtin_cpu_init();
-  const bool base = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                    __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-                    __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("fma");
-  if (!base) return kNone;
-  if (!__builtin_cpu_supports("avx512bf16")) return kVnni;
-  uint32_t a = 7, b = 0, c = 0, d = 0;
-  __asm__("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
-  const bool tiles = (d >> 22 & 1) && (d >> 24 & 1) && (d >> 25 & 1);  // bf16, tile, int8
-  return tiles && tiles_granted() ? kAmx : kBf16;
-}
 
 class Model {
  public:
@@ -369,46 +348,3 @@ class Model {
 };
 
 }  // namespace ock
-
-extern "C" {
-
-int ock_level() { return ock::processor_level(); }
-
-ock::Model* ock_model_new(const ock::Config* config, const ock::ModelWeights* weights) {
-  try {
-    return new ock::Model(*config, *weights);
-  } catch (const std::bad_alloc&) {
-    return nullptr;
-  }
-}
-
-void ock_model_free(ock::Model* model) { delete model; }
-
-int ock_add_layer(ock::Model* model, const ock::LayerWeights* weights) {
-  try {
-    model->add_layer(*weights);
-    return 0;
-  } catch (const std::bad_alloc&) {
-    return 1;
-  }
-}
-
-void ock_begin(ock::Model* model, int num_segments, const ock::StepSegment* segments, const int32_t* tokens,
-               const int32_t* blocks, const int32_t* ancestors, int block_tokens) {
-  model->begin(num_segments, segments, tokens, blocks, ancestors, block_tokens);
-}
-
-void ock_layer(ock::Model* model, int index, float* partial) {  // parallel residual: one sum for both parts
-  model->attend(index, partial, partial);
-  model->feed(index, partial, partial);
-}
-
-void ock_attend(ock::Model* model, int index, float* partial) { model->attend(index, partial, partial); }
-
-void ock_feed(ock::Model* model, int index, float* partial) { model->feed(index, partial, partial); }
-
-void ock_head(ock::Model* model, const float* summed, const int32_t* rows, int num_rows, float* logits) {
-  model->head(summed, rows, num_rows, logits);
-}
-
-}  // extern "C"

@@ -1,0 +1,47 @@
+// The functions that server/engine/native_library.py calls.
+#include "model.h"
+
+extern "C" {
+
+int ock_level() { return ock::processor_level(); }
+
+double ock_read_bandwidth(int64_t bytes, int repeats) { return ock::read_bandwidth(bytes, repeats); }
+
+ock::Model* ock_model_new(const ock::Config* config, const ock::ModelWeights* weights) {
+  try {
+    return new ock::Model(*config, *weights);
+  } catch (const std::bad_alloc&) {
+    return nullptr;
+  }
+}
+
+void ock_model_free(ock::Model* model) { delete model; }
+
+int ock_add_layer(ock::Model* model, const ock::LayerWeights* weights) {
+  try {
+    model->add_layer(*weights);
+    return 0;
+  } catch (const std::bad_alloc&) {
+    return 1;
+  }
+}
+
+void ock_begin(ock::Model* model, int num_segments, const ock::StepSegment* segments, const int32_t* tokens,
+               const int32_t* blocks, const int32_t* ancestors, int block_tokens) {
+  model->begin(num_segments, segments, tokens, blocks, ancestors, block_tokens);
+}
+
+void ock_layer(ock::Model* model, int index, float* partial) {  // parallel residual: one sum for both parts
+  model->attend(index, partial, partial);
+  model->feed(index, partial, partial);
+}
+
+void ock_attend(ock::Model* model, int index, float* partial) { model->attend(index, partial, partial); }
+
+void ock_feed(ock::Model* model, int index, float* partial) { model->feed(index, partial, partial); }
+
+void ock_head(ock::Model* model, const float* summed, const int32_t* rows, int num_rows, float* logits) {
+  model->head(summed, rows, num_rows, logits);
+}
+
+}  // extern "C"
