@@ -31,11 +31,16 @@ _SHORTEST_TURN_TOKENS = 8
 
 @dataclass(frozen=True)
 class Prompt:
-    """The ids and what they are made of. `num_dropped_turns` counts from the session's first turn."""
+    """The ids and what they are made of.
+
+    `num_dropped_turns` counts from the session's first turn; only the first `num_passages` of the passages stand in
+    the prompt, the last of them perhaps not to its end.
+    """
 
     token_ids: tuple[int, ...]
     num_dropped_turns: int
     num_preamble_tokens: int
+    num_passages: int
     num_passage_tokens: int
     num_question_tokens: int
 
@@ -88,7 +93,7 @@ class PromptBuilder:
         preamble = self._pieces.preamble(session_created_at, system)
         asked = self._pieces.question(question)
         room = self._room(preamble, asked, max_new_tokens)
-        passage = self._fitting_passage(passages, room)
+        passage, num_passages = self._fitting_passage(passages, room)
         head = self._pieces.background(passage) + asked
         kept, num_dropped = self._kept(turns, len(head), self._window - len(preamble) - max_new_tokens)
         history = [token for turn in kept for token in (*turn.head, *turn.tail)]
@@ -96,6 +101,7 @@ class PromptBuilder:
             token_ids=(*preamble, *history, *head),
             num_dropped_turns=num_dropped,
             num_preamble_tokens=len(preamble),
+            num_passages=num_passages,
             num_passage_tokens=len(passage),
             num_question_tokens=len(asked),
         )
@@ -113,10 +119,9 @@ class PromptBuilder:
             field="inputs" if too_long else "parameters.max_new_tokens",
         )
 
-    def _fitting_passage(self, passages: Sequence[str], room: int) -> list[int]:
+    def _fitting_passage(self, passages: Sequence[str], room: int) -> tuple[list[int], int]:
         limit = min(self._passage_tokens, room - self._pieces.num_background_tokens)
-        whole_or_cut = self._pieces.passage(passages, max(0, limit))
-        return whole_or_cut if limit >= MIN_PASSAGE_TOKENS else []
+        return self._pieces.passage(passages, limit) if limit >= MIN_PASSAGE_TOKENS else ([], 0)
 
     def _kept(self, turns: Sequence[Turn], next_head: int, room: int) -> tuple[list[_Encoded], int]:
         """The turns that stay, and the number of the newest one that does not."""
@@ -139,7 +144,7 @@ class PromptBuilder:
         if _is_recorded(turn):
             passage = self._pieces.passage_again(texts, turn.usage.passage_tokens)
         else:
-            passage = self._pieces.passage(texts, self._passage_tokens)
+            passage, _ = self._pieces.passage(texts, self._passage_tokens)
         head = self._pieces.background(passage) + self._pieces.question(turn.user)
         return _Encoded(turn.turn, head, self._pieces.reply(turn.reply))
 

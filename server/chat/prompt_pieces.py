@@ -22,7 +22,8 @@ class PromptPieces:
 
     def __init__(self, tokenizer: ChatTokenizer, max_tokens: int) -> None:
         self._tokenizer = tokenizer
-        self._max_chars = (max_tokens + 1) * tokenizer.longest_token_bytes
+        # Twice, since a tokenizer may compose characters first, up to four into three bytes.
+        self._max_chars = 2 * (max_tokens + 1) * tokenizer.longest_token_bytes
         self._human = tokenizer.encode_structure(HUMAN)
         self._bot = tokenizer.encode_structure(BOT)
         self._background = tokenizer.encode_structure(BACKGROUND)
@@ -49,15 +50,25 @@ class PromptPieces:
         """The line of a passage, given its tokens; nothing for no tokens."""
         return [*self._background, *passage, *self._newline] if passage else []
 
-    def passage(self, texts: Sequence[str], limit: int) -> list[int]:
-        """The texts on one line, cut to at most `limit` tokens: after a sentence or at least a word if possible."""
+    def passage(self, texts: Sequence[str], limit: int) -> tuple[list[int], int]:
+        """The texts on one line, cut to at most `limit` tokens, and how many of the texts have a part in them.
+
+        The cut is after a sentence or at least a word if possible.
+        """
         line = self._one_line(texts)
         ids, ends = self._tokenizer.encode_with_ends(line)
-        return ids if len(ids) <= limit else ids[: bisect_right(ends, _cut(line, ends, limit))]
+        if len(ids) > limit:
+            ids = ids[: bisect_right(ends, _cut(line, ends, limit))]
+        return ids, self._num_texts_before(texts, ends[len(ids) - 1] if ids else 0)
 
     def passage_again(self, texts: Sequence[str], num_tokens: int) -> list[int]:
         """What `passage` returned when it returned `num_tokens` tokens."""
         return self._tokenizer.encode(self._one_line(texts))[:num_tokens]
+
+    def _num_texts_before(self, texts: Sequence[str], end: int) -> int:
+        """How many of the texts begin before character `end` of their line."""
+        before = range(len(texts) + 1)
+        return next(count for count in before if count == len(texts) or len(self._one_line(texts[:count])) >= end)
 
     def _one_line(self, texts: Sequence[str]) -> str:
         plain = self._plain(" ".join(" ".join(text[: self._max_chars].split()) for text in texts))

@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from pydoc_data.topics import topics
 
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 from server.chat.tokenizer import ChatTokenizer
 
@@ -23,6 +23,7 @@ def definition(kind: str) -> str:
     if kind == "demo":
         return DEMO.read_text("utf-8")
     tokenizer = Tokenizer(models.BPE())
+    tokenizer.normalizer = normalizers.NFC() if kind == "ordinary" else None  # GPT-NeoX composes characters
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.post_processor = processors.ByteLevel(trim_offsets=True)

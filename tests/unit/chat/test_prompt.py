@@ -55,6 +55,24 @@ def test_several_passages_stand_on_one_line() -> None:
     assert text_of(prompt) == f"{PREAMBLE}Background: One. Two.\n<human>: hi\n<bot>:"
 
 
+def test_the_passages_that_stand_in_the_prompt_are_counted() -> None:
+    passages = [f"{words(random.Random(number), 40, 40)}." for number in range(5)]
+    for budget in (20, 60, 128, 200, 1000):
+        prompt = builder(2048, budget).build(CREATED, [], passages, "why?", 64)
+        line = text_of(prompt).split("Background: ")[1].split("\n")[0]
+        begun = [number for number, passage in enumerate(passages) if " ".join(passage.split()[:3]) in line]
+        assert begun == list(range(prompt.num_passages))
+        again = stored(prompt, 1, passages[: prompt.num_passages], "because")
+        followed = builder(2048, budget).build(CREATED, [again], [], "really?", 64)
+        assert followed.token_ids[: len(prompt.token_ids)] == prompt.token_ids
+
+
+def test_no_passage_is_counted_where_none_stands() -> None:
+    assert builder().build(CREATED, [], [], "hi", 64).num_passages == 0
+    assert builder(passage_tokens=0).build(CREATED, [], ["One."], "hi", 64).num_passages == 0
+    assert builder().build(CREATED, [], ["word " * 300], "hi", 450).num_passages == 0
+
+
 def test_stored_turns_stand_before_the_question_with_their_passages() -> None:
     turns = [turn(1, "hi", "Hello!"), turn(2, "What is albedo?", "A fraction.", "Albedo is a fraction.")]
     assert text_of(builder().build(CREATED, turns, [], "Thanks", 64)) == (
