@@ -105,7 +105,7 @@ class Leader:
             self._followers.send(plan.step)
             logits = self._runner.run(plan.step)
             tokens = self._sample(plan, logits)
-            gathered = [_gather(logits, rows) for rows in plan.score_rows]
+            gathered = [gather(logits, rows) for rows in plan.score_rows]
         self._settle(plan, tokens, gathered)
 
     def send_status(self) -> None:
@@ -193,7 +193,7 @@ class Leader:
         self._client_of.pop(request_id, None)
 
 
-def _gather(logits: dict[str, torch.Tensor], rows: ScoreRows) -> list[float]:
+def gather(logits: dict[str, torch.Tensor], rows: ScoreRows) -> list[float]:
     """The log-probabilities that a window asks for, from the rows it names."""
     wanted = torch.tensor(rows.rows)
     device = logits[rows.model].device

@@ -1,0 +1,179 @@
+"""What a verdict costs: `python -m server.chat.moderation_bench --model DIR [--json OUT]`, in one process and one run.
+
+Five ways over the same text and few-shot prompt, best of several rounds:
+
+* score: the engine's way, scheduling included: one step with the label tree, the prefix kept;
+* forward: a plain pass of the engine's runner over as many tokens, the prefix kept too, no scheduling;
+* transformers_forward: the same tokens through transformers' model, the prefix kept in its cache;
+* generate_label: transformers' `generate` over the whole prompt for just as many tokens as the longest label has;
+* generate: the same until "Input:" appears or 512 tokens are there, as OpenChatKit's samples do it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from server import wire
+from server.chat.moderation import Classifier
+from server.chat.policy import load_policy
+from server.chat.tokenizer import ChatTokenizer
+from server.engine.block_pool import BlockPool
+from server.engine.group import Rank
+from server.engine.limits import Limits
+from server.engine.load import load_model
+from server.engine.loop import gather
+from server.engine.runner import ModelRunner, PoolShape
+from server.engine.scheduler import Scheduler
+from server.engine.step import ModelStep, Segment
+
+_WORDS = "Could you tell me how the old bridge over the river was built and who paid for it in those days? "
+_BLOCK_TOKENS = 4
+_MODEL = wire.INPUT_MODERATION
+
+
+def main() -> int:
+    """Measure and print the JSON."""
+    parser = argparse.ArgumentParser(prog="python -m server.chat.moderation_bench", description=__doc__)
+    parser.add_argument("--model", type=Path, required=True, help="a GPT-J moderation checkpoint")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="bfloat16")
+    parser.add_argument("--text-tokens", type=int, default=30, help="length of the judged text")
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--json", type=Path, help="write the result here too")
+    arguments = parser.parse_args()
+    result = measure(arguments.model, arguments.dtype, arguments.text_tokens, arguments.rounds)
+    text = json.dumps({**result, "command": " ".join(sys.argv)}, indent=1)
+    print(text)
+    if arguments.json:
+        arguments.json.write_text(text, "utf-8")
+    return 0
+
+
+def measure(folder: Path, dtype_name: str, num_text_tokens: int, rounds: int) -> dict[str, Any]:
+    """Seconds of each way, and the two ratios that matter."""
+    dtype = getattr(torch, dtype_name)
+    classifier = Classifier.of(_MODEL, ChatTokenizer.from_folder(folder), load_policy())
+    request = _request(classifier, num_text_tokens)
+    bench = _Engine(folder, dtype)
+    num_tree_tokens = bench.num_tree_tokens(request)
+    seconds = {
+        "score": best(lambda: bench.score(request), rounds),
+        "forward": best(lambda: bench.forward(request, num_tree_tokens), rounds),
+        **_transformers_seconds(folder, dtype, request, num_tree_tokens, rounds),
+    }
+    return {
+        "seconds": seconds,
+        "score_over_forward": seconds["score"] / seconds["forward"],
+        "score_over_transformers_forward": seconds["score"] / seconds["transformers_forward"],
+        "generate_label_over_score": seconds["generate_label"] / seconds["score"],
+        "generate_over_score": seconds["generate"] / seconds["score"],
+        "text_tokens": len(request.text),
+        "prefix_tokens": len(request.prefix),
+        "label_tree_tokens": num_tree_tokens,
+        "model": str(folder),
+        "dtype": dtype_name,
+        "threads": torch.get_num_threads(),
+        "machine": {"cpu": platform.processor() or platform.machine(), "cores": os.cpu_count()},
+        "versions": {"torch": torch.__version__, "python": platform.python_version()},
+    }
+
+
+def best(work: Callable[[], object], rounds: int) -> float:
+    """The shortest of `rounds` runs after one that warms up."""
+    work()
+    shortest = float("inf")
+    for _ in range(rounds):
+        started = time.perf_counter()
+        work()
+        shortest = min(shortest, time.perf_counter() - started)
+    return shortest
+
+
+def _request(classifier: Classifier, num_text_tokens: int) -> wire.Score:
+    request = classifier.request(_WORDS * (1 + num_text_tokens // 8), None)
+    text = request.text[:num_text_tokens]
+    return wire.Score("bench", _MODEL, request.prefix, text, request.closing, request.candidates)
+
+
+class _Engine:
+    """Scheduler and runner of one rank, without the loop around them."""
+
+    def __init__(self, folder: Path, dtype: torch.dtype) -> None:
+        model = load_model(folder, Rank(0, 1, torch.device("cpu")), dtype)
+        window = int(model.config.max_position_embeddings)
+        shape = PoolShape(4 * window // _BLOCK_TOKENS, _BLOCK_TOKENS)
+        self._runner = ModelRunner(model, shape, dtype, torch.device("cpu"))
+        pools = {_MODEL: BlockPool(shape.num_blocks, _BLOCK_TOKENS), wire.CHAT: BlockPool(4, 16)}
+        limits = Limits(max_step_tokens=window, max_running=4)
+        self._scheduler = Scheduler(pools, {_MODEL: window, wire.CHAT: 64}, limits, time.monotonic)
+        self._number = 0
+
+    def score(self, request: wire.Score) -> wire.Scored:
+        """One classification, from request to result; each has its own text, so that only the prefix is reused."""
+        self._number += 1
+        text = ((self._number % 97) + 5, *request.text[1:])
+        self._scheduler.add_score(
+            wire.Score(f"{self._number}", _MODEL, request.prefix, text, request.closing, request.candidates)
+        )
+        while (plan := self._scheduler.plan_step()) is not None:
+            logits = {each.model: self._runner.run(each) for each in plan.step.model_steps}
+            ends = self._scheduler.settle(plan, [], [gather(logits, rows) for rows in plan.score_rows])
+        [end] = ends
+        assert isinstance(end, wire.Scored), end
+        return end
+
+    def num_tree_tokens(self, request: wire.Score) -> int:
+        """Tokens that the label tree adds."""
+        scored = self.score(request)
+        return scored.num_tokens - len(request.prefix) - len(request.text) - len(request.closing)
+
+    def forward(self, request: wire.Score, num_tree_tokens: int) -> torch.Tensor:
+        """The same number of new tokens behind the same prefix, as one plain segment with one row of logits."""
+        start = len(request.prefix) // _BLOCK_TOKENS * _BLOCK_TOKENS
+        tokens = (*request.prefix[start:], *request.text, *request.closing, *request.text[:num_tree_tokens])
+        blocks = tuple(range(-(-(start + len(tokens)) // _BLOCK_TOKENS)))
+        return self._runner.run(ModelStep(_MODEL, (Segment(tokens, blocks, start, start, start, (), 1),)))
+
+
+@torch.inference_mode()
+def _transformers_seconds(
+    folder: Path, dtype: torch.dtype, request: wire.Score, num_tree_tokens: int, rounds: int
+) -> dict[str, float]:
+    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, local_files_only=True)
+    model.eval()
+    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    own = torch.tensor([[*request.text, *request.closing, *request.text[:num_tree_tokens]]])
+    prefix = torch.tensor([request.prefix])
+    prompt = torch.tensor([[*request.prefix, *request.text, *request.closing]])
+    kept = model(prefix, use_cache=True).past_key_values
+    window = int(model.config.max_position_embeddings)
+
+    def forward() -> None:
+        model(own, past_key_values=kept, use_cache=True, logits_to_keep=1)
+        kept.crop(-own.shape[1])
+
+    def generate(num_tokens: int, **stop: Any) -> None:
+        most = min(num_tokens, window - prompt.shape[1])
+        mask = torch.ones_like(prompt)
+        model.generate(prompt, attention_mask=mask, max_new_tokens=most, do_sample=False, pad_token_id=0, **stop)
+
+    num_label_tokens = max(len(candidate) for candidate in request.candidates)
+    return {
+        "transformers_forward": best(forward, rounds),
+        "generate_label": best(lambda: generate(num_label_tokens), rounds),
+        "generate": best(lambda: generate(512, stop_strings=["Input:"], tokenizer=tokenizer), max(3, rounds // 4)),
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())
