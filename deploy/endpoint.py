@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from deploy import autoscaling, requests
-from deploy.aws import Answer, Aws, Call, Say
+from deploy.aws import Answer, Aws, Call, RefusedError, Say
 from deploy.endpoint_file import EndpointFile
 from deploy.errors import DeployError
 from deploy.failure import EndpointFailedError, failed, reason
@@ -57,6 +57,7 @@ class Endpoint:
             self._ensure_config(plan, made)
             self._remember(current)
             made.to_undo(lambda: self._remember(remembered))
+            self._free_to_move(current, str(plan.config.parameters["ProductionVariants"][0]["InstanceType"]))
             self._move(plan.config_name, plan.ready_timeout_s)
         self.scale()
 
@@ -72,10 +73,14 @@ class Endpoint:
         target = to or self._previous_config()
         if target is None or target == current:
             raise DeployError(f"{self._file.name} serves {current} and knows of no earlier configuration")
-        if self._aws.find(requests.describe_config(target), assumed={}) is None:
+        found = self._aws.find(requests.describe_config(target), assumed=_assumed_config(self._file))
+        if found is None:
             raise DeployError(f"the earlier configuration {target} of {self._file.name} has been deleted")
+        scaled = self._free_to_move(current, found["ProductionVariants"][0]["InstanceType"])
         self._move(target, timeout_s)
         self._remember(current)
+        if scaled:
+            self.scale()
         return target
 
     def scale(self) -> None:
@@ -91,19 +96,26 @@ class Endpoint:
         else:
             self.unscale()
 
-    def unscale(self) -> None:
-        """Takes autoscaling away; the number of instances stays as it is."""
+    def unscale(self) -> bool:
+        """Takes autoscaling away, if there is any; the number of instances stays as it is."""
         targets = self._aws.pages(autoscaling.describe(self._file), "ScalableTargets")
         if targets:
             self._aws.send(autoscaling.deregister(self._file))
             self._say(f"took autoscaling of {self._file.name} away")
+        return bool(targets)
 
     def remove_endpoint(self) -> None:
         """Deletes the endpoint itself, where it exists, and waits until it is gone: from then on it costs nothing."""
         if self._describe(assumed={"EndpointStatus": "InService"}) is None:
             return
         self.unscale()
-        self._aws.find(Call("sagemaker", "DeleteEndpoint", {"EndpointName": self._file.name}))
+        deletion = Call("sagemaker", "DeleteEndpoint", {"EndpointName": self._file.name})
+        try:
+            self._aws.find(deletion)
+        except RefusedError as error:
+            self._say(f"{error}; trying again when it has settled")
+            self._waiter.at_rest(self._file.name)
+            self._aws.find(deletion)
         self._waiter.gone(self._file.name)
 
     def _ensure_model(self, plan: Plan, made: Undo) -> None:
@@ -120,6 +132,12 @@ class Endpoint:
             made.to_undo(lambda: self._delete("DeleteEndpointConfig", name))
             self._say(f"made endpoint configuration {plan.config_name}")
         self._waiter.config_visible(plan.config_name)
+
+    def _free_to_move(self, current: str, instance_type: str) -> bool:
+        """SageMaker refuses another instance type under autoscaling: takes that away then, and says whether it did."""
+        found = self._aws.find(requests.describe_config(current), assumed=_assumed_config(self._file))
+        serving = {variant.get("InstanceType") for variant in (found or {}).get("ProductionVariants", [])}
+        return serving != {instance_type} and self.unscale()
 
     def _move(self, config: str, timeout_s: float) -> None:
         self._aws.send(requests.update_endpoint(self._file, config))
@@ -173,3 +191,7 @@ class Endpoint:
     def _delete(self, operation: str, name: dict[str, str]) -> None:
         self._aws.find(Call("sagemaker", operation, name))
         self._say(f"{operation} {next(iter(name.values()))}")
+
+
+def _assumed_config(file: EndpointFile) -> Answer:
+    return {"ProductionVariants": [{"InstanceType": file.instance.type}]}

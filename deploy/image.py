@@ -11,6 +11,7 @@ from deploy.aws import Aws
 from deploy.container_tool import ContainerTool, find_tool
 from deploy.endpoint_file import EndpointFile
 from deploy.errors import DeployError
+from deploy.sources import revision
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,7 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
     if file.image.uri:
         raise DeployError(f"image.uri={file.image.uri}: an image of another registry is neither built nor pushed here")
     aws = cli.connect(arguments, file)
-    build_args = _build_args(file, arguments.build_arg)
+    build_args = _build_args(file, arguments.build_arg, arguments.context)
     if arguments.codebuild:
         _check_context(arguments.context)
         codebuild.build_in_aws(aws, file, arguments.context, build_args, cli.say, arguments.poll_s)
@@ -65,8 +66,11 @@ def _push(aws: Aws, tool: ContainerTool, file: EndpointFile, image: str | None) 
     cli.say(f"pushed {file.image_tag_uri}")
 
 
-def _build_args(file: EndpointFile, given: list[str]) -> dict[str, str]:
+def _build_args(file: EndpointFile, given: list[str], context: Path) -> dict[str, str]:
     build_args: dict[str, str] = {"FLAVOR": file.image.flavor}
+    commit = revision(context)
+    if commit:
+        build_args["REVISION"] = commit
     if file.image.base_image:
         build_args["BASE_IMAGE"] = file.image.base_image
     for argument in given:

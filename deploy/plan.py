@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from deploy import requests
+from deploy import autoscaling, requests
 from deploy.artifact_sizes import artifact_bytes
 from deploy.aws import Aws, Call, Say
 from deploy.ecr import image_address
@@ -52,9 +52,23 @@ def make_plan(aws: Aws, file: EndpointFile, say: Say) -> Plan:
         say(f"warning: {warning}")
     model = requests.create_model(file, image, variables)
     config = requests.create_endpoint_config(file, model.parameters["ModelName"], download_s, startup_s)
-    for call in (model, config):
+    plan = Plan(model, config, download_s + startup_s + (file.instance.provision_timeout_s or PROVISION_S))
+    _check_all(file, plan)
+    return plan
+
+
+def _check_all(file: EndpointFile, plan: Plan) -> None:
+    """Every request to come is well formed, so that none stops half-way for a value in the file."""
+    calls = [
+        plan.model,
+        plan.config,
+        requests.create_endpoint(file, plan.config_name),
+        requests.update_endpoint(file, plan.config_name),
+    ]
+    if file.autoscaling:
+        calls += [autoscaling.register(file, file.autoscaling), autoscaling.put_policy(file, file.autoscaling)]
+    for call in calls:
         call.check()
-    return Plan(model, config, download_s + startup_s + (file.instance.provision_timeout_s or PROVISION_S))
 
 
 def check_account(aws: Aws, file: EndpointFile) -> None:

@@ -22,6 +22,16 @@ def zipped(context: Path) -> bytes:
     return buffer.getvalue()
 
 
+def revision(context: Path) -> str | None:
+    """The commit that `context` is at; None where there is no git."""
+    if not (context / ".git").exists():
+        return None
+    asked = subprocess.run(
+        ["git", "-C", str(context), "rev-parse", "HEAD"], capture_output=True, text=True, check=False
+    )
+    return asked.stdout.strip() or None
+
+
 def _sources(context: Path) -> list[Path]:
     listing = ["git", "-C", str(context), "ls-files", "-co", "--exclude-standard", "-z"]
     if (context / ".git").exists():

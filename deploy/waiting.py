@@ -60,6 +60,10 @@ class Waiter:
         if description is not None:
             raise failed(name, description)
 
+    def at_rest(self, name: str, timeout_s: float = 3600.0) -> None:
+        """Returns when the endpoint no longer moves, or is gone."""
+        self._watch(name, timeout_s, None, lambda _: False)
+
     def config_visible(self, name: str, timeout_s: float = 60.0) -> None:
         """Returns when a configuration just made can be read: CreateEndpoint reads an eventually consistent copy."""
         give_up = self._clock() + timeout_s

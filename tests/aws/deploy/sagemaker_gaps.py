@@ -60,6 +60,8 @@ def fill(patch: pytest.MonkeyPatch, fleet: Fleet) -> None:
     def delete_endpoint(self: Any, endpoint_name: str) -> None:
         if endpoint_name not in self.endpoints:
             delete(self, endpoint_name)
+        if self.endpoints[endpoint_name].endpoint_status in ("Creating", "Updating"):
+            raise models.ValidationError(message="Cannot update in-progress endpoint")
         self.endpoints[endpoint_name].endpoint_status = "Deleting"
         fleet.moving[endpoint_name] = (1, lambda: delete(self, endpoint_name))
 

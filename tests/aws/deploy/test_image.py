@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import subprocess
 import zipfile
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from aws_account import ACCOUNT, REGION, AwsServer
 
 from deploy.__main__ import main
+from deploy.sources import zipped
 
 REGISTRY = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com"
 IMAGE = f"{REGISTRY}/openchatkit-server:0.1.0"
@@ -60,6 +62,19 @@ def test_build_gives_the_flavor_and_the_registry_name(commands, context, endpoin
     assert image(endpoint_toml, "build", "--context", str(context), "--build-arg", "REVISION=abc") == 0
     expected = f"build --build-arg FLAVOR=gpu --build-arg REVISION=abc --tag {IMAGE} {context}"
     assert commands.read_text().splitlines() == [expected]
+
+
+def test_a_build_from_a_repository_says_its_commit_and_sends_what_git_knows(commands, context, endpoint_toml, tmp_path):
+    git = ["git", "-C", str(context), "-c", "user.name=t", "-c", "user.email=t@example.org"]
+    (context / ".gitignore").write_text("*.log\n")
+    (context / "noise.log").write_text("noise")
+    for words in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "first"]):
+        subprocess.run([*git, *words], check=True)
+    assert image(endpoint_toml, "build", "--context", str(context)) == 0
+    commit = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
+    assert f"--build-arg REVISION={commit}" in commands.read_text()
+    names = zipfile.ZipFile(io.BytesIO(zipped(context))).namelist()
+    assert names == [".gitignore", "Dockerfile", "server/app.py"]
 
 
 def test_push_makes_the_repository_and_logs_in_without_the_password_on_a_command_line(

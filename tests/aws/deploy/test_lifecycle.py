@@ -223,3 +223,25 @@ def test_update_shifts_traffic_as_the_file_says(ready_account, endpoint_toml, tr
     routing = deployment["BlueGreenUpdatePolicy"]["TrafficRoutingConfiguration"]
     assert routing == {**expected, "WaitIntervalInSeconds": 60}
     assert deployment["AutoRollbackConfiguration"] == {"Alarms": [{"AlarmName": "errors"}]}
+
+
+def test_another_instance_type_takes_autoscaling_away_for_the_move(ready_account, endpoint_toml):
+    deploy("create", endpoint_toml)
+    change(endpoint_toml, "[tags]", '[instance]\ntype = "ml.g5.48xlarge"\n[tags]')
+    for verb in ("update", "rollback"):
+        ready_account.recorder.clear()
+        assert deploy(verb, endpoint_toml) == 0
+        moves = {"DeregisterScalableTarget", "UpdateEndpoint", "RegisterScalableTarget"}
+        order = [entry.operation for entry in ready_account.recorder.received if entry.operation in moves]
+        assert order == ["DeregisterScalableTarget", "UpdateEndpoint", "RegisterScalableTarget"]
+
+
+def test_an_endpoint_that_is_still_being_made_is_deleted_when_it_has_settled(ready_account, endpoint_toml):
+    sagemaker = ready_account.client("sagemaker")
+    sagemaker.create_model(ModelName="talker-0123456789ab", ExecutionRoleArn=ROLE)
+    variant = {"VariantName": "main", "ModelName": "talker-0123456789ab", "InstanceType": "ml.m5.large"}
+    sagemaker.create_endpoint_config(EndpointConfigName="talker-0123456789ab", ProductionVariants=[variant])
+    sagemaker.create_endpoint(EndpointName="talker", EndpointConfigName="talker-0123456789ab")
+    assert deploy("delete", endpoint_toml, "--yes") == 0
+    assert sagemaker.list_endpoints()["Endpoints"] == []
+    assert sagemaker.list_endpoint_configs()["EndpointConfigs"] == []

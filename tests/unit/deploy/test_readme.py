@@ -1,0 +1,61 @@
+"""deploy/README.md says what the code does: its commands are legal, its timeouts are the settings' own."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+import deploy
+from deploy.__main__ import VERBS
+from deploy.client.chat_client import TIMEOUT_S
+from deploy.client.retry import RetryPolicy
+from deploy.endpoint_file import Autoscaling, Update
+from deploy.local_container import PING_TIMEOUT_S, STOP_S
+from deploy.plan import PROVISION_S
+from server.config import Settings
+
+README = Path(deploy.__file__).with_name("README.md").read_text()
+COMMANDS = re.findall(r"^python -m deploy (.+?)(?:\s+#.*)?$", README, re.MULTILINE)
+ROWS = [[cell.strip() for cell in line.strip("|").split("|")] for line in README.splitlines() if line.startswith("| ")]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_command_is_one_that_the_verb_takes(command):
+    verb, *words = shlex.split(command)
+    module = importlib.import_module(VERBS[verb][0])
+    parser = argparse.ArgumentParser(exit_on_error=False)
+    module.add_arguments(parser)
+    parser.parse_args(words)
+
+
+def test_every_verb_is_shown():
+    assert {shlex.split(command)[0] for command in COMMANDS} == set(VERBS)
+
+
+def test_the_table_has_the_settings_defaults():
+    found = {}
+    for row in ROWS:
+        for name in re.findall(r"OCK_([A-Z_]+)", row[3]):
+            found[name.lower()] = row[2]
+    assert found.pop("start_timeout_s") == "60 less"
+    defaults = Settings()
+    assert {name: float(value) for name, value in found.items()} == {name: getattr(defaults, name) for name in found}
+    assert len(found) == 7
+
+
+def test_the_table_has_the_constants_of_deploy():
+    by_words = {f"{row[0]}: {row[1]}": row[2] for row in ROWS}
+    assert by_words["client: the next bytes of an answer"] == f"{TIMEOUT_S:g}"
+    assert by_words["client: between attempts, at most"] == f"{RetryPolicy().longest_wait_s:g}"
+    assert by_words["SageMaker: one answer of /ping, given from memory"] == f"{PING_TIMEOUT_S:g}"
+    assert by_words["SageMaker: instances"] == str(PROVISION_S)
+    assert by_words["SageMaker, `local`: the end of the container after SIGTERM, then SIGKILL"] == str(STOP_S)
+    assert by_words["SageMaker: the old fleet after an update"] == str(Update().termination_wait_s)
+    scaling = Autoscaling()
+    cooldowns = f"{scaling.scale_out_cooldown_s}, {scaling.scale_in_cooldown_s}"
+    assert by_words["autoscaling: after adding, after taking away an instance"] == cooldowns
