@@ -99,6 +99,9 @@ class NativeModel:
         config.head_from = 0 if head_inputs == self._hidden else reduce.start_of(head_inputs)
         config.int8, config.highest_level = int8, level
         self.kv_bytes = 4 * config.layers * num_slots * config.heads * config.head_size
+        linears = [each for layer in parts.layers for each in layer.modules() if hasattr(each, "weight")]
+        values = sum(each.weight.numel() for each in [*linears, parts.head] if each.weight.dim() == 2)
+        self.weight_bytes = values * (1 if int8 else 2)
         self._model = self._new(config, model, parts)
         for layer in parts.layers:
             self._add_layer(_layer_parts(layer))

@@ -66,6 +66,11 @@ class ModelRunner:
         """Bytes of keys and values on this rank."""
         return self._model.kv_bytes
 
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of this rank's weights that one decode step reads."""
+        return self._model.weight_bytes
+
     @torch.inference_mode()
     def run(self, step: ModelStep) -> Tensor:
         """Logits [num_rows, vocab], float32, of the rows that the segments ask for; none are legal and cost nothing."""

@@ -20,6 +20,8 @@ class TorchModel:
     ) -> None:
         self._model = model
         self._device = device
+        linears = [each for name, each in model.named_parameters() if each.dim() == 2 and "embed" not in name]
+        self.weight_bytes = sum(each.numel() for each in linears) * (1 if int8 else dtype.itemsize)
         self._layers: list[PagedAttention] = hang_in(model, num_slots, dtype, device)
         pack_linears(model, dtype, device, int8=int8)
 

@@ -1,0 +1,180 @@
+"""How fast the engine is here: `python -m server.engine.bench --random gpt-neox-410m --json OUT`.
+
+It starts the ranks itself, drives them with random prompts through the scheduler and the loop that serve, and can time
+transformers or an OpenAI-compatible server with the same work in the same run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shlex
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from server.engine.bench_driver import Work
+from server.engine.bench_model import SHAPES, random_model
+from server.engine.bench_rivals import time_openai, time_transformers
+
+_PACKAGES = ("torch", "deepspeed", "transformers", "safetensors", "numpy")
+_ROW = "{:>5} {:>12.1f} {:>12.1f} {:>12.3f} {:>10}"
+
+
+@dataclass(frozen=True)
+class Group:
+    """The ranks to start."""
+
+    folder: Path
+    world: int
+    dtype: str
+
+    def run(self, work: Work) -> dict[str, Any]:
+        """Start the ranks, wait for them, and return rank 0's figures with the peak memory of all.
+
+        Raises:
+            RuntimeError: a rank fails.
+        """
+        with tempfile.TemporaryDirectory() as scratch:
+            out = Path(scratch) / "figures.json"
+            work = msgspec.structs.replace(work, started_at=time.time())
+            port = _free_port()
+            ranks = [self._start(rank, port, work, out) for rank in range(self.world)]
+            peak = 0
+            for rank, process in enumerate(ranks):
+                _, status, usage = os.wait4(process.pid, 0)
+                peak += usage.ru_maxrss * 1024
+                if status:
+                    for other in ranks[rank + 1 :]:
+                        other.kill()
+                    raise RuntimeError(f"rank {rank} ended with status {os.waitstatus_to_exitcode(status)}")
+            return {**json.loads(out.read_text("utf-8")), "peak_memory_bytes": peak}
+
+    def _start(self, rank: int, port: int, work: Work, out: Path) -> subprocess.Popen[bytes]:
+        threads = max(1, (os.cpu_count() or 1) // self.world)
+        environment = {
+            **os.environ,
+            "OCK_CHAT_MODEL": str(self.folder),
+            "OCK_TENSOR_PARALLEL_DEGREE": str(self.world),
+            "OCK_DTYPE": self.dtype,
+            "OCK_RUN_DIR": str(out.parent),
+            "OCK_KV_CACHE_TOKENS": str(max(work.batches) * (work.prompt_tokens + work.new_tokens + 32) + 2048),
+            "OCK_MAX_RUNNING": str(max(*work.batches, 32)),
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": str(port),
+            "WORLD_SIZE": str(self.world),
+            "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads)),
+        }
+        encoded = msgspec.json.encode(work).decode()
+        command = [sys.executable, "-m", "server.engine.bench_rank", "--rank", str(rank), "--work", encoded]
+        return subprocess.Popen([*command, "--json", str(out)], env=environment, stdout=sys.stderr)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def main() -> int:
+    """Run the benchmark, print a table, write the JSON."""
+    arguments = _arguments()
+    folder = arguments.model or random_model(arguments.random)
+    work = Work(arguments.batch, arguments.prompt_tokens, arguments.new_tokens, 0.0)
+    report = Group(folder, arguments.tensor_parallel_degree, arguments.dtype).run(work)
+    at_one = next((row["decode_tokens_per_s"] for row in report["results"] if row["batch"] == 1), None)
+    limit = report["read_bandwidth_bytes_per_s"] / report["weight_bytes_per_token"]
+    report["read_limit_fraction"] = at_one and at_one / limit
+    report["compare"] = _compare(arguments, folder, work)
+    report.update(
+        model=arguments.random or str(folder), dtype=arguments.dtype, date=time.strftime("%Y-%m-%d"),
+        tensor_parallel_degree=arguments.tensor_parallel_degree, machine=_machine(),
+        versions={name: version(name) for name in _PACKAGES}, command=shlex.join(sys.orig_argv),
+    )  # fmt: skip
+    _print(report)
+    if arguments.json:
+        arguments.json.write_text(json.dumps(report, indent=1) + "\n", "utf-8")
+    return 0
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m server.engine.bench", description=__doc__)
+    model = parser.add_mutually_exclusive_group(required=True)
+    model.add_argument("--model", type=Path, help="a checkpoint folder")
+    model.add_argument("--random", choices=sorted(SHAPES), help="a random-weight model of this shape")
+    parser.add_argument("--tensor-parallel-degree", type=int, default=1)
+    parser.add_argument("--dtype", default="bfloat16", choices=("float16", "bfloat16", "float32", "int8"))
+    parser.add_argument("--batch", type=_numbers, default=(1, 4, 16), help="requests at once, as in 1,4,16")
+    parser.add_argument("--prompt-tokens", type=int, default=128)
+    parser.add_argument("--new-tokens", type=int, default=64)
+    parser.add_argument("--json", type=Path, help="write the report here")
+    parser.add_argument(
+        "--compare", nargs="+", action="append", default=[], metavar="RIVAL", help="transformers, or openai URL"
+    )
+    return parser.parse_args()
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split(","))
+
+
+def _compare(arguments: argparse.Namespace, folder: Path, work: Work) -> dict[str, list[dict[str, float]]]:
+    compared = {}
+    for rival in arguments.compare:
+        if rival == ["transformers"]:
+            compared["transformers"] = time_transformers(folder, arguments.dtype, work)
+        elif rival[0] == "openai" and len(rival) == 2:
+            compared["openai"] = time_openai(rival[1], work)
+        else:
+            raise SystemExit(f"--compare {' '.join(rival)}: legal are 'transformers' and 'openai URL'")
+    return compared
+
+
+def _machine() -> dict[str, Any]:
+    cpu = next((line for line in _lines("/proc/cpuinfo") if line.startswith("model name")), "")
+    memory = next((line for line in _lines("/proc/meminfo") if line.startswith("MemTotal")), "")
+    return {
+        "cpu": cpu.partition(":")[2].strip() or platform.processor(),
+        "cores": os.cpu_count(),
+        "memory_kib": int(memory.split()[1]) if memory else None,
+        "system": platform.platform(),
+    }
+
+
+def _lines(path: str) -> list[str]:
+    return Path(path).read_text("utf-8").splitlines() if Path(path).exists() else []
+
+
+def _print(report: dict[str, Any]) -> None:
+    machine = report["machine"]
+    print(f"{report['command']}\n{machine['cpu']}, {machine['cores']} cores, {report['date']}")
+    for name, rows in {"this engine": report["results"], **report["compare"]}.items():
+        print(f"{name}\nbatch prefill tok/s decode tok/s first tok, s   overhead")
+        for row in rows:
+            overhead = row.get("step_overhead_fraction")
+            figures = (row["prefill_tokens_per_s"], row["decode_tokens_per_s"], row["time_to_first_token_s"])
+            print(_ROW.format(int(row["batch"]), *figures, "" if overhead is None else f"{overhead:.1%}"))
+    print(f"start to first token {report['start_to_first_token_s']:.1f} s, peak memory of all ranks", end=" ")
+    print(f"{report['peak_memory_bytes'] / 2**20:.0f} MiB (shared pages counted in each)")
+    if report["read_limit_fraction"]:
+        gigabytes = report["read_bandwidth_bytes_per_s"] / 1e9
+        print(f"{report['read_limit_fraction']:.2f} of what {gigabytes:.1f} GB/s of reading allows at batch 1")
+    if report["second_turn"]:
+        turn = report["second_turn"]
+        print(f"second turn of {turn['tokens']} tokens: {turn['second_s']:.3f} s to its first token", end=" ")
+        print(f"against {turn['first_s']:.3f} s, {turn['fraction']:.1%}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,143 @@
+"""Requests for a leader, step by step, and what they took."""
+
+from __future__ import annotations
+
+import random
+import time
+
+import msgspec
+from torch import Tensor
+
+from server import wire
+from server.engine.door import Client
+from server.engine.loop import Leader
+from server.engine.runner import Runner
+from server.engine.step import Step
+
+_CLIENT: Client = b"bench"
+_CONVERSATION_TOKENS = 1500
+_NEXT_QUESTION_TOKENS = 20
+
+
+class Work(msgspec.Struct, frozen=True):
+    """What to time, and when the process that asks for it began."""
+
+    batches: tuple[int, ...]
+    prompt_tokens: int
+    new_tokens: int
+    started_at: float  # time.time()
+    repeats: int = 3
+
+
+class TimedRunner:
+    """A runner that adds up its seconds."""
+
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+        self.seconds = 0.0
+
+    def run(self, step: Step) -> dict[str, Tensor]:
+        """As the runner within."""
+        started = time.perf_counter()
+        logits = self._runner.run(step)
+        self.seconds += time.perf_counter() - started
+        return logits
+
+
+class Recorder:
+    """Takes the messages that would go to a client, and notes when."""
+
+    def __init__(self) -> None:
+        self.first_at: dict[str, float] = {}
+        self.num_tokens: dict[str, int] = {}
+        self.num_finished = 0
+
+    def send(self, client: Client, message: wire.FromEngine) -> None:
+        """Note pieces and ends. Raises RuntimeError for a refusal."""
+        del client
+        if isinstance(message, wire.Piece):
+            self.first_at.setdefault(message.request_id, time.perf_counter())
+            self.num_tokens[message.request_id] = message.num_tokens
+        elif isinstance(message, wire.Finished):
+            self.num_tokens[message.request_id] = message.num_new_tokens
+            self.num_finished += 1
+        elif isinstance(message, wire.Failed):
+            raise RuntimeError(f"the engine refused a request: {message.message}")
+
+
+class Driver:
+    """Runs batches of random prompts through a leader."""
+
+    def __init__(self, leader: Leader, recorder: Recorder, runner: TimedRunner, vocab_size: int) -> None:
+        self._leader = leader
+        self._recorder = recorder
+        self._runner = runner
+        self._random = random.Random(0)
+        self._vocab_size = vocab_size
+        self._num_requests = 0
+
+    def first_token(self, work: Work) -> float:
+        """Seconds from the start of the benchmark to the first token of the first reply."""
+        request = self._ask(self._prompt(work.prompt_tokens), 2)
+        while request not in self._recorder.first_at:
+            self._leader.step()
+        seconds = time.time() - work.started_at
+        self._finish()
+        return seconds
+
+    def best(self, batch: int, work: Work) -> dict[str, float]:
+        """The best of some runs of `batch` requests at once, each figure on its own."""
+        runs = [self._run(batch, work.prompt_tokens, work.new_tokens) for _ in range(work.repeats)]
+        lowest = ("time_to_first_token_s", "step_overhead_fraction")
+        best = {name: min(run[name] for run in runs) for name in lowest}
+        best.update({name: max(run[name] for run in runs) for name in runs[0] if name not in lowest})
+        return best
+
+    def second_turn(self, window: int) -> dict[str, float] | None:
+        """Time to first token of a long conversation's first turn, and of the next; None if the window is short."""
+        if window < _CONVERSATION_TOKENS + 64:
+            return None
+        conversation = self._prompt(_CONVERSATION_TOKENS)
+        first_s = self._time_to_first(conversation)
+        second_s = self._time_to_first((*conversation, *self._prompt(_NEXT_QUESTION_TOKENS)))
+        return {"tokens": len(conversation), "first_s": first_s, "second_s": second_s, "fraction": second_s / first_s}
+
+    def _run(self, batch: int, prompt_tokens: int, new_tokens: int) -> dict[str, float]:
+        started = time.perf_counter()
+        requests = [self._ask(self._prompt(prompt_tokens), new_tokens) for _ in range(batch)]
+        first_at = self._recorder.first_at
+        while not all(request in first_at for request in requests):
+            self._leader.step()
+        prefilled = max(first_at[request] for request in requests)
+        tokens_before = sum(self._recorder.num_tokens[request] for request in requests)
+        forward_before = self._runner.seconds
+        decode_started = time.perf_counter()
+        self._finish()
+        decode_s = time.perf_counter() - decode_started
+        decoded = sum(self._recorder.num_tokens[request] for request in requests) - tokens_before
+        return {
+            "batch": batch,
+            "prefill_tokens_per_s": batch * prompt_tokens / (prefilled - started),
+            "decode_tokens_per_s": decoded / decode_s,
+            "time_to_first_token_s": min(first_at[request] for request in requests) - started,
+            "step_overhead_fraction": 1 - (self._runner.seconds - forward_before) / decode_s,
+        }
+
+    def _time_to_first(self, prompt: tuple[int, ...]) -> float:
+        started = time.perf_counter()
+        request = self._ask(prompt, 2)
+        self._finish()
+        return self._recorder.first_at[request] - started
+
+    def _ask(self, prompt: tuple[int, ...], new_tokens: int) -> str:
+        self._num_requests += 1
+        request_id = f"bench-{self._num_requests}"
+        self._leader.take(_CLIENT, wire.Generate(request_id, prompt, wire.Sampling(max_new_tokens=new_tokens)))
+        return request_id
+
+    def _finish(self) -> None:
+        while self._recorder.num_finished < self._num_requests:
+            self._leader.step()
+
+    def _prompt(self, num_tokens: int) -> tuple[int, ...]:
+        return tuple(self._random.randrange(self._vocab_size // 2, self._vocab_size) for _ in range(num_tokens))

@@ -1,0 +1,79 @@
+"""One rank of a benchmark: the engine as it serves, with rank 0 driven in its own process, not over the socket."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+import msgspec
+import torch
+from torch import distributed as dist
+
+from server.config import from_env
+from server.engine.bench_driver import Driver, Recorder, TimedRunner, Work
+from server.engine.channel import StepReceiver, StepSender
+from server.engine.loop import follow
+from server.engine.native_library import open_library
+from server.engine.sequence import CHAT
+from server.engine.serve import Serving
+
+_READ_BYTES = 768 << 20  # a rank's buffer: far more than a share of the last-level cache
+
+
+class BenchedServing(Serving):
+    """The serving rank, timed."""
+
+    def bench(self, work: Work) -> dict[str, object] | None:
+        """Do the work; on rank 0 its figures."""
+        bandwidth = self._read_bandwidth()
+        if not self._rank.leads:
+            follow(self._runner, StepReceiver(self._settings.run_dir, self._attempt, self._rank.rank), self._watchdog)
+            return None
+        timed = TimedRunner(self._runner)
+        self._runner = timed  # type: ignore[assignment]
+        recorder = Recorder()
+        followers = StepSender(self._settings.run_dir, self._attempt, self.world)
+        try:
+            leader = self._leader(followers, recorder)  # type: ignore[arg-type] # it only sends
+            driver = Driver(leader, recorder, timed, self._models[CHAT].shape.vocab_size)
+            start_s = driver.first_token(work)
+            results = [driver.best(batch, work) for batch in work.batches]
+            reuse = driver.second_turn(self._models[CHAT].window)
+        finally:
+            followers.close()
+        return {
+            "results": results,
+            "start_to_first_token_s": start_s,
+            "second_turn": reuse,
+            "read_bandwidth_bytes_per_s": bandwidth,
+            "weight_bytes_per_token": self._models[CHAT].runner.weight_bytes * self.world,
+        }
+
+    def _read_bandwidth(self) -> float:
+        """Of all ranks together, each reading at the same time as the others."""
+        mine = torch.tensor([open_library().read_bandwidth(_READ_BYTES)])
+        dist.all_reduce(mine)
+        return float(mine)
+
+
+def main() -> int:
+    """Run one rank; rank 0 writes its figures to the file named by --json."""
+    parser = argparse.ArgumentParser(prog="python -m server.engine.bench_rank", description="One rank of a benchmark.")
+    parser.add_argument("--rank", type=int, required=True)
+    parser.add_argument("--work", required=True, help="JSON of bench_driver.Work")
+    parser.add_argument("--json", type=Path, required=True)
+    arguments = parser.parse_args()
+    settings = from_env(os.environ)
+    settings.run_dir.mkdir(parents=True, exist_ok=True)
+    serving = BenchedServing.start(settings, arguments.rank, attempt=0)
+    assert isinstance(serving, BenchedServing), serving
+    figures = serving.bench(msgspec.json.decode(arguments.work, type=Work))
+    if figures is not None:
+        arguments.json.write_bytes(msgspec.json.encode(figures))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
