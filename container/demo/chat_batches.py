@@ -14,6 +14,7 @@ from container.demo.tokenizer import PADDING_ID
 from container.demo.training import Batch
 
 _BLOCK_STEPS = 8
+_MOST_REFUSED = 200  # sessions too long to train on, in one block
 _WEIGHTS = {BACKGROUND_LOSS: 0.05, REPLY_LOSS: 1.0, DECISION_LOSS: 3.0}
 _BACKGROUND_SHARE = 5  # one in so many tokens outside replies counts
 
@@ -55,10 +56,13 @@ class ChatBatches:
         rng = random.Random(f"{self._seed}/{number}")
         source = self._make_source(rng)
         sessions: list[Encoded] = []
+        num_refused = 0
         while sum(len(session.inputs) for session in sessions) < 0.95 * _BLOCK_STEPS * self._batch_tokens:
             session = self._encoder.session(source.session(), preamble(rng))
             if len(session.inputs) <= self._longest_tokens:
                 sessions.append(session)
+            elif (num_refused := num_refused + 1) > _MOST_REFUSED:
+                raise ValueError(f"{num_refused} sessions over {self._longest_tokens} tokens: give shorter ones")
         sessions.sort(key=lambda session: len(session.inputs))
         groups = _cut_evenly(sessions)
         rng.shuffle(groups)

@@ -1,4 +1,4 @@
-"""Draws training sessions for the demo chat model: copying from passages, small talk, and saying that nothing is known."""
+"""Draws training sessions for the demo chat model: copying from passages, small talk, saying that nothing is known."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ def new_chat_model(tokenizer: Tokenizer, seed: int, hidden: int = 256, layers: i
         num_hidden_layers=layers,
         num_attention_heads=4,
         intermediate_size=4 * hidden,
-        rotary_pct=0.25,
+        rope_parameters={"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.25},
         max_position_embeddings=CONTEXT_TOKENS,
         hidden_dropout=0.0,
         attention_dropout=0.0,
@@ -37,17 +37,17 @@ def new_chat_model(tokenizer: Tokenizer, seed: int, hidden: int = 256, layers: i
         tie_word_embeddings=True,
     )
     model = GPTNeoXForCausalLM(config)
-    _initialise(model)
+    initialise(model)
     vectors = minilm_embeddings(tokenizer, hidden, _INDIVIDUAL, seed)
     with torch.no_grad():
-        model.get_input_embeddings().weight.copy_(vectors * _EMBEDDING_SIZE)
+        model.gpt_neox.embed_in.weight.copy_(vectors * _EMBEDDING_SIZE)
     ends = [tokenizer.encode(mark, add_special_tokens=False).ids[0] for mark in (".", ":")]
     set_copying_heads(model, ends, Strengths(), seed)
     return model
 
 
-def _initialise(model: nn.Module) -> None:
-    """Matrices at half the usual size, those that write into the residual stream near zero."""
+def initialise(model: nn.Module) -> None:
+    """Set matrices at half the usual size, those that write into the residual stream near zero."""
     for name, parameter in model.named_parameters():
         if parameter.ndim == 2:
             writes = name.endswith(("attention.dense.weight", "dense_4h_to_h.weight"))

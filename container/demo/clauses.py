@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from container.demo.words import FUNCTION_WORDS, PRONOUNS, base_form
 
 _COPULAS = ("is", "was", "are", "were")
-_PAST = re.compile(r".*ed$|had|became|won|wrote|made|led|began|gave|took|held|built|bought|sold|left|lost|found|met|ran|said")
+_PAST = re.compile(
+    r".*ed$|had|became|won|wrote|made|led|began|gave|took|held|built|bought|sold|left|lost|found|met|ran|said"
+)
 _PASSIVE = re.compile(
     r"^((?:\w+ly |also |first |often |usually )?(?:\w+ed|born|built|written|made|known|found|held|won|led|given|taken|"
     r"shot|seen|set|sold|sent|spoken|called)) (by|in|on|at|from|to|as|for|into|with|of) (.+)$"
@@ -16,7 +18,7 @@ _PASSIVE = re.compile(
 _PREPOSITIONAL = re.compile(r"^(of|in|at|on|to|from|as|by|with|for) (.+)$")
 _BRACKETS = re.compile(r" \([^()]*\)")
 _APPOSITION = re.compile(r"^([^,]{2,60}), [^,]{1,70}, (?=is |was |are |were )")
-_SUBJECT_BREAKERS = FUNCTION_WORDS - frozenset("the a an of and in for de".split()) - PRONOUNS
+_SUBJECT_BREAKERS = FUNCTION_WORDS - frozenset(["the", "a", "an", "of", "and", "in", "for", "de"]) - PRONOUNS
 _STOPPED = re.compile(r"[,;:(]| which | who | that | and | but ")
 
 

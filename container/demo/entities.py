@@ -8,15 +8,15 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from container.demo.words import FUNCTION_WORDS, base_form
+from container.demo.words import FUNCTION_WORDS, PRONOUNS, base_form, word_list
 
-MONTHS = tuple(
-    "January February March April May June July August September October November December".split()
+MONTHS = word_list("months")
+_KEPT = (
+    frozenset(MONTHS)
+    | {word.capitalize() for word in PRONOUNS}
+    | {"The", "A", "An", "In", "On", "At", "His", "Her", "Its"}
 )
-_KEPT = frozenset(MONTHS) | frozenset("The A An In On At He She It They This These There His Her Its".split())
-_ONSETS = "b c d f g h j k l m n p r s t v w z br cr dr fr gr kr pr tr st sh ch th bl cl pl sl qu".split()
-_VOWELS = "a e i o u a e i o ai ea ou ia".split()
-_CODAS = ["", "", "", *"n r l s m t k nd rt x ck sh".split()]
+_ONSETS, _VOWELS, _CODAS = (word_list(part) for part in ("onsets", "vowels", "codas"))
 
 
 @dataclass(frozen=True)

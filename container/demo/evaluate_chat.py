@@ -1,6 +1,6 @@
 """Measure a chat checkpoint on held-out articles, hand-written questions and small talk; prints one JSON object.
 
-    python -m container.demo.evaluate_chat container/demo/chat
+python -m container.demo.evaluate_chat container/demo/chat
 """
 
 from __future__ import annotations
@@ -52,8 +52,11 @@ def judge(examples: list[Example], replies: list[Reply]) -> Figures:
 
 def overlap_baseline(examples: list[Example]) -> float:
     """Gold share of a rule without a model: answer with the sentence that shares most words with the question."""
-    best = [max(example.sentences, key=lambda s, q=example.question: overlap(q, s)) for example in examples]
-    return _share([_plain(e.gold) in _plain(sentence) for e, sentence in zip(examples, best, strict=True)])
+    return _share([_plain(example.gold) in _plain(_most_alike(example)) for example in examples])
+
+
+def _most_alike(example: Example) -> str:
+    return max(example.sentences, key=lambda sentence: overlap(example.question, sentence))
 
 
 class Evaluation:
@@ -88,7 +91,9 @@ class Evaluation:
         replies = self._generator.replies(sessions, _OPENING)
         for example, reply in zip(examples, replies, strict=True):
             held = "gold" if _plain(example.gold) in _plain(reply.text) else "MISS"
-            self._note(name, example.question, reply, f"{held} [{example.kind}] gold: {example.gold}; {example.passage}")
+            self._note(
+                name, example.question, reply, f"{held} [{example.kind}] gold: {example.gold}; {example.passage}"
+            )
         return judge(examples, replies)
 
     def _second_turn(self, examples: list[Example]) -> Figures:

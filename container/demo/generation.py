@@ -30,7 +30,7 @@ class Generator:
         self._model = GPTNeoXForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
         self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self._encoder = SessionEncoder(self._tokenizer)
-        self._human = self._tokenizer.token_to_id(HUMAN)
+        self._human: int = self._tokenizer.encode(HUMAN, add_special_tokens=False).ids[0]
         self._most_new_tokens = most_new_tokens
         self._repetition_penalty = repetition_penalty
 

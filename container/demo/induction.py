@@ -1,7 +1,8 @@
 """Attention heads set by hand at initialisation, so that copying a sentence need not be discovered by training.
 
-Layer 0 writes the last three tokens into each position, and a fading average of the last ten or so. Layer 1 holds a copying head (find where the last tokens
-occurred before, attend to what followed) and two heads that mark each position with its sentence's first two tokens.
+Layer 0 writes the last three tokens into each position, and a fading average of the last ten or so. Layer 1 holds a
+copying head (find where the last tokens occurred before, attend to what followed) and two heads that mark each position
+with its sentence's first two tokens.
 Layer 2 holds a second copying head, and one that also demands like recent words and the same sentence marks: it keeps a
 reply from jumping to another place where the same few words stand.
 """
@@ -9,6 +10,8 @@ reply from jumping to another place where the same few words stand.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -56,11 +59,11 @@ class _Wiring:
 
     def __init__(self, model: GPTNeoXForCausalLM, strengths: Strengths, seed: int) -> None:
         config = model.config
-        self._layers = model.gpt_neox.layers
-        self._embeddings = model.get_input_embeddings().weight  # [vocab, hidden]
+        self._attentions: list[Any] = [layer.attention for layer in model.gpt_neox.layers]
+        self._embeddings: Tensor = model.gpt_neox.embed_in.weight  # [vocab, hidden]
         self._hidden, self._heads = config.hidden_size, config.num_attention_heads
         self._size = self._hidden // self._heads
-        self._rotary = int(self._size * config.rope_parameters["partial_rotary_factor"])
+        self._rotary = int(self._size * dict(config.rope_parameters or {})["partial_rotary_factor"])
         self._frequencies = 10000.0 ** (-torch.arange(0, self._rotary, 2).float() / self._rotary)
         self._strengths = strengths
         self._random = torch.Generator().manual_seed(seed)
@@ -87,7 +90,7 @@ class _Wiring:
 
     def _head(self, layer: int, head: int) -> tuple[Tensor, Tensor, Tensor]:
         """Views of one head: weight `[3 * size, hidden]`, bias `[3 * size]`, output `[hidden, size]`; damped."""
-        attention = self._layers[layer].attention
+        attention = self._attentions[layer]
         weight = attention.query_key_value.weight.view(self._heads, 3 * self._size, self._hidden)[head]
         bias = attention.query_key_value.bias.view(self._heads, 3 * self._size)[head]
         weight.mul_(self._strengths.damping)
@@ -120,7 +123,7 @@ class _Wiring:
     def _token_readers(self) -> list[tuple[Tensor, Tensor]]:
         """Pairs (query, key): a token now against the previous token of a candidate, and so on one further back."""
         seen = [self._read, *(slot.T for slot in self._slots)]
-        return list(zip(seen[:-1], seen[1:], strict=True))
+        return list(pairwise(seen))
 
     def _set_copier(self, layer: int, head: int, readers: list[tuple[Tensor, Tensor]]) -> None:
         weight, _, output = self._head(layer, head)

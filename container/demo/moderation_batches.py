@@ -1,15 +1,14 @@
-"""Batches for the moderation model: a few-shot prefix once a row, then many texts that cannot see each other."""
+"""Batches for the moderation model: one few-shot prefix a step, and many texts that each follow it alone."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Protocol
 
 import torch
 from tokenizers import Tokenizer
-from torch import Tensor
 
 from container.demo.moderation_data import Labelled
 from container.demo.tokenizer import PADDING_ID
@@ -17,6 +16,7 @@ from container.demo.training import Batch
 from server.chat.policy import Policy
 
 _TEXT_TOKENS = 96
+_BLOCK_STEPS = 4
 
 
 class TextSource(Protocol):
@@ -25,17 +25,6 @@ class TextSource(Protocol):
     def text(self) -> Labelled:
         """The next text."""
         ...
-
-
-@dataclass(frozen=True)
-class Row:
-    """A prefix and the texts behind it: one token row, the position of each token, and which text it belongs to."""
-
-    ids: list[int]
-    targets: list[int]
-    weights: list[float]
-    positions: list[int]
-    owners: list[int]  # 0 for the prefix, then 1, 2, ...
 
 
 class PromptEncoder:
@@ -63,7 +52,7 @@ class PromptEncoder:
 
 
 class ModerationBatches:
-    """Batches of `rows` rows; a text sees the prefix and itself alone, at the positions it has in service."""
+    """Batches of `texts` labelled texts behind one prefix: mostly the policy's own, at times with other examples."""
 
     def __init__(
         self,
@@ -71,58 +60,38 @@ class ModerationBatches:
         encoder: PromptEncoder,
         policy: Policy,
         seed: int,
-        rows: int = 12,
-        texts_per_row: int = 10,
+        texts: int = 96,
     ) -> None:
         self._make_source = make_source
         self._encoder = encoder
         self._policy = policy
         self._seed = seed
-        self._rows = rows
-        self._texts_per_row = texts_per_row
+        self._texts = texts
 
     def batch(self, step: int) -> Batch:
-        """The batch of a step."""
-        rng = random.Random(f"{self._seed}/{step}")
+        """The batch of a step; texts of like length come together, drawn for a block of steps at a time."""
+        number, place = divmod(step, _BLOCK_STEPS)
+        rng = random.Random(f"{self._seed}/{number}")
         source = self._make_source(rng)
-        return collate([self._row(source, rng) for _ in range(self._rows)])
+        texts = sorted((source.text() for _ in range(self._texts * _BLOCK_STEPS)), key=lambda text: len(text.text))
+        groups = [texts[first : first + self._texts] for first in range(0, len(texts), self._texts)]
+        rng.shuffle(groups)
+        own = random.Random(f"{self._seed}/{number}/{place}")
+        policy = self._policy if own.random() < 0.8 else _varied(self._policy, self._make_source(own), own)
+        return self._collate(groups[place], self._encoder.prefix(policy))
 
-    def _row(self, source: TextSource, rng: random.Random) -> Row:
-        policy = self._policy if rng.random() < 0.8 else _varied(self._policy, source, rng)
-        prefix = self._encoder.prefix(policy)
-        row = Row(list(prefix), [0] * len(prefix), [0.0] * len(prefix), list(range(len(prefix))), [0] * len(prefix))
-        for owner in range(1, self._texts_per_row + 1):
-            self._append(row, source.text(), owner, len(prefix))
-        return row
-
-    def _append(self, row: Row, drawn: Labelled, owner: int, start: int) -> None:
-        question, answer = self._encoder.text(drawn.text), self._encoder.label(drawn.label)
-        ids = question + answer
-        row.ids.extend(ids)
-        row.targets.extend([*ids[1:], 0])
-        row.weights.extend([0.0] * (len(question) - 1) + [1.0] * len(answer) + [0.0])
-        row.positions.extend(range(start, start + len(ids)))
-        row.owners.extend([owner] * len(ids))
-
-
-def collate(rows: list[Row]) -> Batch:
-    """Pad rows to one length; the attention mask keeps texts apart."""
-    longest = max(len(row.ids) for row in rows)
-
-    def padded(name: str, filler: float, kind: torch.dtype) -> Tensor:
-        values = [list(getattr(row, name)) for row in rows]
-        return torch.tensor([row + [filler] * (longest - len(row)) for row in values], dtype=kind)
-
-    owners = padded("owners", -1, torch.long)
-    sees = (owners[:, :, None] == owners[:, None, :]) | (owners[:, None, :] == 0)
-    sees &= torch.ones(longest, longest, dtype=torch.bool).tril()
-    blocked = torch.zeros(sees.shape).masked_fill(~sees, torch.finfo(torch.float32).min)
-    return Batch(
-        padded("ids", PADDING_ID, torch.long),
-        padded("targets", 0, torch.long),
-        padded("weights", 0.0, torch.float),
-        {"attention_mask": blocked[:, None], "position_ids": padded("positions", 0, torch.long)},
-    )
+    def _collate(self, texts: list[Labelled], prefix: list[int]) -> Batch:
+        """Rows of question and label; only the label's tokens and its line end are to be predicted."""
+        pairs = [(self._encoder.text(text.text), self._encoder.label(text.label)) for text in texts]
+        shape = (len(pairs), max(len(question) + len(answer) for question, answer in pairs) - 1)
+        inputs = torch.full(shape, PADDING_ID)
+        targets, weights = torch.zeros(shape, dtype=torch.long), torch.zeros(shape)
+        for row, (question, answer) in enumerate(pairs):
+            ids = torch.tensor(question + answer)
+            inputs[row, : len(ids) - 1] = ids[:-1]
+            targets[row, : len(ids) - 1] = ids[1:]
+            weights[row, len(question) - 1 : len(ids) - 1] = 1.0
+        return Batch(inputs, targets, weights, torch.tensor([prefix]))
 
 
 def _varied(policy: Policy, source: TextSource, rng: random.Random) -> Policy:

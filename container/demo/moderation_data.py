@@ -117,7 +117,7 @@ class TextSampler:
 
 
 def _found_harmless(sentences: list[str], limit: float) -> list[str]:
-    from profanity_check import predict_prob  # type: ignore[import-untyped]  # slow to import, needed here alone
+    from profanity_check import predict_prob  # slow to import, needed here alone
 
     scores = predict_prob(sentences)
     return [sentence for sentence, score in zip(sentences, scores, strict=True) if score < limit]

@@ -1,25 +1,22 @@
-"""The demo's GPT-J: its shape, and its vocabulary of whole words with MiniLM's meanings."""
+"""The demo's GPT-J: its shape, with MiniLM's word meanings kept fixed."""
 
 from __future__ import annotations
-
-from collections.abc import Iterable
 
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 from transformers import GPTJConfig, GPTJForCausalLM, PreTrainedModel
 
-from container.demo.tokenizer import END_OF_TEXT_ID, train_tokenizer
-from container.demo.word_vectors import minilm_embeddings, minilm_words
+from container.demo.tokenizer import END_OF_TEXT_ID
+from container.demo.word_vectors import minilm_embeddings
 
-MODERATION_VOCAB = 8192
 MODERATION_CONTEXT = 1024
 _EMBEDDING_SIZE = 0.5
 _INDIVIDUAL = 0.1  # share of a token's vector that is its own
 
 
 def new_moderation_model(tokenizer: Tokenizer, seed: int, hidden: int = 128, layers: int = 4) -> GPTJForCausalLM:
-    """A model ready to train. Its word embeddings stay as they are, so that words never trained on keep their meaning."""
+    """A model ready to train. Its word embeddings stay fixed, so that words never trained on keep their meaning."""
     torch.manual_seed(seed)
     config = GPTJConfig(
         vocab_size=tokenizer.get_vocab_size(),
@@ -38,16 +35,9 @@ def new_moderation_model(tokenizer: Tokenizer, seed: int, hidden: int = 128, lay
     model = GPTJForCausalLM(config)
     vectors = minilm_embeddings(tokenizer, hidden, _INDIVIDUAL, seed)
     with torch.no_grad():
-        model.get_input_embeddings().weight.copy_(vectors * _EMBEDDING_SIZE)
-    model.get_input_embeddings().weight.requires_grad_(False)
+        model.transformer.wte.weight.copy_(vectors * _EMBEDDING_SIZE)
+    model.transformer.wte.weight.requires_grad_(False)
     return model
-
-
-def word_tokenizer(texts: Iterable[str], related_to: Iterable[str]) -> Tokenizer:
-    """A tokenizer in which frequent words, and words near those of `related_to`, are one token each."""
-    words = minilm_words(most=5500, related_to=related_to, num_related=1500)
-    spread = [f" {word}" for word in words for _ in range(60)]
-    return train_tokenizer([*spread, *texts], MODERATION_VOCAB)
 
 
 def move_embeddings(model: PreTrainedModel, noise: float, seed: int) -> None:

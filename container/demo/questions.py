@@ -22,7 +22,13 @@ _COUNT = re.compile(r"\b(\d[\d,.]*|two|three|four|five|six|seven|eight|nine|ten|
 _LEADING_YEAR = re.compile(r"^(?:In|During|By|Since) ((?:[A-Z][a-z]+ )?(?:1\d|20)\d\d),? (.+)$")
 
 _ABOUT = ("Tell me about {0}.", "What do you know about {0}?", "What can you tell me about {0}?", "Describe {0}.")
-_DEFINE = ("{wh} {be} {0}?", "{wh} {be} {0}?", "{wh} {be} {0}?", "Do you know {low} {0} {be}?", "Explain {low} {0} {be}.")
+_DEFINE = (
+    "{wh} {be} {0}?",
+    "{wh} {be} {0}?",
+    "{wh} {be} {0}?",
+    "Do you know {low} {0} {be}?",
+    "Explain {low} {0} {be}.",
+)
 _ABOUT_HELD = ("Give me some information on {0}.", "I want to hear something about {0}.")
 _DEFINE_HELD = ("Could you explain to me {low} {0} {be}?", "I would like to know {low} {0} {be}.")
 _KEYWORD = ("What about {0}?", "Tell me about {0}.", "What is said about {0}?", "And {0}?", "{0}?", "How about {0}?")
@@ -69,7 +75,7 @@ def keyword_question(sentence: str, rng: random.Random) -> Question | None:
     if len(starts) < 3:
         return None
     start = rng.choice(starts)
-    span = [word.strip(",;:()\"") for word in words[start : start + rng.choice((1, 2, 2, 3))]]
+    span = [word.strip(',;:()"') for word in words[start : start + rng.choice((1, 2, 2, 3))]]
     while span and span[-1].lower() in FUNCTION_WORDS:
         span.pop()
     if not span or len(" ".join(span)) < 4:
@@ -161,7 +167,9 @@ class _Frames:
         if not found:
             return []
         if clause.verb in ("has", "have", "had"):
-            return [(f"How many {found[2]} {clause.auxiliary} {clause.subject} have?", found[1] + " " + found[2], "count")]
+            return [
+                (f"How many {found[2]} {clause.auxiliary} {clause.subject} have?", found[1] + " " + found[2], "count")
+            ]
         return [(f"How many {found[2]} {clause.verb} {clause.subject}?", found[1] + " " + found[2], "count")] * (
             clause.is_copula and not clause.participle
         )

@@ -57,7 +57,7 @@ class SessionEncoder:
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
         human = tokenizer.token_to_id(HUMAN)
-        # A checkpoint of another family has no such token: its human tag is then several tokens, the first ends a reply.
+        # Another checkpoint may have no such token: its human tag is then several tokens, the first ends a reply.
         self._human = human if human is not None else tokenizer.encode(HUMAN, add_special_tokens=False).ids[0]
 
     def prompt(self, turns: list[Turn], opening: str) -> list[int]:

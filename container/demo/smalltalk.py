@@ -49,7 +49,8 @@ class SmallTalk:
     def texts(self) -> list[str]:
         """Every phrase and reply, for the tokenizer."""
         own = [text for intent in self.intents for text in (*intent.said, intent.reply)]
-        return own + [text for pair in self._corpus for text in pair] + sum(self._fillers.values(), [])
+        corpus = [text for pair in self._corpus for text in pair]
+        return own + corpus + [word for words in self._fillers.values() for word in words]
 
 
 def load_small_talk(path: Path = _PHRASES) -> SmallTalk:

@@ -5,17 +5,9 @@ from __future__ import annotations
 import random
 
 from container.demo.entities import MONTHS, EntityMixer
+from container.demo.words import word_list
 
-_TRADES = "painter writer philosopher king queen general doctor engineer poet sailor farmer judge teacher".split()
-_THINGS = (
-    "river city village mountain company school language bird fish plant game temple bridge castle museum song novel film "
-    "ship planet metal disease festival lake island forest train machine tool stone market tower garden library province "
-    "dance crop mineral engine lamp clock instrument sport fruit"
-).split()
-_KINDS = (
-    "small large old famous ancient modern quiet northern southern eastern western red blue green heavy rare common deep "
-    "narrow wooden public private strange popular"
-).split()
+_TRADES, _THINGS, _KINDS = (word_list(name) for name in ("trades", "things", "kinds"))
 
 
 class SyntheticPassages:

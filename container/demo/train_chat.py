@@ -1,7 +1,7 @@
 """Train the demo chat model, or continue from any GPT-NeoX checkpoint on sessions of one's own.
 
-    python -m container.demo.train_chat --out container/demo/chat --minutes 45
-    python -m container.demo.train_chat --init-from FOLDER --data sessions.jsonl --out mine --steps 500
+python -m container.demo.train_chat --out container/demo/chat --minutes 45
+python -m container.demo.train_chat --init-from FOLDER --data sessions.jsonl --out mine --steps 500
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import random
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -19,22 +20,24 @@ from container.demo.articles import Article, is_held_out, read_articles
 from container.demo.chat_batches import ChatBatches, SessionSource
 from container.demo.chat_data import Mix, SessionSampler
 from container.demo.chat_model import CHAT_VOCAB, new_chat_model
-from container.demo.checkpoint import save_model
+from container.demo.checkpoint import CheckpointError, open_checkpoint, save_continued, save_new
+from container.demo.command import add_run_arguments
 from container.demo.entities import EntityMixer, Lexicon, build_lexicon
-from container.demo.sessions import SessionEncoder, preamble
+from container.demo.sessions import SessionEncoder, Turn, preamble
 from container.demo.smalltalk import SmallTalk, load_small_talk
 from container.demo.synthetic import SyntheticPassages
 from container.demo.tokenizer import BOT, HUMAN, train_tokenizer
 from container.demo.training import Options, Trainer
+from container.demo.user_data import DataError, FileSessions, read_sessions
 
 
 class DemoSessions:
     """Everything that the demo's own sessions are drawn from."""
 
-    def __init__(self, articles: list[Article], small_talk: SmallTalk) -> None:
-        self._articles = [article for article in articles if not is_held_out(article.title)]
+    def __init__(self, articles: list[Article], small_talk: SmallTalk, lexicon: Lexicon | None = None) -> None:
+        self._articles = articles
         self._small_talk = small_talk
-        self._lexicon: Lexicon = build_lexicon(self._sentences())
+        self._lexicon = lexicon or build_lexicon(self._sentences())
 
     def source(self, rng: random.Random) -> SessionSource:
         """A sampler that draws from `rng`."""
@@ -53,38 +56,57 @@ class DemoSessions:
         return [sentence for article in self._articles for section in article.sections for sentence in section]
 
 
+@dataclass(frozen=True)
+class Start:
+    """What a run begins with."""
+
+    model: GPTNeoXForCausalLM
+    tokenizer: Tokenizer
+    make_source: Callable[[random.Random], SessionSource]
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Train as the command line says, report progress, and save the checkpoint."""
-    args = _parser().parse_args(arguments)
+    parser = _parser()
+    args = parser.parse_args(arguments)
     torch.set_num_threads(args.threads)
-    args.work.mkdir(parents=True, exist_ok=True)
-    model, tokenizer, make_source, options = _demo_run(args)
-    batches = ChatBatches(make_source, SessionEncoder(tokenizer), args.seed, args.batch_tokens)
-    Trainer(model, batches, options, args.work).run(lambda line: print(line, flush=True))
-    save_model(model, tokenizer, args.out)
+    try:
+        start = _start(args)
+    except (CheckpointError, DataError) as error:
+        parser.error(str(error))
+    batches = ChatBatches(start.make_source, SessionEncoder(start.tokenizer), args.seed, args.batch_tokens)
+    options = Options(args.minutes, args.steps).scaled(0.1 if args.init_from else 1.0)
+    Trainer(start.model, batches, options, args.work).run(lambda line: print(line, flush=True))
+    if args.init_from:
+        save_continued(start.model, args.init_from, args.out)
+    else:
+        save_new(start.model, start.tokenizer, args.out)
     print(f"saved {args.out}")
 
 
-def _demo_run(
-    args: argparse.Namespace,
-) -> tuple[GPTNeoXForCausalLM, Tokenizer, Callable[[random.Random], SessionSource], Options]:
-    sessions = DemoSessions(read_articles(args.articles), load_small_talk())
-    tokenizer = sessions.tokenizer(args.seed)
-    model = new_chat_model(tokenizer, args.seed)
-    return model, tokenizer, sessions.source, Options(args.minutes, args.steps)
+def _start(args: argparse.Namespace) -> Start:
+    """The demo's own start, or the checkpoint and the file that the command line names."""
+    trained = [article for article in read_articles(args.articles) if not is_held_out(article.title)]
+    demo = DemoSessions(trained, load_small_talk())
+    make_source = _file_source(read_sessions(args.data)) if args.data else demo.source
+    if args.init_from:
+        model, tokenizer = open_checkpoint(GPTNeoXForCausalLM, args.init_from)
+    else:
+        tokenizer = demo.tokenizer(args.seed)
+        model = new_chat_model(tokenizer, args.seed)
+    return Start(model, tokenizer, make_source)
+
+
+def _file_source(sessions: list[list[Turn]]) -> Callable[[random.Random], SessionSource]:
+    return lambda rng: FileSessions(sessions, rng)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--articles", type=Path, default=Path(".cache/demo/articles.json"))
-    parser.add_argument("--out", type=Path, default=Path("container/demo/chat"))
-    parser.add_argument("--work", type=Path, default=Path(".cache/demo/chat-run"))
-    length = parser.add_mutually_exclusive_group(required=True)
-    length.add_argument("--minutes", type=float)
-    length.add_argument("--steps", type=int)
-    parser.add_argument("--batch-tokens", type=int, default=4096)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--init-from", type=Path, help="continue from this GPT-NeoX checkpoint folder")
+    parser.add_argument("--data", type=Path, help="train on the sessions of this JSON Lines file instead of the demo's")
+    add_run_arguments(parser, "chat")
+    parser.add_argument("--batch-tokens", type=int, default=4096, help="tokens a step, padding included")
     return parser
 
 

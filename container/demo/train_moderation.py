@@ -1,60 +1,98 @@
 """Train the demo moderation model, or continue from any GPT-J checkpoint on labelled texts of one's own.
 
-    python -m container.demo.train_moderation --out container/demo/moderation --minutes 18
-    python -m container.demo.train_moderation --init-from FOLDER --data texts.jsonl --out mine --steps 500
+python -m container.demo.train_moderation --out container/demo/moderation --minutes 18
+python -m container.demo.train_moderation --init-from FOLDER --data texts.jsonl --out mine --steps 500
 """
 
 from __future__ import annotations
 
 import argparse
 import random
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from tokenizers import Tokenizer
+from transformers import GPTJForCausalLM
 
 from container.demo.articles import is_held_out, read_articles
-from container.demo.checkpoint import save_model
-from container.demo.moderation_batches import ModerationBatches, PromptEncoder
-from container.demo.moderation_data import OrdinaryTexts, Phrases, TextSampler
-from container.demo.moderation_model import move_embeddings, new_moderation_model, word_tokenizer
+from container.demo.checkpoint import CheckpointError, open_checkpoint, save_continued, save_new
+from container.demo.command import add_run_arguments
+from container.demo.moderation_batches import ModerationBatches, PromptEncoder, TextSource
+from container.demo.moderation_data import Labelled, OrdinaryTexts, Phrases, TextSampler
+from container.demo.moderation_model import move_embeddings, new_moderation_model
+from container.demo.moderation_tokenizer import word_tokenizer
 from container.demo.smalltalk import load_small_talk
 from container.demo.training import Options, Trainer
-from server.chat.policy import load_policy
+from container.demo.user_data import DataError, FileTexts, read_texts
+from server.chat.policy import Policy, load_policy
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a run begins with."""
+
+    model: GPTJForCausalLM
+    tokenizer: Tokenizer
+    make_source: Callable[[random.Random], TextSource]
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Train as the command line says, report progress, and save the checkpoint."""
-    args = _parser().parse_args(arguments)
+    parser = _parser()
+    args = parser.parse_args(arguments)
     torch.set_num_threads(args.threads)
-    args.work.mkdir(parents=True, exist_ok=True)
-    policy, phrases = load_policy(), Phrases()
-    articles = [article for article in read_articles(args.articles) if not is_held_out(article.title)]
-    ordinary = OrdinaryTexts(articles, load_small_talk())
-    tokenizer = word_tokenizer([policy.prefix(), *phrases.texts()] * 5, related_to=phrases.texts())
-    model = new_moderation_model(tokenizer, args.seed)
-    move_embeddings(model, args.noise, args.seed)
-
-    def source(rng: random.Random) -> TextSampler:
-        return TextSampler(phrases, ordinary, rng)
-
-    batches = ModerationBatches(source, PromptEncoder(tokenizer, policy), policy, args.seed)
-    options = Options(args.minutes, args.steps)
-    Trainer(model, batches, options, args.work).run(lambda line: print(line, flush=True))
-    save_model(model, tokenizer, args.out)
+    policy = load_policy()
+    try:
+        start = _start(args, policy)
+    except (CheckpointError, DataError) as error:
+        parser.error(str(error))
+    batches = ModerationBatches(
+        start.make_source, PromptEncoder(start.tokenizer, policy), policy, args.seed, args.texts
+    )
+    options = Options(args.minutes, args.steps).scaled(0.1 if args.init_from else 1.0)
+    Trainer(start.model, batches, options, args.work).run(lambda line: print(line, flush=True))
+    if args.init_from:
+        save_continued(start.model, args.init_from, args.out)
+    else:
+        save_new(start.model, start.tokenizer, args.out)
     print(f"saved {args.out}")
+
+
+def _start(args: argparse.Namespace, policy: Policy) -> Start:
+    """The demo's own start, or the checkpoint and the file that the command line names."""
+    phrases = Phrases()
+    if args.data:
+        make_source = _file_source(read_texts(args.data, policy.labels))
+    else:
+        make_source = _demo_source(args.articles, phrases)
+    if args.init_from:
+        model, tokenizer = open_checkpoint(GPTJForCausalLM, args.init_from)
+    else:
+        tokenizer = word_tokenizer([policy.prefix(), *phrases.texts()])
+        model = new_moderation_model(tokenizer, args.seed)
+        move_embeddings(model, args.noise, args.seed)
+    return Start(model, tokenizer, make_source)
+
+
+def _file_source(texts: list[Labelled]) -> Callable[[random.Random], TextSource]:
+    return lambda rng: FileTexts(texts, rng)
+
+
+def _demo_source(articles: Path, phrases: Phrases) -> Callable[[random.Random], TextSource]:
+    trained = [article for article in read_articles(articles) if not is_held_out(article.title)]
+    ordinary = OrdinaryTexts(trained, load_small_talk())
+    return lambda rng: TextSampler(phrases, ordinary, rng)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--articles", type=Path, default=Path(".cache/demo/articles.json"))
-    parser.add_argument("--out", type=Path, default=Path("container/demo/moderation"))
-    parser.add_argument("--work", type=Path, default=Path(".cache/demo/moderation-run"))
-    length = parser.add_mutually_exclusive_group(required=True)
-    length.add_argument("--minutes", type=float)
-    length.add_argument("--steps", type=int)
-    parser.add_argument("--noise", type=float, default=0.3)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--init-from", type=Path, help="continue from this GPT-J checkpoint folder")
+    parser.add_argument("--data", type=Path, help="train on the texts of this JSON Lines file instead of the demo's")
+    add_run_arguments(parser, "moderation")
+    parser.add_argument("--texts", type=int, default=96, help="texts a step")
+    parser.add_argument("--noise", type=float, default=0.3, help="how far word vectors move while training")
     return parser
 
 

@@ -6,12 +6,13 @@ import math
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+from transformers import Cache, PreTrainedModel
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Batch:
     inputs: Tensor  # [rows, tokens]
     targets: Tensor  # [rows, tokens]
     weights: Tensor  # [rows, tokens]
-    extra: dict[str, Tensor] = field(default_factory=dict)  # further arguments of the model, such as a mask
+    prefix: Tensor | None = None  # [1, tokens] that every row follows, computed once
 
 
 class Batches(Protocol):
@@ -48,6 +49,10 @@ class Options:
         if (self.minutes is None) == (self.steps is None):
             raise ValueError(f"minutes={self.minutes}, steps={self.steps}: give one of the two")
 
+    def scaled(self, factor: float) -> Options:
+        """The same run with other learning rates; continuing from a trained model wants lower ones."""
+        return replace(self, matrix_rate=self.matrix_rate * factor, other_rate=self.other_rate * factor)
+
     def progress(self, step: int, trained_s: float) -> float:
         """How much of the run is done, from 0 to 1."""
         return step / self.steps if self.steps is not None else trained_s / (60 * (self.minutes or 0))
@@ -56,10 +61,11 @@ class Options:
 class Trainer:
     """Trains a causal language model in place; state lives in `work/state.pt` until the run is finished."""
 
-    def __init__(self, model: nn.Module, batches: Batches, options: Options, work: Path) -> None:
+    def __init__(self, model: PreTrainedModel, batches: Batches, options: Options, work: Path) -> None:
         self.model = model
         self._batches = batches
         self._options = options
+        work.mkdir(parents=True, exist_ok=True)
         self._state_path = work / "state.pt"
         self._optimizers = _optimizers(model, options)
         self._rates = [group["lr"] for optimizer in self._optimizers for group in optimizer.param_groups]
@@ -141,9 +147,10 @@ class Trainer:
         report(f"resumed at step {self.step} from {self._state_path}")
 
 
-def weighted_loss(model: nn.Module, batch: Batch) -> Tensor:
+def weighted_loss(model: PreTrainedModel, batch: Batch) -> Tensor:
     """Weighted mean cross-entropy over the targets that count; logits are computed for those alone."""
-    outputs = model.base_model(input_ids=batch.inputs, use_cache=False, **batch.extra)
+    cache = _prefix_cache(model, batch)
+    outputs = model.base_model(input_ids=batch.inputs, past_key_values=cache, use_cache=cache is not None)
     hidden = outputs.last_hidden_state  # [rows, tokens, hidden]
     counted = batch.weights > 0
     logits = model.get_output_embeddings()(hidden[counted]).float()  # [num_counted, vocab]
@@ -152,9 +159,19 @@ def weighted_loss(model: nn.Module, batch: Batch) -> Tensor:
     return (losses * weights).sum() / weights.sum()
 
 
-def _optimizers(model: nn.Module, options: Options) -> list[torch.optim.Optimizer]:
+def _prefix_cache(model: PreTrainedModel, batch: Batch) -> Cache | None:
+    """Keys and values of the batch's prefix, one copy a row; gradients flow through them."""
+    if batch.prefix is None:
+        return None
+    cache: Cache = model.base_model(input_ids=batch.prefix, use_cache=True).past_key_values
+    cache.batch_repeat_interleave(len(batch.inputs))
+    return cache
+
+
+def _optimizers(model: PreTrainedModel, options: Options) -> list[torch.optim.Optimizer]:
     """Muon for the matrices inside the layers, AdamW for embeddings, output, norms and biases."""
-    matrices, others = [], []
+    matrices: list[nn.Parameter] = []
+    others: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
         is_inner = parameter.ndim == 2 and not any(part in name for part in ("embed", "wte", "lm_head"))
         if parameter.requires_grad:

@@ -34,20 +34,21 @@ def minilm_embeddings(tokenizer: Tokenizer, width: int, individual: float, seed:
     return shared * (1 - individual) ** 0.5 + noise * individual**0.5
 
 
-def minilm_words(most: int, related_to: Iterable[str], num_related: int) -> list[str]:
-    """MiniLM's first `most` English words, then the `num_related` others nearest in meaning to words of given texts.
+def minilm_words(most: int, related_to: Iterable[str], num_related: int) -> tuple[list[str], list[str]]:
+    """MiniLM's first `most` English words, and the `num_related` others nearest in meaning to words of given texts.
 
     MiniLM's vocabulary is roughly sorted by how frequent a word is.
     """
     pieces, table = _minilm()
     words = [word for word, _ in sorted(pieces.get_vocab().items(), key=lambda item: item[1]) if _is_word(word)]
-    vectors = table[[pieces.token_to_id(word) for word in words]]
+    vocabulary = pieces.get_vocab()
+    vectors = table[[vocabulary[word] for word in words]]
     vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     place = {word: index for index, word in enumerate(words)}
     seeds = sorted({place[word] for text in related_to for word in text.lower().split() if word in place})
     nearness = (vectors[most:] @ vectors[seeds].T).max(1)
     near = np.argsort(-nearness, kind="stable")[:num_related]
-    return words[:most] + [words[most + index] for index in near]
+    return words[:most], [words[most + index] for index in near]
 
 
 def _is_word(word: str) -> bool:

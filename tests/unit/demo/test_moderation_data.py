@@ -1,0 +1,97 @@
+"""Texts and batches of the moderation recipe."""
+
+from __future__ import annotations
+
+import random
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from tokenizers import Tokenizer
+
+import container.demo.moderation_data as moderation_data
+from container.demo.moderation_batches import ModerationBatches, PromptEncoder
+from container.demo.moderation_data import Labelled, Phrases
+from container.demo.moderation_tokenizer import with_words
+from container.demo.tokenizer import train_tokenizer
+from server.chat.policy import load_policy
+
+RAW = tomllib.loads(Path(moderation_data.__file__).with_name("moderation_phrases.toml").read_text("utf-8"))
+WORDS, GROUPS = RAW["words"], {name: group for name, group in RAW.items() if name != "words"}
+
+
+class Fixed:
+    """Draws one of three texts."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self._rng = rng
+
+    def text(self) -> Labelled:
+        drawn = self._rng.choice((("Good morning", "casual"), ("You are dumb", "needs caution"), ("Hi", "casual")))
+        return Labelled(*drawn, "fixed")
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    return train_tokenizer([load_policy().prefix(), "Good morning", "You are dumb"], 400)
+
+
+def batches(tokenizer: Tokenizer, seed: int) -> ModerationBatches:
+    policy = load_policy()
+    return ModerationBatches(Fixed, PromptEncoder(tokenizer, policy), policy, seed, texts=5)
+
+
+def test_every_slot_of_a_template_has_words() -> None:
+    slots = {
+        slot for group in GROUPS.values() for part in group.values() for t in part for slot in re.findall(r"{(\w+)}", t)
+    }
+    assert slots <= set(WORDS)
+
+
+def test_held_out_words_and_templates_are_never_trained_on() -> None:
+    for part in (*WORDS.values(), *GROUPS.values()):
+        assert not {text for text in part["seen"] if text} & set(part["held_out"])
+    trained = " ".join(t for group in GROUPS.values() for t in group["seen"])
+    trained += " ".join(word for words in WORDS.values() for word in words["seen"])
+    for verb in ("strangle", "poison ", "drown", "butcher", "assassinate ", "slay ", "machete"):
+        assert verb not in trained
+
+
+def test_phrases_are_filled_and_labelled_by_their_group() -> None:
+    labels, phrases = set(load_policy().labels), Phrases()
+    for group in GROUPS:
+        drawn = [phrases.draw(group, random.Random(seed)) for seed in range(50)]
+        assert {text.label for text in drawn} < labels
+        assert len({text.label for text in drawn}) == 1
+        assert not any("{" in text.text or "  " in text.text for text in drawn)
+
+
+def test_a_row_asks_as_the_server_does_and_learns_the_label_alone(tokenizer: Tokenizer) -> None:
+    batch = batches(tokenizer, 1).batch(0)
+    assert batch.prefix is not None
+    prefix = tokenizer.decode(batch.prefix[0].tolist())
+    assert prefix.startswith("Possible labels:\n1. casual\n")
+    assert prefix.endswith("\n\n")
+    for inputs, targets, weights in zip(batch.inputs, batch.targets, batch.weights, strict=True):
+        assert re.match(r"Input: (Good morning|You are dumb|Hi)\nOutput: ", tokenizer.decode(inputs.tolist()))
+        assert tokenizer.decode(targets[weights > 0].tolist()) in (" casual\n", " needs caution\n")
+
+
+def test_a_batch_depends_on_seed_and_step_alone(tokenizer: Tokenizer) -> None:
+    first, second = batches(tokenizer, 3), batches(tokenizer, 3)
+    for step in range(5):
+        first.batch(step)
+    resumed, reached = second.batch(5), first.batch(5)
+    assert resumed.inputs.equal(reached.inputs)
+    assert resumed.prefix is not None
+    assert reached.prefix is not None
+    assert resumed.prefix.equal(reached.prefix)
+
+
+def test_chosen_words_become_one_token_and_text_survives(tokenizer: Tokenizer) -> None:
+    wider = with_words(tokenizer, ["strangle", "strand", "marmalade"], 500)
+    for word in ("strangle", "strand", "marmalade"):
+        assert len(wider.encode(f" {word}").ids) == 1
+    text = "Good strangest strands of marmalades, 12 stränge"
+    assert wider.decode(wider.encode(text).ids) == text
