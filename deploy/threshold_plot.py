@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from deploy.moderation_report import Share, ThresholdPoint
@@ -30,6 +31,6 @@ def draw(curve: Sequence[ThresholdPoint], title: str, path: Path) -> None:
     figure.savefig(path, dpi=120, format="png")
 
 
-def _band(axes, thresholds: list[float], shares: list[Share], colour: str) -> None:  # type: ignore[no-untyped-def]
+def _band(axes: Axes, thresholds: list[float], shares: list[Share], colour: str) -> None:
     low, high = zip(*(share.interval for share in shares), strict=True)
     axes.fill_between(thresholds, low, high, color=colour, alpha=0.15, step="pre", linewidth=0)

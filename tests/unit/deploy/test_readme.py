@@ -9,6 +9,7 @@ import shlex
 from pathlib import Path
 
 import pytest
+from container_double import Container, SageMakerHandler, answered, serving, streamed
 
 import deploy
 from deploy.__main__ import VERBS
@@ -20,7 +21,7 @@ from deploy.plan import PROVISION_S
 from server.config import Settings
 
 README = Path(deploy.__file__).with_name("README.md").read_text()
-COMMANDS = re.findall(r"^python -m deploy (.+?)(?:\s+#.*)?$", README, re.MULTILINE)
+COMMANDS = re.findall(r"^python -m deploy (.+?)(?:\s+#.*)?$", README.replace("\\\n", ""), re.MULTILINE)
 ROWS = [[cell.strip() for cell in line.strip("|").split("|")] for line in README.splitlines() if line.startswith("| ")]
 
 
@@ -31,6 +32,21 @@ def test_each_command_is_one_that_the_verb_takes(command):
     parser = argparse.ArgumentParser(exit_on_error=False)
     module.add_arguments(parser)
     parser.parse_args(words)
+
+
+def test_the_python_example_runs_as_it_stands(monkeypatch, capsys):
+    (block,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    container = Container()
+    container.answers.extend([answered("A president."), streamed("Mary ", "Todd.")])
+    with serving(SageMakerHandler, container) as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME", url)
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+        exec(block.replace('"openchatkit"', '"talker"'), {})
+    printed = capsys.readouterr().out
+    assert printed.startswith("A president. (Source(title='Nile'")
+    assert printed.endswith("Mary Todd.")
+    assert container.asked[1]["parameters"] == {"session_id": "s-1"}
 
 
 def test_every_verb_is_shown():
