@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from container.folders import check_encoder, check_index, check_model
+from container.folders import check_encoder, check_index, check_model, read_encoder_name
 from container.refusal import Refusal
 from server.config import Settings
+from server.retrieval.encoder_source import SAMPLE, encoder_path
+from server.retrieval.retriever import RetrievalError
 
 Fetch = Callable[[str, str], Path]
 """(setting's name, its value) -> a local folder. Raises Refusal."""
@@ -30,16 +32,32 @@ def resolve(settings: Settings, fetch: Fetch) -> Settings:
             check_model(_name(field), folder, settings.tensor_parallel_degree)
             local[field] = str(folder)
     if settings.index:
-        folder = fetch("OCK_INDEX", settings.index)
-        check_index("OCK_INDEX", folder)
-        local["index"] = str(folder)
-    if settings.encoder:
-        folder = fetch("OCK_ENCODER", settings.encoder)
-        check_encoder("OCK_ENCODER", folder)
-        local["encoder"] = str(folder)
+        local["index"] = str(_index(settings.index, fetch))
+    if encoder := settings.encoder or _named_encoder(local.get("index")):
+        local["encoder"] = str(_encoder(encoder, fetch))
     if settings.policy is not None and not settings.policy.is_file():
         raise Refusal(f"OCK_POLICY={settings.policy}: no such file")
     return settings.model_copy(update=local)
+
+
+def _index(value: str, fetch: Fetch) -> Path:
+    folder = fetch("OCK_INDEX", value)
+    check_index("OCK_INDEX", folder)
+    return folder
+
+
+def _named_encoder(index: str | None) -> str:
+    """The encoder that the index was built with, or nothing."""
+    return read_encoder_name("OCK_INDEX", Path(index)) if index else ""
+
+
+def _encoder(value: str, fetch: Fetch) -> Path:
+    try:
+        folder = Path(encoder_path(value)) if value == SAMPLE else fetch("OCK_ENCODER", value)
+    except RetrievalError as error:
+        raise Refusal(f"OCK_ENCODER={value}: {error}") from error
+    check_encoder("OCK_ENCODER", folder)
+    return folder
 
 
 def as_environ(settings: Settings) -> dict[str, str]:

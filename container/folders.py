@@ -43,6 +43,15 @@ def check_index(setting: str, folder: Path) -> None:
         raise Refusal(f"{setting}={folder}: knn.index is missing")
 
 
+def read_encoder_name(setting: str, index: Path) -> str:
+    """The encoder that the index in `index` was built with. Raises Refusal when its manifest does not say."""
+    encoder = _read_json(setting, index / "manifest.json").get("encoder")
+    name = encoder.get("name") if isinstance(encoder, dict) else None
+    if not isinstance(name, str) or not name:
+        raise Refusal(f"{setting}={index}: manifest.json names no encoder; set OCK_ENCODER")
+    return name
+
+
 def check_encoder(setting: str, folder: Path) -> None:
     """Raises Refusal unless `folder` is an encoder folder."""
     _check_folder(setting, folder)
