@@ -12,6 +12,7 @@ from server.errors import ErrorCode, ServiceError
 MAX_DEPTH = 32
 MAX_CONTAINERS = 50_000  # objects and arrays in one body; text may hold as many brackets as it likes
 _MAX_DIGITS = 20  # more than any 64-bit number has
+_EXACT_BELOW = 2.0**53  # beyond it a float is a rounded whole number
 
 # Strings are skipped whole, an unterminated one to the end; possessive, so that no text makes the scan go back.
 _STRUCTURE = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[{]|[\]}]', re.DOTALL)
@@ -93,11 +94,12 @@ def _whole_number(digits: str) -> int:
     return int(digits)
 
 
-def _number(digits: str) -> float:
+def _number(digits: str) -> float | int:
+    """JSON has one kind of number: 40.0 is as whole as 40."""
     value = float(digits)
     if math.isinf(value):
         _refuse(f"the number {digits[:40]} is too large; every number must be finite")
-    return value
+    return int(value) if value.is_integer() and abs(value) < _EXACT_BELOW else value
 
 
 # One decoder for all threads: it holds no state between calls.

@@ -89,7 +89,7 @@ class ChatRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     by name with any other.
     """
 
-    messages: Annotated[list[ChatMessage], Meta(min_length=1, max_length=4096)]
+    messages: Annotated[list[ChatMessage], Meta(min_length=1)]
     model: Annotated[str, Meta(description="The name that GET /v1/models gives, or empty.")] | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from server.chat.session_ids import MAX_CHARS
 from server.chat.sticky import CLOSED_SESSION_HEADER, NEW_SESSION_HEADER, SESSION_HEADER
 from server.web.error_table import ErrorBody
 from server.web.invocation_schema import Answer, FailedInput, Invocation, Pieces, RequestType, SessionAction
 from server.web.moderation_schema import ModerationRequest, ModerationResponse
 from server.web.openai_request import ChatRequest
 from server.web.openai_response import ChatCompletion, ChatCompletionChunk, Model, ModelList
-from server.web.parameters import SessionId
+from server.web.parameters import SESSION_ID_PATTERN, SessionId
 from server.web.routes.page import PAGE_FILES
 from server.web.routes.ping import PingDetail
 from server.web.routes.sticky import StickySession
@@ -24,6 +25,7 @@ from server.web.stream_format import JSON_LINES, SSE
 JSON = "application/json"
 _REFUSED = (400, 413, 415, 429, 503)
 _TEXT = {"type": "string"}
+_STICKY = {"type": "string", "pattern": SESSION_ID_PATTERN, "maxLength": MAX_CHARS}
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,8 @@ def _health() -> list[Operation]:
     return [
         Operation(
             "get", "/ping", "Whether this container can answer; 200 after a forward pass ran on every rank.",
-            gives={JSON: [PingDetail]}, parameters=[detail], also={503: [ErrorBody, PingDetail]},
+            gives={"text/plain": [{"const": ""}], JSON: [PingDetail]}, parameters=[detail],
+            also={503: [ErrorBody, PingDetail]},
         ),
         Operation("get", "/metrics", "Prometheus metrics.", gives={"text/plain": [_TEXT]}),
         Operation("get", "/openapi.json", "This document.", gives={JSON: [{"type": "object"}]}),
@@ -63,7 +66,7 @@ def _health() -> list[Operation]:
 
 
 def _invocations() -> Operation:
-    sticky = _parameter(SESSION_HEADER, "header", {"type": "string"}, "SageMaker's sticky session, or NEW_SESSION.")
+    sticky = _parameter(SESSION_HEADER, "header", _STICKY, "SageMaker's sticky session, or NEW_SESSION.")
     outcomes = {"type": "array", "items": [Answer, FailedInput]}
     return Operation(
         "post", "/invocations",

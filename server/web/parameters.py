@@ -8,11 +8,13 @@ import msgspec
 from msgspec import Meta
 
 from server.chat.session_ids import LEGAL, MAX_CHARS
+from server.chat.sticky import SessionRequest
 from server.web.struct_reader import invalid
 from server.wire import Sampling
 
 N = TypeVar("N", int, float)
 
+SESSION_ID_PATTERN = "^[A-Za-z0-9][A-Za-z0-9._-]*$"  # for the document; `check_session_id` is what decides
 GREEDY_BELOW = 1e-5  # a temperature so small would divide the logits out of their range
 
 SessionId = Annotated[
@@ -20,7 +22,11 @@ SessionId = Annotated[
     Meta(
         description=f"{LEGAL}. An unknown id starts a conversation unless the server requires known ones; absent, the "
         "server makes an id that cannot be guessed.",
-        extra_json_schema={"minLength": 1, "maxLength": MAX_CHARS},
+        extra_json_schema={
+            "pattern": SESSION_ID_PATTERN,
+            "maxLength": MAX_CHARS,
+            "not": {"const": SessionRequest.NEW_SESSION.value},
+        },
     ),
 ]
 StopString = Annotated[str, Meta(min_length=1, max_length=256)]

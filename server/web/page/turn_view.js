@@ -93,6 +93,7 @@ function sources(found) {
   const list = element("ol");
   list.append(...found.map(source));
   box.append(summary, list);
+  box.addEventListener("toggle", () => box.open && box.scrollIntoView({ block: "nearest" }));
   return box;
 }
 

@@ -48,7 +48,7 @@ def blueprint(front: Front) -> Blueprint:
         if request.args.get("detail"):
             return json_response(_detail(front, state), 200 if state == "ready" else 503)
         if state == "ready":
-            return Response(status=200)
+            return Response(status=200, content_type="text/plain")
         exchange = current_exchange()
         exchange.code = ErrorCode.ENGINE_UNAVAILABLE.value
         error = ServiceError(ErrorCode.ENGINE_UNAVAILABLE, f"not serving: {state}")

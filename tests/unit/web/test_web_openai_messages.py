@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from server.errors import ErrorCode, ServiceError
@@ -57,6 +57,7 @@ def test_what_is_no_conversation_that_ends_in_a_question_is_refused(said: list[t
 texts = st.text(st.characters(categories=["L", "N"]), min_size=1, max_size=5)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(["user", "assistant"]), texts), max_size=12), texts)
 def test_no_word_of_a_conversation_is_lost_or_moved(said: list[tuple[Any, str]], question: str) -> None:
     found = conversation(messages(*said, ("user", question)))
