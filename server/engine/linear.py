@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from deepspeed.module_inject.layers import LinearAllreduce, LinearLayer, LmHeadLinearAllreduce
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from server.engine.reduce import AllReduce
 
@@ -48,19 +49,30 @@ def quantise(weight: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def int8_product(weight: Tensor) -> Product:
-    """Weight-only int8: activations keep their dtype."""
+    """Weight-only int8: activations keep their dtype.
+
+    torch's operator reads past the end of sizes that are not multiples of 32 on a CPU, so they are padded with zeros.
+    """
+    outputs, inputs = weight.shape
     quantised, scales = quantise(weight)
-    return lambda x: torch.ops.aten._weight_int8pack_mm(x, quantised, scales)
+    missing = -inputs % 32
+    quantised = pad(quantised, (0, missing, 0, -outputs % 32))
+    scales = pad(scales, (0, -outputs % 32))
+
+    def product(x: Tensor) -> Tensor:
+        padded = pad(x, (0, missing)) if missing else x
+        y: Tensor = torch.ops.aten._weight_int8pack_mm(padded, quantised, scales)
+        return y[:, :outputs].contiguous()
+
+    return product
 
 
 def reordered_product(weight: Tensor) -> Product:
     """The weight in oneDNN's own order, made once instead of at every call."""
     packed = torch.ops.mkldnn._reorder_linear_weight(weight)
-    outputs = weight.shape[0]
 
     def product(x: Tensor) -> Tensor:
         y: Tensor = torch.ops.mkldnn._linear_pointwise(x, packed, None, "none", [], "")
-        assert y.shape[-1] == outputs, y.shape
         return y
 
     return product

@@ -1,0 +1,46 @@
+"""A step's segments as index arrays, the same for both paths."""
+
+from __future__ import annotations
+
+import torch
+from tiny_models import BLOCK_TOKENS, prompt_of, rest, step_of, whole
+
+from server.engine.native_layout import NativeLayout
+from server.engine.step import Segment
+from server.engine.step_layout import lay_out
+
+CPU = torch.device("cpu")
+
+
+def test_tokens_positions_and_slots_follow_the_block_table() -> None:
+    step = step_of(Segment((5, 6, 7), (4, 1), 7, 7, 7, (), 1))
+    layout = lay_out(step, BLOCK_TOKENS, CPU)
+    assert layout.token_ids.tolist() == [[5, 6, 7]]
+    assert layout.positions.tolist() == [[7, 8, 9]]
+    assert layout.write_slots.tolist() == [4 * 8 + 7, 1 * 8, 1 * 8 + 1]
+    assert layout.spans[0].slots.tolist() == [*range(32, 40), 8, 9]
+    assert layout.decode is None
+
+
+def test_a_branch_sees_its_context_its_ancestors_and_itself() -> None:
+    branch = Segment((9,), (0, 2), 6, 8, 4, (5,), 1)
+    layout = lay_out(step_of(branch), BLOCK_TOKENS, CPU)
+    assert layout.decode is not None
+    assert layout.decode.slots[0, : layout.decode.num_visible[0]].tolist() == [0, 1, 2, 3, 5, 16]
+
+
+def test_rows_with_logits_are_the_last_of_each_segment_on_both_paths() -> None:
+    segments = (
+        whole(0, prompt_of(5), num_logits=0),
+        whole(1, prompt_of(4), num_logits=3),
+        rest(2, prompt_of(9), 8),
+        whole(3, prompt_of(2), num_logits=2),
+    )
+    step = step_of(*segments)
+    native = NativeLayout(step, BLOCK_TOKENS)
+    assert native._rows.tolist() == [6, 7, 8, 9, 10, 11] == lay_out(step, BLOCK_TOKENS, CPU).logit_rows.tolist()
+    assert (native.num_tokens, native.num_rows) == (12, 6)
+
+
+def test_a_step_without_logits_has_no_rows() -> None:
+    assert NativeLayout(step_of(whole(0, prompt_of(3), num_logits=0)), BLOCK_TOKENS).num_rows == 0

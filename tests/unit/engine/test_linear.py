@@ -1,0 +1,48 @@
+"""Packed linear layers give what the plain ones give, within what their weights were rounded to."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from server.engine.linear import PackedLinear, int8_product, pack_linears, quantise, reordered_product
+
+SHAPES = ((7, 5), (203, 144), (64, 96))  # outputs, inputs
+
+
+def weight_of(outputs: int, inputs: int) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(outputs)
+    return torch.randn(outputs, inputs, generator=generator).to(torch.bfloat16)
+
+
+@pytest.mark.parametrize(("outputs", "inputs"), SHAPES)
+@pytest.mark.parametrize("rows", [1, 6])
+def test_a_packed_product_equals_the_plain_one(outputs: int, inputs: int, rows: int) -> None:
+    weight, x = weight_of(outputs, inputs), weight_of(rows, inputs)
+    exact = x.float() @ weight.float().T
+    quantised, scales = quantise(weight)
+    rounded = x.float() @ (quantised.float() * scales.float()[:, None]).T
+    torch.testing.assert_close(reordered_product(weight)(x).float(), exact, atol=0.02, rtol=0.01)
+    torch.testing.assert_close(int8_product(weight)(x).float(), rounded, atol=0.02, rtol=0.01)
+
+
+def test_int8_rounds_every_output_by_its_own_largest_weight() -> None:
+    weight = weight_of(5, 64) * torch.tensor([1e-3, 1.0, 50.0, 0.0, 2.0], dtype=torch.bfloat16)[:, None]
+    quantised, scales = quantise(weight)
+    error = (quantised.float() * scales.float()[:, None] - weight.float()).abs()
+    # Half a step, and what rounding the scale itself to bfloat16 leaves at the largest weight.
+    assert (error <= scales.float()[:, None] * 1.01).all()
+    assert quantised.abs().amax(1).tolist()[3] == 0
+
+
+def test_packing_replaces_linear_layers_and_leaves_float32_alone() -> None:
+    model = nn.Sequential(nn.Linear(8, 16), nn.GELU(), nn.Linear(16, 4))
+    pack_linears(model, torch.float32, torch.device("cpu"), int8=False)
+    assert isinstance(model[0], nn.Linear)
+    exact = model(torch.ones(2, 3, 8))
+    model.to(torch.bfloat16)
+    pack_linears(model, torch.bfloat16, torch.device("cpu"), int8=False)
+    assert isinstance(model[0], PackedLinear)
+    packed = model(torch.ones(2, 3, 8, dtype=torch.bfloat16))
+    torch.testing.assert_close(packed.float(), exact, atol=0.02, rtol=0.02)
