@@ -1,0 +1,36 @@
+"""On real text, with the demo's chat model, bfloat16 and int8 cost next to nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from index_builder.documents.source import read_documents
+from server.engine.precision import Precision, compare, read_tokens
+
+DEMO_MODEL = Path(__file__).parents[3] / "container/demo/chat"
+
+
+@pytest.fixture(scope="module")
+def precisions() -> dict[str, Precision]:
+    texts = (document.text for document in read_documents("sample"))
+    tokens = read_tokens(DEMO_MODEL, texts, limit=8192)
+    assert len(tokens) == 8192
+    return compare(DEMO_MODEL, tokens, window=512)
+
+
+def test_bfloat16_stays_close_to_float32(precisions: dict[str, Precision]) -> None:
+    assert precisions["bfloat16"].relative_error < 0.01
+    assert precisions["bfloat16"].perplexity_rise < 0.002
+    assert precisions["bfloat16"].agreement > 0.98
+
+
+def test_int8_raises_perplexity_by_less_than_one_per_cent(precisions: dict[str, Precision]) -> None:
+    assert precisions["int8"].relative_error < 0.03
+    assert precisions["int8"].perplexity_rise < 0.01
+    assert precisions["int8"].agreement > 0.95
+
+
+def test_int8_really_rounds_the_weights(precisions: dict[str, Precision]) -> None:
+    assert precisions["int8"].relative_error > precisions["bfloat16"].relative_error > 0
