@@ -53,7 +53,7 @@ def plan_cuts(folder: Path, degree: int) -> dict[str, ParameterPlan]:
     ran = subprocess.run(command, capture_output=True, text=True, env=environ, check=False)
     if ran.returncode:
         last = ran.stderr.strip().splitlines()[-1:] or ["no message"]
-        raise WeightsError(f"{folder} cannot be cut for tensor-parallel degree {degree}: {last[0]}")
+        raise WeightsError(f"{folder} cannot be cut for degree {degree}: {last[0]}")
     raw = json.loads(ran.stdout.splitlines()[-1])
     return {name: ParameterPlan(tuple(shape), dim, tuple(sizes)) for name, (shape, dim, sizes) in raw.items()}
 
@@ -100,4 +100,7 @@ def _find_cuts(config: PretrainedConfig, degree: int) -> dict[str, tuple[int | N
 
 
 if __name__ == "__main__":
-    _print_plan(Path(sys.argv[1]), int(sys.argv[2]))
+    try:
+        _print_plan(Path(sys.argv[1]), int(sys.argv[2]))
+    except WeightsError as error:
+        sys.exit(str(error))

@@ -21,12 +21,16 @@ from server.engine.weights import Cut, WeightsError
 CONFIG_FILE = "adapter_config.json"
 WEIGHT_FILES = ("adapter_model.safetensors", "adapter_model.bin")
 # What decides the merge, and what only mattered while the adapter was trained or says where it came from.
-_HONOURED = {"peft_type", "r", "lora_alpha", "use_rslora", "fan_in_fan_out", "alpha_pattern", "rank_pattern"}
+_HONOURED = {
+    *("peft_type", "r", "lora_alpha", "use_rslora", "fan_in_fan_out", "alpha_pattern", "rank_pattern"),
+    *("bias", "init_lora_weights"),
+}
+_PLAIN_INITS = (True, False, None, "gaussian", "orthogonal", "eva")  # the others change the weights adapted, too
 _HARMLESS = {
     *("auto_mapping", "base_model_name_or_path", "revision", "task_type", "inference_mode", "lora_dropout"),
-    *("target_modules", "exclude_modules", "layers_to_transform", "layers_pattern", "init_lora_weights"),
+    *("target_modules", "exclude_modules", "layers_to_transform", "layers_pattern", "ensure_weight_tying"),
     *("loftq_config", "eva_config", "corda_config", "lora_ga_config", "megatron_core", "peft_version"),
-    *("runtime_config", "ensure_weight_tying", "qalora_group_size"),
+    *("runtime_config", "qalora_group_size"),
 }
 _KEY = re.compile(r"base_model\.model\.(?P<module>.+)\.lora_(?P<part>[AB])(\.default)?\.weight")
 _MERGED_ROWS = 2048  # rows merged in float32 at a time
@@ -136,7 +140,11 @@ def _read_config(folder: Path) -> dict[str, Any]:
         raise WeightsError(f"{path}: peft_type is {config.get('peft_type')!r}; only 'LORA' can be merged")
     if config.get("bias", "none") != "none":
         raise WeightsError(f"{path}: bias is {config['bias']!r}; only 'none' can be merged")
-    for key in config.keys() - _HONOURED - _HARMLESS - {"bias"}:
+    if config.get("init_lora_weights") not in _PLAIN_INITS:
+        raise WeightsError(
+            f"{path}: init_lora_weights={config['init_lora_weights']!r} also changes the base model's weights"
+        )
+    for key in sorted(config.keys() - _HONOURED - _HARMLESS):
         if config[key]:
             raise WeightsError(f"{path}: {key}={config[key]!r} is not supported; merge the adapter with PEFT first")
     if not isinstance(config.get("lora_alpha"), int | float):

@@ -1,0 +1,57 @@
+"""Where a checkpoint to package is: a folder on this machine, or a hub id that is downloaded at a pinned revision."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from huggingface_hub import snapshot_download
+
+from deploy.errors import DeployError
+
+_HUB_ID = re.compile(r"(?P<id>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?")
+_DESCRIPTIONS = ["*.json", "tokenizer*"]
+_TENSORS = ["*.safetensors"]
+_PICKLES = ["pytorch_model*.bin"]  # only where there are no tensors
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint on this machine; `name` and `revision` say where it came from, the revision is a commit or empty."""
+
+    folder: Path
+    name: str
+    revision: str = ""
+
+
+class CheckpointFinder:
+    """Finds or downloads checkpoints; `download` is huggingface_hub's snapshot_download."""
+
+    def __init__(self, download: Callable[..., str] = snapshot_download) -> None:
+        self._download = download
+
+    def find(self, flag: str, value: str) -> Checkpoint:
+        """The checkpoint that `flag`=`value` names.
+
+        Raises:
+            DeployError: no such folder, not a hub id, or the download failed.
+        """
+        folder = Path(value).expanduser()
+        if folder.is_dir():
+            return Checkpoint(folder.resolve(), folder.resolve().name)
+        match = _HUB_ID.fullmatch(value)
+        if match is None:
+            raise DeployError(f"{flag} {value}: neither a folder nor a hub id (owner/name or owner/name@revision)")
+        return self._fetch(flag, match["id"], match["revision"])
+
+    def _fetch(self, flag: str, hub_id: str, revision: str | None) -> Checkpoint:
+        try:
+            folder = Path(self._download(hub_id, revision=revision, allow_patterns=[*_DESCRIPTIONS, *_TENSORS]))
+            commit = folder.name  # the hub's cache names a snapshot by its commit
+            if not any(folder.glob("*.safetensors")):
+                self._download(hub_id, revision=commit, allow_patterns=[*_DESCRIPTIONS, *_PICKLES])
+        except (OSError, ValueError) as error:
+            raise DeployError(f"{flag} {hub_id}: the download failed; run the same again to go on: {error}") from error
+        return Checkpoint(folder, hub_id, commit)

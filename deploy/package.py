@@ -1,0 +1,136 @@
+"""Checkpoints to packaged folders: each rank's own tensors, checksums, and golden answers that are checked at start.
+
+Each model goes into a folder of its own under --out: chat, moderation, output_moderation. A run that was stopped goes
+on where it was; over a finished folder it does nothing. No GPU is needed, and no more memory than the largest tensor.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from deploy import cli
+from deploy.artifact_sizes import split_uri
+from deploy.aws import Call, LiveAws
+from deploy.checkpoint import Checkpoint, CheckpointFinder
+from deploy.errors import DeployError
+from deploy.folder_upload import FolderUpload
+from deploy.progress import Progress
+
+if TYPE_CHECKING:
+    from server.engine.package import PackageJob
+
+_S3 = "s3://"
+_ROLES = ("chat", "moderation", "output_moderation")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags of `package`."""
+    what = "a checkpoint folder, or a hub id with an optional @revision"
+    parser.add_argument("--chat", metavar="MODEL", help=f"the chat model: {what}")
+    parser.add_argument("--moderation", metavar="MODEL", help="the model that judges prompts, and replies too")
+    parser.add_argument("--output-moderation", metavar="MODEL", help="another model to judge replies")
+    parser.add_argument(
+        "--adapter", metavar="DIR", type=Path, nargs="+", default=[], help="LoRA adapters to merge into the chat model"
+    )
+    parser.add_argument("--tensor-parallel-degree", type=int, default=4, help="ranks (default: %(default)s)")
+    parser.add_argument(
+        "--dtype",
+        choices=("float16", "bfloat16", "float32"),
+        default="float16",
+        help="of the stored tensors; int8 is made from them at start (default: %(default)s)",
+    )
+    parser.add_argument("--out", required=True, help="a folder, or an s3:// prefix")
+    parser.add_argument(
+        "--staging", type=Path, default=Path("packaged"), help="where an s3:// package is made (default: %(default)s)"
+    )
+    parser.add_argument("--region", help="of the bucket (default: boto3's own choice)")
+    parser.add_argument("--profile", help="the AWS profile to use (default: boto3's own choice)")
+    parser.add_argument("--kms-key", help="the KMS key of the uploaded objects (default: the bucket's own)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Packages every model that is named; prints the settings that serve them."""
+    wanted = {role: value for role in _ROLES if (value := getattr(arguments, role))}
+    if not wanted:
+        raise DeployError("nothing to package: give --chat, --moderation or --output-moderation")
+    if arguments.adapter and "chat" not in wanted:
+        raise DeployError("--adapter is merged into the chat model: give --chat")
+    if arguments.tensor_parallel_degree < 1:
+        raise DeployError(f"--tensor-parallel-degree {arguments.tensor_parallel_degree}: at least 1")
+    bucket = _Bucket(arguments) if arguments.out.startswith(_S3) else None
+    target = arguments.staging if bucket else Path(arguments.out)
+    finder = CheckpointFinder()
+    checkpoints = {role: finder.find(_flag(role), value) for role, value in wanted.items()}
+    for role, checkpoint in checkpoints.items():
+        _package(role, checkpoint, target / role, arguments)
+        place = bucket.upload(target / role, role) if bucket else str((target / role).resolve())
+        print(f"OCK_{role.upper()}_MODEL={place}")
+    print(f"OCK_TENSOR_PARALLEL_DEGREE={arguments.tensor_parallel_degree}")
+    return 0
+
+
+def _package(role: str, checkpoint: Checkpoint, out: Path, arguments: argparse.Namespace) -> None:
+    # torch and DeepSpeed take seconds to import; a wrong flag must not wait for them. No GPU is looked for.
+    os.environ.setdefault("DS_ACCELERATOR", "cpu")
+    from server.engine.package import PackageError, PackageJob, write_package
+    from server.engine.weights import WeightsError
+
+    job = PackageJob(
+        source=checkpoint.folder,
+        out=out,
+        degree=arguments.tensor_parallel_degree,
+        dtype=arguments.dtype,
+        source_name=checkpoint.name,
+        revision=checkpoint.revision,
+        adapters=tuple(arguments.adapter) if role == "chat" else (),
+    )
+    cli.say(f"{role}: {checkpoint.name} {checkpoint.revision}".rstrip() + f" into {out}")
+    try:
+        write_package(job, _Told(job))
+    except (PackageError, WeightsError) as error:
+        raise DeployError(f"{_flag(role)}: {error}") from error
+
+
+class _Told:
+    """Tells the person how far each file is."""
+
+    def __init__(self, job: PackageJob) -> None:
+        self._out = job.out
+        self._file = ""
+        self._done = 0
+        self._progress: Progress | None = None
+
+    def __call__(self, name: str, done: int, total: int) -> None:
+        if name != self._file:
+            self._file, self._done = name, 0
+            self._progress = Progress(total, str(self._out / name), cli.say)
+        assert self._progress is not None
+        self._progress.advance(done - self._done)
+        self._done = done
+
+
+class _Bucket:
+    """The s3:// prefix that --out names, looked for before the work begins."""
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        self._aws = LiveAws(arguments.region, arguments.profile)
+        self._prefix = arguments.out.rstrip("/")
+        self._key = arguments.kms_key
+        bucket, _ = split_uri(arguments.out)
+        if not bucket:
+            raise DeployError(f"--out {arguments.out}: no bucket; write s3://bucket/prefix")
+        if self._aws.find(Call("s3", "HeadBucket", {"Bucket": bucket})) is None:
+            raise DeployError(f"there is no bucket {bucket}; make it with: aws s3 mb s3://{bucket}")
+
+    def upload(self, folder: Path, role: str) -> str:
+        """Sends `folder`; where it is then."""
+        uri = f"{self._prefix}/{role}/"
+        FolderUpload(self._aws, folder, uri, self._key, num_workers=4, say=cli.say).run()
+        return uri
+
+
+def _flag(role: str) -> str:
+    return f"--{role.replace('_', '-')}"
