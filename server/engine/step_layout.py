@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from server.engine.step import ModelStep, Segment
 
@@ -39,6 +40,11 @@ class StepLayout:
     logit_rows: Tensor  # [num_rows]
     spans: tuple[Span, ...]
     decode: DecodeRows | None
+
+    @property
+    def is_decode(self) -> bool:
+        """Whether every segment is a single token with logits."""
+        return not self.spans and self.logit_rows.numel() == self.token_ids.shape[1]
 
 
 def lay_out(step: ModelStep, block_tokens: int, device: torch.device) -> StepLayout:
@@ -97,3 +103,25 @@ def _decode_rows(
 
 def _tensor(parts: list[np.ndarray], device: torch.device) -> Tensor:
     return torch.from_numpy(np.concatenate(parts)).to(device)
+
+
+def pad_decode(layout: StepLayout, batch: int, longest: int, spare_slot: int) -> StepLayout:
+    """A decode step as one of a fixed shape: `batch` tokens that see up to `longest` slots each.
+
+    What is added writes to and sees `spare_slot` only, which no sequence uses; its logits mean nothing.
+    """
+    decode, device = layout.decode, layout.token_ids.device
+    assert layout.is_decode, layout
+    assert decode is not None, layout
+    rows, old = torch.arange(batch, device=device), decode.rows.numel()
+    slots = torch.full((batch, longest), spare_slot, device=device)
+    slots[:old, : decode.slots.shape[1]] = decode.slots
+    missing = (0, batch - old)
+    return StepLayout(
+        token_ids=pad(layout.token_ids, missing),
+        positions=pad(layout.positions, missing),
+        write_slots=pad(layout.write_slots, missing, value=spare_slot),
+        logit_rows=rows,
+        spans=(),
+        decode=DecodeRows(rows, slots, pad(decode.num_visible, missing, value=1)),
+    )

@@ -7,9 +7,10 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from server.engine.attention import PagedAttention, hang_in
+from server.engine.decode_graphs import DecodeGraphs
 from server.engine.linear import pack_linears
 from server.engine.step import ModelStep
-from server.engine.step_layout import lay_out
+from server.engine.step_layout import StepLayout, lay_out
 
 
 class TorchModel:
@@ -22,8 +23,10 @@ class TorchModel:
         self._device = device
         linears = [each for name, each in model.named_parameters() if each.dim() == 2 and "embed" not in name]
         self.weight_bytes = sum(each.numel() for each in linears) * (1 if int8 else dtype.itemsize)
-        self._layers: list[PagedAttention] = hang_in(model, num_slots, dtype, device)
+        self._layers: list[PagedAttention] = hang_in(model, num_slots + 1, dtype, device)
         pack_linears(model, dtype, device, int8=int8)
+        # The last slot is nobody's: padding goes there.
+        self._graphs = DecodeGraphs(self.forward, spare_slot=num_slots) if device.type == "cuda" else None
 
     @property
     def kv_bytes(self) -> int:
@@ -33,6 +36,12 @@ class TorchModel:
     def run(self, step: ModelStep, block_tokens: int) -> Tensor:
         """Logits [num_rows, vocab] in float32."""
         layout = lay_out(step, block_tokens, self._device)
+        if self._graphs is not None and layout.is_decode:
+            return self._graphs.run(layout).float()
+        return self.forward(layout).float()
+
+    def forward(self, layout: StepLayout) -> Tensor:
+        """Logits [num_rows, vocab] in the model's dtype."""
         for layer in self._layers:
             layer.layout = layout
         logits: Tensor = self._model(
@@ -41,4 +50,4 @@ class TorchModel:
             use_cache=False,
             logits_to_keep=layout.logit_rows,
         ).logits
-        return logits[0].float()
+        return logits[0]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import torch
-from tiny_models import BLOCK_TOKENS, prompt_of, rest, step_of, whole
+from tiny_models import BLOCK_TOKENS, make_model, prompt_of, rest, step_of, whole
 
+from server.engine.decode_graphs import rounded_shape
 from server.engine.native_layout import NativeLayout
 from server.engine.step import Segment
-from server.engine.step_layout import lay_out
+from server.engine.step_layout import lay_out, pad_decode
+from server.engine.torch_model import TorchModel
 
 CPU = torch.device("cpu")
 
@@ -44,3 +46,24 @@ def test_rows_with_logits_are_the_last_of_each_segment_on_both_paths() -> None:
 
 def test_a_step_without_logits_has_no_rows() -> None:
     assert NativeLayout(step_of(whole(0, prompt_of(3), num_logits=0)), BLOCK_TOKENS).num_rows == 0
+
+
+def test_a_padded_decode_step_gives_the_same_logits() -> None:
+    num_slots = 256 * BLOCK_TOKENS
+    model = TorchModel(make_model("neox"), num_slots, torch.float32, CPU)
+    sequences = [prompt_of(length) for length in (3, 17, 40)]
+    with torch.inference_mode():
+        model.run(step_of(*(whole(index, tokens) for index, tokens in enumerate(sequences))), BLOCK_TOKENS)
+        step = step_of(*(rest(index, [*tokens, 9], len(tokens)) for index, tokens in enumerate(sequences)))
+        layout = lay_out(step, BLOCK_TOKENS, CPU)
+        assert layout.is_decode
+        padded = pad_decode(layout, *rounded_shape(3, 41), spare_slot=num_slots)
+        logits = model.forward(padded)
+        assert logits.shape[0] == 4
+        torch.testing.assert_close(logits[:3], model.forward(layout), atol=1e-5, rtol=1e-5)
+
+
+def test_graph_shapes_are_few() -> None:
+    assert rounded_shape(1, 1) == (1, 256)
+    assert rounded_shape(9, 256) == (16, 256)
+    assert rounded_shape(16, 257) == (16, 512)
