@@ -9,7 +9,7 @@ from datetime import timedelta
 import deepspeed
 import torch
 import torch.distributed as dist
-from torch.distributed import PrefixStore, TCPStore
+from torch.distributed import PrefixStore, TCPStore  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True)
