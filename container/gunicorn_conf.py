@@ -8,9 +8,12 @@ import signal
 import threading
 from typing import Any
 
-from server.config import from_env
+from server.config import ConfigError, from_env
 
-_settings = from_env(os.environ)
+try:
+    _settings = from_env(os.environ)
+except ConfigError as error:
+    raise SystemExit(f"openchatkit: {error}") from error
 
 bind = f"{_settings.host}:{_settings.port}"
 workers = 1
@@ -49,7 +52,8 @@ def post_worker_init(worker: Any) -> None:
 
 
 def worker_exit(_server: Any, worker: Any) -> None:
-    """Let go of what the application holds open."""
-    close = getattr(worker.wsgi, "extensions", {}).get("close")
+    """Let go of what the application holds open, if it was ever loaded."""
+    application = getattr(worker, "wsgi", None)
+    close = None if application is None else application.extensions.get("close")
     if close is not None:
         close()

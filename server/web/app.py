@@ -63,6 +63,7 @@ def _handle_calls(app: Flask, front: Front) -> None:
     def end(response: Response) -> Response:
         exchange = current_exchange()
         response.headers["X-Request-Id"] = exchange.request_id
+        response.headers["X-Content-Type-Options"] = "nosniff"
         if response.is_streamed:
             response.call_on_close(lambda: exchange.end(response.status_code))
         else:

@@ -10,12 +10,13 @@ from pathlib import Path
 
 from fakes import Fakes, FakeTurns, Step, result
 
-from server.chat.records import KeepAlive, TextPiece, TurnRequest
+from server.chat.records import KeepAlive, TextPiece, TurnEvent, TurnRequest
 from server.config import from_env
 from server.errors import ErrorCode, ServiceError
 from server.web.app import create_app
 
-_LONGEST_S = 30.0
+_LONGEST_S = 90.0
+_NOTHING = KeepAlive()
 
 
 class Notes:
@@ -46,18 +47,22 @@ class NotingTurns(FakeTurns):
             return self._until(request, lambda: self.ending.is_set(), "shutdown")
         if first == "never-end":
             return self._until(request, lambda: False, "stop")
+        if first == "flood":
+            return self._until(request, lambda: False, "stop", TextPiece("x" * 100_000))
         if first == "fail":
             return [TextPiece("first "), ServiceError(ErrorCode.ENGINE_UNAVAILABLE, "a rank died", retry_after_s=5)]
         return super().script(request)
 
-    def _until(self, request: TurnRequest, over: Callable[[], bool], reason: str) -> Iterator[Step]:
+    def _until(
+        self, request: TurnRequest, over: Callable[[], bool], reason: str, meanwhile: TurnEvent = _NOTHING
+    ) -> Iterator[Step]:
         try:
             yield TextPiece("first ")
             self._notes.leave("begun")
             deadline = time.monotonic() + _LONGEST_S
             while not over() and time.monotonic() < deadline:
                 time.sleep(0.02)
-                yield KeepAlive()
+                yield meanwhile
             yield result(request, "first ", reason)
             self._notes.leave("ended")
         except GeneratorExit:

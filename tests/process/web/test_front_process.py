@@ -9,9 +9,10 @@ import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from pathlib import Path
 
 import httpx
-from front_server import Server, wait_until
+from front_server import Server, start_front, wait_until
 
 StartServer = Callable[..., Server]
 
@@ -55,8 +56,7 @@ def test_clients_that_send_no_body_cannot_take_the_reserved_threads(start_server
         assert server.http.post("/invocations", json={"inputs": "hello"}).status_code == 429
 
 
-def test_a_client_that_leaves_a_stream_cancels_its_turn(start_server: StartServer) -> None:
-    server = start_server()
+def test_a_client_that_leaves_a_stream_cancels_its_turn(server: Server) -> None:
     with ExitStack() as stack:
         assert json.loads(next(stream(server, "never-end", stack))) == {"outputs": ["first "]}
     server.wait_note("cancelled")
@@ -64,7 +64,7 @@ def test_a_client_that_leaves_a_stream_cancels_its_turn(start_server: StartServe
 
 
 def test_sigterm_refuses_new_work_and_finishes_what_is_running(start_server: StartServer) -> None:
-    server = start_server(drain_timeout_s="20")
+    server = start_server(drain_timeout_s="28")
     with ExitStack() as stack:
         lines = stream(server, "wait done", stack)
         next(lines)
@@ -104,8 +104,7 @@ def test_a_turn_that_ignores_the_end_is_cut_off_with_an_error_in_the_stream(star
     assert server.wait_exit() == 0
 
 
-def test_a_failure_in_the_middle_of_a_stream_is_its_last_line(start_server: StartServer) -> None:
-    server = start_server()
+def test_a_failure_in_the_middle_of_a_stream_is_its_last_line(server: Server) -> None:
     with ExitStack() as stack:
         lines = [json.loads(line) for line in stream(server, "fail", stack)]
     assert lines[0] == {"outputs": ["first "]}
@@ -113,8 +112,7 @@ def test_a_failure_in_the_middle_of_a_stream_is_its_last_line(start_server: Star
     assert lines[1]["error"]["retry_after"] == 5
 
 
-def test_a_body_over_the_limit_is_refused_before_it_is_sent_whole(start_server: StartServer) -> None:
-    server = start_server(max_body_bytes="2048")
+def test_a_body_over_the_limit_is_refused_before_it_is_sent_whole(server: Server) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
     connection.putrequest("POST", "/invocations")
     connection.putheader("Content-Type", "application/json")
@@ -126,8 +124,7 @@ def test_a_body_over_the_limit_is_refused_before_it_is_sent_whole(start_server: 
     connection.close()
 
 
-def test_a_body_without_a_length_is_read_as_far_as_the_limit(start_server: StartServer) -> None:
-    server = start_server(max_body_bytes="2048")
+def test_a_body_without_a_length_is_read_as_far_as_the_limit(server: Server) -> None:
     small = json.dumps({"inputs": "hello"}).encode()
     headers = {"Content-Type": "application/json"}
 
@@ -142,8 +139,7 @@ def test_a_body_without_a_length_is_read_as_far_as_the_limit(start_server: Start
     assert too_long.json()["error"]["code"] == "body_too_large"
 
 
-def test_a_body_that_ends_early_is_refused_and_the_next_request_is_answered(start_server: StartServer) -> None:
-    server = start_server()
+def test_a_body_that_ends_early_is_refused_and_the_next_request_is_answered(server: Server) -> None:
     with socket.create_connection(("127.0.0.1", server.port)) as connection:
         connection.sendall(
             b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{"
@@ -155,8 +151,43 @@ def test_a_body_that_ends_early_is_refused_and_the_next_request_is_answered(star
     assert server.http.post("/invocations", json={"inputs": "hello"}).status_code == 200
 
 
-def test_many_clients_at_once_each_get_their_own_answer(start_server: StartServer) -> None:
-    server = start_server(threads="32")
+def test_a_client_that_stops_reading_loses_its_turn(impatient_server: Server) -> None:
+    with socket.create_connection(("127.0.0.1", impatient_server.port)) as connection:
+        body = json.dumps({"inputs": "flood", "stream": True}).encode()
+        head = f"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
+        connection.sendall(head.encode() + b"\r\n\r\n" + body)
+        impatient_server.wait_note("cancelled")
+    assert impatient_server.http.get("/ping").status_code == 200
+
+
+def test_a_client_that_stops_in_the_middle_of_its_body_is_answered_with_400(impatient_server: Server) -> None:
+    with socket.create_connection(("127.0.0.1", impatient_server.port)) as connection:
+        connection.sendall(
+            b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{"
+        )
+        assert b"ended before its announced length" in connection.makefile("rb").read()
+
+
+def test_a_start_that_cannot_succeed_ends_with_one_sentence(tmp_path: Path) -> None:
+    server = start_front(
+        tmp_path, {"chat_model": str(tmp_path / "nowhere"), "store": "memory://"}, "server.web.wsgi:app"
+    )
+    assert server.wait_exit() != 0
+    log = server.log.read_text()
+    assert log.count("CRITICAL") == 1
+    assert "OCK_CHAT_MODEL=" in log
+    assert "Traceback" not in log
+    server.end()
+
+
+def test_a_wrong_setting_ends_the_start_with_one_sentence(tmp_path: Path) -> None:
+    server = start_front(tmp_path, {"thread": "8"})
+    assert server.wait_exit() != 0
+    assert server.log.read_text().startswith("openchatkit: OCK_THREAD is not a setting; did you mean OCK_THREADS?")
+    server.end()
+
+
+def test_many_clients_at_once_each_get_their_own_answer(server: Server) -> None:
 
     def ask(number: int) -> str:
         return str(server.http.post("/invocations", json={"inputs": f"question {number}"}).json()["outputs"])

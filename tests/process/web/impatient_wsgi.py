@@ -1,0 +1,11 @@
+"""The front over stand-ins, which waits for a slow client for a moment only."""
+
+from __future__ import annotations
+
+from fake_wsgi import app
+
+from server.web import slow_client
+
+slow_client.LONGEST_WAIT_S = 1.0
+
+__all__ = ["app"]
