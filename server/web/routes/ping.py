@@ -10,7 +10,7 @@ from server.web.body import json_response
 from server.web.error_table import error_body
 from server.web.front import Front, current_exchange
 
-STALE_AFTER_S = 10.0  # the group reports about twice a second
+STALE_AFTER_S = 30.0  # the group reports about twice a second, but only between steps
 
 
 class GroupState(msgspec.Struct, frozen=True):
@@ -63,7 +63,8 @@ def _state(front: Front) -> str:
         return "draining"
     if not engine.ready or engine.status is None:
         return "starting"
-    return "ready" if engine.status_age_s < STALE_AFTER_S else "stale"
+    stale_after_s = min(STALE_AFTER_S, front.services.settings.step_timeout_s)
+    return "ready" if engine.status_age_s < stale_after_s else "stale"
 
 
 def _detail(front: Front, state: str) -> PingDetail:
