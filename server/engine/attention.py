@@ -28,8 +28,9 @@ class PagedAttention:
     """
 
     def __init__(self, num_slots: int, heads: int, head_dim: int, dtype: torch.dtype, device: torch.device) -> None:
-        self.keys = torch.zeros(num_slots, heads, head_dim, dtype=dtype, device=device)
-        self.values = torch.zeros_like(self.keys)
+        # Written at once, so that the memory is taken now and not in the middle of some request.
+        self.keys = torch.empty(num_slots, heads, head_dim, dtype=dtype, device=device).zero_()
+        self.values = torch.empty_like(self.keys).zero_()
         self.scale = head_dim**-0.5
         self.layout: StepLayout | None = None
 

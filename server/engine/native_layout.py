@@ -26,6 +26,13 @@ class NativeLayout:
         self.pointers = (len(segments), *(array.ctypes.data for array in arrays), block_tokens)
         self.rows_pointer = self._rows.ctypes.data
 
+    def check(self, vocab_size: int, num_positions: int, num_slots: int) -> None:
+        """Assert that the kernels, which do not look, stay within the model's tables."""
+        block_tokens = self.pointers[-1]
+        assert 0 <= self._tokens.min() <= self._tokens.max() < vocab_size, (self._tokens, vocab_size)
+        assert (self._shapes[:, 0] + self._shapes[:, 1]).max() <= num_positions, (self._shapes, num_positions)
+        assert (self._blocks.max() + 1) * block_tokens <= num_slots, (self._blocks, num_slots)
+
 
 def _shape(segment: Segment) -> tuple[int, ...]:
     """`StepSegment` of model.h."""

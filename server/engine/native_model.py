@@ -91,6 +91,7 @@ class NativeModel:
         self._vocab_size, head_inputs = parts.head.weight.shape
         self._hidden = self._embedding.shape[1]
         self._num_layers = len(parts.layers)
+        self._num_slots, self._num_positions = num_slots, model.config.max_position_embeddings
         self._parallel = parts.parallel
         self._head_bias = None if parts.head.bias is None else parts.head.bias.float()
         first = _layer_parts(parts.layers[0])
@@ -116,6 +117,7 @@ class NativeModel:
     def run(self, step: ModelStep, block_tokens: int) -> Tensor:
         """Logits [num_rows, vocab] in float32, summed over the ranks."""
         layout = NativeLayout(step, block_tokens)
+        layout.check(self._embedding.shape[0], self._num_positions, self._num_slots)
         library, model, num_tokens = self._library, self._model, layout.num_tokens
         if self._partial.shape[0] < num_tokens:
             self._partial = torch.empty(num_tokens, self._hidden)

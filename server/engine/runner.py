@@ -11,6 +11,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from server.engine.build import BuildError
+from server.engine.cores import keep_to_own_cores
 from server.engine.native_library import Level, open_library
 from server.engine.native_model import NativeModel, refusal
 from server.engine.reduce import AllReduce
@@ -83,7 +84,9 @@ def _native(
     why = "turned off" if level is Level.NONE else refusal(model, dtype, device)
     if why is None:
         try:
-            return NativeModel(model, open_library(), AllReduce(), shape.num_slots, int8=int8, level=level)
+            library, reduce = open_library(), AllReduce()
+            keep_to_own_cores(reduce.rank, reduce.world, torch.get_num_threads())
+            return NativeModel(model, library, reduce, shape.num_slots, int8=int8, level=level)
         except BuildError as error:
             why = str(error)
     log.info("kernels.off model_type=%s why=%r: torch's operators are used", model.config.model_type, why)

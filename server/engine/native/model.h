@@ -74,6 +74,9 @@ class Model {
     const size_t cache = static_cast<size_t>(round_up(c_.slots, kGroupSlots)) * c_.heads * shape_.padded;
     layer.keys = reinterpret_cast<bf16*>(arena_.take(cache * sizeof(bf16)));
     layer.values = reinterpret_cast<bf16*>(arena_.take(cache * sizeof(bf16)));
+    // The memory is taken now, not in the middle of some request.
+    std::memset(layer.keys, 0, cache * sizeof(bf16));
+    std::memset(layer.values, 0, cache * sizeof(bf16));
     layers_.push_back(std::move(layer));
   }
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
-from tiny_models import BLOCK_TOKENS, make_model, prompt_of, rest, step_of, whole
+from tiny_models import BLOCK_TOKENS, VOCAB_SIZE, make_model, prompt_of, rest, step_of, whole
 
 from server.engine.decode_graphs import rounded_shape
 from server.engine.native_layout import NativeLayout
@@ -67,3 +68,18 @@ def test_graph_shapes_are_few() -> None:
     assert rounded_shape(1, 1) == (1, 256)
     assert rounded_shape(9, 256) == (16, 256)
     assert rounded_shape(16, 257) == (16, 512)
+
+
+@pytest.mark.parametrize(
+    "segment",
+    [
+        Segment((VOCAB_SIZE,), (0,), 0, 0, 0, (), 1),
+        Segment((5,), (0,), 256, 0, 0, (), 1),
+        Segment((5,), (4,), 0, 0, 0, (), 1),
+    ],
+    ids=["token", "position", "block"],
+)
+def test_what_lies_outside_the_models_tables_never_reaches_the_kernels(segment: Segment) -> None:
+    layout = NativeLayout(step_of(segment), BLOCK_TOKENS)
+    with pytest.raises(AssertionError):
+        layout.check(VOCAB_SIZE, num_positions=256, num_slots=4 * BLOCK_TOKENS)

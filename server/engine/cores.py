@@ -1,0 +1,30 @@
+"""Which cores a rank computes on."""
+
+from __future__ import annotations
+
+import logging
+import os
+
+log = logging.getLogger(__name__)
+
+
+def cores_of(rank: int, world: int, threads: int, cores: list[int]) -> list[int] | None:
+    """The rank's own `threads` of `cores`; None when it should not be tied to any.
+
+    Ranks wait for each other in the all-reduce by spinning. When the system puts two of them on one core, even for a
+    moment, both lose it: tied to cores of their own, decoding on a busy machine was measured up to 1.4 times as fast,
+    and on an idle one the same. A single rank waits for nobody, and ranks without enough cores must share.
+    """
+    if world == 1 or world * threads > len(cores):
+        return None
+    return cores[rank * threads : (rank + 1) * threads]
+
+
+def keep_to_own_cores(rank: int, world: int, threads: int) -> None:
+    """Tie the calling thread, and those it starts from now on, to the rank's own cores."""
+    if not hasattr(os, "sched_setaffinity"):
+        return
+    cores = cores_of(rank, world, threads, sorted(os.sched_getaffinity(0)))
+    if cores is not None:
+        os.sched_setaffinity(0, cores)
+        log.info("rank.cores rank=%d cores=%s", rank, cores)

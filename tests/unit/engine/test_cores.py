@@ -1,0 +1,16 @@
+"""Ranks get cores of their own where there are enough."""
+
+from __future__ import annotations
+
+from server.engine.cores import cores_of
+
+
+def test_ranks_share_the_cores_out_without_overlap() -> None:
+    cores = [2, 3, 6, 7]
+    assert [cores_of(rank, 2, 2, cores) for rank in range(2)] == [[2, 3], [6, 7]]
+    assert [cores_of(rank, 4, 1, cores) for rank in range(4)] == [[2], [3], [6], [7]]
+
+
+def test_a_single_rank_and_ranks_without_enough_cores_are_not_tied() -> None:
+    assert cores_of(0, 1, 2, [0, 1]) is None
+    assert cores_of(3, 4, 1, [0, 1]) is None
