@@ -14,7 +14,7 @@ RUN python3 -m venv /opt/venv
 ENV PATH=/opt/venv/bin:$PATH
 WORKDIR /app
 ARG FLAVOR=gpu
-COPY container/requirements/ container/requirements/
+COPY container/requirements/torch-cpu.txt container/requirements/
 
 # The CPU build of torch: from a folder of wheels where PIP_FIND_LINKS names one, else from its index.
 ARG PIP_FIND_LINKS=
@@ -25,9 +25,11 @@ RUN if [ "$FLAVOR" = cpu ]; then \
         echo "$(cat container/requirements/torch-cpu.txt)${TORCH_CPU_SHA256:+ --hash=sha256:$TORCH_CPU_SHA256}" >/tmp/torch.txt; \
         pip install --quiet --no-deps "$@" --requirement /tmp/torch.txt; \
     fi
+COPY container/requirements/$FLAVOR.lock container/requirements/
 RUN pip install --quiet --no-deps --require-hashes --only-binary :all: --requirement container/requirements/$FLAVOR.lock
 
 # DeepSpeed with its shared-memory all-reduce compiled in, so that no start compiles it.
+COPY container/requirements/deepspeed.lock container/requirements/
 RUN DS_ACCELERATOR=cpu DS_BUILD_SHM_COMM=1 pip install --quiet --no-deps --require-hashes --no-build-isolation --use-pep517 \
         --requirement container/requirements/deepspeed.lock \
  && DS_ACCELERATOR=cpu python -c "from deepspeed.git_version_info import installed_ops as ops; assert ops['deepspeed_shm_comm'], ops"
@@ -47,6 +49,7 @@ RUN python -m server.engine.build && python -m compileall -q server
 
 # demo: the index and the encoder of the embedded demo.
 FROM native AS demo
+COPY container/requirements/demo.lock container/requirements/
 RUN pip install --quiet --no-deps --require-hashes --only-binary :all: --requirement container/requirements/demo.lock
 COPY index_builder/ index_builder/
 RUN python -m index_builder build --source sample --encoder sample --out /demo/index \

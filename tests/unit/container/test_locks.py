@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+LOCKS = ROOT / "container" / "requirements"
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def locked(*names: str) -> set[str]:
+    text = "\n".join((LOCKS / name).read_text() for name in names)
+    return set(re.findall(r"^[a-z0-9][a-z0-9.-]*==[^ ;\\\n]+", text, re.MULTILINE))
+
+
+@pytest.mark.parametrize(
+    ("extras", "locks"),
+    [
+        (["gpu"], ["gpu.lock", "deepspeed.lock"]),
+        (["cpu"], ["cpu.lock", "deepspeed.lock", "torch-cpu.txt"]),
+        (["cpu", "index", "demo"], ["cpu.lock", "deepspeed.lock", "torch-cpu.txt", "demo.lock"]),
+    ],
+)
+def test_every_pin_of_the_project_is_in_the_locks_of_the_image(extras: list[str], locks: list[str]) -> None:
+    pinned = {*PROJECT["dependencies"], *(pin for extra in extras for pin in PROJECT["optional-dependencies"][extra])}
+    missing = pinned - {name.removesuffix("+cpu") for name in locked(*locks)}
+    assert not missing, "run container/requirements/lock.sh"
+
+
+@pytest.mark.parametrize("lock", ["gpu.lock", "cpu.lock", "deepspeed.lock", "demo.lock"])
+def test_every_locked_package_has_a_hash(lock: str) -> None:
+    text = (LOCKS / lock).read_text()
+    assert len(re.findall(r"^\S+==.* \\$", text, re.MULTILINE)) == len(locked(lock)) > 0
