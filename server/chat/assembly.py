@@ -6,7 +6,6 @@ import json
 import logging
 import socket
 import time
-from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,7 +64,7 @@ def open_services(settings: Settings, on_retrieval_failure: Callable[[], None] =
     moderator = None if policy is None else _moderator(settings, policy, engine)
     # A turn submits up to three tasks of its own, each of which may wait for the engine.
     executor = ThreadPoolExecutor(3 * settings.threads, thread_name_prefix="turn")
-    turns = _turns(settings, engine, store, moderator, retriever, executor, on_retrieval_failure)
+    turns = _turns(settings, engine, store, moderator, retriever, executor)
     return ChatServices(settings, engine, store, turns, retriever, moderator, policy)
 
 
@@ -96,7 +95,6 @@ def _turns(
     moderator: Moderator | None,
     retriever: Retriever | None,
     executor: Executor,
-    on_retrieval_failure: Callable[[], None],
 ) -> TurnService:
     window = context_window(settings)
     prompts = PromptBuilder(_tokenizer(settings.chat_model), window, settings.passage_tokens)
@@ -113,9 +111,7 @@ def _turns(
         # The shortest turn is about eight tokens; older ones cannot be in the prompt.
         max_turns=max(1, window // 8),
     )
-    return TurnService(
-        engine, prompts, store, moderator, retriever, executor, turn_settings, on_retrieval_failure=on_retrieval_failure
-    )
+    return TurnService(engine, prompts, store, moderator, retriever, executor, turn_settings)
 
 
 def _tokenizer(folder: str) -> ChatTokenizer:

@@ -90,7 +90,6 @@ class TurnService:
         executor: Executor,
         settings: TurnSettings,
         clock: Callable[[], float] = time.time,
-        on_retrieval_failure: Callable[[], None] = lambda: None,
     ) -> None:
         self._engine = engine
         self._prompts = prompts
@@ -101,7 +100,6 @@ class TurnService:
         self._executor = executor
         self._settings = settings
         self._clock = clock
-        self._on_retrieval_failure = on_retrieval_failure
         self._ending = threading.Event()
 
     def answer(self, request: TurnRequest) -> TurnResult:
@@ -188,9 +186,14 @@ class TurnService:
         return max(0.1, turn.request.deadline_s - (time.monotonic() - turn.started))
 
     def _start_judging(self, turn: _Open) -> Future[list[Judgement]] | None:
+        """Judge the question, and what a client brings along as earlier questions or as instructions."""
         if self._moderator is None:
             return None
-        return self._executor.submit(self._moderator.judge, [turn.request.text], Role.INPUT, self._remaining_s(turn))
+        brought = [each.user for each in turn.request.history or ()]
+        texts = [text for text in (turn.request.system, *brought) if text.strip()]
+        return self._executor.submit(
+            self._moderator.judge, [*texts, turn.request.text], Role.INPUT, self._remaining_s(turn)
+        )
 
     def _start_search(self, turn: _Open) -> Future[list[Passage]]:
         if self._retriever is None or not turn.request.retrieval:
@@ -210,7 +213,8 @@ class TurnService:
         """The verdict that blocks, or None."""
         if judged is None:
             return None
-        verdict = judged.result()[0]
+        verdicts = judged.result()
+        verdict = next((each for each in verdicts if each.blocked), verdicts[-1])
         turn.moderation[Role.INPUT.value] = verdict
         return verdict if verdict.blocked else None
 
@@ -222,7 +226,6 @@ class TurnService:
         except (RetrievalError, TimeoutError) as error:
             found.cancel()
             log.warning("retrieval.failed id=%s error=%s", turn.request.request_id, error or type(error).__name__)
-            self._on_retrieval_failure()
             turn.warnings.append("retrieval failed; the answer has no sources")
             return []
 
