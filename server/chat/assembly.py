@@ -46,7 +46,7 @@ class ChatServices:
             self.retriever.close()
 
 
-def open_services(settings: Settings, on_retrieval_failure: Callable[[], None] = lambda: None) -> ChatServices:
+def open_services(settings: Settings) -> ChatServices:
     """Open store, index, tokenizers and policy, and begin to connect to the engine group.
 
     Raises:
