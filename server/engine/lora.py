@@ -58,7 +58,7 @@ class LoraPair:
         merged = torch.empty(share.shape, dtype=share.dtype)
         for start in range(0, share.shape[0], _MERGED_ROWS):
             rows = slice(start, start + _MERGED_ROWS)
-            merged[rows] = share[rows].float().addmm_(left[rows], right)
+            merged[rows] = torch.addmm(share[rows].float(), left[rows], right)
         return merged
 
 

@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+sys.path.append(str(ROOT / "tests/process/engine"))  # real groups and the small models that they serve
+
+from engine_group import EngineGroup  # noqa: E402
+from package_folders import Packaged, package_small  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def neox(tmp_path_factory: pytest.TempPathFactory) -> Packaged:
+    return package_small("neox", tmp_path_factory.mktemp("package-neox"))
+
+
+@pytest.fixture(scope="session")
+def gptj(tmp_path_factory: pytest.TempPathFactory) -> Packaged:
+    return package_small("gptj", tmp_path_factory.mktemp("package-gptj"))
+
+
+@pytest.fixture(scope="session")
+def group(neox: Packaged, gptj: Packaged, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineGroup]:
+    """Two ranks that serve both packages and must find them golden."""
+    settings = {"OCK_MODERATION_MODEL": str(gptj.folder), "OCK_DTYPE": "float32", "OCK_GOLDEN": "require"}
+    started = EngineGroup(neox.folder, 2, tmp_path_factory.mktemp("run"), OCK_KV_CACHE_TOKENS="512", **settings)
+    try:
+        started.wait_ready()
+        yield started
+    finally:
+        started.close()
