@@ -11,7 +11,7 @@ from huggingface_hub import snapshot_download
 
 from deploy.errors import DeployError
 
-_HUB_ID = re.compile(r"(?P<id>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?")
+_HUB_ID = re.compile(r"(?P<id>\w[\w.-]*/\w[\w.-]*)(@(?P<revision>[\w./-]+))?")
 _DESCRIPTIONS = ["*.json", "tokenizer*"]
 _TENSORS = ["*.safetensors"]
 _PICKLES = ["pytorch_model*.bin"]  # only where there are no tensors
