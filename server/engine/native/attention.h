@@ -100,7 +100,8 @@ inline float softmax_row(const Run& run, int groups, int index, float scale, flo
 }
 
 template <int level>
-void score_row(const Run& run, int groups, const HeadShape& shape, int head, const bf16* query, const bf16* keys, float* scores) {
+void score_row(const Run& run, int groups, const HeadShape& shape, int head, const bf16* query, const bf16* keys,
+    float* scores) {
   const auto* pairs = reinterpret_cast<const uint32_t*>(query);
   for (int g = 0; g < groups; ++g) {
     const bf16* group = shape.group(keys, run.groups[g], head);
@@ -108,7 +109,8 @@ void score_row(const Run& run, int groups, const HeadShape& shape, int head, con
     __m512 sums[4] = {};
     for (int pair = 0; pair < shape.padded / 2; pair += 4) {
       for (int i = 0; i < 4; ++i) {
-        sums[i] = dot_pairs<level>(sums[i], _mm512_set1_epi32(pairs[pair + i]), _mm512_loadu_si512(group + (pair + i) * 32));
+        sums[i] = dot_pairs<level>(sums[i], _mm512_set1_epi32(pairs[pair + i]),
+            _mm512_loadu_si512(group + (pair + i) * 32));
       }
     }
     _mm512_storeu_ps(scores + g * 16, _mm512_add_ps(_mm512_add_ps(sums[0], sums[1]), _mm512_add_ps(sums[2], sums[3])));
@@ -116,13 +118,15 @@ void score_row(const Run& run, int groups, const HeadShape& shape, int head, con
 }
 
 template <int level, int width>
-void weigh_values(const Run& run, int groups, const HeadShape& shape, int head, const bf16* weights, const bf16* values, int from,
+void weigh_values(const Run& run, int groups, const HeadShape& shape, int head, const bf16* weights,
+    const bf16* values, int from,
                   float factor, float* out) {
   __m512 sums[width] = {};
   const auto* pairs = reinterpret_cast<const uint32_t*>(weights);
   for (int g = 0; g < groups; ++g) {
     const bf16* group = shape.group(values, run.groups[g], head);
-    if (g + 1 < groups) prefetch_bytes(shape.group(values, run.groups[g + 1], head), shape.group_values() * sizeof(bf16));
+    if (g + 1 < groups) prefetch_bytes(shape.group(values, run.groups[g + 1], head),
+        shape.group_values() * sizeof(bf16));
     for (int pair = 0; pair < kGroupSlots / 2; ++pair) {
       const __m512i weight = _mm512_set1_epi32(pairs[g * 8 + pair]);
       const bf16* row = group + static_cast<size_t>(pair) * shape.padded * 2 + from * 2;
@@ -149,7 +153,8 @@ void attend_row(const Run& run, int index, const HeadShape& shape, int head, flo
   for (; from + 64 <= shape.padded; from += 64) {
     weigh_values<level, 4>(run, groups, shape, head, scratch.weights.data(), values, from, 1.0f / sum, out);
   }
-  if (from < shape.padded) weigh_values<level, 2>(run, groups, shape, head, scratch.weights.data(), values, from, 1.0f / sum, out);
+  if (from < shape.padded) weigh_values<level, 2>(run, groups, shape, head, scratch.weights.data(), values, from,
+      1.0f / sum, out);
 }
 
 // Tiles 0-3 sums, 4 queries, 5 keys, 6 weights of 16 slots, 7 values of 16 slots.

@@ -67,27 +67,64 @@ inline uint8_t* tile_row(uint8_t* data, int steps, int unit, int output, int inp
   return data + tile * kTileBytes + input % step_inputs / unit * 64 + output % 16 * 4;
 }
 
-inline void pack_bf16(uint8_t* data, const Matrix& m, const bf16* weight) {
-  for (int n = 0; n < m.outputs; ++n) {
-    const bf16* row = weight + static_cast<size_t>(n) * m.inputs;
-    for (int k = 0; k < m.inputs; k += 2) {
-      const uint32_t second = k + 1 < m.inputs ? row[k + 1] : 0;
-      *reinterpret_cast<uint32_t*>(tile_row(data, m.steps, 2, n, k)) = row[k] | second << 16;
-    }
+// Sixteen outputs from `first` on, as rows of `row_bytes`, `unit` inputs in each 4 bytes: one tile row is one gather.
+inline void pack_rows(uint8_t* data, const Matrix& m, int first, const uint8_t* rows, int row_bytes, int unit) {
+  const __mmask16 outputs = first_lanes(m.outputs - first);
+  const __m512i lanes = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+  const __m512i offsets = _mm512_mullo_epi32(lanes, _mm512_set1_epi32(row_bytes));
+  for (int k = 0; k + unit <= row_bytes * unit / 4; k += unit) {
+    const __m512i row = _mm512_mask_i32gather_epi32(_mm512_setzero_si512(), outputs, offsets, rows + k / unit * 4, 1);
+    _mm512_store_si512(tile_row(data, m.steps, unit, first, k), row);
   }
 }
 
-inline void pack_int8(uint8_t* data, const Matrix& m, const bf16* weight, float* scale, int32_t* sum) {
-  for (int n = 0; n < m.outputs; ++n) {
-    const bf16* row = weight + static_cast<size_t>(n) * m.inputs;
-    float largest = 1e-12f;
-    for (int k = 0; k < m.inputs; ++k) largest = std::max(largest, std::fabs(to_float(row[k])));
-    scale[n] = largest / 127.0f;
-    for (int k = 0; k < m.inputs; ++k) {
-      const int value = static_cast<int>(std::nearbyint(to_float(row[k]) / scale[n]));
-      tile_row(data, m.steps, 4, n, k)[k % 4] = static_cast<uint8_t>(static_cast<int8_t>(value));
-      sum[n] += value;
+inline void pack_bf16(uint8_t* data, const Matrix& m, const bf16* weight) {
+#pragma omp parallel for
+  for (int first = 0; first < m.outputs; first += 16) {
+    const int end = std::min(m.outputs, first + 16);
+    const bf16* rows = weight + static_cast<size_t>(first) * m.inputs;
+    if (m.inputs % 2 == 0) {
+      pack_rows(data, m, first, reinterpret_cast<const uint8_t*>(rows), m.inputs * 2, 2);
+      continue;
     }
+    std::vector<bf16> even(static_cast<size_t>(16) * (m.inputs + 1), 0);
+    for (int n = first; n < end; ++n) {
+      std::copy_n(weight + static_cast<size_t>(n) * m.inputs, m.inputs,
+          &even[static_cast<size_t>(n - first) * (m.inputs + 1)]);
+    }
+    pack_rows(data, m, first, reinterpret_cast<const uint8_t*>(even.data()), (m.inputs + 1) * 2, 2);
+  }
+}
+
+// One output's inputs rounded to int8: its scale, and the sum of what they were rounded to.
+inline void quantise_row(const bf16* row, int inputs, int8_t* to, float& scale, int32_t& sum) {
+  __m512 largest = _mm512_set1_ps(1e-12f);
+  const auto values = [=](int k) {
+    const __m256i bits = _mm256_maskz_loadu_epi16(first_lanes(inputs - k), row + k);
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16));
+  };
+  for (int k = 0; k < inputs; k += 16) largest = _mm512_max_ps(largest, _mm512_abs_ps(values(k)));
+  scale = _mm512_reduce_max_ps(largest) / 127.0f;
+  const __m512 divisor = _mm512_set1_ps(scale);
+  __m512i sums = _mm512_setzero_si512();
+  for (int k = 0; k < inputs; k += 16) {
+    const __m512i rounded = _mm512_cvtps_epi32(_mm512_div_ps(values(k), divisor));
+    sums = _mm512_add_epi32(sums, rounded);
+    _mm512_mask_cvtepi32_storeu_epi8(to + k, first_lanes(inputs - k), rounded);
+  }
+  sum = _mm512_reduce_add_epi32(sums);
+}
+
+inline void pack_int8(uint8_t* data, const Matrix& m, const bf16* weight, float* scale, int32_t* sum) {
+  const int width = round_up(m.inputs, 4);
+#pragma omp parallel for
+  for (int first = 0; first < m.outputs; first += 16) {
+    std::vector<int8_t> rows(static_cast<size_t>(16) * width, 0);
+    for (int n = first; n < std::min(m.outputs, first + 16); ++n) {
+      int8_t* to = &rows[static_cast<size_t>(n - first) * width];
+      quantise_row(weight + static_cast<size_t>(n) * m.inputs, m.inputs, to, scale[n], sum[n]);
+    }
+    pack_rows(data, m, first, reinterpret_cast<const uint8_t*>(rows.data()), width, 4);
   }
 }
 
@@ -140,7 +177,8 @@ class Operand {
   // Set a row from floats; what lies between the inputs and the next multiple of 16 is not used.
   void set_row(int index, const float* from) {
     if (!int8_) {
-      for (int k = 0; k < inputs_; k += 16) set_16(index, k, narrow(_mm512_maskz_loadu_ps(first_lanes(inputs_ - k), from + k)));
+      for (int k = 0; k < inputs_; k += 16) set_16(index, k, narrow(_mm512_maskz_loadu_ps(first_lanes(inputs_ - k),
+          from + k)));
       return;
     }
     __m512 largest = _mm512_set1_ps(1e-20f);

@@ -104,7 +104,8 @@ class Model {
     const int width = qkv_stride_;
     const float* bias = layer.qkv_bias.data();
     multiply(level_, normed_, rows_, layer.qkv, [=](int row, int column, __m512 sums) {
-      _mm512_storeu_ps(qkv + static_cast<size_t>(row) * width + column, _mm512_add_ps(sums, _mm512_loadu_ps(bias + column)));
+      _mm512_storeu_ps(qkv + static_cast<size_t>(row) * width + column, _mm512_add_ps(sums,
+          _mm512_loadu_ps(bias + column)));
     });
     rotate_and_keep(layer);
     attend_all(layer);
@@ -148,7 +149,8 @@ class Model {
     }
     const int vocabulary = c_.vocabulary;
     multiply(level_, head_input_, num_rows, head_, [=](int row, int column, __m512 sums) {
-      _mm512_mask_storeu_ps(logits + static_cast<size_t>(row) * vocabulary + column, first_lanes(vocabulary - column), sums);
+      _mm512_mask_storeu_ps(logits + static_cast<size_t>(row) * vocabulary + column,
+          first_lanes(vocabulary - column), sums);
     });
   }
 
@@ -178,12 +180,14 @@ class Model {
 
   void fit() {
     const int width = c_.heads * c_.head_size;
-    stride_ = round_up(c_.hidden, 16), qkv_stride_ = round_up(3 * width, kBlockColumns) + 16;  // rows on different cache sets
+    stride_ = round_up(c_.hidden, 16), qkv_stride_ = round_up(3 * width,
+        kBlockColumns) + 16;  // rows on different cache sets
     inner_stride_ = round_up(c_.inner, kBlockColumns) + 16, attended_stride_ = round_up(width, 16);
     const size_t rows = rows_;
     grow(x_, rows * stride_), grow(qkv_, rows * qkv_stride_), grow(attended_floats_, rows * attended_stride_);
     if (c_.int8) grow(inner_, rows * inner_stride_);
-    if (queries_.size() < rows * c_.heads * shape_.padded + 32) queries_.assign(rows * c_.heads * shape_.padded + 32, 0);
+    if (queries_.size() < rows * c_.heads * shape_.padded + 32) queries_.assign(rows * c_.heads * shape_.padded +
+        32, 0);
     normed_.shape(rows_, c_.hidden, c_.int8);
     if (c_.norms == 2) second_normed_.shape(rows_, c_.hidden, c_.int8);
     attended_.shape(rows_, width, c_.int8), fed_.shape(rows_, c_.inner, c_.int8);
@@ -261,7 +265,8 @@ class Model {
 #pragma omp for
       for (int first = 0; first < rows_; first += kGroupSlots) {
         for (int head = 0; head < c_.heads; ++head) {
-          for (int row = first; row < std::min(rows_, first + kGroupSlots); ++row) keep_row(layer, row, head, kept.data());
+          for (int row = first; row < std::min(rows_, first + kGroupSlots); ++row) keep_row(layer, row, head,
+              kept.data());
         }
       }
     }
@@ -283,13 +288,6 @@ class Model {
     write_key(layer.keys, shape_, slots_[row], head, kept);
     narrow_row(query + 2 * size, size, kept);
     write_value(layer.values, shape_, slots_[row], head, kept);
-  }
-
-  static void narrow_row(const float* from, int size, bf16* to) {
-    for (int i = 0; i < size; i += 16) {
-      const __mmask16 lanes = first_lanes(size - i);
-      _mm256_mask_storeu_epi16(to + i, lanes, narrow(_mm512_maskz_loadu_ps(lanes, from + i)));
-    }
   }
 
   template <bool interleaved>

@@ -19,16 +19,6 @@ inline float to_float(bf16 value) {
   return result;
 }
 
-inline bf16 to_bf16(float value) {  // round to nearest even
-  uint32_t bits;
-  __builtin_memcpy(&bits, &value, 4);
-  return static_cast<bf16>((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
-}
-
-inline __m512 widen(const bf16* from) {
-  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i*)from)), 16));
-}
-
 inline __m256i narrow(__m512 value) {  // round to nearest even, no AVX512-BF16 needed
   const __m512i bits = _mm512_castps_si512(value);
   const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
@@ -43,8 +33,10 @@ inline __m512 dot_pairs(__m512 sum, __m512i a, __m512i b) {
     return _mm512_dpbf16_ps(sum, (__m512bh)a, (__m512bh)b);
   } else {
     const __m512i high = _mm512_set1_epi32(static_cast<int>(0xffff0000));
-    sum = _mm512_fmadd_ps(_mm512_castsi512_ps(_mm512_slli_epi32(a, 16)), _mm512_castsi512_ps(_mm512_slli_epi32(b, 16)), sum);
-    return _mm512_fmadd_ps(_mm512_castsi512_ps(_mm512_and_si512(a, high)), _mm512_castsi512_ps(_mm512_and_si512(b, high)),
+    sum = _mm512_fmadd_ps(_mm512_castsi512_ps(_mm512_slli_epi32(a, 16)), _mm512_castsi512_ps(_mm512_slli_epi32(b,
+        16)), sum);
+    return _mm512_fmadd_ps(_mm512_castsi512_ps(_mm512_and_si512(a, high)), _mm512_castsi512_ps(_mm512_and_si512(b,
+        high)),
                            sum);
   }
 }
@@ -52,6 +44,13 @@ inline __m512 dot_pairs(__m512 sum, __m512i a, __m512i b) {
 // The mask of the first `count` of 16 lanes; all of them from 16 up, none from 0 down.
 inline __mmask16 first_lanes(int count) {
   return count >= 16 ? 0xffff : count <= 0 ? 0 : static_cast<__mmask16>((1u << count) - 1);
+}
+
+inline void narrow_row(const float* from, int size, bf16* to) {
+  for (int i = 0; i < size; i += 16) {
+    const __mmask16 lanes = first_lanes(size - i);
+    _mm256_mask_storeu_epi16(to + i, lanes, narrow(_mm512_maskz_loadu_ps(lanes, from + i)));
+  }
 }
 
 inline void prefetch_bytes(const void* from, size_t bytes) {
