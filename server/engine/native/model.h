@@ -193,9 +193,7 @@ class Model {
     attended_.shape(rows_, width, c_.int8), fed_.shape(rows_, c_.inner, c_.int8);
   }
 
-  static void grow(Vector& vector, size_t size) {
-    if (vector.size() < size + 16) vector.assign(size + 16, 0.0f);
-  }
+  static void grow(Vector& v, size_t size) { if (v.size() < size + 16) v.assign(size + 16, 0.0f); }
 
   void owe(const Vector& bias) {
     if (owed_bias_.empty()) owed_bias_.assign(bias.size(), 0.0f);
