@@ -40,7 +40,7 @@ class Group:
     dtype: str
 
     def run(self, work: Work) -> dict[str, Any]:
-        """Start the ranks, wait for them, and return rank 0's figures with the peak memory of all.
+        """Start the ranks, wait for them, and return rank 0's figures.
 
         Raises:
             RuntimeError: a rank fails.
@@ -50,15 +50,13 @@ class Group:
             work = msgspec.structs.replace(work, started_at=time.time())
             port = _free_port()
             ranks = [self._start(rank, port, work, out) for rank in range(self.world)]
-            peak = 0
             for rank, process in enumerate(ranks):
-                _, status, usage = os.wait4(process.pid, 0)
-                peak += usage.ru_maxrss * 1024
-                if status:
+                if process.wait():
                     for other in ranks[rank + 1 :]:
                         other.kill()
-                    raise RuntimeError(f"rank {rank} ended with status {os.waitstatus_to_exitcode(status)}")
-            return {**json.loads(out.read_text("utf-8")), "peak_memory_bytes": peak}
+                    raise RuntimeError(f"rank {rank} ended with status {process.returncode}")
+            figures: dict[str, Any] = json.loads(out.read_text("utf-8"))
+            return figures
 
     def _start(self, rank: int, port: int, work: Work, out: Path) -> subprocess.Popen[bytes]:
         threads = max(1, (os.cpu_count() or 1) // self.world)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import resource
 import sys
 from pathlib import Path
 
@@ -27,9 +28,9 @@ class BenchedServing(Serving):
 
     def bench(self, work: Work) -> dict[str, object] | None:
         """Do the work; on rank 0 its figures."""
-        bandwidth = self._read_bandwidth()
         if not self._rank.leads:
             follow(self._runner, StepReceiver(self._settings.run_dir, self._attempt, self._rank.rank), self._watchdog)
+            self._measure_machine()
             return None
         timed = TimedRunner(self._runner)
         self._runner = timed  # type: ignore[assignment]
@@ -44,18 +45,19 @@ class BenchedServing(Serving):
         finally:
             followers.close()
         return {
+            **self._measure_machine(),
             "results": results,
             "start_to_first_token_s": start_s,
             "second_turn": reuse,
-            "read_bandwidth_bytes_per_s": bandwidth,
             "weight_bytes_per_token": self._models[CHAT].runner.weight_bytes * self.world,
         }
 
-    def _read_bandwidth(self) -> float:
-        """Of all ranks together, each reading at the same time as the others."""
-        mine = torch.tensor([open_library().read_bandwidth(_READ_BYTES)])
-        dist.all_reduce(mine)
-        return float(mine)
+    def _measure_machine(self) -> dict[str, float]:
+        """Over all ranks: peak memory so far, and then the read bandwidth, whose buffer must not count as memory."""
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        totals = torch.tensor([peak, open_library().read_bandwidth(_READ_BYTES)], dtype=torch.float64)
+        dist.all_reduce(totals)
+        return {"peak_memory_bytes": int(totals[0]), "read_bandwidth_bytes_per_s": float(totals[1])}
 
 
 def main() -> int:

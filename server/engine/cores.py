@@ -12,8 +12,8 @@ def cores_of(rank: int, world: int, threads: int, cores: list[int]) -> list[int]
     """The rank's own `threads` of `cores`; None when it should not be tied to any.
 
     Ranks wait for each other in the all-reduce by spinning. When the system puts two of them on one core, even for a
-    moment, both lose it: tied to cores of their own, decoding on a busy machine was measured up to 1.4 times as fast,
-    and on an idle one the same. A single rank waits for nobody, and ranks without enough cores must share.
+    moment, both lose it. On a busy machine with two cores, one pair of runs was 1.3 times as fast at decoding with
+    cores of their own, another the same. A single rank waits for nobody, and ranks without enough cores must share.
     """
     if world == 1 or world * threads > len(cores):
         return None
