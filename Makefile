@@ -41,8 +41,8 @@ run: $(VENV)/.ready .demo/index/manifest.json ## serve the demo on PORT (8080): 
 	PATH="$(abspath $(BIN)):$$PATH" exec container/serve
 
 .PHONY: test
-test: $(VENV)/.ready .demo/index/manifest.json test-packages ## all tests (set-up included)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+test: $(VENV)/.ready .demo/index/manifest.json test-packages ## all tests but the image's (set-up included)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --ignore=tests/process/image
 
 .PHONY: test-packages
 test-packages:
@@ -52,6 +52,14 @@ test-packages:
 	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "$${missing[@]}" >/dev/null; \
 	  else echo "the tests need these packages of your distribution: $${missing[*]}"; exit 1; fi; fi
 	@test -d tests/aws/node_modules || npm ci --prefix tests/aws --no-audit --no-fund --loglevel=error
+
+.PHONY: image
+image: ## build the CPU image openchatkit:cpu with podman or docker (FLAVOR=gpu for the CUDA one)
+	container/image.sh
+
+.PHONY: image-test
+image-test: $(VENV)/.ready ## build the CPU image with podman, run it, and test what it does
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/process/image
 
 .PHONY: check
 check: $(VENV)/.ready ## format, lint, types, import rules
