@@ -6,6 +6,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV ?= .venv
 PORT ?= 8080
+FLAVOR ?= gpu
 # What the tests need beyond pip, by the names Debian gives them.
 TEST_PACKAGES ?= chromium npm
 BIN := $(VENV)/bin
@@ -54,8 +55,8 @@ test-packages:
 	@test -d tests/aws/node_modules || npm ci --prefix tests/aws --no-audit --no-fund --loglevel=error
 
 .PHONY: image
-image: ## build the CPU image openchatkit:cpu with podman or docker (FLAVOR=gpu for the CUDA one)
-	container/image.sh
+image: ## build the image openchatkit:FLAVOR with docker or podman; FLAVOR is gpu (default) or cpu
+	FLAVOR=$(FLAVOR) container/image.sh
 
 .PHONY: image-test
 image-test: $(VENV)/.ready ## build the CPU image with podman, run it, and test what it does
