@@ -30,7 +30,7 @@ def test_the_packaged_chat_model_gives_the_greedy_tokens_of_its_checkpoint(group
 def test_the_packaged_moderation_model_gives_the_scores_of_its_checkpoint(group: EngineGroup, gptj: Packaged) -> None:
     prefix, text, candidates = tuple(prompt_of(9)), tuple(prompt_of(21)), ((4, 5), (6,))
     request = wire.Score(uuid.uuid4().hex, wire.INPUT_MODERATION, prefix, text, (), candidates)
-    scored = group.client.score(request)
+    (scored,) = group.client.score([request])
     expected = [sum(log_probs(gptj.model, [*prefix, *text], candidate)) for candidate in candidates]
     assert [sum(each) for each in scored.log_probs[0]] == pytest.approx(expected, abs=1e-3)
 
