@@ -1,51 +1,107 @@
-"""All stages after one another, each of which goes on from what an earlier run has finished."""
+"""The stages of a build: each goes on from what an earlier run has finished, and reads what came before from the work
+folder, so that they may run as separate commands."""
 
 from __future__ import annotations
 
 import logging
 from pathlib import Path
 
-from index_builder.build_plan import BuildPlan
+import msgspec
+
+from index_builder.build_plan import (
+    BuildPlan,
+    Inputs,
+    index_fingerprint,
+    passage_inputs,
+    shard_passages,
+    vector_inputs,
+)
 from index_builder.documents.source import open_source
-from index_builder.embeddings.stage import embed_passages, plan_embedding, vector_shapes
-from index_builder.index.choice import choose_index
-from index_builder.index.flat import write_flat_index
-from index_builder.index.folder import write_passage_file, write_vector_file
-from index_builder.manifest import encoder_facts, passage_facts, write_manifest
-from index_builder.passages.stage import write_passages
+from index_builder.embeddings.stage import embed_passages, plan_embedding
+from index_builder.evaluation.score_floor import small_talk_floor
+from index_builder.evaluation.stage import evaluate
+from index_builder.index.choice import IndexKind
+from index_builder.index.stage import write_index_files
+from index_builder.manifest import encoder_facts, new_manifest, passage_facts, store_manifest
+from index_builder.passages.stage import PassageTotals, write_passages
+from index_builder.passages.window import WindowShape
 from index_builder.progress import Progress
-from index_builder.work_folder import WorkFolder
-from server.retrieval.encoder import Encoder
-from server.retrieval.index_retriever import PASSAGES_FILE, VECTORS_FILE
-from server.retrieval.manifest import MANIFEST, IndexFacts, Manifest, read_manifest
-from server.retrieval.vector_index import INDEX_FILE
+from index_builder.work_folder import WorkFolder, WorkFolderError
+from server.retrieval.encoder import Encoder, Precision
+from server.retrieval.index_retriever import VECTORS_FILE
+from server.retrieval.manifest import MANIFEST, Manifest, read_manifest
+from server.retrieval.stored_vectors import StoredVectors
 
 log = logging.getLogger(__name__)
 
 
 def build(plan: BuildPlan, folder: Path, work: WorkFolder, progress: Progress) -> Manifest:
-    """Build an index folder from a source; at once when `folder` already holds this very index."""
-    source = open_source(plan.source_name)
-    fingerprint = plan.index_fingerprint(source)
-    if (folder / MANIFEST).exists() and (found := read_manifest(folder)).fingerprint == fingerprint:
+    """Everything, one stage after another; at once when `folder` already holds this very index."""
+    source = open_source(plan.source)
+    passages = passage_inputs(source, plan.shape)
+    fingerprint = index_fingerprint(vector_inputs(passages, plan.encoder, plan.precision), plan.index)
+    if (found := finished(folder)) is not None and found.fingerprint == fingerprint:
         log.info("build.unchanged folder=%s version=%s", folder, found.version)
         return found
-    work.claim("passages", plan.passages_fingerprint(source))
-    totals = write_passages(source, plan.shape, work, plan.shard_passages(source), 1, progress)
-    work.claim("vectors", plan.index_fingerprint(source))
-    embed_passages(work, totals.num_passages, plan_embedding(plan.encoder, plan.num_workers), progress)
-    num_rows, dimension = totals.num_passages, vector_shapes(work)[0][1]
-    choice = choose_index(plan.index, num_rows, dimension)
-    log.info("index.choice kind=%s factory=%s reason=%s", choice.kind, choice.factory, choice.reason)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / MANIFEST).unlink(missing_ok=True)
-    write_passage_file(work, folder)
-    write_vector_file(work, folder, num_rows, dimension)
-    write_flat_index(work, folder, num_rows, dimension, progress)
-    facts = IndexFacts(kind=choice.kind, factory=choice.factory, metric="inner_product", reason=choice.reason)
-    manifest = write_manifest(
-        folder, fingerprint, plan.source_name, encoder_facts(Encoder(plan.encoder)), passage_facts(totals, plan.shape),
-        facts, [INDEX_FILE, PASSAGES_FILE, VECTORS_FILE],
-    )  # fmt: skip
+    work.sweep_drafts()
+    cut(plan.source, plan.shape, work, plan.num_workers, progress)
+    embed(work, plan.encoder, plan.precision, plan.num_workers, progress)
+    train(work, plan.index, folder, plan.name, progress)
+    manifest, _ = evaluate(folder, plan.recall_floor, progress)
     work.remove()
     return manifest
+
+
+def finished(folder: Path) -> Manifest | None:
+    """The manifest of an evaluated index in `folder`, None when there is none."""
+    if not (folder / MANIFEST).exists():
+        return None
+    manifest = read_manifest(folder)
+    return manifest if manifest.index.recall else None
+
+
+def cut(
+    source_name: str, shape: WindowShape, work: WorkFolder, num_workers: int | None, progress: Progress
+) -> PassageTotals:
+    """Cut a source into passage shards."""
+    source = open_source(source_name)
+    work.claim("passages", passage_inputs(source, shape))
+    return write_passages(source, source_name, shape, work, shard_passages(source), num_workers, progress)
+
+
+def embed(work: WorkFolder, encoder: str, precision: Precision, num_workers: int | None, progress: Progress) -> None:
+    """Encode the passage shards of `work`."""
+    inputs, totals = _finished_passages(work)
+    work.claim("vectors", vector_inputs(inputs, encoder, precision))
+    embed_passages(work, totals.num_passages, plan_embedding(encoder, precision, num_workers), progress)
+
+
+def train(work: WorkFolder, kind: IndexKind, folder: Path, name: str, progress: Progress) -> Manifest:
+    """Write an index folder from the shards of `work`; it is complete, but not evaluated yet."""
+    inputs, totals = _finished_passages(work)
+    vectors = work.inputs("vectors")
+    if vectors is None:
+        raise WorkFolderError(f"work folder {work.path} holds no vectors; run the verb `embed` first")
+    work.claim("index", {"index": kind})
+    (folder / MANIFEST).unlink(missing_ok=True)
+    facts, names = write_index_files(kind, work, folder, progress)
+    encoder = Encoder(vectors["encoder"])
+    manifest = new_manifest(
+        folder,
+        name or totals.source,
+        index_fingerprint(vectors, kind),
+        encoder_facts(encoder),
+        passage_facts(totals, inputs["language"], int(inputs["window-sentences"]), int(inputs["stride-sentences"])),
+        facts,
+        names,
+        small_talk_floor(encoder, StoredVectors(folder / VECTORS_FILE)),
+    )
+    store_manifest(folder, manifest)
+    return manifest
+
+
+def _finished_passages(work: WorkFolder) -> tuple[Inputs, PassageTotals]:
+    inputs, totals = work.inputs("passages"), work.done("passages")
+    if inputs is None or totals is None:
+        raise WorkFolderError(f"work folder {work.path} holds no passages; run the verb `passages` first")
+    return inputs, msgspec.convert(totals, PassageTotals)

@@ -10,7 +10,6 @@ from pathlib import Path
 from index_builder.embeddings.shard import EMBEDDED
 from index_builder.index.folder import ROWS_PER_BATCH
 from index_builder.passages.stage import PassageTotals
-from index_builder.passages.window import WindowShape
 from index_builder.work_folder import write_whole
 from server.retrieval.encoder import Encoder
 from server.retrieval.encoder_source import encoder_path
@@ -33,7 +32,7 @@ def encoder_facts(encoder: Encoder) -> EncoderFacts:
     """What the server checks its own encoder against."""
     return EncoderFacts(
         name=encoder.name,
-        revision=_encoder_revision(encoder.name),
+        revision=encoder_revision(encoder.name),
         pooling=encoder.pooling,
         dimension=encoder.dimension,
         max_tokens=encoder.max_tokens,
@@ -43,11 +42,12 @@ def encoder_facts(encoder: Encoder) -> EncoderFacts:
     )
 
 
-def passage_facts(totals: PassageTotals, shape: WindowShape) -> PassageFacts:
+def passage_facts(totals: PassageTotals, language: str, window_sentences: int, stride_sentences: int) -> PassageFacts:
     """How the documents were cut and what was left out."""
     return PassageFacts(
-        window_sentences=shape.sentences,
-        stride_sentences=shape.stride,
+        language=language,
+        window_sentences=window_sentences,
+        stride_sentences=stride_sentences,
         embedded=EMBEDDED,
         num_documents=totals.num_documents,
         num_passages=totals.num_passages,
@@ -56,26 +56,36 @@ def passage_facts(totals: PassageTotals, shape: WindowShape) -> PassageFacts:
     )
 
 
-def write_manifest(
-    folder: Path, fingerprint: str, source: str, encoder: EncoderFacts, passages: PassageFacts, index: IndexFacts,
+def new_manifest(
+    folder: Path,
+    source: str,
+    fingerprint: str,
+    encoder: EncoderFacts,
+    passages: PassageFacts,
+    index: IndexFacts,
     file_names: list[str],
-) -> Manifest:  # fmt: skip
-    """Check-sum the folder's files and write manifest.json, last of all."""
+    score_floor: float,
+) -> Manifest:
+    """The manifest of the files in `folder`, which are check-summed; its name is the source's."""
     created = datetime.now(UTC)
-    manifest = Manifest(
+    return Manifest(
         format=FORMAT,
-        name=Path(source).name.split(".")[0],
+        name=Path(source).name.split(".")[0] or "index",
         version=created.strftime("%Y%m%dT%H%M%SZ"),
-        created=created.isoformat(timespec="seconds"),
+        created=created.isoformat(timespec="microseconds"),
         fingerprint=fingerprint,
         source=source,
         encoder=encoder,
         passages=passages,
         index=index,
         files={name: file_facts(folder / name) for name in file_names},
+        score_floor=score_floor,
     )
+
+
+def store_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write manifest.json, last of all: its presence says that the folder is complete."""
     write_whole(folder / MANIFEST, lambda draft: draft.write_bytes(encode_manifest(manifest)))
-    return manifest
 
 
 def file_facts(path: Path) -> FileFacts:
@@ -87,7 +97,7 @@ def file_facts(path: Path) -> FileFacts:
     return FileFacts(sha256=digest.hexdigest(), num_bytes=path.stat().st_size)
 
 
-def _encoder_revision(name: str) -> str:
+def encoder_revision(name: str) -> str:
     """A checksum of a local encoder's weights and configuration; a hub encoder's own revision."""
     folder = Path(encoder_path(name))
     if not folder.is_dir():

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import msgspec
 
+_DRAFT = ".draft-"
+
 
 class WorkFolderError(ValueError):
     """A work folder that belongs to another build; the sentence says what to do."""
@@ -29,33 +31,60 @@ class WorkFolder:
         """Where passage shard `number` goes."""
         return self.path / "passages" / f"{number:06d}.arrow"
 
+    def vector_shards(self) -> list[Path]:
+        """The vectors of every passage shard, in order.
+
+        Raises:
+            WorkFolderError: some are missing.
+        """
+        paths = [self.vector_shard(number) for number in range(len(self.passage_shards()))]
+        missing = [path for path in paths if not path.exists()]
+        if missing or not paths:
+            raise WorkFolderError(f"work folder {self.path} lacks the vectors of {len(missing)} of {len(paths)} shards")
+        return paths
+
     def vector_shard(self, number: int) -> Path:
         """Where the vectors of passage shard `number` go."""
         return self.path / "vectors" / f"{number:06d}.npy"
 
-    def claim(self, stage: str, fingerprint: str) -> None:
+    def claim(self, stage: str, inputs: dict[str, str]) -> None:
         """Say which inputs `stage` works on.
 
         Raises:
             WorkFolderError: it was begun with other inputs.
         """
-        path = self.path / f"{stage}.inputs"
-        if not path.exists():
-            write_whole(path, lambda draft: draft.write_text(fingerprint))
-        elif (found := path.read_text()) != fingerprint:
-            raise WorkFolderError(
-                f"work folder {self.path} was begun with other inputs or settings for {stage!r} "
-                f"({found[:12]}, now {fingerprint[:12]}); remove it or name another with --work"
-            )
+        found = self.inputs(stage)
+        if found is None:
+            write_whole(self._inputs_path(stage), lambda draft: draft.write_bytes(msgspec.json.encode(inputs)))
+            return
+        for name in sorted(inputs.keys() | found.keys()):
+            if found.get(name) != inputs.get(name):
+                raise WorkFolderError(
+                    f"work folder {self.path} was begun with {name} {found.get(name)!r}, now it is "
+                    f"{inputs.get(name)!r}; remove the folder or name another with --work"
+                )
+
+    def inputs(self, stage: str) -> dict[str, str] | None:
+        """The inputs that `stage` was begun with, None while it was not."""
+        path = self._inputs_path(stage)
+        return msgspec.json.decode(path.read_bytes(), type=dict[str, str]) if path.exists() else None
+
+    def _inputs_path(self, stage: str) -> Path:
+        return self.path / f"{stage}.inputs.json"
 
     def mark_done(self, stage: str, facts: dict[str, object]) -> None:
         """Say that `stage` has ended, and what it found."""
-        write_whole(self.path / f"{stage}.done", lambda draft: draft.write_bytes(msgspec.json.encode(facts)))
+        write_whole(self.path / f"{stage}.done.json", lambda draft: draft.write_bytes(msgspec.json.encode(facts)))
 
     def done(self, stage: str) -> dict[str, object] | None:
         """What `stage` found when it ended, None while it has not."""
-        path = self.path / f"{stage}.done"
+        path = self.path / f"{stage}.done.json"
         return msgspec.json.decode(path.read_bytes(), type=dict[str, object]) if path.exists() else None
+
+    def sweep_drafts(self) -> None:
+        """Delete what killed runs left half written."""
+        for draft in self.path.rglob(f".*{_DRAFT}*"):
+            draft.unlink(missing_ok=True)
 
     def remove(self) -> None:
         """Delete everything."""
@@ -72,7 +101,7 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
 def drafted(path: Path) -> Iterator[Path]:
     """A draft beside `path` that is renamed to it when the block ends, and left behind when it fails."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.draft-{os.getpid()}")
+    draft = path.with_name(f".{path.name}{_DRAFT}{os.getpid()}")
     yield draft
     with draft.open("rb") as file:
         os.fsync(file.fileno())

@@ -64,11 +64,22 @@ class Settings(BaseModel):
     search_k: int = Field(1, ge=1, le=100)
     search_window: int = Field(5, ge=0, le=50)
     search_threshold: float = Field(0.5, ge=-1, le=1)
-    score_floor: float = Field(0.25, ge=-1, le=1)
+    score_floor: float | None = Field(None, ge=-1, le=1)  # None: the one measured when the index was built
+    retrievers: str = ""  # names joined by commas: index, web, entry points; empty: what is set up
     retrieval_timeout_s: float = Field(5.0, gt=0)
     encoder_device: Literal["auto", "cpu", "cuda"] = "auto"
-    web_search_url: str = ""
+    encoder_threads: int = Field(1, ge=1, le=64)  # CPU threads that encode queries
+    web_search_url: str = ""  # an address with {query}, and optionally {k} and {key}
+    web_search_host: str = ""  # the only host that is asked; empty: the address's own
     web_search_key: SecretStr = SecretStr("")
+    web_search_key_header: str = ""  # the header that carries the key, when the address does not
+    web_search_results: str = "results"  # dotted path of the list of results in an answer
+    web_search_title: str = "title"  # dotted path in a result, as the next two
+    web_search_text: str = "snippet"
+    web_search_link: str = "url"
+    web_search_timeout_s: float = Field(3.0, gt=0)
+    web_search_cache: int = Field(1000, ge=0)  # questions whose results are kept
+    web_search_cache_s: float = Field(3600.0, ge=0)
 
     # HTTP.
     host: str = "0.0.0.0"  # noqa: S104 - the container contract

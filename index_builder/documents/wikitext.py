@@ -15,7 +15,8 @@ from index_builder.documents.document import Section
 _APPENDICES = (
     "see also|references|external links|further reading|notes|footnotes|citations|bibliography|sources|notes and "
     "references|references and notes|works cited|literature|general references|primary sources|secondary sources|"
-    "endnotes|citations and notes|footnotes and references|references and footnotes|explanatory notes|gallery"
+    "endnotes|citations and notes|footnotes and references|references and footnotes|explanatory notes|gallery|"
+    "selected bibliography|external resources|notes and citations|footnotes and citations"
 )
 APPENDICES = frozenset(_APPENDICES.split("|"))
 

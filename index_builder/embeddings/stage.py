@@ -10,12 +10,12 @@ from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
+import pyarrow as pa
 
 from index_builder.embeddings.shard import write_vectors
 from index_builder.progress import Progress
 from index_builder.work_folder import WorkFolder
-from server.retrieval.encoder import Encoder
+from server.retrieval.encoder import Encoder, Precision
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -33,17 +33,18 @@ class EmbedPlan:
     """Who encodes: processes of one CPU thread each, or one process a GPU."""
 
     encoder: str
+    precision: Precision
     num_processes: int
     on_gpus: bool = False
 
 
-def plan_embedding(encoder: str, num_workers: int | None) -> EmbedPlan:
+def plan_embedding(encoder: str, precision: Precision, num_workers: int | None) -> EmbedPlan:
     """The processes for this machine; `num_workers` None: one a GPU, else one a core up to 16."""
     import torch
 
     if torch.cuda.is_available():
-        return EmbedPlan(encoder, num_workers or torch.cuda.device_count(), on_gpus=True)
-    return EmbedPlan(encoder, num_workers or min(len(os.sched_getaffinity(0)), MAX_CPU_PROCESSES))
+        return EmbedPlan(encoder, precision, num_workers or torch.cuda.device_count(), on_gpus=True)
+    return EmbedPlan(encoder, precision, num_workers or min(len(os.sched_getaffinity(0)), MAX_CPU_PROCESSES))
 
 
 def embed_passages(work: WorkFolder, num_passages: int, plan: EmbedPlan, progress: Progress) -> None:
@@ -61,7 +62,7 @@ def embed_passages(work: WorkFolder, num_passages: int, plan: EmbedPlan, progres
         if len(jobs) > 1 and plan.num_processes > 1:
             _encode_in_processes(jobs, plan, bar)
         elif jobs:
-            encoder = Encoder(plan.encoder, precision="auto")
+            encoder = Encoder(plan.encoder, precision=plan.precision)
             for passages, vectors in jobs:
                 write_vectors(passages, vectors, encoder, bar.update)
 
@@ -110,7 +111,7 @@ def _encode_jobs(
         with num_encoded.get_lock():
             num_encoded.value += num_texts
 
-    encoder = Encoder(plan.encoder, precision="auto")
+    encoder = Encoder(plan.encoder, precision=plan.precision)
     while (job := _take(next_job)) < len(jobs):
         write_vectors(*jobs[job], encoder, count)
 
@@ -122,14 +123,6 @@ def _take(next_job: Synchronized[int]) -> int:
 
 
 def _num_passages(work: WorkFolder, number: int) -> int:
-    import pyarrow as pa
-
     with pa.memory_map(str(work.passage_shard(number))) as source:
         file = pa.ipc.open_file(source)
         return sum(file.get_batch(batch).num_rows for batch in range(file.num_record_batches))
-
-
-def vector_shapes(work: WorkFolder) -> list[tuple[int, int]]:
-    """Rows and columns of every vector shard, in order."""
-    numbers = range(len(work.passage_shards()))
-    return [np.load(work.vector_shard(number), mmap_mode="r").shape for number in numbers]

@@ -6,21 +6,71 @@ from dataclasses import dataclass
 from typing import Literal
 
 IndexKind = Literal["auto", "flat", "ivfpq", "hnsw"]
+
 FLAT_LIMIT = 100_000
+_LARGE_COARSE = 16384  # from so many lists on, finding the nearest lists needs a graph of its own
+_MIN_LISTS, _MAX_LISTS = 16, 65536
+_NUMBERS_PER_CODE = 8
 
 
 @dataclass(frozen=True)
 class IndexChoice:
-    """A kind, the string Faiss builds it from, and the reason a person is told."""
+    """A kind, the string that Faiss builds it from, and the reason that a person is told.
+
+    Attributes:
+        num_candidates: rows to fetch and rank again by their stored vectors; 0: scores are exact already.
+        breadth: nprobe of an inverted file, efSearch of a graph, before evaluation has measured which is best.
+    """
 
     kind: str
     factory: str
     reason: str
-    num_lists: int = 0
+    num_candidates: int = 0
+    breadth: int = 0
 
 
 def choose_index(kind: IndexKind, num_vectors: int, dimension: int) -> IndexChoice:
     """The index for `num_vectors` vectors of `dimension` numbers."""
     if kind == "flat" or (kind == "auto" and num_vectors < FLAT_LIMIT):
-        return IndexChoice("flat", "Flat", f"{num_vectors} vectors: exact search needs no training and is fast enough")
-    raise NotImplementedError(kind, dimension)
+        bound = "under" if num_vectors < FLAT_LIMIT else "over"
+        return IndexChoice(
+            "flat", "Flat", f"{num_vectors} vectors, {bound} {FLAT_LIMIT}: exact search, nothing to train, recall 1"
+        )
+    if kind == "hnsw":
+        return IndexChoice(
+            "hnsw",
+            "HNSW32_SQfp16",
+            f"asked for: a graph over half-precision vectors, fastest to search, but it is built in "
+            f"{num_vectors * (dimension * 2 + 320) / 2**30:.1f} GiB of memory",
+            num_candidates=50,
+            breadth=64,
+        )
+    return _inverted_file(num_vectors, dimension)
+
+
+def _inverted_file(num_vectors: int, dimension: int) -> IndexChoice:
+    num_lists = _num_lists(num_vectors)
+    code_bytes = _code_bytes(dimension)
+    coarse = f"IVF{num_lists}" if num_lists < _LARGE_COARSE else f"IVF{num_lists}_HNSW32"
+    return IndexChoice(
+        "ivfpq",
+        f"{coarse},PQ{code_bytes}",
+        f"{num_vectors} vectors: {num_lists} lists of about {num_vectors // num_lists}, codes of {code_bytes} bytes "
+        f"instead of {4 * dimension}; what the codes lose is won back by ranking candidates by their stored vectors",
+        num_candidates=100,
+        breadth=max(4, num_lists // 64),
+    )
+
+
+def _num_lists(num_vectors: int) -> int:
+    """A power of two near two square roots: lists are then as long as there are lists to compare with."""
+    wanted = 2 * num_vectors**0.5
+    found = _MIN_LISTS
+    while found * 2 <= min(wanted * 1.42, _MAX_LISTS):
+        found *= 2
+    return found
+
+
+def _code_bytes(dimension: int) -> int:
+    """Sub-quantizers: the largest number up to an eighth of the dimension that divides it."""
+    return next(count for count in range(max(1, dimension // _NUMBERS_PER_CODE), 0, -1) if dimension % count == 0)

@@ -12,9 +12,13 @@ from index_builder.documents import Document, ReadReport, SkippedError
 from index_builder.documents.document import note_skipped
 from index_builder.documents.source import Source
 from index_builder.passages.window import WindowShape, cut_document
+from server.retrieval.lexical_index import OPENING, SENTENCE
 from server.retrieval.passage_table import SCHEMA
+from server.retrieval.terms import TermReader
 
 BATCH_ITEMS = 16
+# A shard holds what the index will: the passages, and the words of each.
+SHARD_SCHEMA = SCHEMA.append(pa.field("terms", pa.list_(pa.uint32())))
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,7 @@ class BatchCutter:
     def __call__(self, batch: ItemBatch) -> PassageBatch:
         """The batch's passages, and what was left out."""
         report = ReadReport()
+        reader = TermReader(self.shape.language)
         rows: list[dict[str, object]] = []
         documents: list[tuple[str, int]] = []
         for item in batch.items:
@@ -63,15 +68,18 @@ class BatchCutter:
                 note_skipped(report, skipped)
                 continue
             report.num_documents += 1
-            passages = list(_rows(document, self.shape))
+            passages = list(_rows(document, self.shape, reader))
             documents.append((document.document_id, len(passages)))
             rows.extend(passages)
         next_item = batch.first_item + len(batch.items)
-        return PassageBatch(next_item, pa.RecordBatch.from_pylist(rows, schema=SCHEMA), tuple(documents), report)
+        return PassageBatch(next_item, pa.RecordBatch.from_pylist(rows, schema=SHARD_SCHEMA), tuple(documents), report)
 
 
-def _rows(document: Document, shape: WindowShape) -> Iterator[dict[str, object]]:
-    for window in cut_document(document, shape):
+def _rows(document: Document, shape: WindowShape, reader: TermReader) -> Iterator[dict[str, object]]:
+    title = reader.terms(document.title)
+    for ordinal, window in enumerate(cut_document(document, shape)):
+        sentences = (reader.terms(window.text[start:end]) for start, end in window.sentences)
+        marked = (term for sentence in sentences for term in (SENTENCE, *sentence))
         yield {
             "passage_id": window.passage_id,
             "document_id": document.document_id,
@@ -81,4 +89,5 @@ def _rows(document: Document, shape: WindowShape) -> Iterator[dict[str, object]]
             "url": document.url,
             "start": window.start,
             "end": window.end,
+            "terms": [*([] if ordinal else [OPENING]), *title, *marked],
         }

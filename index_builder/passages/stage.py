@@ -7,6 +7,7 @@ earlier run was killed: items are taken in fixed batches, and a shard ends with 
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
 
 import msgspec
@@ -14,21 +15,22 @@ import pyarrow as pa
 
 from index_builder.documents import ReadReport
 from index_builder.documents.source import Source, source_bytes
-from index_builder.passages.batch import BatchCutter, PassageBatch, item_batches
+from index_builder.passages.batch import SHARD_SCHEMA, BatchCutter, PassageBatch, item_batches
 from index_builder.passages.unique_ids import UniqueIds
 from index_builder.passages.window import WindowShape
 from index_builder.processes import ordered_map
 from index_builder.progress import Progress
 from index_builder.work_folder import WorkFolder, write_whole
-from server.retrieval.passage_table import SCHEMA
 
 log = logging.getLogger(__name__)
 _FACTS = b"shard"
+_PARALLEL_BYTES = 32 << 20
 
 
 class PassageTotals(msgspec.Struct):
     """How far a source was read and what came of it, from its beginning on."""
 
+    source: str
     next_item: int = 0
     num_documents: int = 0
     num_passages: int = 0
@@ -37,16 +39,22 @@ class PassageTotals(msgspec.Struct):
 
 
 def write_passages(
-    source: Source, shape: WindowShape, work: WorkFolder, shard_passages: int, num_processes: int, progress: Progress
+    source: Source,
+    source_name: str,
+    shape: WindowShape,
+    work: WorkFolder,
+    shard_passages: int,
+    num_workers: int | None,
+    progress: Progress,
 ) -> PassageTotals:
     """Write the shards that are missing and say what all of them hold; a finished stage is only looked up."""
     if done := work.done("passages"):
         return msgspec.convert(done, PassageTotals)
-    writer = _ShardWriter(work, shard_passages)
+    writer = _ShardWriter(work, source_name, shard_passages)
     reading = ReadReport()
     batches = item_batches(source.items(reading), writer.totals.next_item)
     with progress.stage("passages", source_bytes(source), "B") as bar:
-        for batch in ordered_map(BatchCutter(source, shape), batches, num_processes):
+        for batch in ordered_map(BatchCutter(source, shape), batches, _num_processes(source, num_workers)):
             writer.add(batch)
             bar.update(reading.source_bytes - bar.n)
         writer.finish(reading)
@@ -57,6 +65,13 @@ def write_passages(
     )
     work.mark_done("passages", msgspec.to_builtins(totals))
     return totals
+
+
+def _num_processes(source: Source, num_workers: int | None) -> int:
+    """One process cuts what takes it less time than others take to start."""
+    if source_bytes(source) < _PARALLEL_BYTES:
+        return 1
+    return num_workers or len(os.sched_getaffinity(0))
 
 
 def read_totals(shard: Path) -> PassageTotals:
@@ -75,7 +90,7 @@ def write_table(path: Path, table: pa.Table) -> None:
 class _ShardWriter:
     """Collects batches and writes a shard whenever enough passages have come; goes on after the shards that exist."""
 
-    def __init__(self, work: WorkFolder, shard_passages: int) -> None:
+    def __init__(self, work: WorkFolder, source_name: str, shard_passages: int) -> None:
         shards = work.passage_shards()
         self._work = work
         self._shard_passages = shard_passages
@@ -83,7 +98,7 @@ class _ShardWriter:
         self._ids = UniqueIds()
         self._waiting: list[pa.RecordBatch] = []
         self._report = ReadReport()
-        self.totals = PassageTotals()
+        self.totals = PassageTotals(source_name)
         if shards:
             self._resume(shards)
 
@@ -121,7 +136,7 @@ class _ShardWriter:
         passage_ids = [f"{new}:{ordinal}" for _, new, num_rows in renamed for ordinal in range(num_rows)]
         columns = {name: batch.rows.column(name) for name in batch.rows.schema.names}
         columns |= {"document_id": pa.array(document_ids), "passage_id": pa.array(passage_ids)}
-        return pa.RecordBatch.from_pydict(columns, schema=SCHEMA)
+        return pa.RecordBatch.from_pydict(columns, schema=SHARD_SCHEMA)
 
     def _settle_report(self) -> None:
         self.totals.skipped = dict(self._report.skipped)

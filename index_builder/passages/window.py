@@ -20,13 +20,14 @@ class WindowShape:
 
 @dataclass(frozen=True)
 class Window:
-    """One passage of a document; `[start, end)` are characters of the document's text."""
+    """One passage of a document; `[start, end)` are characters of the document's text, `sentences` of its own text."""
 
     passage_id: str
     section: str
     start: int
     end: int
     text: str
+    sentences: tuple[Span, ...]
 
 
 def cut_document(document: Document, shape: WindowShape) -> Iterator[Window]:
@@ -38,16 +39,27 @@ def cut_document(document: Document, shape: WindowShape) -> Iterator[Window]:
     ordinal = 0
     for section in document.sections:
         text = section.text
-        for start, end in _window_spans(sentence_spans(text, shape.language), shape):
-            passage_id = f"{document.document_id}:{ordinal}"
-            yield Window(passage_id, section.heading, offset + start, offset + end, text[start:end].replace("\n", " "))
+        for spans in _windows(sentence_spans(text, shape.language), shape):
+            start, end = spans[0][0], spans[-1][1]
+            yield Window(
+                passage_id=f"{document.document_id}:{ordinal}",
+                section=section.heading,
+                start=offset + start,
+                end=offset + end,
+                text=text[start:end].replace("\n", " "),
+                sentences=tuple((first - start, last - start) for first, last in spans),
+            )
             ordinal += 1
         offset += len(text) + 1
 
 
-def _window_spans(sentences: list[Span], shape: WindowShape) -> Iterator[Span]:
-    for first in range(0, len(sentences), shape.stride):
-        last = min(first + shape.sentences, len(sentences)) - 1
-        yield sentences[first][0], sentences[last][1]
-        if last == len(sentences) - 1:
-            return
+def _windows(sentences: list[Span], shape: WindowShape) -> Iterator[list[Span]]:
+    """Windows over one section; the last one reaches back over its neighbour rather than being short, since a lone
+    sentence says too little to be found or to answer.
+    """
+    first = 0
+    while first + shape.sentences < len(sentences):
+        yield sentences[first : first + shape.sentences]
+        first += shape.stride
+    if sentences:
+        yield sentences[max(0, len(sentences) - shape.sentences) :]

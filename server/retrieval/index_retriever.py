@@ -14,8 +14,10 @@ import numpy as np
 from server.retrieval.batcher import Batcher
 from server.retrieval.encoder import Encoder
 from server.retrieval.growth import grow, joined_text
+from server.retrieval.lexical_index import LexicalIndex
 from server.retrieval.manifest import Manifest, read_manifest
 from server.retrieval.passage_table import PassageTable
+from server.retrieval.relevance import NUM_CANDIDATES, relevance
 from server.retrieval.retriever import Passage, RetrievalError
 from server.retrieval.stored_vectors import StoredVectors
 from server.retrieval.vector_index import INDEX_FILE, VectorIndex
@@ -49,7 +51,7 @@ class IndexRetriever:
     Args:
         folder: complete and verified, with its manifest.
         encoder: the one that made the index; a probe in the manifest is checked against it.
-        score_floor: passages below this cosine similarity are not relevant.
+        score_floor: passages whose cosine similarity to the query is lower are not relevant.
         timeout_s: how long a search waits for its batch.
 
     Raises:
@@ -65,6 +67,7 @@ class IndexRetriever:
         self._table = PassageTable(folder / PASSAGES_FILE)
         self._vectors = StoredVectors(folder / VECTORS_FILE)
         self._index = VectorIndex(folder / INDEX_FILE, self._manifest.index, self._vectors)
+        self._lexical = LexicalIndex(folder, len(self._vectors), self._manifest.passages.language)
         if len(self._table) != len(self._vectors):
             raise RetrievalError(f"index {folder} has {len(self._table)} passages but {len(self._vectors)} vectors")
         self._batcher: Batcher[_Query, _Hits] = Batcher(self._find, _MAX_BATCH, "retrieval")
@@ -85,7 +88,7 @@ class IndexRetriever:
         passages: list[Passage] = []
         covered: set[int] = set()
         for score, row in zip(hits.scores.tolist(), hits.rows.tolist(), strict=True):
-            if row < 0 or score < self._score_floor or len(passages) == k:
+            if len(passages) == k:
                 break
             if row in covered:
                 continue
@@ -121,12 +124,19 @@ class IndexRetriever:
             raise RetrievalError(f"the index search failed: {error}") from error
 
     def _find(self, queries: Sequence[_Query]) -> list[_Hits]:
+        """One batch: all queries encoded and searched at once, then each one's candidates ranked."""
         vectors = self._encoder.encode([query.text for query in queries])
-        scores, rows = self._index.search(vectors, max(query.num_hits for query in queries))
-        return [
-            _Hits(scores[number, : query.num_hits], rows[number, : query.num_hits])
-            for number, query in enumerate(queries)
-        ]
+        num_candidates = max(NUM_CANDIDATES, *(query.num_hits for query in queries))
+        scores, rows = self._index.search(vectors, num_candidates)
+        return [self._rank(query, scores[number], rows[number]) for number, query in enumerate(queries)]
+
+    def _rank(self, query: _Query, cosine: NDArray[np.float32], rows: NDArray[np.int64]) -> _Hits:
+        """The candidates above the floor, most relevant first."""
+        relevant = (rows >= 0) & (cosine >= self._score_floor)
+        cosine, rows = cosine[relevant], rows[relevant]
+        scores = relevance(cosine, self._lexical.match(query.text, rows))
+        order = np.argsort(-scores, kind="stable")[: query.num_hits]
+        return _Hits(scores[order], rows[order])
 
     def _passage(self, hit: int, rows: range, score: float) -> Passage:
         row = self._table.row(hit)

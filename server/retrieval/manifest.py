@@ -28,6 +28,7 @@ class EncoderFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class PassageFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How documents were cut."""
 
+    language: str
     window_sentences: int
     stride_sentences: int
     embedded: str  # what of a passage was embedded, as a template
@@ -44,7 +45,7 @@ class IndexFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     factory: str
     metric: str  # inner_product
     reason: str  # why this kind
-    nprobe: int = 0
+    breadth: int = 0  # lists that a query looks into (nprobe), or the breadth of a graph search (efSearch)
     num_candidates: int = 0  # fetched from the index and ranked again by the stored vectors; 0: not ranked again
     recall: dict[str, float] = {}  # "recall@10" → 0.97, against exact search
     latency_ms: dict[str, float] = {}
@@ -71,7 +72,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     passages: PassageFacts
     index: IndexFacts
     files: dict[str, FileFacts]
-    score_floor: float | None = None
+    score_floor: float  # the cosine similarity under which small talk falls: what is lower is not relevant
 
     @property
     def label(self) -> str:

@@ -2,23 +2,95 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import logging
+import time
+from collections.abc import Callable
+from importlib.metadata import entry_points
+from urllib.parse import urlsplit
 
 from server.config import Settings
-from server.retrieval.encoder import Encoder
-from server.retrieval.index_retriever import IndexRetriever
-from server.retrieval.manifest import read_manifest
-from server.retrieval.retriever import Retriever
+from server.retrieval.composite import Composite
+from server.retrieval.retriever import RetrievalError, Retriever
+
+log = logging.getLogger(__name__)
+
+GROUP = "openchatkit.retrievers"
+Opener = Callable[[Settings], Retriever]
 
 
 def open_retriever(settings: Settings) -> Retriever | None:
-    """What OCK_INDEX names, opened; None when nothing is set.
+    """What OCK_RETRIEVERS names: "index", "web", or entry points of the group `openchatkit.retrievers`, each a
+    function from Settings to a Retriever. Without it, what OCK_INDEX and OCK_WEB_SEARCH_URL set up; None when neither
+    does. Several are fused into one.
 
     Raises:
-        RetrievalError: an index or encoder that cannot be opened; the start stops with its sentence.
+        RetrievalError: a name, index or encoder that cannot be opened; the start stops with its sentence.
     """
-    if not settings.index:
+    names = _names(settings)
+    members: dict[str, Retriever] = {}
+    try:
+        for name in names:
+            members[name] = _opener(name)(settings)
+    except BaseException:
+        for member in members.values():
+            member.close()
+        raise
+    if not members:
         return None
-    folder = Path(settings.index)
-    encoder = Encoder(settings.encoder or read_manifest(folder).encoder.name, settings.encoder_device)
-    return IndexRetriever(folder, encoder, settings.score_floor, settings.retrieval_timeout_s)
+    if len(members) == 1:
+        return next(iter(members.values()))
+    return Composite(members, settings.retrieval_timeout_s)
+
+
+def _names(settings: Settings) -> list[str]:
+    if settings.retrievers:
+        return list(dict.fromkeys(name.strip() for name in settings.retrievers.split(",") if name.strip()))
+    set_up = {"index": settings.index, "web": settings.web_search_url}
+    return [name for name, value in set_up.items() if value]
+
+
+def _opener(name: str) -> Opener:
+    own: dict[str, Opener] = {"index": _open_index, "web": _open_web}
+    if name in own:
+        return own[name]
+    found = list(entry_points(group=GROUP, name=name))
+    if not found:
+        others = ", ".join(sorted(entry_points(group=GROUP).names))
+        raise RetrievalError(f"OCK_RETRIEVERS names {name!r}; legal are index, web{', ' if others else ''}{others}")
+    opener: Opener = found[0].load()
+    log.info("retriever.plugin name=%s from=%s", name, found[0].value)
+    return opener
+
+
+def _open_index(settings: Settings) -> Retriever:
+    from server.retrieval.encoder import Encoder
+    from server.retrieval.index_files import local_index
+    from server.retrieval.index_retriever import IndexRetriever
+    from server.retrieval.manifest import read_manifest
+
+    if not settings.index:
+        raise RetrievalError(
+            "OCK_RETRIEVERS names 'index', but OCK_INDEX is empty; legal are a folder and an s3:// prefix"
+        )
+    folder = local_index(settings.index, settings.artifact_dir, deadline_s=settings.start_timeout_s)
+    manifest = read_manifest(folder)
+    floor = manifest.score_floor if settings.score_floor is None else settings.score_floor
+    encoder = Encoder(settings.encoder or manifest.encoder.name, settings.encoder_device, settings.encoder_threads)
+    return IndexRetriever(folder, encoder, floor, settings.retrieval_timeout_s)
+
+
+def _open_web(settings: Settings) -> Retriever:
+    from server.retrieval.result_cache import ResultCache
+    from server.retrieval.web_search import ResultFields, WebSearch, WebSearchPlan
+
+    plan = WebSearchPlan(
+        url=settings.web_search_url,
+        host=settings.web_search_host or urlsplit(settings.web_search_url).hostname or "",
+        key=settings.web_search_key.get_secret_value(),
+        key_header=settings.web_search_key_header,
+        fields=ResultFields(
+            settings.web_search_results, settings.web_search_title, settings.web_search_text, settings.web_search_link
+        ),
+        timeout_s=settings.web_search_timeout_s,
+    )
+    return WebSearch(plan, ResultCache(settings.web_search_cache, settings.web_search_cache_s, time.monotonic))

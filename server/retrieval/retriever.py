@@ -15,7 +15,8 @@ class Passage:
     """A piece of a document that answers a query, grown by its neighbours.
 
     Attributes:
-        score: cosine similarity for an index, the fused rank score for a composite; larger is better.
+        score: at most 1, larger is better: for an index the cosine similarity to the query moved towards 1 by the
+            words they share, for a composite the fused rank score.
         url: where the document can be read; empty when unknown.
     """
 

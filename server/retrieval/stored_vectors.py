@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import mmap
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,3 +42,15 @@ class StoredVectors:
         """The vectors of these rows."""
         found: NDArray[np.float32] = self._rows[numbers].astype(np.float32)
         return found
+
+    def blocks(self, num_rows: int) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        """(first row, rows) one after another, for exact search over everything; pages are let go behind it."""
+        for start in range(0, len(self), num_rows):
+            yield start, self._rows[start : start + num_rows].astype(np.float32)
+            self.forget_pages()
+
+    def forget_pages(self) -> None:
+        """Take the pages read so far out of this process's resident memory; the system keeps them cached."""
+        mapping = self._rows._mmap
+        if mapping is not None:
+            mapping.madvise(mmap.MADV_DONTNEED)

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 INDEX_FILE = "knn.index"
+LISTS_FILE = "knn.ivfdata"  # the lists of an inverted file, beside it
+_FLAGS = faiss.IO_FLAG_MMAP_IFC | faiss.IO_FLAG_READ_ONLY | faiss.IO_FLAG_ONDISK_SAME_DIR
 
 
 class VectorIndex:
@@ -30,7 +32,7 @@ class VectorIndex:
 
     def __init__(self, path: Path, facts: IndexFacts, vectors: StoredVectors) -> None:
         try:
-            self._index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC | faiss.IO_FLAG_READ_ONLY)
+            self._index = faiss.read_index(str(path), _FLAGS)
         except RuntimeError as error:
             raise RetrievalError(f"index file {path} cannot be opened: {_first_line(error)}") from error
         if self._index.ntotal != len(vectors) or self._index.d != vectors.dimension:
@@ -40,7 +42,7 @@ class VectorIndex:
             )
         self._vectors = vectors
         self._facts = facts
-        self._parameters = _search_parameters(self._index, facts.nprobe)
+        self._parameters = _search_parameters(self._index, facts.breadth)
 
     def search(
         self, queries: NDArray[np.float32], k: int
@@ -63,12 +65,12 @@ class VectorIndex:
         return np.take_along_axis(scores, order, axis=1), np.take_along_axis(rows, order, axis=1)
 
 
-def _search_parameters(index: faiss.Index, nprobe: int) -> faiss.SearchParameters | None:
-    if not nprobe:
+def _search_parameters(index: faiss.Index, breadth: int) -> faiss.SearchParameters | None:
+    if not breadth:
         return None
     if isinstance(index, faiss.IndexHNSW):
-        return faiss.SearchParametersHNSW(efSearch=nprobe)
-    return faiss.SearchParametersIVF(nprobe=nprobe)
+        return faiss.SearchParametersHNSW(efSearch=breadth)
+    return faiss.SearchParametersIVF(nprobe=breadth)
 
 
 def _first_line(error: RuntimeError) -> str:

@@ -1,0 +1,118 @@
+"""build, passages, embed, train: from a source to an index folder."""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+from typing import Any, get_args
+
+from index_builder import build
+from index_builder.build_plan import BuildPlan
+from index_builder.index.choice import IndexKind
+from index_builder.passages.window import WindowShape
+from index_builder.progress import Progress
+from index_builder.publish import publish
+from index_builder.report import print_report
+from index_builder.work_folder import WorkFolder
+from server.retrieval.encoder import Precision
+
+Flags = argparse.Namespace
+_PLAN = BuildPlan("", "")
+
+
+def add_build_verbs(verbs: Any) -> None:
+    """Add the verbs to a parser's."""
+    whole = verbs.add_parser("build", help="everything: source to evaluated index", description=build.build.__doc__)
+    _source_flags(whole)
+    _encoder_flags(whole)
+    _index_flags(whole)
+    whole.add_argument("--work", type=Path, help="where shards are kept until the index is finished; OUT/.work")
+    whole.add_argument("--recall-floor", type=float, default=_PLAN.recall_floor, help="recall@10 to operate above")
+    whole.set_defaults(run=run_build)
+    passages = verbs.add_parser("passages", help="source to passage shards", description=build.cut.__doc__)
+    _source_flags(passages)
+    passages.add_argument("--work", type=Path, required=True)
+    passages.set_defaults(run=run_passages)
+    embed = verbs.add_parser("embed", help="passage shards to vector shards", description=build.embed.__doc__)
+    _encoder_flags(embed)
+    embed.add_argument("--workers", type=_positive, help="processes; one a GPU, else one a core")
+    embed.add_argument("--work", type=Path, required=True)
+    embed.set_defaults(run=run_embed)
+    train = verbs.add_parser("train", help="shards to an index folder", description=build.train.__doc__)
+    _index_flags(train)
+    train.add_argument("--work", type=Path, required=True)
+    train.set_defaults(run=run_train)
+
+
+def run_build(flags: Flags, progress: Progress) -> None:
+    """`build`: into a folder, or published to s3:// from a local one."""
+    remote = flags.out.startswith("s3://")
+    plan = BuildPlan(
+        flags.source,
+        flags.encoder,
+        _shape(flags),
+        flags.index,
+        flags.workers,
+        flags.precision,
+        flags.recall_floor,
+        flags.name,
+    )
+    folder = _staging(flags) if remote else Path(flags.out)
+    manifest = build.build(plan, folder, WorkFolder(flags.work or folder / ".work"), progress)
+    address = publish(folder, flags.out, flags.recall_floor, progress) if remote else str(folder)
+    print_report(manifest, progress, address)
+
+
+def run_passages(flags: Flags, progress: Progress) -> None:
+    """`passages`: only the first stage."""
+    totals = build.cut(flags.source, _shape(flags), WorkFolder(flags.work), flags.workers, progress)
+    print(f"{totals.num_documents} documents, {totals.num_passages} passages, skipped {totals.skipped}")
+
+
+def run_embed(flags: Flags, progress: Progress) -> None:
+    """`embed`: only the second stage."""
+    build.embed(WorkFolder(flags.work), flags.encoder, flags.precision, flags.workers, progress)
+
+
+def run_train(flags: Flags, progress: Progress) -> None:
+    """`train`: only the third stage."""
+    manifest = build.train(WorkFolder(flags.work), flags.index, Path(flags.out), flags.name, progress)
+    print(f"{manifest.label}: {manifest.index.factory}; next: python -m index_builder evaluate --index {flags.out}")
+
+
+def _staging(flags: Flags) -> Path:
+    """Where an index that goes to S3 is built: beside its shards, or in the system's temporary folder."""
+    base = flags.work.parent if flags.work else Path(tempfile.gettempdir()) / "openchatkit-index"
+    return Path(base) / flags.out.removeprefix("s3://").replace("/", "_")
+
+
+def _shape(flags: Flags) -> WindowShape:
+    return WindowShape(flags.window_sentences, flags.stride_sentences or flags.window_sentences, flags.language)
+
+
+def _source_flags(verb: argparse.ArgumentParser) -> None:
+    shape = WindowShape()
+    verb.add_argument("--source", required=True, help="a dump, table or folder, or `sample`")
+    verb.add_argument("--window-sentences", type=_positive, default=shape.sentences, help="sentences of a passage")
+    verb.add_argument("--stride-sentences", type=_positive, help="sentences from one passage to the next; the window's")
+    verb.add_argument("--language", default=shape.language, help="two-letter code, for sentence boundaries")
+    verb.add_argument("--workers", type=_positive, help="processes; one a GPU, else one a core")
+
+
+def _encoder_flags(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--encoder", required=True, help="a folder, a hub id with an optional @revision, or `sample`")
+    verb.add_argument("--precision", choices=get_args(Precision), default=_PLAN.precision, help="of the encoder")
+
+
+def _index_flags(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--out", required=True, help="the index folder; for build also an s3:// prefix for its versions")
+    verb.add_argument("--index", choices=get_args(IndexKind), default=_PLAN.index, help="kind of index")
+    verb.add_argument("--name", default=_PLAN.name, help="what the index is called in versions; the source's name")
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number}: legal are whole numbers from 1")
+    return number

@@ -1,0 +1,32 @@
+"""The empty index that every shard is added to: its lists and codes are learnt from a sample."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import faiss
+
+from index_builder.index.choice import IndexChoice
+from index_builder.index.vector_shards import VectorShards
+from index_builder.work_folder import write_whole
+
+SAMPLE_BYTES = 96 << 20  # bounds the memory of training, whatever the corpus
+_SAMPLE_PER_LIST = 64
+_SEED = 1234
+
+
+def train_index(choice: IndexChoice, vectors: VectorShards, path: Path) -> int:
+    """Train an inverted file on a sample and write it, empty, to `path`; how many vectors it was trained on."""
+    index = faiss.index_factory(vectors.dimension, choice.factory, faiss.METRIC_INNER_PRODUCT)
+    inverted = faiss.extract_index_ivf(index)
+    inverted.cp.seed = _SEED
+    inverted.cp.niter = 10
+    wanted = min(_SAMPLE_PER_LIST * inverted.nlist, SAMPLE_BYTES // (4 * vectors.dimension))
+    sample = vectors.sample(wanted)
+    inverted.cp.min_points_per_centroid = 1  # a small sample is our choice, no mistake
+    inverted.cp.max_points_per_centroid = max(1, len(sample) // inverted.nlist + 1)
+    if faiss.get_num_gpus() > 0:
+        inverted.clustering_index = faiss.index_cpu_to_all_gpus(faiss.IndexFlatIP(vectors.dimension))
+    index.train(sample)
+    write_whole(path, lambda draft: faiss.write_index(index, str(draft)))
+    return len(sample)

@@ -1,0 +1,33 @@
+"""A version in a folder of this machine or of a mounted file system."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from index_builder.work_folder import write_whole
+from server.retrieval.manifest import MANIFEST, FileFacts
+
+
+class LocalTarget:
+    """Files are copied beside their place and renamed into it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.address = str(folder)
+
+    def manifest(self) -> bytes | None:
+        """The manifest that is there already."""
+        path = self._folder / MANIFEST
+        return path.read_bytes() if path.exists() else None
+
+    def has(self, name: str, facts: FileFacts) -> bool:
+        """Whether a file of this size is there: it was renamed into place, so it is whole."""
+        path = self._folder / name
+        return path.is_file() and path.stat().st_size == facts.num_bytes
+
+    def put(self, path: Path, name: str, facts: FileFacts, progress: Callable[[int], object]) -> None:
+        """Copy a file and rename it into place."""
+        write_whole(self._folder / name, lambda draft: shutil.copyfile(path, draft))
+        progress(facts.num_bytes)

@@ -1,0 +1,86 @@
+"""Publishes a version beside the earlier ones; a version that exists is never written over."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Protocol
+
+from index_builder.manifest import file_facts
+from index_builder.progress import Progress
+from index_builder.publish.local_target import LocalTarget
+from index_builder.publish.s3_target import S3Target
+from server.retrieval.manifest import MANIFEST, FileFacts, Manifest, read_manifest
+
+
+class PublishError(ValueError):
+    """An index that must not be published; the sentence names it, what was found and what is legal."""
+
+
+class Target(Protocol):
+    """Where one version goes."""
+
+    address: str
+
+    def manifest(self) -> bytes | None:
+        """The manifest that is there already."""
+        ...
+
+    def has(self, name: str, facts: FileFacts) -> bool:
+        """Whether this very file is there already."""
+        ...
+
+    def put(self, path: Path, name: str, facts: FileFacts, progress: Any) -> None:
+        """Store a file, whole or not at all."""
+        ...
+
+
+def publish(folder: Path, root: str, recall_floor: float, progress: Progress, version: str | None = None) -> str:
+    """Copy the index in `folder` to `root`/version, and return that address; at once when it is there already.
+
+    Raises:
+        PublishError: not evaluated, below the floor, damaged, or another index has that version.
+    """
+    manifest = read_manifest(folder)
+    _refuse_poor(manifest, recall_floor)
+    _refuse_damaged(folder, manifest, progress)
+    target = _target(root, version or manifest.version)
+    mine = (folder / MANIFEST).read_bytes()
+    if (theirs := target.manifest()) is not None:
+        if theirs != mine:
+            raise PublishError(f"{target.address} holds another index already; name another --version")
+        return target.address
+    _put_missing(target, folder, manifest, progress)
+    target.put(folder / MANIFEST, MANIFEST, file_facts(folder / MANIFEST), lambda _: None)
+    return target.address
+
+
+def _refuse_poor(manifest: Manifest, recall_floor: float) -> None:
+    recall = manifest.index.recall.get("recall@10")
+    if recall is None:
+        raise PublishError(f"index {manifest.label} was not evaluated; run `python -m index_builder evaluate` first")
+    if recall < recall_floor:
+        raise PublishError(
+            f"index {manifest.label} has a recall@10 of {recall}; at least {recall_floor} is legal (--recall-floor)"
+        )
+
+
+def _refuse_damaged(folder: Path, manifest: Manifest, progress: Progress) -> None:
+    total = sum(facts.num_bytes for facts in manifest.files.values())
+    with progress.stage("verify", total, "B") as bar:
+        for name, facts in manifest.files.items():
+            if not (folder / name).is_file() or file_facts(folder / name) != facts:
+                raise PublishError(f"{folder / name} is not what the manifest describes; build the index again")
+            bar.update(facts.num_bytes)
+
+
+def _put_missing(target: Target, folder: Path, manifest: Manifest, progress: Progress) -> None:
+    missing = {name: facts for name, facts in manifest.files.items() if not target.has(name, facts)}
+    with progress.stage("publish", sum(facts.num_bytes for facts in missing.values()), "B") as bar:
+        for name, facts in missing.items():
+            target.put(folder / name, name, facts, bar.update)
+
+
+def _target(root: str, version: str) -> Target:
+    if root.startswith("s3://"):
+        return S3Target(f"{root.rstrip('/')}/{version}")
+    return LocalTarget(Path(root).expanduser() / version)

@@ -1,0 +1,89 @@
+"""Several retrievers as one: asked at the same time, their ranks fused."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import time
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeoutError
+
+from server.retrieval.retriever import Passage, RetrievalError, Retriever
+
+log = logging.getLogger(__name__)
+
+_RANK_OFFSET = 60  # of reciprocal-rank fusion: how little the first ranks differ
+_MAX_THREADS = 32
+
+
+class Composite:
+    """Reciprocal-rank fusion over named retrievers. One that fails is left out; when all fail, the search does.
+
+    Args:
+        members: by name, which is logged when one fails.
+        timeout_s: after which an answer is no longer waited for.
+    """
+
+    def __init__(self, members: Mapping[str, Retriever], timeout_s: float) -> None:
+        assert members
+        self._members = dict(members)
+        self._timeout_s = timeout_s
+        self._pool = ThreadPoolExecutor(_MAX_THREADS, "composite")
+
+    @property
+    def version(self) -> str:
+        """All members' versions."""
+        return "+".join(member.version for member in self._members.values())
+
+    def search(self, query: str, k: int, window: int, threshold: float) -> list[Passage]:
+        """The `k` passages that the members together rank first; the same text counts as one passage.
+
+        Raises:
+            RetrievalError: every member failed.
+        """
+        futures = {
+            name: self._pool.submit(member.search, query, k, window, threshold)
+            for name, member in self._members.items()
+        }
+        return _fused(self._answers(futures))[:k]
+
+    def info(self) -> dict[str, object]:
+        """Every member's facts."""
+        return {"version": self.version} | {name: member.info() for name, member in self._members.items()}
+
+    def close(self) -> None:
+        """Close every member."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        for member in self._members.values():
+            member.close()
+
+    def _answers(self, futures: dict[str, Future[list[Passage]]]) -> list[list[Passage]]:
+        deadline = time.monotonic() + self._timeout_s
+        answers, failures = [], []
+        for name, future in futures.items():
+            try:
+                answers.append(future.result(max(0.0, deadline - time.monotonic())))
+            except FutureTimeoutError:
+                failures.append(f"{name}: no answer within {self._timeout_s} s")
+                future.cancel()
+            except RetrievalError as error:
+                failures.append(f"{name}: {error}")
+        for failure in failures:
+            log.warning("retriever.failed %s", failure)
+        if not answers:
+            raise RetrievalError("every retriever failed: " + "; ".join(failures))
+        return answers
+
+
+def _fused(answers: list[list[Passage]]) -> list[Passage]:
+    """All passages with their fused scores, best first; 1 is first everywhere."""
+    scores: dict[str, float] = {}
+    passages: dict[str, Passage] = {}
+    best = len(answers) / (_RANK_OFFSET + 1)
+    for answer in answers:
+        for rank, passage in enumerate(answer, start=1):
+            passages.setdefault(passage.text, passage)
+            scores[passage.text] = scores.get(passage.text, 0.0) + 1 / (_RANK_OFFSET + rank) / best
+    ordered = sorted(passages.values(), key=lambda passage: -scores[passage.text])
+    return [dataclasses.replace(passage, score=scores[passage.text]) for passage in ordered]
