@@ -24,8 +24,9 @@ $(VENV)/.ready: pyproject.toml
 .PHONY: setup
 setup: $(VENV)/.ready ## the virtual environment with everything pinned in pyproject.toml
 
+# Single sentences: the demo's chat model copies its answer, and finds the right sentence of several too seldom.
 .demo/index/manifest.json: | $(VENV)/.ready
-	$(BIN)/python -m index_builder build --source sample --encoder sample --out .demo/index
+	$(BIN)/python -m index_builder build --source sample --encoder sample --window-sentences 1 --out .demo/index
 
 .PHONY: run
 run: $(VENV)/.ready .demo/index/manifest.json ## serve the demo on PORT (8080): chat page, /ping, /invocations
@@ -35,6 +36,7 @@ run: $(VENV)/.ready .demo/index/manifest.json ## serve the demo on PORT (8080): 
 	OCK_MODERATION_MODEL="$${OCK_MODERATION_MODEL:-container/demo/moderation}" \
 	OCK_INDEX="$${OCK_INDEX:-.demo/index}" \
 	OCK_ENCODER="$${OCK_ENCODER:-sample}" \
+	OCK_SEARCH_WINDOW="$${OCK_SEARCH_WINDOW:-0}" \
 	OCK_STORE="$${OCK_STORE:-sqlite:///.demo/conversations.sqlite}" \
 	OCK_RUN_DIR="$${OCK_RUN_DIR:-$$(mktemp -d /tmp/openchatkit.XXXXXX)}" \
 	OCK_TENSOR_PARALLEL_DEGREE="$${OCK_TENSOR_PARALLEL_DEGREE:-2}" \

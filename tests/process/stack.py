@@ -35,6 +35,7 @@ class Stack:
             "OCK_MODERATION_MODEL": str(ROOT / "container/demo/moderation"),
             "OCK_INDEX": str(ROOT / ".demo/index"),
             "OCK_ENCODER": "sample",
+            "OCK_SEARCH_WINDOW": "0",
             "OCK_STORE": f"sqlite:///{folder}/conversations.sqlite",
             "OCK_RUN_DIR": str(folder / "run"),
             "OCK_TENSOR_PARALLEL_DEGREE": "2",
