@@ -34,7 +34,7 @@ CREATE TABLE IF NOT EXISTS turns (
     expires_at INTEGER,
     record TEXT NOT NULL,
     PRIMARY KEY (session_id, turn)
-) WITHOUT ROWID
+)
 """
 _INDEX = "CREATE INDEX IF NOT EXISTS turns_by_expiry ON turns (expires_at) WHERE expires_at IS NOT NULL"
 _COLUMNS = "session_id, turn, state, session_created_at, token, owner, lock_until, expires_at, record"

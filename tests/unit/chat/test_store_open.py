@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from pathlib import Path
 
 import pytest
 
 from server.chat.records import Session, Turn
+from server.chat.store.bench import STEPS, time_turns
 from server.chat.store.open import open_store
 from server.chat.store.owner import front_owner
 from server.config import ConfigError
@@ -45,3 +47,13 @@ def test_a_front_keeps_its_name_over_restarts_and_shares_it_with_nobody(tmp_path
 def test_a_name_that_was_never_finished_writing_is_made_again(tmp_path: Path) -> None:
     (tmp_path / "owner").write_text("")
     assert front_owner(tmp_path) == front_owner(tmp_path) != ""
+
+
+def test_timing_a_store_leaves_nothing_in_it(tmp_path: Path) -> None:
+    store = open_store(f"sqlite:///{tmp_path}/a.sqlite", clock=time.time, session_ttl_s=0, session_lock_s=1)
+    taken = time_turns(store, 30)
+    store.close()
+    assert {step: len(each) for step, each in taken.items()} == dict.fromkeys(STEPS, 30)
+    with sqlite3.connect(tmp_path / "a.sqlite") as db:
+        assert db.execute("SELECT count(*) FROM turns").fetchone() == (0,)
+    db.close()
