@@ -1,4 +1,4 @@
-"""Reply tokens become text: whole characters, no special tokens, cut at stop strings wherever the tokens divide them."""
+"""Reply tokens become text: whole characters, no special tokens, cut at stop strings wherever tokens divide them."""
 
 from __future__ import annotations
 
