@@ -38,7 +38,7 @@ run: $(VENV)/.ready .demo/index/manifest.json ## serve the demo on PORT (8080): 
 	OCK_ENCODER="$${OCK_ENCODER:-sample}" \
 	OCK_SEARCH_WINDOW="$${OCK_SEARCH_WINDOW:-0}" \
 	OCK_STORE="$${OCK_STORE:-sqlite:///.demo/conversations.sqlite}" \
-	OCK_RUN_DIR="$${OCK_RUN_DIR:-$$(mktemp -d /tmp/openchatkit.XXXXXX)}" \
+	OCK_RUN_DIR="$${OCK_RUN_DIR:-/tmp/openchatkit-$$(id -u)-$(PORT)}" \
 	OCK_TENSOR_PARALLEL_DEGREE="$${OCK_TENSOR_PARALLEL_DEGREE:-2}" \
 	OCK_MAX_NEW_TOKENS="$${OCK_MAX_NEW_TOKENS:-96}" \
 	PATH="$(abspath $(BIN)):$$PATH" exec container/serve

@@ -1,8 +1,9 @@
 """How long an endpoint may take to download its models and to start, derived from their size.
 
 seconds = 300 + 60 per GB (10^9 bytes) of all artifacts, at least 600 and at most 3600, SageMaker's limit.
-That bears 17 MB/s, a rate chosen low on purpose: a timeout that is too short throws away up to an hour of paid start-up,
-one that is too long only delays the news of a failure, which the supervisor reports itself before it comes to that.
+That bears 17 MB/s, a rate chosen low on purpose: a timeout that is too short throws away up to an hour of paid
+start-up, one that is too long only delays the news of a failure, which the supervisor reports itself before it comes
+to that.
 """
 
 from __future__ import annotations

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import socket
 import time
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from server.chat.moderation import Classifier, Moderator
 from server.chat.policy import DEFAULT_POLICY, Policy, Role, load_policy
 from server.chat.prompt import PromptBuilder
 from server.chat.store.open import open_store
+from server.chat.store.owner import front_owner
 from server.chat.store.store import Store
 from server.chat.tokenizer import ChatTokenizer
 from server.chat.turn import TurnService, TurnSettings
@@ -100,7 +100,7 @@ def _turns(
     prompts = PromptBuilder(_tokenizer(settings.chat_model), window, settings.passage_tokens)
     turn_settings = TurnSettings(
         model=Path(settings.chat_model).name,
-        owner=f"{socket.gethostname()}:{settings.port}",
+        owner=front_owner(settings.run_dir),
         index_version="" if retriever is None else retriever.version,
         search_k=settings.search_k,
         search_window=settings.search_window,

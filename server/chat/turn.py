@@ -139,6 +139,7 @@ class TurnService:
             else:
                 turn.passages = self._await_passages(turn, found)
                 prompt = self._build(turn)
+                turn.passages = turn.passages[: prompt.num_passages]
                 reply = self._reply(turn, prompt, piecewise)
                 yield from reply.pieces()
                 result = self._finish(turn, prompt, reply.verdict)
