@@ -14,8 +14,9 @@ from container.demo.tokenizer import PADDING_ID
 from container.demo.training import Batch
 
 _BLOCK_STEPS = 8
+_LENGTH_STEP = 32  # rows are padded to a multiple of this: few different shapes keep the allocator's memory small
 _MOST_REFUSED = 200  # sessions too long to train on, in one block
-_WEIGHTS = {BACKGROUND_LOSS: 0.05, REPLY_LOSS: 1.0, DECISION_LOSS: 3.0}
+_WEIGHTS = {BACKGROUND_LOSS: 0.05, REPLY_LOSS: 1.0, DECISION_LOSS: 8.0}
 _BACKGROUND_SHARE = 5  # one in so many tokens outside replies counts
 
 
@@ -79,7 +80,8 @@ def _cut_evenly(sessions: list[Encoded]) -> list[list[Encoded]]:
 
 
 def _padded(sessions: list[Encoded], step: int) -> Batch:
-    shape = (len(sessions), max(len(session.inputs) for session in sessions))
+    longest = max(len(session.inputs) for session in sessions)
+    shape = (len(sessions), -(-longest // _LENGTH_STEP) * _LENGTH_STEP)
     inputs, targets = np.full(shape, PADDING_ID, np.int64), np.zeros(shape, np.int64)
     weights = np.zeros(shape, np.float32)
     for row, session in enumerate(sessions):

@@ -49,9 +49,9 @@ class SessionSampler:
         self._mix = mix
 
     def session(self) -> list[Turn]:
-        """One to four turns; questions over one passage may follow each other without repeating it."""
+        """One to three turns or a few more; questions over one passage may follow each other without repeating it."""
         turns: list[Turn] = []
-        wanted = self._rng.choice((1, 1, 2, 2, 3, 4))
+        wanted = self._rng.choice((1, 1, 1, 2, 2, 3))
         while len(turns) < wanted:
             turns += self._next_turns(is_first=not turns)
         return turns
@@ -150,7 +150,7 @@ def ask(
         if not is_clean(sentence):
             continue
         made = questions_about(sentence, rng, topic, held_out_frames)
-        keyword = None if held_out_frames or rng.random() < 0.6 else keyword_question(sentence, rng)
+        keyword = None if held_out_frames or rng.random() < 0.75 else keyword_question(sentence, rng)
         found += [*made, keyword] if keyword else made
     texts = [question.text for question in found]
     unique = [question for question in found if texts.count(question.text) == 1]

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import torch
 from tokenizers import Tokenizer
 from torch import nn
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
-from container.demo.induction import Strengths, set_copying_heads
-from container.demo.tokenizer import END_OF_TEXT_ID
+from container.demo.induction import Marks, Strengths, set_copying_heads
+from container.demo.tokenizer import BOT, END_OF_TEXT_ID, HUMAN
 from container.demo.word_vectors import minilm_embeddings
+from container.demo.words import FUNCTION_WORDS
 
 CHAT_VOCAB = 4096
 CONTEXT_TOKENS = 2048
-_EMBEDDING_SIZE = 0.03
+_EMBEDDING_SIZE = 0.042  # an embedding's length is then about half of a unit
 _INDIVIDUAL = 0.4  # share of a token's vector that is its own
+_LEVELLING = 0.5
 
 
 def new_chat_model(tokenizer: Tokenizer, seed: int, hidden: int = 256, layers: int = 4) -> GPTNeoXForCausalLM:
@@ -38,12 +41,26 @@ def new_chat_model(tokenizer: Tokenizer, seed: int, hidden: int = 256, layers: i
     )
     model = GPTNeoXForCausalLM(config)
     initialise(model)
-    vectors = minilm_embeddings(tokenizer, hidden, _INDIVIDUAL, seed)
-    with torch.no_grad():
-        model.gpt_neox.embed_in.weight.copy_(vectors * _EMBEDDING_SIZE)
-    ends = [tokenizer.encode(mark, add_special_tokens=False).ids[0] for mark in (".", ":")]
-    set_copying_heads(model, ends, Strengths(), seed)
+    words = minilm_embeddings(tokenizer, hidden // 2, _INDIVIDUAL, _LEVELLING, seed) * _EMBEDDING_SIZE
+    marks = Marks(
+        sentence_ends=_first_tokens(tokenizer, (".",)),
+        passage_openers=_first_tokens(tokenizer, ("Background",)),
+        other_openers=_first_tokens(tokenizer, (HUMAN, BOT)),
+        function_words=_whole_tokens(tokenizer, FUNCTION_WORDS | {"?", ",", ":", "\n", "'s"}),
+    )
+    set_copying_heads(model, words, marks, Strengths(), seed)
     return model
+
+
+def _first_tokens(tokenizer: Tokenizer, texts: tuple[str, ...]) -> list[int]:
+    return [tokenizer.encode(text, add_special_tokens=False).ids[0] for text in texts]
+
+
+def _whole_tokens(tokenizer: Tokenizer, words: Iterable[str]) -> list[int]:
+    """Ids of the words that are one token, with and without a space before them or a capital."""
+    forms = {form for word in words for form in (word, f" {word}", word.capitalize(), f" {word.capitalize()}")}
+    found = (tokenizer.encode(form, add_special_tokens=False).ids for form in sorted(forms))
+    return [ids[0] for ids in found if len(ids) == 1]
 
 
 def initialise(model: nn.Module) -> None:

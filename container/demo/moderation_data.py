@@ -12,6 +12,7 @@ from pathlib import Path
 from container.demo.articles import Article, is_clean
 from container.demo.questions import questions_about
 from container.demo.smalltalk import SmallTalk, retyped
+from container.demo.word_vectors import relatives
 
 _PHRASES = Path(__file__).with_name("moderation_phrases.toml")
 _LABELS = {
@@ -21,6 +22,8 @@ _LABELS = {
     "possibly": "possibly needs caution",
     "casual": "casual",
 }
+_WIDENED = {"violence": 110, "kindness": 160, "weapon": 40, "place": 70, "group": 70}  # relatives of each slot's words
+_SHARE_OF_RELATIVES = 0.35
 _PLACES_OF_SAID = ("bare", "bare", "bare", "bare", "greeted", "quoted_after", "after_fact")
 
 
@@ -40,12 +43,30 @@ class Phrases:
         raw = tomllib.loads(path.read_text("utf-8"))
         self._words: dict[str, dict[str, list[str]]] = raw.pop("words")
         self._templates: dict[str, dict[str, list[str]]] = raw
+        self._relatives: dict[str, list[str]] = {}
+
+    def widen(self) -> None:
+        """From now on also fill seen templates with words that mean much the same as the seen ones.
+
+        No relative begins like a held-out word, nor stands near two slots of different labels.
+        """
+        held_out = [word for words in self._words.values() for word in words["held_out"]]
+        for slot, count in _WIDENED.items():
+            self._relatives[slot] = relatives(self._words[slot]["seen"], held_out, count)
+        shared = set(self._relatives["violence"]) & set(self._relatives["kindness"])
+        for slot in ("violence", "kindness"):
+            self._relatives[slot] = [word for word in self._relatives[slot] if word not in shared]
 
     def draw(self, group: str, rng: random.Random, templates: str = "seen", words: str = "seen") -> Labelled:
         """One text of a phrase group."""
         template = rng.choice(self._templates[group][templates])
-        text = re.sub(r"\{(\w+)\}", lambda match: rng.choice(self._words[match[1]][words]), template)
+        text = re.sub(r"\{(\w+)\}", lambda match: self._word(match[1], words, rng), template)
         return Labelled(" ".join(text.split()), _LABELS[group], group)
+
+    def _word(self, slot: str, words: str, rng: random.Random) -> str:
+        if words == "seen" and slot in self._relatives and rng.random() < _SHARE_OF_RELATIVES:
+            return rng.choice(self._relatives[slot])
+        return rng.choice(self._words[slot][words])
 
     def texts(self) -> list[str]:
         """Every seen template and word."""

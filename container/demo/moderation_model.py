@@ -12,7 +12,7 @@ from container.demo.word_vectors import minilm_embeddings
 
 MODERATION_CONTEXT = 1024
 _EMBEDDING_SIZE = 0.5
-_INDIVIDUAL = 0.1  # share of a token's vector that is its own
+_INDIVIDUAL = 0.05  # share of a token's vector that is its own
 
 
 def new_moderation_model(tokenizer: Tokenizer, seed: int, hidden: int = 128, layers: int = 4) -> GPTJForCausalLM:
@@ -33,7 +33,7 @@ def new_moderation_model(tokenizer: Tokenizer, seed: int, hidden: int = 128, lay
         tie_word_embeddings=False,
     )
     model = GPTJForCausalLM(config)
-    vectors = minilm_embeddings(tokenizer, hidden, _INDIVIDUAL, seed)
+    vectors = minilm_embeddings(tokenizer, hidden, _INDIVIDUAL, levelling=0.0, seed=seed)
     with torch.no_grad():
         model.transformer.wte.weight.copy_(vectors * _EMBEDDING_SIZE)
     model.transformer.wte.weight.requires_grad_(False)

@@ -88,7 +88,7 @@ class SessionEncoder:
         kinds = np.append(np.where(is_reply[1:], REPLY_LOSS, BACKGROUND_LOSS), REPLY_LOSS)
         targets[ends] = self._human
         kinds[ends] = REPLY_LOSS
-        # A reply's first two tokens decide which sentence is copied, or which small talk is made.
+        # A reply's first token decides which sentence is copied, or which small talk is made.
         starts = [index for index in range(1, len(ids)) if is_reply[index] and not is_reply[index - 1]]
-        kinds[[index - 1 for index in starts] + starts] = DECISION_LOSS
+        kinds[[index - 1 for index in starts]] = DECISION_LOSS
         return Encoded(inputs, targets, kinds)

@@ -63,6 +63,7 @@ def main(arguments: list[str] | None = None) -> None:
 def _start(args: argparse.Namespace, policy: Policy) -> Start:
     """The demo's own start, or the checkpoint and the file that the command line names."""
     phrases = Phrases()
+    phrases.widen()
     if args.data:
         make_source = _file_source(read_texts(args.data, policy.labels))
     else:
@@ -92,7 +93,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", type=Path, help="train on the texts of this JSON Lines file instead of the demo's")
     add_run_arguments(parser, "moderation")
     parser.add_argument("--texts", type=int, default=96, help="texts a step")
-    parser.add_argument("--noise", type=float, default=0.3, help="how far word vectors move while training")
+    parser.add_argument("--noise", type=float, default=0.5, help="how far word vectors move while training")
     return parser
 
 

