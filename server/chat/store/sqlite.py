@@ -160,8 +160,10 @@ def _connect(path: Path, busy_timeout_s: float) -> sqlite3.Connection:
 
 def _identity(db: sqlite3.Connection) -> tuple[int, list[str]]:
     """The file's mark and its tables, read without writing."""
+    db.execute("BEGIN")  # one view of both, while another process may be preparing the file
     (application_id,) = db.execute("PRAGMA application_id").fetchone()
     names = db.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name").fetchall()
+    db.execute("COMMIT")
     return int(application_id), [str(name) for (name,) in names]
 
 
