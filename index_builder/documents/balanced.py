@@ -65,11 +65,8 @@ def unfold(text: str) -> str:
         elif any(opening == _CLOSES[token] for opening, _ in stack[-8:]):
             pieces = _close_through(_CLOSES[token], stack, pieces)
     pieces.append(text[position:])
-    while stack:
-        _, outer = stack.pop()
-        outer.extend(pieces)
-        pieces = outer
-    return "".join(pieces)
+    unclosed = [piece for _, outer in stack for piece in outer]
+    return "".join(unclosed + pieces)
 
 
 def _close_through(opening: str, stack: list[tuple[str, list[str]]], pieces: list[str]) -> list[str]:

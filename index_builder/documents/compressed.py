@@ -51,7 +51,7 @@ def _gzip_blocks(path: Path, file: BinaryIO, report: ReadReport) -> Iterator[byt
     position = 0
     try:
         with gzip.GzipFile(fileobj=file) as plain:
-            while block := plain.read(READ_BYTES * 4):
+            while block := plain.read1(READ_BYTES * 4):
                 report.source_bytes += file.tell() - position
                 position = file.tell()
                 yield block

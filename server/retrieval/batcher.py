@@ -12,13 +12,17 @@ Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
 
+class BatchError(RuntimeError):
+    """A batch failed; its cause is the error that the work raised."""
+
+
 class Batcher(Generic[Item, Answer]):
     """A thread that runs `work` on everything that waits, up to `max_items` at once.
 
     A lone caller waits for nobody: a batch starts as soon as the one before has ended.
 
     Args:
-        work: answers for items, one each and in their order; an exception reaches every caller of the batch.
+        work: answers for items, one each and in their order; an error reaches all callers as a BatchError.
     """
 
     def __init__(self, work: Callable[[Sequence[Item]], Sequence[Answer]], max_items: int, name: str) -> None:
@@ -42,6 +46,11 @@ class Batcher(Generic[Item, Answer]):
                 raise RuntimeError("the batcher is closed")
             self._waiting.put((item, future))
         return future
+
+    @property
+    def num_waiting(self) -> int:
+        """Items of no batch yet."""
+        return self._waiting.qsize()
 
     def close(self) -> None:
         """Answer what waits, then end the thread."""
@@ -76,9 +85,11 @@ class Batcher(Generic[Item, Answer]):
     def _answer(self, batch: list[tuple[Item, Future[Answer]]]) -> None:
         try:
             answers = self._work([item for item, _ in batch])
-        except Exception as error:  # noqa: BLE001 - the thread's edge: every caller gets it
+        except Exception as error:  # noqa: BLE001 - the thread's edge: every caller hears of it
+            failure = BatchError(f"{type(error).__name__}: {error}")
+            failure.__cause__ = error
             for _, future in batch:
-                future.set_exception(error)
+                future.set_exception(failure)
             return
         for (_, future), answer in zip(batch, answers, strict=True):
             future.set_result(answer)

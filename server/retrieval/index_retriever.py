@@ -78,6 +78,11 @@ class IndexRetriever:
         """Name, version and checksum of the index."""
         return self._manifest.label
 
+    @property
+    def num_waiting(self) -> int:
+        """Searches that wait for the next batch."""
+        return self._batcher.num_waiting
+
     def search(self, query: str, k: int, window: int, threshold: float) -> list[Passage]:
         """The best passages, each grown by its neighbours; a hit inside an earlier one's neighbourhood is part of it.
 

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from server.retrieval.mapped_array import mapped_array
 from server.retrieval.retriever import RetrievalError
 from server.retrieval.terms import TermReader
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-Number = TypeVar("Number", bound=np.generic)
 
 TERMS_FILE = "terms.npy"  # uint32: the term numbers of all passages, one after another
 TERM_STARTS_FILE = "term_starts.npy"  # int64: where each passage's terms start, and where the last one's end
@@ -56,9 +55,9 @@ class LexicalIndex:
     """
 
     def __init__(self, folder: Path, num_passages: int, language: str) -> None:
-        self._terms = _mapped(folder / TERMS_FILE, np.uint32)
-        self._starts = _mapped(folder / TERM_STARTS_FILE, np.int64)
-        self._counts = _mapped(folder / TERM_COUNTS_FILE, np.uint32)
+        self._terms = mapped_array(folder / TERMS_FILE, np.uint32, 1)
+        self._starts = mapped_array(folder / TERM_STARTS_FILE, np.int64, 1)
+        self._counts = mapped_array(folder / TERM_COUNTS_FILE, np.uint32, 1)
         if len(self._starts) != num_passages + 1 or len(self._counts) != NUM_BUCKETS:
             raise RetrievalError(f"lexical index {folder} is of {len(self._starts) - 1} passages, not {num_passages}")
         self._num_passages = num_passages
@@ -123,15 +122,3 @@ class _PassageWords:
         held = in_title[self.sentence_owners]
         held[sentences[sentences >= 0]] = True
         return np.bincount(owners[sentences >= 0], minlength=len(self.lengths)), held
-
-
-def _mapped(path: Path, dtype: type[Number]) -> NDArray[Number]:
-    try:
-        found: NDArray[Number] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise RetrievalError(f"lexical index file {path} cannot be opened: {error}") from error
-    if found.dtype != dtype or found.ndim != 1:
-        raise RetrievalError(
-            f"lexical index file {path} holds {found.dtype}{found.shape}, not a row of {dtype.__name__}"
-        )
-    return found

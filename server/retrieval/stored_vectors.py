@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from server.retrieval.retriever import RetrievalError
+from server.retrieval.mapped_array import mapped_array
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -23,12 +23,7 @@ class StoredVectors:
     """
 
     def __init__(self, path: Path) -> None:
-        try:
-            self._rows = np.load(path, mmap_mode="r", allow_pickle=False)  # [num_passages, dimension]
-        except (OSError, ValueError) as error:
-            raise RetrievalError(f"vectors file {path} cannot be opened: {error}") from error
-        if self._rows.ndim != 2 or self._rows.dtype != np.float16:
-            raise RetrievalError(f"vectors file {path} holds {self._rows.dtype}{self._rows.shape}, not float16 rows")
+        self._rows = mapped_array(path, np.float16, 2)  # [num_passages, dimension]
 
     def __len__(self) -> int:
         return int(self._rows.shape[0])
@@ -51,6 +46,6 @@ class StoredVectors:
 
     def forget_pages(self) -> None:
         """Take the pages read so far out of this process's resident memory; the system keeps them cached."""
-        mapping = self._rows._mmap
+        mapping = getattr(self._rows, "_mmap", None)
         if mapping is not None:
             mapping.madvise(mmap.MADV_DONTNEED)

@@ -1,0 +1,89 @@
+"""Several retrievers as one: ranks are fused, and one that fails is left out."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from server.retrieval.composite import Composite
+from server.retrieval.retriever import Passage, RetrievalError
+
+
+def passage(text: str, score: float = 0.5) -> Passage:
+    return Passage(f"id-{text}", "d", "T", "", text, score, "")
+
+
+class Answering:
+    """Answers with what it is given, in that order."""
+
+    def __init__(self, *texts: str, before: Callable[[], object] = lambda: None) -> None:
+        self.version = "-".join(texts) or "none"
+        self.closed = False
+        self._texts = texts
+        self._before = before
+
+    def search(self, query: str, k: int, window: int, threshold: float) -> list[Passage]:
+        self._before()
+        return [passage(text) for text in self._texts][:k]
+
+    def info(self) -> dict[str, object]:
+        return {"version": self.version}
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def fail() -> None:
+    raise RetrievalError("no connection")
+
+
+def texts(composite: Composite, k: int = 10) -> list[str]:
+    return [found.text for found in composite.search("q", k, 0, 0.0)]
+
+
+def test_what_both_find_comes_before_what_one_finds() -> None:
+    composite = Composite({"a": Answering("x", "both", "y"), "b": Answering("z", "both")}, timeout_s=30)
+    assert texts(composite)[0] == "both"
+    assert sorted(texts(composite)) == ["both", "x", "y", "z"]
+
+
+def test_scores_are_reciprocal_ranks_of_which_the_best_is_one() -> None:
+    composite = Composite({"a": Answering("x", "y"), "b": Answering("x")}, timeout_s=30)
+    scores = {found.text: found.score for found in composite.search("q", 5, 0, 0.0)}
+    assert scores["x"] == pytest.approx(1.0)
+    assert scores["y"] == pytest.approx((1 / 62) / (2 / 61))
+
+
+def test_k_bounds_what_is_given() -> None:
+    assert len(texts(Composite({"a": Answering("x", "y"), "b": Answering("z")}, timeout_s=30), k=2)) == 2
+
+
+def test_a_member_that_fails_is_left_out_and_named_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    composite = Composite({"web": Answering("x", before=fail), "index": Answering("y")}, timeout_s=30)
+    assert texts(composite) == ["y"]
+    assert "retriever.failed web: no connection" in caplog.text
+
+
+def test_a_member_that_hangs_is_left_out() -> None:
+    held = threading.Event()
+    slow = Answering("x", before=lambda: held.wait(30))
+    composite = Composite({"web": slow, "index": Answering("y")}, timeout_s=0.2)
+    assert texts(composite) == ["y"]
+    held.set()
+    composite.close()
+
+
+def test_when_all_fail_the_search_fails_with_every_reason() -> None:
+    composite = Composite({"a": Answering(before=fail), "b": Answering(before=fail)}, timeout_s=30)
+    with pytest.raises(RetrievalError, match="every retriever failed: a: no connection; b: no connection"):
+        composite.search("q", 1, 0, 0.0)
+
+
+def test_closing_closes_every_member() -> None:
+    members = {"a": Answering("x"), "b": Answering("y")}
+    composite = Composite(members, timeout_s=30)
+    assert composite.version == "x+y"
+    composite.close()
+    assert all(member.closed for member in members.values())
