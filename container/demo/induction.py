@@ -1,11 +1,12 @@
 """Attention heads set by hand at initialisation, so that copying a sentence need not be discovered by training.
 
 The residual stream is parted: words live in one half of it, and what heads note about a position in slots of the other
-half, so that notes never blur the words; a few directions of the words' half are flags that only certain tokens carry. Layer 0 notes the last three tokens. Layer 1 copies (find where the last ones
-occurred before, attend to what followed), notes the first token of the sentence, and notes whether the position is
-passage, question or reply. Layer 2 copies again, now also demanding the same sentence, and lets each word of a question
-find the same word in a passage and fetch the note of its sentence. Layer 3 gathers what the question's words fetched:
-the first token of the sentence with most words of the question becomes a likely first token of the reply.
+half, so that notes never blur the words; a few directions of the words' half are flags that only certain tokens carry.
+Layer 0 notes the last three tokens. Layer 1 copies (find where the last ones occurred before, attend to what followed),
+notes the first token of the sentence, and notes whether the position is passage, question or reply. Layer 2 copies
+again, now also demanding the same sentence, and lets each word of a question find the same word in a passage and fetch
+the note of its sentence. Layer 3 gathers what the question's words fetched: the first token of the sentence with most
+words of the question becomes a likely first token of the reply.
 """
 
 from __future__ import annotations
@@ -31,16 +32,17 @@ class Strengths:
 
     match: float = 4.0  # weight of a query and of a key that look for equal tokens
     carry: float = 0.05  # output of the heads that note something
-    hint: float = 0.05  # output of the copying head in layer 1, small beside the words so that layer 2 still reads them
+    hint: float = 0.01  # output of the copying head in layer 1, small beside the words so that layer 2 still reads them
     copy: float = 0.2  # output of the copying heads in layer 2
     near: float = 7.0  # sharpness of "exactly n tokens back"
-    start: float = 10.0  # sharpness of "first in a sentence" and of "opens a role"
+    start: float = 6.0  # sharpness of "first in a sentence" and of "opens a role"
     nearest: float = 12.0  # sharpness of "the nearest of them"
     find: float = 3.5  # weight of a query and of a key that look for the question's words
     keep: float = 13.0  # how strongly the finding heads keep to passages
     fetch: float = 0.1  # output of the finding heads
     answer: float = 0.8  # output of the gathering head
-    content: float = 4.0  # how far the gathering head keeps off function words
+    ask: float = 4.0  # how strongly the gathering head keeps to questions
+    content: float = 3.0  # how far the gathering head keeps off function words
     damping: float = 0.05  # what is left of the random weights of a set head
 
 
@@ -129,7 +131,7 @@ class _Wiring:
             ("sentence", "sentence", 16),
         ]
         self._set_copier(1, 0, trail)
-        self._set_marker(1, "sentence", [("back1", _ENDS), ("back2", _PASSAGE)])
+        self._set_marker(1, "sentence", [("back1", _ENDS), ("back2", _PASSAGE), ("back2", _OTHER)])
         self._set_marker(2, "role", [(self._read, _PASSAGE), (self._read, _OTHER)])
         self._set_copier(2, 0, sentence)
         self._set_copier(2, 1, sentence)
@@ -226,10 +228,12 @@ class _Wiring:
     def _set_gatherer(self, head: int) -> None:
         """Average over the last twenty or so tokens what the finding heads fetched, and say it."""
         weight, bias, output = self._head(3, head)
-        for frequency, sharpness in ((3, 9.0), (4, 12.0), (5, 9.0)):
+        for frequency, sharpness in ((4, 7.0), (5, 6.0)):
             self._prefer_distance(bias, frequency, back=0, sharpness=sharpness)
-        weight[self._size + self._rotary] = -self._strengths.content * (self._read[_FUNCTION] + self._read[_OTHER] / 2)
-        bias[self._rotary] = self._strengths.content
+        key = self._size + self._rotary
+        weight[key] = -self._strengths.content * (self._read[_FUNCTION] + self._read[_OTHER])
+        weight[key + 1] = self._strengths.ask * self._slots["role"].T[_OTHER]
+        bias[self._rotary], bias[self._rotary + 1] = self._strengths.content, self._strengths.ask
         width = self._slots["found"].shape[1]
         weight[2 * self._size : 2 * self._size + width] = self._slots["found"].T
         output[:, :width] = self._read[:width].T * self._strengths.answer
