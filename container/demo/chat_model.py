@@ -17,7 +17,9 @@ from container.demo.words import FUNCTION_WORDS
 
 CHAT_VOCAB = 4096
 CONTEXT_TOKENS = 2048
-_EMBEDDING_SIZE = 0.042  # an embedding's length is then about half of a unit
+# Large beside one optimizer step, so that early steps do not wash away what the heads note; the last norm makes up for it.
+_EMBEDDING_SIZE = 0.33
+_LAST_NORM = 0.125
 _INDIVIDUAL = 0.4  # share of a token's vector that is its own
 _LEVELLING = 0.5
 
@@ -48,6 +50,7 @@ def new_chat_model(tokenizer: Tokenizer, seed: int, hidden: int = 256, layers: i
         other_openers=_first_tokens(tokenizer, (HUMAN, BOT)),
         function_words=_whole_tokens(tokenizer, FUNCTION_WORDS | {"?", ",", ":", "\n", "'s"}),
     )
+    nn.init.constant_(model.gpt_neox.final_layer_norm.weight, _LAST_NORM)
     set_copying_heads(model, words, marks, Strengths(), seed)
     return model
 

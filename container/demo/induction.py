@@ -31,16 +31,16 @@ class Strengths:
     """How strongly the heads are set; found by hand on random tokens and on training questions."""
 
     match: float = 4.0  # weight of a query and of a key that look for equal tokens
-    carry: float = 0.05  # output of the heads that note something
-    hint: float = 0.01  # output of the copying head in layer 1, small beside the words so that layer 2 still reads them
-    copy: float = 0.2  # output of the copying heads in layer 2
+    carry: float = 0.4  # output of the heads that note something
+    hint: float = 0.08  # output of the copying head in layer 1, small beside the words so that layer 2 still reads them
+    copy: float = 1.6  # output of the copying heads in layer 2
     near: float = 7.0  # sharpness of "exactly n tokens back"
     start: float = 6.0  # sharpness of "first in a sentence" and of "opens a role"
     nearest: float = 12.0  # sharpness of "the nearest of them"
     find: float = 3.5  # weight of a query and of a key that look for the question's words
     keep: float = 13.0  # how strongly the finding heads keep to passages
-    fetch: float = 0.1  # output of the finding heads
-    answer: float = 0.8  # output of the gathering head
+    fetch: float = 0.8  # output of the finding heads
+    answer: float = 6.4  # output of the gathering head
     ask: float = 4.0  # how strongly the gathering head keeps to questions
     content: float = 3.0  # how far the gathering head keeps off function words
     damping: float = 0.05  # what is left of the random weights of a set head

@@ -33,7 +33,7 @@ def untrained(layers: int = 4) -> GPTNeoXForCausalLM:
 
 def with_heads() -> GPTNeoXForCausalLM:
     model = untrained()
-    words = torch.randn(VOCAB, 128, generator=torch.Generator().manual_seed(2)) * 0.042
+    words = torch.randn(VOCAB, 128, generator=torch.Generator().manual_seed(2)) * 0.33
     set_copying_heads(model, words, MARKS, Strengths(), seed=1)
     return model
 
