@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 INDEX_FILE = "knn.index"
 LISTS_FILE = "knn.ivfdata"  # the lists of an inverted file, beside it
-_FLAGS = faiss.IO_FLAG_MMAP_IFC | faiss.IO_FLAG_READ_ONLY | faiss.IO_FLAG_ONDISK_SAME_DIR
 
 
 class VectorIndex:
@@ -32,7 +31,7 @@ class VectorIndex:
 
     def __init__(self, path: Path, facts: IndexFacts, vectors: StoredVectors) -> None:
         try:
-            self._index = faiss.read_index(str(path), _FLAGS)
+            self._index = faiss.read_index(str(path), _mapping_flags(path))
         except RuntimeError as error:
             raise RetrievalError(f"index file {path} cannot be opened: {_first_line(error)}") from error
         if self._index.ntotal != len(vectors) or self._index.d != vectors.dimension:
@@ -63,6 +62,13 @@ class VectorIndex:
             scores[number, found] = self._vectors.rows(rows[number, found]) @ query
         order = np.argsort(-scores, axis=1, kind="stable")
         return np.take_along_axis(scores, order, axis=1), np.take_along_axis(rows, order, axis=1)
+
+
+def _mapping_flags(path: Path) -> int:
+    """How to open the index without reading it: its own arrays mapped, or the file of its lists beside it."""
+    if path.with_name(LISTS_FILE).exists():
+        return int(faiss.IO_FLAG_READ_ONLY | faiss.IO_FLAG_ONDISK_SAME_DIR)
+    return int(faiss.IO_FLAG_MMAP_IFC | faiss.IO_FLAG_READ_ONLY)
 
 
 def _search_parameters(index: faiss.Index, breadth: int) -> faiss.SearchParameters | None:

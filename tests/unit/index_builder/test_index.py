@@ -1,0 +1,129 @@
+"""The index that fits the size, built from shards, finds what exact search finds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import faiss
+import numpy as np
+import pytest
+
+from index_builder.evaluation.exact import exact_neighbours
+from index_builder.evaluation.sweep import best_point, sweep
+from index_builder.index import inverted_file
+from index_builder.index.choice import FLAT_LIMIT, choose_index
+from index_builder.index.folder import write_vector_file
+from index_builder.index.stage import index_facts, write_faiss_index
+from index_builder.progress import Progress
+from index_builder.work_folder import WorkFolder
+from server.retrieval.index_retriever import VECTORS_FILE
+from server.retrieval.stored_vectors import StoredVectors
+from server.retrieval.vector_index import INDEX_FILE, VectorIndex
+from tests.unit.index_builder.vectors import clustered, write_shards
+
+QUIET = Progress(quiet=True)
+
+
+@pytest.mark.parametrize(
+    ("num_vectors", "kind", "factory"),
+    [
+        (1, "flat", "Flat"),
+        (FLAT_LIMIT - 1, "flat", "Flat"),
+        (FLAT_LIMIT, "ivfpq", "IVF512,PQ48"),
+        (1_000_000, "ivfpq", "IVF2048,PQ48"),
+        (100_000_000, "ivfpq", "IVF16384_HNSW32,PQ48"),
+    ],
+)
+def test_the_kind_fits_the_size(num_vectors: int, kind: str, factory: str) -> None:
+    choice = choose_index("auto", num_vectors, 384)
+    assert (choice.kind, choice.factory) == (kind, factory)
+    assert str(num_vectors) in choice.reason
+
+
+@pytest.mark.parametrize(("dimension", "code_bytes"), [(768, 96), (384, 48), (100, 10), (7, 1), (1021, 1)])
+def test_codes_divide_any_dimension(dimension: int, code_bytes: int) -> None:
+    assert choose_index("ivfpq", 1000, dimension).factory.endswith(f",PQ{code_bytes}")
+
+
+def build(tmp_path: Path, kind: str, num_rows: int = 6000) -> tuple[Path, np.ndarray]:
+    rows = clustered(num_rows, 32)
+    shards = write_shards(tmp_path / "vectors", rows, [1000, 1, 2999, num_rows - 4000])
+    folder = tmp_path / "index"
+    folder.mkdir()
+    write_vector_file(shards, folder)
+    choice = choose_index(kind, num_rows, 32)  # type: ignore[arg-type]
+    write_faiss_index(choice, shards, WorkFolder(tmp_path / "work"), folder, QUIET)
+    return folder, rows
+
+
+@pytest.mark.parametrize("kind", ["flat", "ivfpq", "hnsw"])
+def test_every_kind_finds_what_exact_search_finds(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inverted_file, "SHARD_VECTORS", 1500)
+    folder, _ = build(tmp_path, kind)
+    facts = index_facts(choose_index(kind, 6000, 32))  # type: ignore[arg-type]
+    points = sweep(folder, facts, QUIET, num_queries=100)
+    chosen = best_point(points, 0.95)
+    assert chosen.recall_at_10 >= 0.95
+    assert chosen.recall_at_1 >= 0.95
+
+
+def test_rows_keep_their_numbers_over_all_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inverted_file, "SHARD_VECTORS", 1500)
+    folder, rows = build(tmp_path, "ivfpq")
+    vectors = StoredVectors(folder / VECTORS_FILE)
+    facts = index_facts(choose_index("ivfpq", 6000, 32))
+    index = VectorIndex(folder / INDEX_FILE, facts, vectors)
+    for row in (0, 999, 1000, 1001, 3999, 4000, 5999):
+        scores, found = index.search(rows[row : row + 1].astype(np.float32), 1)
+        assert found[0, 0] == row
+        assert scores[0, 0] == pytest.approx(1.0, abs=2e-3)
+
+
+def test_filling_goes_on_after_a_kill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inverted_file, "SHARD_VECTORS", 1500)
+    folder, rows = build(tmp_path, "ivfpq")
+    whole = (folder / INDEX_FILE).read_bytes()
+    (folder / INDEX_FILE).unlink()
+    filled = sorted((tmp_path / "work" / "index").glob("0*.index"))
+    filled[-1].unlink()
+    stamps = {path: path.stat().st_mtime_ns for path in filled[:-1]}
+    shards = write_shards(tmp_path / "vectors", rows, [1000, 1, 2999, 2000])
+    write_faiss_index(choose_index("ivfpq", 6000, 32), shards, WorkFolder(tmp_path / "work"), folder, QUIET)
+    assert (folder / INDEX_FILE).read_bytes() == whole
+    assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
+
+
+def test_exact_neighbours_are_those_of_the_whole_matrix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("index_builder.evaluation.exact.BLOCK_ROWS", 70)
+    rows = clustered(300, 16)
+    np.save(tmp_path / "v.npy", rows)
+    queries = clustered(20, 16, seed=9).astype(np.float32)
+    scores, found = exact_neighbours(queries, StoredVectors(tmp_path / "v.npy"), 5)
+    expected = queries @ rows.astype(np.float32).T
+    assert (found == np.argsort(-expected, axis=1, kind="stable")[:, :5]).all()
+    assert np.allclose(scores, -np.sort(-expected, axis=1)[:, :5], atol=1e-6)
+
+
+def test_a_sample_is_spread_over_all_shards(tmp_path: Path) -> None:
+    rows = np.arange(1000, dtype=np.float16)[:, None].repeat(2, axis=1)
+    shards = write_shards(tmp_path, rows, [333, 333, 334])
+    assert shards.sample(100)[:, 0].tolist() == list(range(0, 1000, 10))
+    assert len(shards.sample(5000)) == 1000
+
+
+def test_the_lists_lie_beside_the_index_wherever_both_are_moved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, rows = build(tmp_path, "ivfpq")
+    moved = tmp_path / "elsewhere"
+    folder.rename(moved)
+    index = VectorIndex(
+        moved / INDEX_FILE, index_facts(choose_index("ivfpq", 6000, 32)), StoredVectors(moved / VECTORS_FILE)
+    )
+    assert index.search(rows[5:6].astype(np.float32), 1)[1][0, 0] == 5
+
+
+def test_a_flat_index_is_searched_where_it_lies(tmp_path: Path) -> None:
+    folder, _ = build(tmp_path, "flat")
+    index = faiss.read_index(str(folder / INDEX_FILE), faiss.IO_FLAG_MMAP_IFC | faiss.IO_FLAG_READ_ONLY)
+    assert index.ntotal == 6000
