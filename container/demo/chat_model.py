@@ -17,7 +17,7 @@ from container.demo.words import FUNCTION_WORDS
 
 CHAT_VOCAB = 4096
 CONTEXT_TOKENS = 2048
-# Large beside one optimizer step, so that early steps do not wash away what the heads note; the last norm makes up for it.
+# Large beside one optimizer step, so that early steps do not wash away what the heads note; the last norm evens it out.
 _EMBEDDING_SIZE = 0.33
 _LAST_NORM = 0.125
 _INDIVIDUAL = 0.4  # share of a token's vector that is its own
