@@ -13,7 +13,7 @@ from index_builder.build_plan import (
     Inputs,
     index_fingerprint,
     passage_inputs,
-    shard_passages,
+    usual_shard_passages,
     vector_inputs,
 )
 from index_builder.documents.source import open_source
@@ -38,13 +38,15 @@ log = logging.getLogger(__name__)
 def build(plan: BuildPlan, folder: Path, work: WorkFolder, progress: Progress) -> Manifest:
     """Everything, one stage after another; at once when `folder` already holds this very index."""
     source = open_source(plan.source)
-    passages = passage_inputs(source, plan.shape)
+    shard_passages = plan.shard_passages or usual_shard_passages(source)
+    passages = passage_inputs(source, plan.shape, shard_passages)
     fingerprint = index_fingerprint(vector_inputs(passages, plan.encoder, plan.precision), plan.index)
     if (found := finished(folder)) is not None and found.fingerprint == fingerprint:
         log.info("build.unchanged folder=%s version=%s", folder, found.version)
+        work.remove()
         return found
     work.sweep_drafts()
-    cut(plan.source, plan.shape, work, plan.num_workers, progress)
+    cut(plan.source, plan.shape, work, shard_passages, plan.num_workers, progress)
     embed(work, plan.encoder, plan.precision, plan.num_workers, progress)
     train(work, plan.index, folder, plan.name, progress)
     manifest, _ = evaluate(folder, plan.recall_floor, progress)
@@ -61,12 +63,18 @@ def finished(folder: Path) -> Manifest | None:
 
 
 def cut(
-    source_name: str, shape: WindowShape, work: WorkFolder, num_workers: int | None, progress: Progress
+    source_name: str,
+    shape: WindowShape,
+    work: WorkFolder,
+    shard_passages: int | None,
+    num_workers: int | None,
+    progress: Progress,
 ) -> PassageTotals:
-    """Cut a source into passage shards."""
+    """Cut a source into passage shards, of a size that fits the source when `shard_passages` is None."""
     source = open_source(source_name)
-    work.claim("passages", passage_inputs(source, shape))
-    return write_passages(source, source_name, shape, work, shard_passages(source), num_workers, progress)
+    shard_passages = shard_passages or usual_shard_passages(source)
+    work.claim("passages", passage_inputs(source, shape, shard_passages))
+    return write_passages(source, source_name, shape, work, shard_passages, num_workers, progress)
 
 
 def embed(work: WorkFolder, encoder: str, precision: Precision, num_workers: int | None, progress: Progress) -> None:

@@ -29,21 +29,22 @@ class BuildPlan:
     precision: Precision = "auto"
     recall_floor: float = 0.95
     name: str = ""  # empty: the source's
+    shard_passages: int | None = None  # None: by the source's size
 
 
-def shard_passages(source: Source) -> int:
+def usual_shard_passages(source: Source) -> int:
     """Passages a shard: small sources lose little when killed, large ones make few files."""
     return 1024 if source_bytes(source) < SMALL_SOURCE_BYTES else 16384
 
 
-def passage_inputs(source: Source, shape: WindowShape) -> Inputs:
+def passage_inputs(source: Source, shape: WindowShape, shard_passages: int) -> Inputs:
     """What the passage shards are made of."""
     return {
         "source": source_fingerprint(source),
         "window-sentences": str(shape.sentences),
         "stride-sentences": str(shape.stride),
         "language": shape.language,
-        "shard passages": str(shard_passages(source)),
+        "shard-passages": str(shard_passages),
     }
 
 

@@ -57,6 +57,7 @@ def run_build(flags: Flags, progress: Progress) -> None:
         flags.precision,
         flags.recall_floor,
         flags.name,
+        flags.shard_passages,
     )
     folder = _staging(flags) if remote else Path(flags.out)
     manifest = build.build(plan, folder, WorkFolder(flags.work or folder / ".work"), progress)
@@ -66,7 +67,9 @@ def run_build(flags: Flags, progress: Progress) -> None:
 
 def run_passages(flags: Flags, progress: Progress) -> None:
     """`passages`: only the first stage."""
-    totals = build.cut(flags.source, _shape(flags), WorkFolder(flags.work), flags.workers, progress)
+    totals = build.cut(
+        flags.source, _shape(flags), WorkFolder(flags.work), flags.shard_passages, flags.workers, progress
+    )
     print(f"{totals.num_documents} documents, {totals.num_passages} passages, skipped {totals.skipped}")
 
 
@@ -97,6 +100,7 @@ def _source_flags(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--window-sentences", type=_positive, default=shape.sentences, help="sentences of a passage")
     verb.add_argument("--stride-sentences", type=_positive, help="sentences from one passage to the next; the window's")
     verb.add_argument("--language", default=shape.language, help="two-letter code, for sentence boundaries")
+    verb.add_argument("--shard-passages", type=_positive, help="passages a shard, the unit of resuming; by size")
     verb.add_argument("--workers", type=_positive, help="processes; one a GPU, else one a core")
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
+import httpx2
 
 ROOT = Path(__file__).resolve().parents[3]
 DEADLINE_S = 90.0  # a machine with other work must not fail a test
@@ -34,7 +34,7 @@ class Server:
     process: subprocess.Popen[bytes]
     notes: Path
     log: Path
-    http: httpx.Client
+    http: httpx2.Client
 
     def note(self, name: str) -> None:
         (self.notes / name).touch()
@@ -57,7 +57,7 @@ class Server:
         assert self.process.poll() is None, self.log.read_text()
         try:
             return self.http.get("/ping").status_code == 200
-        except httpx.TransportError:
+        except httpx2.TransportError:
             return False
 
 
@@ -78,7 +78,7 @@ def start_front(folder: Path, settings: dict[str, str], app: str = "fake_wsgi:ap
     log, url = folder / f"{port}.log", f"http://127.0.0.1:{port}"
     with log.open("wb") as out:
         process = subprocess.Popen(command, env=environ, stdout=out, stderr=out, cwd=folder)
-    return Server(url, port, process, notes, log, httpx.Client(base_url=url, verify=False, timeout=DEADLINE_S))
+    return Server(url, port, process, notes, log, httpx2.Client(base_url=url, verify=False, timeout=DEADLINE_S))
 
 
 def _free_port() -> int:

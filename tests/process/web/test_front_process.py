@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
-import httpx
+import httpx2
 from front_server import Server, start_front, wait_until
 
 StartServer = Callable[..., Server]
@@ -128,7 +128,7 @@ def test_a_body_without_a_length_is_read_as_far_as_the_limit(server: Server) -> 
     small = json.dumps({"inputs": "hello"}).encode()
     headers = {"Content-Type": "application/json"}
 
-    def post(*chunks: bytes) -> httpx.Response:
+    def post(*chunks: bytes) -> httpx2.Response:
         return server.http.post("/invocations", content=iter(chunks), headers=headers)
 
     assert post(small[:5], small[5:]).json()["outputs"] == "You said: hello"
