@@ -88,7 +88,9 @@ class Supervisor:
         if child is self._front:
             self._console.event("front.end", how=describe_exit(child.exit_code))
             return Exit.FAILED
-        if not self._group.owns(child) or self._kill_at is not None:
+        if not self._group.owns(child):
+            return None
+        if self._kill_at is not None and child.exit_code != Exit.REFUSED:
             return None  # a peer of a rank whose death has been dealt with
         self._console.event("rank.end", name=child.name, how=describe_exit(child.exit_code))
         for words in child.last_words:

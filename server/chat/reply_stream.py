@@ -15,7 +15,7 @@ from server.chat.moderation import Moderator
 from server.chat.policy import Role
 from server.chat.records import Judgement, KeepAlive, TextPiece
 from server.chat.release import next_to_judge
-from server.chat.reply import clean_reply
+from server.chat.reply import shown_reply, stable_end
 from server.errors import ErrorCode, ServiceError
 
 _KEEP_ALIVE_S = 1.0
@@ -34,7 +34,7 @@ class Generator(Protocol):
 
 @dataclass(frozen=True)
 class ReplyVerdict:
-    """How a reply ended. `text` is the whole reply, cleaned; it must not leave when `blocked` is set."""
+    """How a reply ended. `text` is the whole reply as it is shown; it must not leave when `blocked` is set."""
 
     text: str
     finished: wire.Finished
@@ -92,7 +92,7 @@ class ReplyStream:
         """The end of the reply; only after `pieces()` is exhausted."""
         assert self._finished is not None, "pieces() is not exhausted"
         blocked = self._judgement if self._is_blocked() else None
-        return ReplyVerdict(clean_reply(self._written), self._finished, self._judgement, blocked)
+        return ReplyVerdict(shown_reply(self._written), self._finished, self._judgement, blocked)
 
     def pieces(self) -> Iterator[TextPiece | KeepAlive]:
         """Text that may leave, and keep-alives while there is none.
@@ -175,7 +175,7 @@ class ReplyStream:
     def _judge(self, end: int) -> None:
         assert self._moderator is not None
         try:
-            text = clean_reply(self._written[:end])
+            text = shown_reply(self._written[:end])
             [judgement] = self._moderator.judge([text], Role.OUTPUT, max(1.0, self._deadline - time.monotonic()))
             self._events.put(_Judged(end, judgement))
         except ServiceError as error:
@@ -189,11 +189,11 @@ class ReplyStream:
             return ""
         text = self._written[: self._num_passed]
         if not self._is_over():
-            text = text[: _stable_end(text)]
-        cleaned = clean_reply(text)
-        if not cleaned.startswith(self._sent):
+            text = text[: stable_end(text)]
+        shown = shown_reply(text)
+        if not shown.startswith(self._sent):
             return ""
-        piece, self._sent = cleaned[len(self._sent) :], cleaned
+        piece, self._sent = shown[len(self._sent) :], shown
         return piece
 
     def _finish_early(self) -> None:
@@ -208,9 +208,3 @@ class ReplyStream:
             raise ServiceError(
                 ErrorCode.ENGINE_UNAVAILABLE, "the engine group did not answer in time; try again", retry_after_s=5.0
             )
-
-
-def _stable_end(text: str) -> int:
-    """Where `text` can be cut so that cleaning changes nothing before the cut: before a tag that may be unfinished."""
-    opened = text.rfind("<", max(0, len(text) - 16))
-    return len(text) if opened < 0 or ">" in text[opened:] else opened

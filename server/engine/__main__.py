@@ -21,6 +21,9 @@ from server.config import ConfigError, Settings, from_env
 log = logging.getLogger("server.engine")
 
 READY_FILE = "engine.ready"
+# Exit statuses. The supervisor starts a failed group again, and not one that would be refused again.
+FAILED = 1
+REFUSED = 2  # a wrong setting, weights or memory that do not do, answers that are not those of the package
 
 
 def main() -> int:
@@ -33,27 +36,32 @@ def main() -> int:
         settings = from_env(os.environ)
     except ConfigError as error:
         sys.stderr.write(f"{error}\n")
-        return 2
+        return REFUSED
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
     setproctitle(f"python -m server.engine --rank {arguments.rank}")
     try:
         return _serve(settings, arguments.rank, arguments.attempt)
-    except (ValueError, RuntimeError) as error:
+    except RuntimeError as error:
         log.exception("engine.failed rank=%d", arguments.rank)
         sys.stderr.write(f"engine rank {arguments.rank}: {error}\n")
-        return 1
+        return FAILED
 
 
 def _serve(settings: Settings, rank: int, attempt: int) -> int:
     os.environ.setdefault("DS_ACCELERATOR", "cpu" if settings.device == "cpu" else _accelerator())
     # torch and DeepSpeed take seconds to import; a wrong setting must not wait for them.
+    from server.engine.golden import GoldenError
     from server.engine.serve import Serving
 
     started = time.monotonic()
     stopping = _Stopping()
     settings.run_dir.mkdir(parents=True, exist_ok=True)
-    serving = Serving.start(settings, rank, attempt)
+    try:
+        serving = Serving.start(settings, rank, attempt)
+    except (ValueError, GoldenError) as error:
+        sys.stderr.write(f"engine rank {rank}: {error}\n")
+        return REFUSED
     if rank == 0:
         _mark_ready(settings.run_dir, attempt)
         log.info("engine.ready world=%d seconds=%.1f", serving.world, time.monotonic() - started)
@@ -89,5 +97,13 @@ def _mark_ready(run_dir: Path, attempt: int) -> None:
     temporary.replace(run_dir / READY_FILE)
 
 
+def _end(status: int) -> None:
+    """End without taking the interpreter apart: torch's threads dawdle then, or abort because a peer is gone."""
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    _end(main())

@@ -44,8 +44,10 @@ def join(rank: int, world: int, attempt: int, device: torch.device, timeout_s: f
     MASTER_ADDR and MASTER_PORT name the store. Every attempt has a prefix of its own there, so that a restarted
     group never reads the addresses of the dead one.
     """
-    # DeepSpeed's shared-memory all-reduce reads LOCAL_SIZE and crashes the process without it.
-    os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(world), LOCAL_SIZE=str(world))
+    # DeepSpeed's shared-memory all-reduce reads LOCAL_SIZE and crashes the process without it; with 0 it is left out,
+    # and a rank alone needs no segment of 66 MiB.
+    local_size = world if world > 1 else 0
+    os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(world), LOCAL_SIZE=str(local_size))
     os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
     timeout = timedelta(seconds=timeout_s)
     address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])

@@ -13,10 +13,15 @@ from pathlib import Path
 
 def rank(mode, run_dir, number, attempt):
     print(f"pid={os.getpid()} attempt={attempt} port={os.environ['MASTER_PORT']}", flush=True)
-    if mode == "deaf":
+    if mode in ("deaf", "part"):
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if mode == "refuse" and number == "1":
         print("golden prompt 3 differs", flush=True)
+        sys.exit(2)
+    if mode == "part" and number == "0":  # it loses its peer, which is about to say what is wrong
+        sys.exit(1)
+    if mode == "part":
+        time.sleep(0.4)
         sys.exit(2)
     if mode == "orphan":  # a grandchild in a session of its own outlives its parent by a moment
         subprocess.Popen(["sh", "-c", "sleep 0.2 & exit"], start_new_session=True).wait()

@@ -52,6 +52,12 @@ def test_a_rank_that_refuses_to_serve_is_not_started_again(supervise: Supervise)
     assert not any("attempt=2" in line for line in supervised.lines)
 
 
+def test_a_refusal_counts_though_a_peer_died_before_it(supervise: Supervise) -> None:
+    supervised = supervise(rank="part")
+    assert supervised.wait_for_end() == 2
+    assert not any("attempt=2" in line for line in supervised.lines)
+
+
 def test_a_group_that_never_becomes_ready_is_started_again(supervise: Supervise) -> None:
     supervised = supervise(rank="mute", start_s=0.5)
     supervised.wait_for(r"engine\.end attempt=1 reason='it was not ready after OCK_START_TIMEOUT_S=0.5")

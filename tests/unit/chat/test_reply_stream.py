@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from server import wire
 from server.chat.records import Judgement, KeepAlive, TextPiece
 from server.chat.release import next_to_judge
-from server.chat.reply import clean_reply
+from server.chat.reply import shown_reply
 from server.chat.reply_stream import ReplyStream
 from server.errors import ErrorCode, ServiceError
 
@@ -63,8 +63,18 @@ def cut(text: str, sizes: list[int]) -> Iterator[str]:
         text = text[size:]
 
 
+NEUTRALISED = [
+    "<\\bot>",
+    "<\\\\human>",
+    "\nBackground: ",
+    "\n\\Background: ",
+    "<\\|im_start|>",
+    "C:\\new ",
+    "&lt;\\bot&gt;",
+]
 SENTENCES = st.lists(
-    st.sampled_from(["One two. ", "Yes! ", "a < b ", "<pad>", "No end ", "\n", "</s>", "w" * 90]), max_size=9
+    st.sampled_from(["One two. ", "Yes! ", "a < b ", "<pad>", "No end ", "\n", "</s>", "w" * 90, *NEUTRALISED]),
+    max_size=9,
 )
 
 
@@ -75,7 +85,7 @@ def test_pieces_joined_equal_the_cleaned_reply(
 ) -> None:
     text = "".join(parts)
     pieces, reply = run(Script(list(cut(text, sizes))), Judge() if judged else None, piecewise=piecewise)
-    assert "".join(pieces) == reply.verdict.text == clean_reply(text)
+    assert "".join(pieces) == reply.verdict.text == shown_reply(text)
     assert reply.verdict.blocked is None
 
 
