@@ -27,6 +27,7 @@ from server.retrieval.retriever import Passage, RetrievalError, Retriever
 log = logging.getLogger(__name__)
 
 STOP_STRINGS = ("\n<human>", "<human>")
+_HOUR_S = 3600
 _BUSY_POLL_S = 0.1
 _JUDGE_RESERVE_S = 2.0  # of a request's deadline, kept for the verdict on the reply
 
@@ -156,8 +157,12 @@ class TurnService:
     def _open(self, request: TurnRequest) -> _Open:
         started = time.monotonic()
         if request.history is not None:
-            return _Open(request, Session(request.session_id or "", self._clock(), request.history), started)
+            return _Open(request, Session(request.session_id or "", self._this_hour(), request.history), started)
         return _Open(request, self._load(request.session_id), started)
+
+    def _this_hour(self) -> float:
+        """When a conversation that its client keeps is said to have begun: its prompts then share their first lines."""
+        return self._clock() // _HOUR_S * _HOUR_S
 
     def _load(self, session_id: str | None) -> Session:
         session = None if session_id is None else self._store.load(session_id, self._settings.max_turns)

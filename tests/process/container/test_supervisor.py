@@ -21,6 +21,7 @@ def test_a_killed_rank_ends_its_group_and_the_next_attempt_becomes_ready(supervi
     supervised = supervise()
     first = supervised.wait_for_pids(EVERYONE)
     supervised.wait_for(r"engine\.ready attempt=1")
+    supervised.wait_for(r"engine\.1 .*about to wait")
     os.kill(first["engine.1"], signal.SIGKILL)
     supervised.wait_for(r"rank\.end name=engine\.1 how='was killed by SIGKILL")
     supervised.wait_for(r"engine\.1!.*about to wait")  # its last words
