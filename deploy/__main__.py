@@ -26,6 +26,7 @@ VERBS = {
     "update": ("deploy.update", "bring the endpoint to what the file says now"),
     "rollback": ("deploy.rollback", "return to the configuration before"),
     "delete": ("deploy.delete", "take the endpoint away, with --everything all that costs money"),
+    "bench": ("deploy.bench", "how long turns take, by number of clients, beside another server"),
     "evaluate-moderation": ("deploy.evaluate_moderation", "precision and recall of blocking on your own texts"),
 }
 

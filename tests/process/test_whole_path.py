@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import http.client
+import json
 import os
 import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
-from stack import Stack
+from playwright.sync_api import BrowserContext, expect
+from stack import ROOT, Stack
+
+from deploy.client import ChatClient
+from deploy.turn_load import Asking, conversation
 
 THREAT = "I will kill you tonight"
 
@@ -146,6 +153,43 @@ def test_the_wrong_content_type_is_refused_by_name(stack: Stack) -> None:
     status, answer = stack.post("/invocations", b"<a/>", **{"Content-Type": "text/xml"})
     assert status == 415
     assert "application/json" in answer["error"]["message"]
+
+
+def test_the_page_shows_answer_source_and_verdicts_and_restores_them(stack: Stack, context: BrowserContext) -> None:
+    page = context.new_page()
+    page.goto(f"{stack.url}/")
+    page.locator("#question").fill("What is albedo?")
+    page.keyboard.press("Enter")
+    turn = page.locator("#turns > li")
+    expect(turn.locator(".facts li").first).to_have_text("complete")
+    expect(turn.locator(".reply")).to_contain_text("lbedo")
+    turn.locator("summary").click()
+    expect(turn.get_by_role("link", name="Albedo").first).to_be_visible()
+    reply = turn.locator(".reply").text_content()
+    page.reload()
+    expect(turn.locator(".reply")).to_have_text(reply or "")
+
+
+def test_a_body_over_the_limit_is_refused_before_it_is_read(stack: Stack) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", stack.port, timeout=30)
+    connection.putrequest("POST", "/invocations")
+    connection.putheader("Content-Type", "application/json")
+    connection.putheader("Content-Length", str(2**40))
+    connection.endheaders(b'{"inputs": "')
+    with closing(connection):
+        response = connection.getresponse()
+        assert response.status == 413
+        assert json.loads(response.read())["error"]["code"] == "body_too_large"
+
+
+def test_a_conversation_of_500_turns_stays_within_the_window_and_reuses_its_prompts(stack: Stack) -> None:
+    asking = Asking(stream=True, parameters={"max_new_tokens": 48})
+    found = conversation(ChatClient(stack.url), 500, asking, lambda _done: None)
+    assert found["last_turn"] == 500
+    window = json.loads((ROOT / "container/demo/chat/config.json").read_text("utf-8"))["max_position_embeddings"]
+    assert window / 2 < found["prompt_tokens_max"] <= window - 48
+    assert found["cached_share"] >= 0.7
+    assert set(found["finish_reasons"]) <= {"stop", "length"}
 
 
 def test_ranks_are_told_apart_in_ps(stack: Stack) -> None:

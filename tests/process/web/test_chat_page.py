@@ -2,39 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import threading
 from collections.abc import Iterator
 
 import pytest
 from fakes import LINCOLN, OVERRIDE, Fakes, result
 from loopback import served
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
+from playwright.sync_api import BrowserContext, ConsoleMessage, Page, expect
 
 from server.chat.records import KeepAlive, Source, TextPiece, TurnEvent, TurnRequest, TurnResult
 from server.errors import ErrorCode, ServiceError
 
 HOSTILE = '<img src=x onerror="alert(1)"><script>alert(2)</script>&lt;b&gt;'
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-dev-shm-usage",
-    "--no-first-run",
-]
-DEADLINE_MS = 60_000
-expect.set_options(timeout=DEADLINE_MS)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    path = os.environ.get("CHROMIUM") or shutil.which("chromium")
-    assert path, "chromium is needed: apt-get install chromium, or CHROMIUM=/path/to/it"
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=path, args=FLAGS)
-        yield started
-        started.close()
 
 
 @pytest.fixture
@@ -46,14 +25,6 @@ def fakes() -> Fakes:
 def url(fakes: Fakes) -> Iterator[str]:
     with served(fakes) as address:
         yield f"{address}/"
-
-
-@pytest.fixture
-def context(browser: Browser) -> Iterator[BrowserContext]:
-    opened = browser.new_context(viewport={"width": 1000, "height": 700})
-    opened.set_default_timeout(DEADLINE_MS)
-    yield opened
-    opened.close()
 
 
 @pytest.fixture
