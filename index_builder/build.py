@@ -16,6 +16,7 @@ from index_builder.build_plan import (
     usual_shard_passages,
     vector_inputs,
 )
+from index_builder.documents.columns import USUAL_COLUMNS, Columns
 from index_builder.documents.source import open_source
 from index_builder.embeddings.stage import embed_passages, plan_embedding
 from index_builder.evaluation.score_floor import small_talk_floor
@@ -37,7 +38,7 @@ log = logging.getLogger(__name__)
 
 def build(plan: BuildPlan, folder: Path, work: WorkFolder, progress: Progress) -> Manifest:
     """Everything, one stage after another; at once when `folder` already holds this very index."""
-    source = open_source(plan.source)
+    source = open_source(plan.source, plan.columns)
     shard_passages = plan.shard_passages or usual_shard_passages(source)
     passages = passage_inputs(source, plan.shape, shard_passages)
     fingerprint = index_fingerprint(vector_inputs(passages, plan.encoder, plan.precision), plan.index)
@@ -46,7 +47,7 @@ def build(plan: BuildPlan, folder: Path, work: WorkFolder, progress: Progress) -
         work.remove()
         return found
     work.sweep_drafts()
-    cut(plan.source, plan.shape, work, shard_passages, plan.num_workers, progress)
+    cut(plan.source, plan.shape, work, shard_passages, plan.num_workers, progress, plan.columns)
     embed(work, plan.encoder, plan.precision, plan.num_workers, progress)
     train(work, plan.index, folder, plan.name, progress)
     manifest, _ = evaluate(folder, plan.recall_floor, progress)
@@ -69,9 +70,10 @@ def cut(
     shard_passages: int | None,
     num_workers: int | None,
     progress: Progress,
+    columns: Columns = USUAL_COLUMNS,
 ) -> PassageTotals:
     """Cut a source into passage shards, of a size that fits the source when `shard_passages` is None."""
-    source = open_source(source_name)
+    source = open_source(source_name, columns)
     shard_passages = shard_passages or usual_shard_passages(source)
     work.claim("passages", passage_inputs(source, shape, shard_passages))
     return write_passages(source, source_name, shape, work, shard_passages, num_workers, progress)

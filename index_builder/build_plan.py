@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 
+from index_builder.documents.columns import USUAL_COLUMNS, Columns
 from index_builder.documents.source import Source, source_bytes, source_fingerprint
 from index_builder.embeddings.shard import EMBEDDED
 from index_builder.index.choice import IndexKind
@@ -30,6 +31,7 @@ class BuildPlan:
     recall_floor: float = 0.95
     name: str = ""  # empty: the source's
     shard_passages: int | None = None  # None: by the source's size
+    columns: Columns = USUAL_COLUMNS  # of a source that is a table
 
 
 def usual_shard_passages(source: Source) -> int:

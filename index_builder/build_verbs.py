@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, get_args
 
 from index_builder import build
 from index_builder.build_plan import BuildPlan
+from index_builder.documents.columns import Columns
 from index_builder.index.choice import IndexKind
 from index_builder.passages.window import WindowShape
 from index_builder.progress import Progress
@@ -58,6 +60,7 @@ def run_build(flags: Flags, progress: Progress) -> None:
         flags.recall_floor,
         flags.name,
         flags.shard_passages,
+        _columns(flags),
     )
     folder = _staging(flags) if remote else Path(flags.out)
     manifest = build.build(plan, folder, WorkFolder(flags.work or folder / ".work"), progress)
@@ -68,7 +71,13 @@ def run_build(flags: Flags, progress: Progress) -> None:
 def run_passages(flags: Flags, progress: Progress) -> None:
     """`passages`: only the first stage."""
     totals = build.cut(
-        flags.source, _shape(flags), WorkFolder(flags.work), flags.shard_passages, flags.workers, progress
+        flags.source,
+        _shape(flags),
+        WorkFolder(flags.work),
+        flags.shard_passages,
+        flags.workers,
+        progress,
+        _columns(flags),
     )
     print(f"{totals.num_documents} documents, {totals.num_passages} passages, skipped {totals.skipped}")
 
@@ -94,9 +103,15 @@ def _shape(flags: Flags) -> WindowShape:
     return WindowShape(flags.window_sentences, flags.stride_sentences or flags.window_sentences, flags.language)
 
 
+def _columns(flags: Flags) -> Columns:
+    return Columns(flags.text_column, flags.title_column, flags.id_column, flags.url_column)
+
+
 def _source_flags(verb: argparse.ArgumentParser) -> None:
     shape = WindowShape()
-    verb.add_argument("--source", required=True, help="a dump, table or folder, or `sample`")
+    verb.add_argument("--source", required=True, help="a dump, table, document, or a folder of them, or `sample`")
+    for column in fields(Columns):
+        verb.add_argument(f"--{column.name}-column", metavar="NAME", help=f"of a table; {column.name}")
     verb.add_argument("--window-sentences", type=_positive, default=shape.sentences, help="sentences of a passage")
     verb.add_argument("--stride-sentences", type=_positive, help="sentences from one passage to the next; the window's")
     verb.add_argument("--language", default=shape.language, help="two-letter code, for sentence boundaries")

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
+from index_builder.documents.columns import USUAL_COLUMNS, Columns
 from index_builder.documents.document import Document, ReadReport, SkippedError, note_skipped
 from index_builder.documents.mediawiki import DumpSource
 
@@ -41,7 +42,7 @@ class Source(Protocol):
         ...
 
 
-def open_source(name: str) -> Source:
+def open_source(name: str, columns: Columns = USUAL_COLUMNS) -> Source:
     """The source that `name` names; "sample" is the Wikipedia dump of the `demo` extra.
 
     Raises:
