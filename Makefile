@@ -9,6 +9,7 @@ PORT ?= 8080
 FLAVOR ?= gpu
 # What the tests need beyond pip, by the names Debian gives them.
 TEST_PACKAGES ?= chromium npm
+IMAGE_TEST_PACKAGES ?= podman buildah runc debootstrap
 BIN := $(VENV)/bin
 
 .PHONY: help
@@ -47,13 +48,19 @@ run: $(VENV)/.ready .demo/index/manifest.json ## serve the demo on PORT (8080): 
 test: $(VENV)/.ready .demo/index/manifest.json test-packages ## all tests but the image's (set-up included)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --ignore=tests/process/image
 
-.PHONY: test-packages
-test-packages:
-	@missing=(); for name in $(TEST_PACKAGES); do command -v $$name >/dev/null || missing+=($$name); done; \
+# $(call need,PACKAGES,FLAGS): install those whose command is missing, or ask for them by name.
+define need
+	@missing=(); for name in $(1); do command -v $$name >/dev/null || missing+=($$name); done; \
 	if [ $${#missing[@]} -gt 0 ]; then \
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "$${missing[@]}" >/dev/null; \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+	    apt-get install -y -qq $(2) "$${missing[@]}" >/dev/null; \
 	  else echo "the tests need these packages of your distribution: $${missing[*]}"; exit 1; fi; fi
+endef
+
+.PHONY: test-packages
+test-packages:
+	$(call need,$(TEST_PACKAGES))
 	@test -d tests/aws/node_modules || npm ci --prefix tests/aws --no-audit --no-fund --loglevel=error
 
 .PHONY: image
@@ -61,7 +68,8 @@ image: ## build the image openchatkit:FLAVOR with docker or podman; FLAVOR is gp
 	FLAVOR=$(FLAVOR) container/image.sh
 
 .PHONY: image-test
-image-test: $(VENV)/.ready ## build the CPU image with podman, run it, and test what it does
+image-test: $(VENV)/.ready .demo/index/manifest.json ## build the CPU image with podman, run it, and test what it does
+	$(call need,$(IMAGE_TEST_PACKAGES),--no-install-recommends)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/process/image
 
 .PHONY: check
