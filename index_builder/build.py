@@ -16,9 +16,10 @@ from index_builder.build_plan import (
     usual_shard_passages,
     vector_inputs,
 )
+from index_builder.cluster.connection import connected
 from index_builder.documents.columns import USUAL_COLUMNS, Columns
 from index_builder.documents.source import open_source
-from index_builder.embeddings.stage import embed_passages, plan_embedding
+from index_builder.embeddings.stage import embed_on_cluster, embed_passages, plan_embedding
 from index_builder.evaluation.score_floor import small_talk_floor
 from index_builder.evaluation.stage import evaluate
 from index_builder.index.choice import IndexKind
@@ -47,8 +48,9 @@ def build(plan: BuildPlan, folder: Path, work: WorkFolder, progress: Progress) -
         work.remove()
         return found
     work.sweep_drafts()
-    cut(plan.source, plan.shape, work, shard_passages, plan.num_workers, progress, plan.columns)
-    embed(work, plan.encoder, plan.precision, plan.num_workers, progress)
+    with connected(plan.ray):
+        cut(plan.source, plan.shape, work, shard_passages, plan.num_workers, progress, plan.columns, plan.ray)
+        embed(work, plan.encoder, plan.precision, plan.num_workers, progress, plan.ray)
     train(work, plan.index, folder, plan.name, progress)
     manifest, _ = evaluate(folder, plan.recall_floor, progress)
     work.remove()
@@ -71,19 +73,33 @@ def cut(
     num_workers: int | None,
     progress: Progress,
     columns: Columns = USUAL_COLUMNS,
+    ray: str | None = None,
 ) -> PassageTotals:
     """Cut a source into passage shards, of a size that fits the source when `shard_passages` is None."""
     source = open_source(source_name, columns)
     shard_passages = shard_passages or usual_shard_passages(source)
     work.claim("passages", passage_inputs(source, shape, shard_passages))
-    return write_passages(source, source_name, shape, work, shard_passages, num_workers, progress)
+    with connected(ray):
+        on_cluster = ray is not None
+        return write_passages(source, source_name, shape, work, shard_passages, num_workers, progress, on_cluster)
 
 
-def embed(work: WorkFolder, encoder: str, precision: Precision, num_workers: int | None, progress: Progress) -> None:
+def embed(
+    work: WorkFolder,
+    encoder: str,
+    precision: Precision,
+    num_workers: int | None,
+    progress: Progress,
+    ray: str | None = None,
+) -> None:
     """Encode the passage shards of `work`."""
     inputs, totals = _finished_passages(work)
     work.claim("vectors", vector_inputs(inputs, encoder, precision))
-    embed_passages(work, totals.num_passages, plan_embedding(encoder, precision, num_workers), progress)
+    if ray is None:
+        embed_passages(work, totals.num_passages, plan_embedding(encoder, precision, num_workers), progress)
+        return
+    with connected(ray):
+        embed_on_cluster(work, totals.num_passages, encoder, precision, num_workers, progress)
 
 
 def train(work: WorkFolder, kind: IndexKind, folder: Path, name: str, progress: Progress) -> Manifest:

@@ -32,6 +32,7 @@ class BuildPlan:
     name: str = ""  # empty: the source's
     shard_passages: int | None = None  # None: by the source's size
     columns: Columns = USUAL_COLUMNS  # of a source that is a table
+    ray: str | None = None  # the Ray cluster's address, or "local"; None: this machine's processes
 
 
 def usual_shard_passages(source: Source) -> int:

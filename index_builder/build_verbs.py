@@ -27,6 +27,7 @@ def add_build_verbs(verbs: Any) -> None:
     """Add the verbs to a parser's."""
     whole = verbs.add_parser("build", help="everything: source to evaluated index", description=build.build.__doc__)
     _source_flags(whole)
+    _worker_flags(whole)
     _encoder_flags(whole)
     _index_flags(whole)
     whole.add_argument("--work", type=Path, help="where shards are kept until the index is finished; OUT/.work")
@@ -34,11 +35,12 @@ def add_build_verbs(verbs: Any) -> None:
     whole.set_defaults(run=run_build)
     passages = verbs.add_parser("passages", help="source to passage shards", description=build.cut.__doc__)
     _source_flags(passages)
+    _worker_flags(passages)
     passages.add_argument("--work", type=Path, required=True)
     passages.set_defaults(run=run_passages)
     embed = verbs.add_parser("embed", help="passage shards to vector shards", description=build.embed.__doc__)
     _encoder_flags(embed)
-    embed.add_argument("--workers", type=_positive, help="processes; one a GPU, else one a core")
+    _worker_flags(embed)
     embed.add_argument("--work", type=Path, required=True)
     embed.set_defaults(run=run_embed)
     train = verbs.add_parser("train", help="shards to an index folder", description=build.train.__doc__)
@@ -61,6 +63,7 @@ def run_build(flags: Flags, progress: Progress) -> None:
         flags.name,
         flags.shard_passages,
         _columns(flags),
+        flags.ray,
     )
     folder = _staging(flags) if remote else Path(flags.out)
     manifest = build.build(plan, folder, WorkFolder(flags.work or folder / ".work"), progress)
@@ -78,13 +81,14 @@ def run_passages(flags: Flags, progress: Progress) -> None:
         flags.workers,
         progress,
         _columns(flags),
+        flags.ray,
     )
     print(f"{totals.num_documents} documents, {totals.num_passages} passages, skipped {totals.skipped}")
 
 
 def run_embed(flags: Flags, progress: Progress) -> None:
     """`embed`: only the second stage."""
-    build.embed(WorkFolder(flags.work), flags.encoder, flags.precision, flags.workers, progress)
+    build.embed(WorkFolder(flags.work), flags.encoder, flags.precision, flags.workers, progress, flags.ray)
 
 
 def run_train(flags: Flags, progress: Progress) -> None:
@@ -116,7 +120,11 @@ def _source_flags(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--stride-sentences", type=_positive, help="sentences from one passage to the next; the window's")
     verb.add_argument("--language", default=shape.language, help="two-letter code, for sentence boundaries")
     verb.add_argument("--shard-passages", type=_positive, help="passages a shard, the unit of resuming; by size")
+
+
+def _worker_flags(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--workers", type=_positive, help="processes; one a GPU, else one a core")
+    verb.add_argument("--ray", metavar="ADDRESS", help="work on the Ray cluster at this address, or start one: `local`")
 
 
 def _encoder_flags(verb: argparse.ArgumentParser) -> None:

@@ -7,6 +7,7 @@ import logging
 import sys
 
 from index_builder.build_verbs import add_build_verbs
+from index_builder.cluster.error import ClusterError
 from index_builder.documents.source import SourceError
 from index_builder.embeddings.stage import EmbeddingError
 from index_builder.index_verbs import add_index_verbs
@@ -15,7 +16,7 @@ from index_builder.publish import PublishError
 from index_builder.work_folder import WorkFolderError
 from server.retrieval.retriever import RetrievalError
 
-_KNOWN = (SourceError, RetrievalError, EmbeddingError, WorkFolderError, PublishError, OSError)
+_KNOWN = (ClusterError, SourceError, RetrievalError, EmbeddingError, WorkFolderError, PublishError, OSError)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
 from index_builder.work_folder import write_whole
 from server.retrieval.encoder import Encoder
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 EMBEDDED = "{title}. {section}. {text}"
 
@@ -32,14 +29,16 @@ def read_shard(path: Path) -> pa.Table:
     return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
 
 
+def encoded_texts(texts: list[str], encoder: Encoder, on_step: Callable[[int], object] | None = None) -> bytes:
+    """The content of a vector shard: a .npy file with the float16 matrix of these texts."""
+    file = io.BytesIO()
+    np.save(file, encoder.encode(texts, on_step).astype(np.float16))
+    return file.getvalue()
+
+
 def write_vectors(
     passages: Path, vectors: Path, encoder: Encoder, on_step: Callable[[int], object] | None = None
 ) -> None:
-    """Encode the passage shard at `passages` into a float16 matrix at `vectors`, written whole."""
-    encoded = encoder.encode(embedded_texts(read_shard(passages)), on_step).astype(np.float16)
-    write_whole(vectors, lambda draft: _save(draft, encoded))
-
-
-def _save(path: Path, matrix: NDArray[np.float16]) -> None:
-    with path.open("wb") as file:
-        np.save(file, matrix)
+    """Encode the passage shard at `passages` into a vector shard at `vectors`, written whole."""
+    content = encoded_texts(embedded_texts(read_shard(passages)), encoder, on_step)
+    write_whole(vectors, lambda draft: draft.write_bytes(content))

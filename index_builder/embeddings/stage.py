@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.process import BaseProcess
 from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
@@ -14,7 +16,7 @@ import pyarrow as pa
 
 from index_builder.embeddings.shard import write_vectors
 from index_builder.progress import Progress
-from index_builder.work_folder import WorkFolder
+from index_builder.work_folder import WorkFolder, write_whole
 from server.retrieval.encoder import Encoder, Precision
 
 if TYPE_CHECKING:
@@ -48,16 +50,14 @@ def plan_embedding(encoder: str, precision: Precision, num_workers: int | None) 
 
 
 def embed_passages(work: WorkFolder, num_passages: int, plan: EmbedPlan, progress: Progress) -> None:
-    """Write the vector shards that are missing.
+    """Write the vector shards that are missing, by this machine's processes.
 
     Raises:
         RetrievalError: the encoder cannot be loaded.
         EmbeddingError: an encoding process died.
     """
-    numbers = range(len(work.passage_shards()))
-    missing = [number for number in numbers if not work.vector_shard(number).exists()]
-    num_done = num_passages - sum(_num_passages(work, number) for number in missing)
-    with progress.stage("embed", num_passages, "passage", num_done) as bar:
+    missing = _missing(work)
+    with _stage(progress, num_passages, missing) as bar:
         jobs = [(work.passage_shard(number), work.vector_shard(number)) for number in missing]
         if len(jobs) > 1 and plan.num_processes > 1:
             _encode_in_processes(jobs, plan, bar)
@@ -65,6 +65,40 @@ def embed_passages(work: WorkFolder, num_passages: int, plan: EmbedPlan, progres
             encoder = Encoder(plan.encoder, precision=plan.precision)
             for passages, vectors in jobs:
                 write_vectors(passages, vectors, encoder, bar.update)
+
+
+def embed_on_cluster(
+    work: WorkFolder,
+    num_passages: int,
+    encoder: str,
+    precision: Precision,
+    num_workers: int | None,
+    progress: Progress,
+) -> None:
+    """Write the vector shards that are missing, encoded by the Ray cluster that is connected.
+
+    Raises:
+        ClusterError: see `connected`.
+    """
+    from index_builder.cluster.embeddings import encoded_shards
+
+    missing = _missing(work)
+    with _stage(progress, num_passages, missing) as bar:
+        if missing:
+            shards = {number: work.passage_shard(number) for number in missing}
+            for number, content in encoded_shards(shards, encoder, precision, num_workers):
+                write_whole(work.vector_shard(number), partial(Path.write_bytes, data=content))
+                bar.update(missing[number])
+
+
+def _missing(work: WorkFolder) -> dict[int, int]:
+    """How many passages each shard holds that has no vectors yet, by its number."""
+    numbers = range(len(work.passage_shards()))
+    return {number: _num_passages(work, number) for number in numbers if not work.vector_shard(number).exists()}
+
+
+def _stage(progress: Progress, num_passages: int, missing: dict[int, int]) -> AbstractContextManager[tqdm]:
+    return progress.stage("embed", num_passages, "passage", num_passages - sum(missing.values()))
 
 
 def _encode_in_processes(jobs: list[Job], plan: EmbedPlan, bar: tqdm) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -46,15 +47,19 @@ def write_passages(
     shard_passages: int,
     num_workers: int | None,
     progress: Progress,
+    on_cluster: bool = False,
 ) -> PassageTotals:
-    """Write the shards that are missing and say what all of them hold; a finished stage is only looked up."""
+    """Write the shards that are missing and say what all of them hold; a finished stage is only looked up.
+
+    Batches are cut by this machine's processes, or by the Ray cluster that is connected.
+    """
     if done := work.done("passages"):
         return msgspec.convert(done, PassageTotals)
     writer = _ShardWriter(work, source_name, shard_passages)
     reading = ReadReport()
-    batches = item_batches(source.items(reading), writer.totals.next_item)
+    cut = _cut_on_cluster if on_cluster else _cut_in_processes
     with progress.stage("passages", source_bytes(source), "B") as bar:
-        for batch in ordered_map(BatchCutter(source, shape), batches, _num_processes(source, num_workers)):
+        for batch in cut(source, shape, writer.totals.next_item, num_workers, reading):
             writer.add(batch)
             bar.update(reading.source_bytes - bar.n)
         writer.finish(reading)
@@ -65,6 +70,21 @@ def write_passages(
     )
     work.mark_done("passages", msgspec.to_builtins(totals))
     return totals
+
+
+def _cut_in_processes(
+    source: Source, shape: WindowShape, first_item: int, num_workers: int | None, reading: ReadReport
+) -> Iterator[PassageBatch]:
+    batches = item_batches(source.items(reading), first_item)
+    return ordered_map(BatchCutter(source, shape), batches, _num_processes(source, num_workers))
+
+
+def _cut_on_cluster(
+    source: Source, shape: WindowShape, first_item: int, num_workers: int | None, reading: ReadReport
+) -> Iterator[PassageBatch]:
+    from index_builder.cluster.passages import cut_batches
+
+    return cut_batches(source, shape, first_item, num_workers, reading)
 
 
 def _num_processes(source: Source, num_workers: int | None) -> int:
