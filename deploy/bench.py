@@ -86,7 +86,8 @@ def _bursts(open_client: Callable[[], ChatClient], arguments: argparse.Namespace
         for number in range(arguments.rounds + 1):
             for name, opener in servers.items():
                 done[name].append(burst(opener, num_clients, arguments.turns, asking))
-            print(f"{num_clients} clients: round {number} of {arguments.rounds}", file=sys.stderr)
+            what = f"round {number} of {arguments.rounds}" if number else "warm-up"
+            print(f"{num_clients} clients: {what}", file=sys.stderr)
         for name, bursts in done.items():
             found[name].append({"clients": num_clients, **summary(bursts[1:])})  # the first warms up
     result: dict[str, Any] = {**found, "max_new_tokens": arguments.max_new_tokens, "stream": arguments.stream}
