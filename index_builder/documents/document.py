@@ -9,6 +9,16 @@ from dataclasses import dataclass, field
 log = logging.getLogger(__name__)
 
 
+class SkippedError(Exception):
+    """A page or file that gives no document; `cause` is counted in the report."""
+
+    def __init__(self, cause: str, name: str, detail: str = "") -> None:
+        super().__init__(f"{name}: {cause}" + (f" ({detail})" if detail else ""))
+        self.cause = cause
+        self.name = name
+        self.detail = detail
+
+
 @dataclass(frozen=True)
 class Section:
     """The prose under one heading; the lead section's heading is empty.
@@ -29,27 +39,23 @@ class Section:
 
 @dataclass(frozen=True)
 class Document:
-    """One article, file or record; `document_id` is unique within its source and the same on every run."""
+    """One article, file or record.
+
+    Attributes:
+        document_id: the same on every run.
+        left_out: parts of it that could not be read, to be counted.
+    """
 
     document_id: str
     title: str
     url: str
     sections: tuple[Section, ...]
+    left_out: tuple[SkippedError, ...] = ()
 
     @property
     def text(self) -> str:
         """All sections' text, headings left out."""
         return "\n".join(section.text for section in self.sections)
-
-
-class SkippedError(Exception):
-    """A page or file that gives no document; `cause` is counted in the report."""
-
-    def __init__(self, cause: str, name: str, detail: str = "") -> None:
-        super().__init__(f"{name}: {cause}" + (f" ({detail})" if detail else ""))
-        self.cause = cause
-        self.name = name
-        self.detail = detail
 
 
 @dataclass

@@ -80,27 +80,6 @@ def parse_page(page: RawPage) -> Document:
     return Document((element.findtext("id") or title).strip(), title, url, sections)
 
 
-class DumpSource:
-    """One or several dump files, read one after another."""
-
-    def __init__(self, files: list[Path]) -> None:
-        self.files = files
-
-    def items(self, report: ReadReport) -> Iterator[RawPage]:
-        """The raw pages of all files, in order."""
-        for path in self.files:
-            yield from raw_pages(path, report)
-
-    def document(self, item: object) -> Document:
-        """The page's article.
-
-        Raises:
-            SkippedError: see `parse_page`.
-        """
-        assert isinstance(item, RawPage), item
-        return parse_page(item)
-
-
 def _element(page: RawPage) -> ElementTree.Element:
     try:
         return ElementTree.fromstring(page.xml)  # noqa: S314 - a fragment without DTD: no entities to expand

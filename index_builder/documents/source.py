@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
-from index_builder.documents.columns import USUAL_COLUMNS, Columns
+from index_builder.documents.columns import USUAL_COLUMNS, ColumnError, Columns
 from index_builder.documents.document import Document, ReadReport, SkippedError, note_skipped
-from index_builder.documents.mediawiki import DumpSource
+from index_builder.documents.file_source import LEGAL, FileSource, folder_source, kind_suffix
 
 SAMPLE = "sample"
 _SAMPLE_FILE = "test/test_data/enwiki-latest-pages-articles1.xml-p000000010p000030302-shortened.bz2"
@@ -27,6 +27,15 @@ class Source(Protocol):
     @property
     def files(self) -> list[Path]:
         """What is read, in order."""
+        ...
+
+    @property
+    def columns(self) -> Columns:
+        """Which columns of tables are read."""
+        ...
+
+    def name(self, path: Path) -> str:
+        """The name of one of the files within the source."""
         ...
 
     def items(self, report: ReadReport) -> Iterator[object]:
@@ -46,12 +55,21 @@ def open_source(name: str, columns: Columns = USUAL_COLUMNS) -> Source:
     """The source that `name` names; "sample" is the Wikipedia dump of the `demo` extra.
 
     Raises:
-        SourceError: there is nothing there, or nothing that can be read.
+        SourceError: there is nothing there, nothing that can be read, or a table lacks a column.
     """
     path = _sample_dump() if name == SAMPLE else Path(name).expanduser()
     if not path.exists():
-        raise SourceError(f"--source {name!r}: no such file or folder; legal are a path or {SAMPLE!r}.")
-    return DumpSource([path])
+        raise SourceError(f"--source {name!r}: no such file or folder; legal are {LEGAL}, and {SAMPLE!r}.")
+    source = folder_source(path, columns) if path.is_dir() else FileSource(path.parent, (path,), columns)
+    if not source.paths:
+        raise SourceError(f"--source {name!r}: a folder without any file that can be read; legal are {LEGAL}.")
+    if not kind_suffix(source.paths[0]):
+        raise SourceError(f"--source {name!r}: a file of a kind that cannot be read; legal are {LEGAL}.")
+    try:
+        source.check()
+    except ColumnError as error:
+        raise SourceError(f"--source {name!r}: {error}") from error
+    return source
 
 
 def read_documents(name: str, report: ReadReport | None = None) -> Iterator[Document]:
@@ -69,15 +87,17 @@ def read_documents(name: str, report: ReadReport | None = None) -> Iterator[Docu
             note_skipped(report, skipped)
             continue
         report.num_documents += 1
+        for part in document.left_out:
+            note_skipped(report, part)
         yield document
 
 
 def source_fingerprint(source: Source) -> str:
-    """Changes with the names, sizes, beginnings and ends of the source's files; cheap for any size."""
-    digest = hashlib.sha256()
+    """Changes with the columns, and the names, sizes, beginnings and ends of the source's files."""
+    digest = hashlib.sha256(repr(source.columns).encode())
     for path in source.files:
         size = path.stat().st_size
-        digest.update(f"{path.name}:{size}:".encode())
+        digest.update(f"{source.name(path)}:{size}:".encode())
         with path.open("rb") as file:
             digest.update(file.read(_EDGE_BYTES))
             file.seek(max(0, size - _EDGE_BYTES))

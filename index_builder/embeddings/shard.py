@@ -16,12 +16,9 @@ EMBEDDED = "{title}. {section}. {text}"
 
 
 def embedded_texts(passages: pa.Table) -> list[str]:
-    """What the encoder reads of every passage: its title and heading tell what "he" and "it" mean."""
+    """What the encoder reads of every passage: its title and heading, if any, tell what "he" and "it" mean."""
     columns = (passages[name].to_pylist() for name in ("title", "section", "text"))
-    return [
-        f"{title}. {section}. {text}" if section else f"{title}. {text}"
-        for title, section, text in zip(*columns, strict=True)
-    ]
+    return [". ".join(part for part in parts if part) for parts in zip(*columns, strict=True)]
 
 
 def read_shard(path: Path) -> pa.Table:

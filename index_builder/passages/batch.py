@@ -68,6 +68,8 @@ class BatchCutter:
                 note_skipped(report, skipped)
                 continue
             report.num_documents += 1
+            for part in document.left_out:
+                note_skipped(report, part)
             passages = list(_rows(document, self.shape, reader))
             documents.append((document.document_id, len(passages)))
             rows.extend(passages)

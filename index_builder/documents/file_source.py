@@ -1,0 +1,145 @@
+"""A file, or a folder of files of any readable kind, as one source."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from index_builder.documents.columns import Columns
+from index_builder.documents.document import Document, ReadReport
+from index_builder.documents.files import KINDS, RawFile, parse_file
+from index_builder.documents.mediawiki import RawPage, parse_page, raw_pages
+from index_builder.documents.records import (
+    RawRecord,
+    check_json,
+    check_parquet,
+    json_records,
+    parquet_records,
+    parse_record,
+)
+
+log = logging.getLogger(__name__)
+
+_COMPRESSED = (".bz2", ".gz")
+_PARQUET = frozenset({".parquet", ".pq"})
+_JSON_LINES = frozenset({".jsonl", ".ndjson"})
+_DUMP = frozenset({".xml", ".bz2"})
+LEGAL = (
+    "a MediaWiki dump (.xml, .bz2), a table (.parquet, .jsonl), a document (.txt, .md, .html, .pdf), a folder of them"
+)
+
+
+def kind_suffix(path: Path) -> str:
+    """The suffix that tells how `path` is read, the one before .gz or .bz2 if that is known; "" when none is."""
+    suffix = ".xml" if path.suffix.startswith(".xml") else path.suffix.lower()  # .xml-p10p30302 is a part of a dump
+    inner = Path(path.stem).suffix.lower() if suffix in _COMPRESSED else ""
+    if inner in _JSON_LINES or inner in _DUMP:
+        return inner
+    return suffix if suffix in KINDS or suffix in _PARQUET | _JSON_LINES | _DUMP else ""
+
+
+@dataclass(frozen=True)
+class FileSource:
+    """Files read one after another, each by its kind; how an item is parsed depends on what it is.
+
+    Attributes:
+        root: the folder that names are relative to.
+        paths: what is read, in order.
+        columns: of the tables among them.
+        left_out: (cause, name) of what a folder holds besides.
+    """
+
+    root: Path
+    paths: tuple[Path, ...]
+    columns: Columns
+    left_out: tuple[tuple[str, str], ...] = ()
+
+    def __getstate__(self) -> dict[str, object]:
+        """What other processes need to parse items: not the list of files, which may be long."""
+        return vars(self) | {"paths": (), "left_out": ()}
+
+    @property
+    def files(self) -> list[Path]:
+        """What is read, in order."""
+        return list(self.paths)
+
+    def name(self, path: Path) -> str:
+        """The path of a file within the source, with slashes: the same wherever the source lies."""
+        return path.relative_to(self.root).as_posix()
+
+    def check(self) -> None:
+        """Look at the columns of all tables.
+
+        Raises:
+            ColumnError: one lacks a column.
+        """
+        for path in self.paths:
+            if kind_suffix(path) in _PARQUET:
+                check_parquet(path, self.name(path), self.columns)
+            elif kind_suffix(path) in _JSON_LINES:
+                check_json(path, self.name(path), self.columns)
+
+    def items(self, report: ReadReport) -> Iterator[RawPage | RawRecord | RawFile]:
+        """Pages, rows and files, in order, unparsed."""
+        for cause, name in self.left_out:
+            report.skip(cause, name)
+            log.info("source.left_out name=%s cause=%s", name, cause)
+        for path in self.paths:
+            yield from self._items_of(path, report)
+
+    def document(self, item: object) -> Document:
+        """The document of one item.
+
+        Raises:
+            SkippedError: the item gives none.
+        """
+        if isinstance(item, RawPage):
+            return parse_page(item)
+        if isinstance(item, RawRecord):
+            return parse_record(item)
+        assert isinstance(item, RawFile), item
+        return parse_file(item)
+
+    def _items_of(self, path: Path, report: ReadReport) -> Iterator[RawPage | RawRecord | RawFile]:
+        suffix = kind_suffix(path)
+        if suffix in _PARQUET:
+            yield from parquet_records(path, self.name(path), self.columns, report)
+        elif suffix in _JSON_LINES:
+            yield from json_records(path, self.name(path), self.columns, report)
+        elif suffix in KINDS:
+            report.source_bytes += path.stat().st_size
+            yield RawFile(path, self.name(path))
+        else:
+            yield from raw_pages(path, report)
+
+
+def folder_source(root: Path, columns: Columns) -> FileSource:
+    """All files below `root` that can be read, sorted by name; hidden ones and those of other kinds are left out."""
+    paths: list[Path] = []
+    left_out: list[tuple[str, str]] = []
+    for folder, subfolders, names in os.walk(root):
+        left_out += [
+            ("hidden file or folder", _name(root, folder, each)) for each in (*subfolders, *names) if _hidden(each)
+        ]
+        subfolders[:] = [each for each in subfolders if not _hidden(each)]
+        for name in names:
+            path = Path(folder, name)
+            if _hidden(name):
+                continue
+            if kind_suffix(path) and path.is_file():
+                paths.append(path)
+            else:
+                left_out.append(("file of another kind", _name(root, folder, name)))
+    paths.sort(key=lambda path: path.relative_to(root).parts)
+    return FileSource(root, tuple(paths), columns, tuple(sorted(left_out)))
+
+
+def _hidden(name: str) -> bool:
+    return name.startswith(".")
+
+
+def _name(root: Path, folder: str, name: str) -> str:
+    return Path(folder, name).relative_to(root).as_posix()
