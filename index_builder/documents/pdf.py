@@ -7,6 +7,7 @@ import logging
 import re
 import zlib
 from collections import Counter
+from pathlib import PurePosixPath
 
 from pypdf import PdfReader
 from pypdf.errors import DependencyError, FileNotDecryptedError, PyPdfError
@@ -28,7 +29,7 @@ _MIN_REPEATS = 3
 
 
 def read_pdf_file(content: bytes, name: str, outline: Outline) -> str:
-    """Add the pages of a PDF as sections; its title, if it says one. Pages that cannot be read are left out.
+    """Add the pages of a PDF as sections; its title, the file's name if it says none. Pages that cannot be read are left out.
 
     Raises:
         SkippedError: the file is encrypted, or cannot be read at all.
@@ -45,7 +46,7 @@ def read_pdf_file(content: bytes, name: str, outline: Outline) -> str:
     for number, text in enumerate(_whole_sentences(_without_repeats(pages)), start=1):
         outline.add_heading(2, f"Page {number}")
         read_text(text, outline)
-    return "" if _PROGRAM_TITLE.search(title) else title
+    return title if title and not _PROGRAM_TITLE.search(title) else PurePosixPath(name).stem
 
 
 def _page_texts(reader: PdfReader, name: str, outline: Outline) -> list[str]:

@@ -1,0 +1,52 @@
+"""PDF files made for tests: lines of text on pages, in Helvetica."""
+
+from __future__ import annotations
+
+import io
+
+from pypdf import PdfReader, PdfWriter
+
+
+def pdf(*pages: list[str], title: str = "") -> bytes:
+    """A PDF whose pages hold these lines."""
+    objects = ["<< /Type /Catalog /Pages 2 0 R >>", "", "<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>"]
+    numbers = []
+    for lines in pages:
+        content = _content(lines)
+        objects.append(f"<< /Length {len(content)} >>\nstream\n{content}\nendstream")
+        objects.append(
+            f"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 600 800] /Contents {len(objects)} 0 R "
+            "/Resources << /Font << /F1 3 0 R >> >> >>"
+        )
+        numbers.append(len(objects))
+    kids = " ".join(f"{number} 0 R" for number in numbers)
+    objects[1] = f"<< /Type /Pages /Kids [{kids}] /Count {len(numbers)} >>"
+    objects.append(f"<< /Title ({title}) >>")
+    return _file(objects)
+
+
+def encrypted(content: bytes, user_password: str) -> bytes:
+    """The same file, which opens with this password only; everyone may open it when that is empty."""
+    writer = PdfWriter(PdfReader(io.BytesIO(content)))
+    writer.encrypt(user_password, "owner's own", algorithm="AES-256")
+    out = io.BytesIO()
+    writer.write(out)
+    return out.getvalue()
+
+
+def _content(lines: list[str]) -> str:
+    shown = "".join(f"({line}) Tj 0 -14 Td " for line in lines)
+    return f"BT /F1 11 Tf 40 760 Td {shown}ET"
+
+
+def _file(objects: list[str]) -> bytes:
+    out = bytearray(b"%PDF-1.4\n")
+    offsets = []
+    for number, body in enumerate(objects, start=1):
+        offsets.append(len(out))
+        out += f"{number} 0 obj\n{body}\nendobj\n".encode("latin-1")
+    start = len(out)
+    out += f"xref\n0 {len(objects) + 1}\n0000000000 65535 f \n".encode()
+    out += b"".join(f"{offset:010d} 00000 n \n".encode() for offset in offsets)
+    trailer = f"<< /Size {len(objects) + 1} /Root 1 0 R /Info {len(objects)} 0 R >>"
+    return bytes(out) + f"trailer\n{trailer}\nstartxref\n{start}\n%%EOF\n".encode()

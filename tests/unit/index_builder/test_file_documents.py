@@ -1,0 +1,161 @@
+"""Files as documents: which words of text, Markdown, HTML and PDF become sections, and which are left out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from index_builder.documents import Document, ReadReport, SkippedError, read_documents
+from index_builder.documents.files import RawFile, parse_file
+from tests.unit.index_builder.pdfs import encrypted, pdf
+
+
+def parsed(folder: Path, name: str, content: str | bytes) -> Document:
+    path = folder / name
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return parse_file(RawFile(path, name))
+
+
+def outline(document: Document) -> list[tuple[str, tuple[str, ...]]]:
+    return [(section.heading, section.paragraphs) for section in document.sections]
+
+
+def cause(folder: Path, name: str, content: bytes) -> str:
+    with pytest.raises(SkippedError) as skipped:
+        parsed(folder, name, content)
+    assert skipped.value.name == name
+    return skipped.value.cause
+
+
+def test_markdown_headings_become_sections_below_the_title(tmp_path: Path) -> None:
+    text = "# Owls\n\nThey fly\nat night.\n\n## Food\n\nMice.\n\n### Rare\n\n- Frogs.\n- Fish.\n\n## Nests\n\nTrees.\n"
+    document = parsed(tmp_path, "owls.md", text)
+    assert (document.document_id, document.title, document.url) == ("owls.md", "Owls", "owls.md")
+    assert outline(document) == [
+        ("", ("They fly at night.",)),
+        ("Food", ("Mice.",)),
+        ("Food > Rare", ("Frogs.", "Fish.")),
+        ("Nests", ("Trees.",)),
+    ]
+
+
+def test_markdown_code_tables_and_images_are_left_out_but_words_of_a_sentence_are_not(tmp_path: Path) -> None:
+    text = (
+        "Call `run()` *now*, see [the guide](http://x.example). ![a chart](chart.png)\n\n"
+        "```python\nsecret_code()\n```\n\n| a | b |\n|---|---|\n| cell | 2 |\n\n<div>Inside <b>markup</b>.</div>\n"
+    )
+    assert outline(parsed(tmp_path, "a.md", text)) == [
+        ("", ("Call run() now, see the guide.", "Inside markup.")),
+    ]
+
+
+def test_markdown_front_matter_names_the_document_and_is_no_prose(tmp_path: Path) -> None:
+    document = parsed(tmp_path, "a.md", '---\ntitle: "Field notes"\ntags: [x]\n---\n\n## First\n\nIt rained.\n')
+    assert (document.title, outline(document)) == ("Field notes", [("First", ("It rained.",))])
+
+
+def test_html_keeps_prose_and_leaves_out_what_surrounds_it(tmp_path: Path) -> None:
+    page = (
+        "<html><head><title>Owls - Birds Inc.</title><style>p{}</style></head><body><nav>Home</nav>"
+        "<h1>Owls <a href='#o'>¶</a></h1><p>They   fly <i>at</i>\nnight &amp; day.</p><script>track()</script>"
+        "<table><tr><td>cell</td></tr></table><h2>Food</h2>Mice.<ul><li>Frogs<ul><li>Toads</li></ul></li></ul>"
+        "<pre>code()</pre><p hidden>unseen</p><footer>Contact</footer></body></html>"
+    )
+    document = parsed(tmp_path, "owls.html", page)
+    assert document.title == "Owls"
+    assert outline(document) == [("", ("They fly at night & day.",)), ("Food", ("Mice.", "Frogs", "Toads"))]
+
+
+def test_html_is_read_from_its_one_main_part_and_named_by_its_title(tmp_path: Path) -> None:
+    page = "<title>Owls</title><body><div>Cookies?</div><main><p>They fly.</p></main><div>Imprint</div>"
+    document = parsed(tmp_path, "o.htm", page)
+    assert (document.title, outline(document)) == ("Owls", [("", ("They fly.",))])
+
+
+def test_html_is_decoded_as_it_says(tmp_path: Path) -> None:
+    page = "<meta charset=windows-1252><p>A café here.".encode("cp1252")
+    assert parsed(tmp_path, "c.html", page).text == "A café here."
+    assert cause(tmp_path, "d.html", b"<p>caf\xe9</p>") == "no text of a known encoding"
+    assert cause(tmp_path, "e.html", b"<meta charset=klingon><p>x</p>") == "no text of a known encoding"
+
+
+def test_html_of_any_depth_is_read(tmp_path: Path) -> None:
+    assert parsed(tmp_path, "deep.html", "<div>" * 20_000 + "Below.").text == "Below."
+
+
+def test_lines_that_a_margin_has_broken_are_joined(tmp_path: Path) -> None:
+    text = (
+        "The first line is broken by the margin of a typewriter, as in\nletters of old, and goes on. It ex-\nplains.\n"
+        "\nShort line.\nAnother short one.\n\n- An item that is long enough to reach the margin here,\n- and one.\n"
+    )
+    assert parsed(tmp_path, "letter.txt", text).sections[0].paragraphs == (
+        "The first line is broken by the margin of a typewriter, as in letters of old, and goes on. It explains.",
+        "Short line.",
+        "Another short one.",
+        "- An item that is long enough to reach the margin here,",
+        "- and one.",
+    )
+
+
+def test_text_is_named_by_its_file_and_decoded_by_its_mark(tmp_path: Path) -> None:
+    document = parsed(tmp_path, "a.b.txt", "Grüße.".encode("utf-16"))
+    assert (document.title, document.text) == ("a.b", "Grüße.")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "expected"),
+    [
+        ("latin.txt", b"caf\xe9", "no text of a known encoding"),
+        ("binary.txt", b"MZ\0\0", "no text of a known encoding"),
+        ("latin.md", b"# caf\xe9", "no text of a known encoding"),
+        ("empty.txt", b"", "no prose"),
+        ("empty.md", b"```\nonly code\n```", "no prose"),
+        ("empty.html", b"", "no prose"),
+        ("empty.pdf", b"", "broken PDF"),
+        ("noise.pdf", b"%PDF-1.7\n" + bytes(range(256)) * 20, "broken PDF"),
+        ("cut.pdf", pdf(["Some text."])[:150], "broken PDF"),
+        ("scanned.pdf", pdf([], []), "no prose"),
+        ("secret.pdf", encrypted(pdf(["Some text."]), "letmein"), "encrypted PDF"),
+    ],
+)
+def test_a_file_that_gives_no_document_says_why(tmp_path: Path, name: str, content: bytes, expected: str) -> None:
+    assert cause(tmp_path, name, content) == expected
+
+
+def test_pdf_pages_are_sections(tmp_path: Path) -> None:
+    document = parsed(
+        tmp_path, "r.pdf", pdf(["Sales rose.", "Costs fell."], ["Next year is open."], title="Report 2025")
+    )
+    assert document.title == "Report 2025"
+    assert outline(document) == [
+        ("Page 1", ("Sales rose.", "Costs fell.")),
+        ("Page 2", ("Next year is open.",)),
+    ]
+
+
+def test_a_sentence_that_runs_on_to_the_next_page_stays_whole(tmp_path: Path) -> None:
+    pages = pdf(["It began on a page that was too short for", "the sentence and it"], ["ended there. A new one."])
+    assert outline(parsed(tmp_path, "r.pdf", pages)) == [
+        ("Page 1", ("It began on a page that was too short for the sentence and it ended there.",)),
+        ("Page 2", ("A new one.",)),
+    ]
+
+
+def test_headers_and_footers_of_a_pdf_are_left_out(tmp_path: Path) -> None:
+    pages = [["ACME report", f"Fact number {number} is here.", f"Page {number} of 4"] for number in range(1, 5)]
+    texts = [section.text for section in parsed(tmp_path, "r.pdf", pdf(*pages)).sections]
+    assert texts == [f"Fact number {number} is here." for number in range(1, 5)]
+
+
+def test_a_pdf_that_everyone_may_open_is_read_although_it_is_encrypted(tmp_path: Path) -> None:
+    assert parsed(tmp_path, "open.pdf", encrypted(pdf(["Read me."]), "")).text == "Read me."
+
+
+def test_a_broken_page_of_a_pdf_is_counted_and_the_others_are_read(tmp_path: Path) -> None:
+    content = pdf(["First page."], ["Second page."]).replace(b"(Second page.)", b"<Second page.>")
+    (tmp_path / "r.pdf").write_bytes(content)
+    report = ReadReport()
+    (document,) = read_documents(str(tmp_path / "r.pdf"), report)
+    assert document.text == "First page."
+    assert (report.num_documents, report.examples) == (1, {"broken PDF page": ["r.pdf, page 2"]})

@@ -1,0 +1,113 @@
+"""A folder of files of many kinds as one source."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import pytest
+
+from index_builder.documents import ReadReport, SourceError, open_source, read_documents
+from index_builder.documents.columns import Columns
+from index_builder.documents.source import source_bytes, source_fingerprint
+from tests.unit.index_builder.dumps import article, write_dump
+from tests.unit.index_builder.pdfs import pdf
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    root = tmp_path / "docs"
+    (root / "b").mkdir(parents=True)
+    (root / ".git").mkdir()
+    (root / ".git" / "config.txt").write_text("Hidden words.")
+    (root / "b" / "page one.html").write_text("<h1>Page</h1><p>Of a site.")
+    (root / "b" / "notes.md").write_text("# Notes\n\nOf a walk.")
+    (root / "b-side.txt").write_text("The other side.")
+    (root / "c.pdf").write_bytes(pdf(["A paper."]))
+    (root / "d.jsonl").write_text('{"text": "A record."}\n')
+    write_dump(root / "e.xml.bz2", article(1))
+    (root / "picture.png").write_bytes(b"\x89PNG")
+    (root / "z.txt").write_bytes(b"caf\xe9")
+    return root
+
+
+def test_all_kinds_are_read_in_the_order_of_their_names(folder: Path) -> None:
+    report = ReadReport()
+    documents = list(read_documents(str(folder), report))
+    assert [document.document_id for document in documents] == [
+        "b/notes.md", "b/page one.html", "b-side.txt", "c.pdf", "d.jsonl:1", "1",
+    ]  # fmt: skip
+    assert documents[1].url == "b/page%20one.html"
+    assert report.num_documents == 6
+
+
+def test_what_is_left_out_is_counted_by_cause_and_named(folder: Path) -> None:
+    report = ReadReport()
+    list(read_documents(str(folder), report))
+    assert report.examples == {
+        "hidden file or folder": [".git"],
+        "file of another kind": ["picture.png"],
+        "no text of a known encoding": ["z.txt"],
+    }
+    assert report.source_bytes == source_bytes(open_source(str(folder)))
+
+
+def test_documents_are_the_same_wherever_the_folder_lies(folder: Path, tmp_path: Path) -> None:
+    before = list(read_documents(str(folder)))
+    fingerprint = source_fingerprint(open_source(str(folder)))
+    folder.rename(tmp_path / "moved")
+    assert list(read_documents(str(tmp_path / "moved"))) == before
+    assert source_fingerprint(open_source(str(tmp_path / "moved"))) == fingerprint
+
+
+def test_the_fingerprint_changes_with_a_name_a_content_and_a_column(folder: Path) -> None:
+    found = {source_fingerprint(open_source(str(folder)))}
+    found.add(source_fingerprint(open_source(str(folder), Columns(text="text"))))
+    (folder / "b-side.txt").write_text("The other sides")
+    found.add(source_fingerprint(open_source(str(folder))))
+    (folder / "b-side.txt").rename(folder / "a-side.txt")
+    found.add(source_fingerprint(open_source(str(folder))))
+    assert len(found) == 4
+
+
+def test_a_source_parses_in_another_process_without_carrying_its_files_there(folder: Path) -> None:
+    source = open_source(str(folder))
+    items = list(source.items(ReadReport()))
+    there = pickle.loads(pickle.dumps(source))
+    assert there.files == []
+    assert [there.document(item) for item in pickle.loads(pickle.dumps(items[:6]))] == [
+        source.document(item) for item in items[:6]
+    ]
+
+
+def test_a_file_that_went_away_is_counted(folder: Path) -> None:
+    source, report = open_source(str(folder / "b-side.txt")), ReadReport()
+    (item,) = source.items(report)
+    (folder / "b-side.txt").unlink()
+    from index_builder.documents import SkippedError
+
+    with pytest.raises(SkippedError, match=r"b-side\.txt: unreadable file"):
+        source.document(item)
+
+
+@pytest.mark.parametrize("name", ["data.csv", "program", "archive.zip", "text.txt.gz"])
+def test_a_file_of_another_kind_is_refused_with_those_that_are_legal(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("a,b")
+    with pytest.raises(
+        SourceError, match=r"cannot be read; legal are a MediaWiki dump .*\.parquet, .*\.pdf\), a folder"
+    ):
+        open_source(str(tmp_path / name))
+
+
+def test_a_folder_without_documents_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("a,b")
+    with pytest.raises(SourceError, match="a folder without any file that can be read; legal are"):
+        open_source(str(tmp_path))
+
+
+def test_a_table_in_a_folder_that_lacks_a_column_is_told(folder: Path) -> None:
+    (folder / "b" / "odd.jsonl").write_text('{"words": "x"}\n')
+    with pytest.raises(
+        SourceError, match=r"b/odd\.jsonl has no column 'text' \(--text-column\); its columns are 'words'"
+    ):
+        open_source(str(folder))
