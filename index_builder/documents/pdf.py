@@ -29,7 +29,7 @@ _MIN_REPEATS = 3
 
 
 def read_pdf_file(content: bytes, name: str, outline: Outline) -> str:
-    """Add the pages of a PDF as sections; its title, the file's name if it says none. Pages that cannot be read are left out.
+    """Add the pages of a PDF as sections, but those that cannot be read; its title, or the file's name without one.
 
     Raises:
         SkippedError: the file is encrypted, or cannot be read at all.
