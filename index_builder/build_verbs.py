@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, get_args
@@ -18,6 +19,7 @@ from index_builder.publish import publish
 from index_builder.report import print_report
 from index_builder.work_folder import WorkFolder
 from server.retrieval.encoder import Precision
+from server.retrieval.manifest import Manifest
 
 Flags = argparse.Namespace
 _PLAN = BuildPlan("", "")
@@ -29,9 +31,7 @@ def add_build_verbs(verbs: Any) -> None:
     _source_flags(whole)
     _worker_flags(whole)
     _encoder_flags(whole)
-    _index_flags(whole)
-    whole.add_argument("--work", type=Path, help="where shards are kept until the index is finished; OUT/.work")
-    whole.add_argument("--recall-floor", type=float, default=_PLAN.recall_floor, help="recall@10 to operate above")
+    add_delivery_flags(whole)
     whole.set_defaults(run=run_build)
     passages = verbs.add_parser("passages", help="source to passage shards", description=build.cut.__doc__)
     _source_flags(passages)
@@ -51,7 +51,6 @@ def add_build_verbs(verbs: Any) -> None:
 
 def run_build(flags: Flags, progress: Progress) -> None:
     """`build`: into a folder, or published to s3:// from a local one."""
-    remote = flags.out.startswith("s3://")
     plan = BuildPlan(
         flags.source,
         flags.encoder,
@@ -62,11 +61,17 @@ def run_build(flags: Flags, progress: Progress) -> None:
         flags.recall_floor,
         flags.name,
         flags.shard_passages,
-        _columns(flags),
+        columns_named(flags),
         flags.ray,
     )
+    deliver(flags, progress, lambda folder, work: build.build(plan, folder, work, progress))
+
+
+def deliver(flags: Flags, progress: Progress, make: Callable[[Path, WorkFolder], Manifest]) -> None:
+    """Let `make` write an index folder, publish it when it goes to s3://, and say what came of it."""
+    remote = flags.out.startswith("s3://")
     folder = _staging(flags) if remote else Path(flags.out)
-    manifest = build.build(plan, folder, WorkFolder(flags.work or folder / ".work"), progress)
+    manifest = make(folder, WorkFolder(flags.work or folder / ".work"))
     address = publish(folder, flags.out, flags.recall_floor, progress) if remote else str(folder)
     print_report(manifest, progress, address)
 
@@ -80,7 +85,7 @@ def run_passages(flags: Flags, progress: Progress) -> None:
         flags.shard_passages,
         flags.workers,
         progress,
-        _columns(flags),
+        columns_named(flags),
         flags.ray,
     )
     print(f"{totals.num_documents} documents, {totals.num_passages} passages, skipped {totals.skipped}")
@@ -107,23 +112,29 @@ def _shape(flags: Flags) -> WindowShape:
     return WindowShape(flags.window_sentences, flags.stride_sentences or flags.window_sentences, flags.language)
 
 
-def _columns(flags: Flags) -> Columns:
+def add_column_flags(verb: argparse.ArgumentParser) -> None:
+    """Add a flag for every column of a table that has a purpose."""
+    for column in fields(Columns):
+        verb.add_argument(f"--{column.name}-column", metavar="NAME", help=f"of a table: the {column.name}")
+
+
+def columns_named(flags: Flags) -> Columns:
+    """The columns that the flags name."""
     return Columns(flags.text_column, flags.title_column, flags.id_column, flags.url_column)
 
 
 def _source_flags(verb: argparse.ArgumentParser) -> None:
     shape = WindowShape()
     verb.add_argument("--source", required=True, help="a dump, table, document, or a folder of them, or `sample`")
-    for column in fields(Columns):
-        verb.add_argument(f"--{column.name}-column", metavar="NAME", help=f"of a table; {column.name}")
-    verb.add_argument("--window-sentences", type=_positive, default=shape.sentences, help="sentences of a passage")
-    verb.add_argument("--stride-sentences", type=_positive, help="sentences from one passage to the next; the window's")
+    add_column_flags(verb)
+    verb.add_argument("--window-sentences", type=positive, default=shape.sentences, help="sentences of a passage")
+    verb.add_argument("--stride-sentences", type=positive, help="sentences from one passage to the next; the window's")
     verb.add_argument("--language", default=shape.language, help="two-letter code, for sentence boundaries")
-    verb.add_argument("--shard-passages", type=_positive, help="passages a shard, the unit of resuming; by size")
+    verb.add_argument("--shard-passages", type=positive, help="passages a shard, the unit of resuming; by size")
 
 
 def _worker_flags(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("--workers", type=_positive, help="processes; one a GPU, else one a core")
+    verb.add_argument("--workers", type=positive, help="processes; one a GPU, else one a core")
     verb.add_argument("--ray", metavar="ADDRESS", help="work on the Ray cluster at this address, or start one: `local`")
 
 
@@ -132,13 +143,21 @@ def _encoder_flags(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--precision", choices=get_args(Precision), default=_PLAN.precision, help="of the encoder")
 
 
+def add_delivery_flags(verb: argparse.ArgumentParser) -> None:
+    """Add the flags that `deliver` reads, and those of the index."""
+    _index_flags(verb)
+    verb.add_argument("--work", type=Path, help="where shards are kept until the index is finished; OUT/.work")
+    verb.add_argument("--recall-floor", type=float, default=_PLAN.recall_floor, help="recall@10 to operate above")
+
+
 def _index_flags(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--out", required=True, help="the index folder; for build also an s3:// prefix for its versions")
     verb.add_argument("--index", choices=get_args(IndexKind), default=_PLAN.index, help="kind of index")
     verb.add_argument("--name", default=_PLAN.name, help="what the index is called in versions; the source's name")
 
 
-def _positive(text: str) -> int:
+def positive(text: str) -> int:
+    """A flag's whole number from 1."""
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"{number}: legal are whole numbers from 1")

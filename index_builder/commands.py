@@ -10,13 +10,24 @@ from index_builder.build_verbs import add_build_verbs
 from index_builder.cluster.error import ClusterError
 from index_builder.documents.source import SourceError
 from index_builder.embeddings.stage import EmbeddingError
+from index_builder.import_verb import add_import_verb
+from index_builder.importing.layout import LayoutError
 from index_builder.index_verbs import add_index_verbs
 from index_builder.progress import Progress
 from index_builder.publish import PublishError
 from index_builder.work_folder import WorkFolderError
 from server.retrieval.retriever import RetrievalError
 
-_KNOWN = (ClusterError, SourceError, RetrievalError, EmbeddingError, WorkFolderError, PublishError, OSError)
+_KNOWN = (
+    ClusterError,
+    SourceError,
+    LayoutError,
+    RetrievalError,
+    EmbeddingError,
+    WorkFolderError,
+    PublishError,
+    OSError,
+)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -39,5 +50,6 @@ def parser() -> argparse.ArgumentParser:
     whole.add_argument("--quiet", action="store_true", help="no progress bars")
     verbs = whole.add_subparsers(dest="verb", required=True)
     add_build_verbs(verbs)
+    add_import_verb(verbs)
     add_index_verbs(verbs)
     return whole

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-from index_builder.embeddings.shard import EMBEDDED
 from index_builder.index.folder import ROWS_PER_BATCH
 from index_builder.passages.stage import PassageTotals
 from index_builder.work_folder import write_whole
@@ -42,13 +41,15 @@ def encoder_facts(encoder: Encoder) -> EncoderFacts:
     )
 
 
-def passage_facts(totals: PassageTotals, language: str, window_sentences: int, stride_sentences: int) -> PassageFacts:
-    """How the documents were cut and what was left out."""
+def passage_facts(
+    totals: PassageTotals, language: str, window_sentences: int, stride_sentences: int, embedded: str
+) -> PassageFacts:
+    """How the documents were cut, what of a passage was embedded, and what was left out."""
     return PassageFacts(
         language=language,
         window_sentences=window_sentences,
         stride_sentences=stride_sentences,
-        embedded=EMBEDDED,
+        embedded=embedded,
         num_documents=totals.num_documents,
         num_passages=totals.num_passages,
         rows_per_batch=ROWS_PER_BATCH,

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from index_builder.documents.columns import ColumnError, Columns
 from index_builder.documents.compressed import blocks, note_damage
 from index_builder.documents.document import Document, ReadReport, SkippedError, note_skipped
-from index_builder.documents.outline import Outline
+from index_builder.documents.outline import Outline, one_line
 from index_builder.documents.plain_text import decoded, read_text
 
 BATCH_ROWS = 256
@@ -49,7 +49,7 @@ def parse_record(record: RawRecord) -> Document:
         raise SkippedError("text that is no string", record.name, detail)
     outline = Outline()
     read_text(text, outline)
-    title, identity, url = (_label(row, record.columns.get(purpose)) for purpose in ("title", "id", "url"))
+    title, identity, url = (label(row, record.columns.get(purpose)) for purpose in ("title", "id", "url"))
     return outline.document(identity or record.name, title, url)
 
 
@@ -63,7 +63,7 @@ def parquet_records(path: Path, name: str, columns: Columns, report: ReadReport)
             found = columns.found_in(name, table.schema_arrow.names)
             num_rows = table.metadata.num_rows
             for batch in table.iter_batches(BATCH_ROWS, columns=sorted(set(found.values()))):
-                for row in _rows(batch):
+                for row in plain_columns(batch):
                     number += 1
                     yield RawRecord(f"{name}:{number}", found, row)
                 share = size * number // max(1, num_rows)
@@ -133,15 +133,16 @@ def _row(record: RawRecord) -> dict[str, object]:
     return row
 
 
-def _label(row: dict[str, object], column: str | None) -> str:
+def label(row: dict[str, object], column: str | None) -> str:
+    """The value of a column as one line to show; "" where there is none."""
     value = row.get(column) if column else None
     if isinstance(value, bytes):
-        return value.decode(errors="replace")
-    return str(value) if isinstance(value, str | int | float) else ""
+        return one_line(value.decode(errors="replace"))
+    return one_line(str(value)) if isinstance(value, str | int | float) else ""
 
 
-def _rows(batch: pa.RecordBatch) -> Iterator[dict[str, object]]:
-    """The batch's rows, texts as the bytes they are: what is no UTF-8 costs its own row only."""
+def plain_columns(batch: pa.RecordBatch) -> Iterator[dict[str, object]]:
+    """The batch's rows by column, texts as the bytes they are: what is no UTF-8 costs its own row only."""
     values = {name: _plain(column).to_pylist() for name, column in zip(batch.schema.names, batch.columns, strict=True)}
     for number in range(batch.num_rows):
         yield {name: column[number] for name, column in values.items()}

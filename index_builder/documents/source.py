@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -94,10 +94,15 @@ def read_documents(name: str, report: ReadReport | None = None) -> Iterator[Docu
 
 def source_fingerprint(source: Source) -> str:
     """Changes with the columns, and the names, sizes, beginnings and ends of the source's files."""
-    digest = hashlib.sha256(repr(source.columns).encode())
-    for path in source.files:
+    return files_fingerprint({source.name(path): path for path in source.files}, repr(source.columns))
+
+
+def files_fingerprint(files: Mapping[str, Path], settings: str) -> str:
+    """Changes with the settings, and the names, sizes, beginnings and ends of files; cheap for any size."""
+    digest = hashlib.sha256(settings.encode())
+    for name, path in files.items():
         size = path.stat().st_size
-        digest.update(f"{source.name(path)}:{size}:".encode())
+        digest.update(f"{name}:{size}:".encode())
         with path.open("rb") as file:
             digest.update(file.read(_EDGE_BYTES))
             file.seek(max(0, size - _EDGE_BYTES))

@@ -1,0 +1,1 @@
+"""Indexes that others have published, turned into index folders."""

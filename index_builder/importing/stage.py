@@ -1,0 +1,176 @@
+"""From a published index to an index folder of ours, with its own vectors where it has them."""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from index_builder import build
+from index_builder.build_plan import Inputs, index_fingerprint, vector_inputs
+from index_builder.documents import ReadReport
+from index_builder.documents.columns import USUAL_COLUMNS, Columns
+from index_builder.documents.source import files_fingerprint
+from index_builder.evaluation.stage import evaluate
+from index_builder.importing.cutter import RunReader, runs
+from index_builder.importing.layout import LayoutError, PublishedFolder, find_layout
+from index_builder.importing.rows import PublishedTable
+from index_builder.importing.shard_writer import ShardWriter
+from index_builder.importing.vectors import ArrayVectors, IndexVectors, PublishedVectors
+from index_builder.index.choice import IndexKind
+from index_builder.passages.stage import PassageTotals
+from index_builder.processes import ordered_map
+from index_builder.progress import Progress
+from index_builder.work_folder import WorkFolder
+from server.retrieval.encoder import Encoder
+from server.retrieval.manifest import Manifest
+
+log = logging.getLogger(__name__)
+
+VectorOrigin = Literal["auto", "arrays", "index", "encoder"]
+EMBEDDED = "{text}"  # what the published vectors are of
+_SMALL_TABLE = 100_000
+
+
+@dataclass(frozen=True)
+class ImportPlan:
+    """One import of the published index in the folder `published`, whose vectors `encoder` has made."""
+
+    published: Path
+    encoder: str
+    vectors: VectorOrigin = "auto"
+    columns: Columns = USUAL_COLUMNS
+    language: str = "en"
+    window_sentences: int = 3
+    index: IndexKind = "auto"
+    num_workers: int | None = None
+    recall_floor: float = 0.95
+    name: str = ""
+
+
+def import_index(plan: ImportPlan, folder: Path, work: WorkFolder, progress: Progress) -> Manifest:
+    """Write an evaluated index folder; at once when `folder` already holds this very one. A killed import goes on.
+
+    The passages keep their order and become what the published rows are; an index of our kinds is trained on the
+    vectors, since theirs are not of unit length.
+
+    Raises:
+        LayoutError: the folder is incomplete, its parts disagree, or another encoder has made its vectors.
+    """
+    published = find_layout(plan.published)
+    table = PublishedTable(published.tables, plan.columns)
+    vectors = _open_vectors(published, plan.vectors)
+    passages, embedding = _inputs(plan, published, table, vectors)
+    fingerprint = index_fingerprint(embedding, plan.index)
+    if (found := build.finished(folder)) is not None and found.fingerprint == fingerprint:
+        log.info("import.unchanged folder=%s version=%s", folder, found.version)
+        return found
+    work.sweep_drafts()
+    work.claim("passages", passages)
+    work.claim("vectors", embedding)
+    if work.done("passages") is None:
+        encoder = None if vectors is None else _agreeing_encoder(plan.encoder, published, table, vectors)
+        _write_shards(plan, work, ShardWriter(work, vectors, encoder), table, progress)
+    if vectors is None:
+        build.embed(work, plan.encoder, "auto", plan.num_workers, progress)
+    build.train(work, plan.index, folder, plan.name, progress)
+    manifest, _ = evaluate(folder, plan.recall_floor, progress)
+    work.remove()
+    return manifest
+
+
+def _open_vectors(published: PublishedFolder, origin: VectorOrigin) -> PublishedVectors | None:
+    """The published vectors; None when the passages are to be embedded anew."""
+    if origin == "arrays" and not published.arrays:
+        raise LayoutError(f"{published.path} holds no .npy file of vectors; legal are --vectors index and encoder")
+    if origin == "index" and published.index is None:
+        raise LayoutError(f"{published.path} holds no knn.index; legal are --vectors arrays and encoder")
+    if published.arrays and origin in ("auto", "arrays"):
+        return ArrayVectors(published.arrays)
+    if published.index is not None and origin in ("auto", "index"):
+        log.warning("import.vectors out of %s: near the true ones where it compresses them", published.index)
+        return IndexVectors(published.index)
+    return None
+
+
+def _inputs(
+    plan: ImportPlan, published: PublishedFolder, table: PublishedTable, vectors: PublishedVectors | None
+) -> tuple[Inputs, Inputs]:
+    """What the passage shards and the vector shards are made of."""
+    origin = "encoder" if vectors is None else vectors.origin
+    passages = {
+        "source": files_fingerprint({published.name(path): path for path in published.files}, repr(plan.columns)),
+        "window-sentences": str(plan.window_sentences),
+        "stride-sentences": str(plan.window_sentences),
+        "language": plan.language,
+        "shard-passages": str(_shard_passages(table)),
+        "vectors": origin,
+    }
+    embedding = vector_inputs(passages, plan.encoder, "auto")
+    if vectors is not None:
+        embedding |= {"embedded": EMBEDDED, "precision": "as published"}
+    return passages, embedding
+
+
+def _agreeing_encoder(
+    name: str, published: PublishedFolder, table: PublishedTable, vectors: PublishedVectors
+) -> Encoder:
+    """The encoder, after the counts and dimensions of all parts were compared."""
+    _refuse_other_count(table.num_rows, vectors)
+    if published.index is not None and not isinstance(vectors, IndexVectors):
+        _refuse_other_count(table.num_rows, IndexVectors(published.index))
+    encoder = Encoder(name)
+    if encoder.dimension != vectors.dimension:
+        raise LayoutError(
+            f"encoder {name!r} gives vectors of {encoder.dimension} numbers, those of {vectors.origin} have "
+            f"{vectors.dimension}; name the encoder that made them with --encoder"
+        )
+    return encoder
+
+
+def _refuse_other_count(num_passages: int, vectors: PublishedVectors) -> None:
+    if vectors.num_rows != num_passages:
+        raise LayoutError(
+            f"the tables hold {num_passages} passages, but {vectors.origin} holds {vectors.num_rows} vectors; "
+            "they must be of one index, row by row"
+        )
+
+
+def _write_shards(
+    plan: ImportPlan, work: WorkFolder, writer: ShardWriter, table: PublishedTable, progress: Progress
+) -> None:
+    """Write the shards that are missing, and that all are there."""
+    report = ReadReport()
+    all_runs = runs(table.passages(report), _shard_passages(table))
+    with progress.stage("passages", table.num_rows, "passage") as bar:
+        missing = (run for run in all_runs if not writer.has(run))
+        for run, shard in ordered_map(RunReader(plan.language), missing, _num_processes(plan, table)):
+            writer.write(run, shard)
+            bar.update(run.passages[-1].row + 1 - bar.n)
+    if writer.num_left_out:
+        report.skipped["vector without direction"] += writer.num_left_out
+    if not writer.num_passages:
+        raise LayoutError(f"the tables of {plan.published} hold no passage; left out: {dict(report.skipped)}")
+    totals = PassageTotals(
+        str(plan.published.resolve()),
+        num_documents=report.num_documents,
+        num_passages=writer.num_passages,
+        skipped=dict(report.skipped),
+        examples=report.examples,
+    )
+    work.mark_done("passages", msgspec.to_builtins(totals))
+
+
+def _shard_passages(table: PublishedTable) -> int:
+    return 1024 if table.num_rows < _SMALL_TABLE else 16384
+
+
+def _num_processes(plan: ImportPlan, table: PublishedTable) -> int:
+    """One process reads what takes it less time than others take to start."""
+    if table.num_rows < _SMALL_TABLE:
+        return 1
+    return plan.num_workers or len(os.sched_getaffinity(0))
