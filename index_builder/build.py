@@ -18,7 +18,7 @@ from index_builder.build_plan import (
 )
 from index_builder.cluster.connection import connected
 from index_builder.documents.columns import USUAL_COLUMNS, Columns
-from index_builder.documents.source import open_source
+from index_builder.documents.source import SourceError, open_source
 from index_builder.embeddings.stage import embed_on_cluster, embed_passages, plan_embedding
 from index_builder.evaluation.score_floor import small_talk_floor
 from index_builder.evaluation.stage import evaluate
@@ -75,13 +75,20 @@ def cut(
     columns: Columns = USUAL_COLUMNS,
     ray: str | None = None,
 ) -> PassageTotals:
-    """Cut a source into passage shards, of a size that fits the source when `shard_passages` is None."""
+    """Cut a source into passage shards, of a size that fits the source when `shard_passages` is None.
+
+    Raises:
+        SourceError: it cannot be read, or holds nothing to cut.
+    """
     source = open_source(source_name, columns)
     shard_passages = shard_passages or usual_shard_passages(source)
     work.claim("passages", passage_inputs(source, shape, shard_passages))
     with connected(ray):
         on_cluster = ray is not None
-        return write_passages(source, source_name, shape, work, shard_passages, num_workers, progress, on_cluster)
+        totals = write_passages(source, source_name, shape, work, shard_passages, num_workers, progress, on_cluster)
+    if not totals.num_passages:
+        raise SourceError(f"--source {source_name!r} holds no passage; left out: {totals.skipped or 'nothing'}")
+    return totals
 
 
 def embed(

@@ -39,19 +39,22 @@ def read_text(text: str, outline: Outline) -> None:
 
 
 def _paragraphs(lines: list[str]) -> list[str]:
-    found: list[str] = []
+    found: list[list[str]] = []  # pieces of each paragraph
     previous = ""
     for line in (each.strip() for each in lines):
         goes_on = len(previous) >= _WRAPPED_CHARS or line[:1].islower()
         if found and previous and goes_on and not _LIST_ITEM.match(line):
-            found[-1] = _joined(found[-1], line)
+            _append(found[-1], line)
         else:
-            found.append(line)
+            found.append([line])
         previous = line
-    return found
+    return ["".join(pieces) for pieces in found]
 
 
-def _joined(start: str, line: str) -> str:
-    if start.endswith("-") and start[-2:-1].isalpha() and line[:1].islower():
-        return start[:-1] + line  # a word that the margin has cut
-    return f"{start} {line}"
+def _append(pieces: list[str], line: str) -> None:
+    last = pieces[-1]
+    if last.endswith("-") and last[-2:-1].isalpha() and line[:1].islower():
+        pieces[-1] = last[:-1]  # a word that the margin has cut
+    else:
+        pieces.append(" ")
+    pieces.append(line)

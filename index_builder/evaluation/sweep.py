@@ -53,7 +53,7 @@ def sweep(folder: Path, facts: IndexFacts, progress: Progress, num_queries: int 
     try:
         settings = list(_settings(facts, len(vectors)))
         with progress.stage("evaluate", len(settings) + 1, "point") as bar:
-            _, truth = exact_neighbours(queries, vectors, max(DEPTHS))
+            _, truth = exact_neighbours(queries, vectors, min(max(DEPTHS), len(vectors)))
             bar.update()
             for setting in settings:
                 points.append(_measure(VectorIndex(folder / INDEX_FILE, setting, vectors), setting, queries, truth))

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from index_builder.documents import ReadReport, SourceError, open_source, read_documents
+from index_builder.commands import main
+from index_builder.documents import ReadReport, SkippedError, SourceError, open_source, read_documents
 from index_builder.documents.columns import Columns
 from index_builder.documents.source import source_bytes, source_fingerprint
 from tests.unit.index_builder.dumps import article, write_dump
@@ -84,10 +85,15 @@ def test_a_file_that_went_away_is_counted(folder: Path) -> None:
     source, report = open_source(str(folder / "b-side.txt")), ReadReport()
     (item,) = source.items(report)
     (folder / "b-side.txt").unlink()
-    from index_builder.documents import SkippedError
-
     with pytest.raises(SkippedError, match=r"b-side\.txt: unreadable file"):
         source.document(item)
+
+
+def test_a_source_that_holds_no_passage_is_told_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "t.jsonl").write_text('{"text": null}\n{"text": 5}\n')
+    assert main(["--quiet", "passages", "--source", str(tmp_path), "--work", str(tmp_path / "w")]) == 2
+    told = "holds no passage; left out: {'no text': 1, 'text that is no string': 1}"
+    assert told in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["data.csv", "program", "archive.zip", "text.txt.gz"])

@@ -67,6 +67,15 @@ def test_every_kind_finds_what_exact_search_finds(tmp_path: Path, kind: str, mon
     assert chosen.recall_at_1 >= 0.95
 
 
+def test_an_index_of_fewer_passages_than_are_asked_for_finds_them_all(tmp_path: Path) -> None:
+    shards = write_shards(tmp_path / "vectors", clustered(4, 32), [4])
+    choice = choose_index("auto", 4, 32)
+    write_vector_file(shards, tmp_path)
+    write_faiss_index(choice, shards, WorkFolder(tmp_path / "work"), tmp_path, QUIET)
+    (point,) = sweep(tmp_path, index_facts(choice), QUIET)
+    assert (point.recall_at_1, point.recall_at_5, point.recall_at_10) == (1.0, 1.0, 1.0)
+
+
 def test_rows_keep_their_numbers_over_all_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inverted_file, "SHARD_VECTORS", 1500)
     folder, rows = build(tmp_path, "ivfpq")
