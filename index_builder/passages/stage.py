@@ -9,13 +9,14 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import msgspec
 import pyarrow as pa
 
 from index_builder.documents import ReadReport
-from index_builder.documents.source import Source, source_bytes
+from index_builder.documents.source import SAMPLE, Source, open_source, source_bytes
 from index_builder.passages.batch import SHARD_SCHEMA, BatchCutter, PassageBatch, item_batches
 from index_builder.passages.unique_ids import UniqueIds
 from index_builder.passages.window import WindowShape
@@ -57,9 +58,13 @@ def write_passages(
         return msgspec.convert(done, PassageTotals)
     writer = _ShardWriter(work, source_name, shard_passages)
     reading = ReadReport()
-    cut = _cut_on_cluster if on_cluster else _cut_in_processes
     with progress.stage("passages", source_bytes(source), "B") as bar:
-        for batch in cut(source, shape, writer.totals.next_item, num_workers, reading):
+        first_item = writer.totals.next_item
+        if on_cluster:
+            batches = _cut_on_cluster(source, source_name, shape, first_item, num_workers, reading)
+        else:
+            batches = _cut_in_processes(source, shape, first_item, num_workers, reading)
+        for batch in batches:
             writer.add(batch)
             bar.update(reading.source_bytes - bar.n)
         writer.finish(reading)
@@ -80,11 +85,19 @@ def _cut_in_processes(
 
 
 def _cut_on_cluster(
-    source: Source, shape: WindowShape, first_item: int, num_workers: int | None, reading: ReadReport
+    source: Source,
+    source_name: str,
+    shape: WindowShape,
+    first_item: int,
+    num_workers: int | None,
+    reading: ReadReport,
 ) -> Iterator[PassageBatch]:
     from index_builder.cluster.passages import cut_batches
 
-    return cut_batches(source, shape, first_item, num_workers, reading)
+    # A source goes to other processes without its list of files, so the task that reads them opens it anew.
+    name = source_name if source_name == SAMPLE else str(Path(source_name).expanduser().absolute())
+    opened = partial(open_source, name, source.columns)
+    return cut_batches(opened, BatchCutter(source, shape), first_item, num_workers, reading)
 
 
 def _num_processes(source: Source, num_workers: int | None) -> int:
