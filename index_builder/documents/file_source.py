@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from index_builder.documents.columns import Columns
-from index_builder.documents.document import Document, ReadReport
+from index_builder.documents.document import Document, ReadReport, SkippedError, note_skipped
 from index_builder.documents.files import KINDS, RawFile, parse_file
 from index_builder.documents.mediawiki import RawPage, parse_page, raw_pages
 from index_builder.documents.records import (
@@ -113,7 +113,15 @@ class FileSource:
             report.source_bytes += path.stat().st_size
             yield RawFile(path, self.name(path))
         else:
-            yield from raw_pages(path, report)
+            yield from self._pages_of(path, report)
+
+    def _pages_of(self, path: Path, report: ReadReport) -> Iterator[RawPage]:
+        num_pages = 0
+        for page in raw_pages(path, report):
+            num_pages += 1
+            yield page
+        if not num_pages:
+            note_skipped(report, SkippedError("no dump", self.name(path), "no <page> element is in it"))
 
 
 def folder_source(root: Path, columns: Columns) -> FileSource:

@@ -42,7 +42,7 @@ def find_layout(path: Path) -> PublishedFolder:
     """What is in the folder `path`; files that are numbered are taken in the order of their numbers.
 
     Raises:
-        LayoutError: it is no folder, or has no table of passages.
+        LayoutError: it is no folder, has no table of passages, or several indexes.
     """
     if not path.is_dir():
         raise LayoutError(f"--from {str(path)!r}: no such folder")
@@ -52,12 +52,14 @@ def find_layout(path: Path) -> PublishedFolder:
         raise LayoutError(
             f"--from {str(path)!r} holds no .parquet file of passages beside {INDEX_FILE}; it holds {there}"
         )
-    index = path / INDEX_FILE
-    return PublishedFolder(path, tables, _numbered(path, ".npy"), index if index.is_file() else None)
+    indexes = sorted(path.rglob(INDEX_FILE))
+    if len(indexes) > 1:
+        raise LayoutError(f"--from {str(path)!r} holds {len(indexes)} files {INDEX_FILE}; name the folder of one index")
+    return PublishedFolder(path, tables, _numbered(path, ".npy"), indexes[0] if indexes else None)
 
 
-def _numbered(folder: Path, suffix: str) -> tuple[Path, ...]:
-    found = (path for path in folder.rglob(f"*{suffix}") if path.is_file() and not path.name.startswith("."))
+def _numbered(folder: Path, ending: str) -> tuple[Path, ...]:
+    found = (path for path in folder.rglob(f"*{ending}") if path.is_file() and not path.name.startswith("."))
     return tuple(sorted(found, key=lambda path: _order(path.relative_to(folder).as_posix())))
 
 

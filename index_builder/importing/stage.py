@@ -61,9 +61,11 @@ def import_index(plan: ImportPlan, folder: Path, work: WorkFolder, progress: Pro
     Raises:
         LayoutError: the folder is incomplete, its parts disagree, or another encoder has made its vectors.
     """
+    if folder.resolve().is_relative_to(plan.published.resolve()):
+        raise LayoutError(f"--out {str(folder)!r} lies in --from {str(plan.published)!r}; name a folder outside of it")
     published = find_layout(plan.published)
     table = PublishedTable(published.tables, plan.columns)
-    vectors = _open_vectors(published, plan.vectors)
+    vectors = _open_vectors(published, plan.vectors, plan.encoder)
     passages, embedding = _inputs(plan, published, table, vectors)
     fingerprint = index_fingerprint(embedding, plan.index)
     if (found := build.finished(folder)) is not None and found.fingerprint == fingerprint:
@@ -83,7 +85,7 @@ def import_index(plan: ImportPlan, folder: Path, work: WorkFolder, progress: Pro
     return manifest
 
 
-def _open_vectors(published: PublishedFolder, origin: VectorOrigin) -> PublishedVectors | None:
+def _open_vectors(published: PublishedFolder, origin: VectorOrigin, encoder: str) -> PublishedVectors | None:
     """The published vectors; None when the passages are to be embedded anew."""
     if origin == "arrays" and not published.arrays:
         raise LayoutError(f"{published.path} holds no .npy file of vectors; legal are --vectors index and encoder")
@@ -94,6 +96,7 @@ def _open_vectors(published: PublishedFolder, origin: VectorOrigin) -> Published
     if published.index is not None and origin in ("auto", "index"):
         log.warning("import.vectors out of %s: near the true ones where it compresses them", published.index)
         return IndexVectors(published.index)
+    log.warning("import.vectors are not published, or not wanted: %s embeds all passages anew", encoder)
     return None
 
 

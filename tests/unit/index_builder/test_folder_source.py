@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import pickle
 from pathlib import Path
 
@@ -87,6 +88,13 @@ def test_a_file_that_went_away_is_counted(folder: Path) -> None:
     (folder / "b-side.txt").unlink()
     with pytest.raises(SkippedError, match=r"b-side\.txt: unreadable file"):
         source.document(item)
+
+
+def test_a_compressed_file_that_is_no_dump_is_counted(tmp_path: Path) -> None:
+    (tmp_path / "text.txt.bz2").write_bytes(bz2.compress(b"Some words."))
+    report = ReadReport()
+    assert list(read_documents(str(tmp_path), report)) == []
+    assert report.examples == {"no dump": ["text.txt.bz2"]}
 
 
 def test_a_source_that_holds_no_passage_is_told_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -147,6 +147,21 @@ def test_vectors_that_were_asked_for_must_be_there(tmp_path: Path) -> None:
         imported(published, tmp_path / "out", vectors="index")
 
 
+def test_an_index_is_found_below_the_folder_but_only_one(tmp_path: Path, vectors: np.ndarray) -> None:
+    write_published(tmp_path / "p" / "files", TEXTS[:40], vectors[:40], index="Flat")
+    imported(tmp_path / "p", tmp_path / "out")
+    assert np.allclose(stored(tmp_path / "out"), unit(vectors[:40]), atol=1e-3)
+    write_published(tmp_path / "p" / "more", TEXTS[:40], vectors[:40], index="Flat")
+    with pytest.raises(LayoutError, match=r"holds 2 files knn\.index; name the folder of one index"):
+        imported(tmp_path / "p", tmp_path / "out")
+
+
+def test_an_index_is_not_written_into_the_folder_it_comes_from(tmp_path: Path, vectors: np.ndarray) -> None:
+    published = write_published(tmp_path / "p", TEXTS[:40], vectors[:40])
+    with pytest.raises(LayoutError, match=r"--out .* lies in --from .*; name a folder outside of it"):
+        imported(published, published / "ours")
+
+
 def test_a_table_without_any_text_is_refused(tmp_path: Path) -> None:
     published = write_published(tmp_path / "p", [None, " "], None)
     with pytest.raises(LayoutError, match=r"hold no passage; left out: \{'no text': 2\}"):
