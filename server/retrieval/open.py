@@ -75,7 +75,9 @@ def _open_index(settings: Settings) -> Retriever:
     folder = local_index(settings.index, settings.artifact_dir, deadline_s=settings.start_timeout_s)
     manifest = read_manifest(folder)
     floor = manifest.score_floor if settings.score_floor is None else settings.score_floor
-    encoder = Encoder(settings.encoder or manifest.encoder.name, settings.encoder_device, settings.encoder_threads)
+    encoder = Encoder(
+        settings.encoder or manifest.encoder.name, settings.encoder_device, settings.encoder_threads, "auto"
+    )
     return IndexRetriever(folder, encoder, floor, settings.retrieval_timeout_s)
 
 

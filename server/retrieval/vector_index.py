@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 INDEX_FILE = "knn.index"
 LISTS_FILE = "knn.ivfdata"  # the lists of an inverted file, beside it
+_MATRIX_QUERIES = 3  # from so many queries on, one matrix product is faster than a scan a query
 
 
 class VectorIndex:
@@ -39,6 +40,8 @@ class VectorIndex:
                 f"index file {path} holds {self._index.ntotal} vectors of {self._index.d} numbers, "
                 f"its vectors file {len(vectors)} of {vectors.dimension}"
             )
+        # Faiss counts numbers of queries, and by default multiplies matrices from 128000 on only: nine times too late.
+        faiss.cvar.distance_compute_blas_threshold = _MATRIX_QUERIES * vectors.dimension
         self._vectors = vectors
         self._facts = facts
         self._parameters = _search_parameters(self._index, facts.breadth)

@@ -1,0 +1,86 @@
+"""The command line: one verb a measurement; JSON on standard output."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from index_builder.bench import concurrency, encoding, large_index, memory, opening, parsing, questions
+from index_builder.bench.machine import machine_facts
+
+Flags = argparse.Namespace
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run one measurement and print it with the machine, the versions and the command."""
+    given = sys.argv[1:] if arguments is None else arguments
+    flags = _parser().parse_args(given)
+    facts = machine_facts()
+    result = flags.run(flags)
+    command = shlex.join(["python", "-m", "index_builder.bench", *given])
+    print(json.dumps({"command": command, "machine": facts, flags.verb: result}, indent=1))
+
+
+def _parser() -> argparse.ArgumentParser:
+    whole = argparse.ArgumentParser(prog="python -m index_builder.bench", description=__doc__)
+    verbs = whole.add_subparsers(dest="verb", required=True)
+    _add_building(verbs)
+    _add_searching(verbs)
+    return whole
+
+
+def _add_building(verbs: Any) -> None:
+    verb = verbs.add_parser("parsing", help="dump to documents, MB/s on one core")
+    verb.add_argument("--source", default="sample")
+    verb.set_defaults(run=lambda flags: parsing.measure(flags.source))
+    verb = verbs.add_parser("encoding", help="the embedding stage beside bare SentenceTransformer.encode")
+    verb.add_argument("--source", default="sample")
+    verb.add_argument("--encoder", default="sample")
+    verb.add_argument("--passages", type=int, default=2048)
+    verb.add_argument("--rounds", type=int, default=2)
+    verb.set_defaults(run=lambda flags: encoding.measure(flags.source, flags.encoder, flags.passages, flags.rounds))
+    verb = verbs.add_parser("memory", help="peak memory of builds from a sample repeated 10 and 100 times")
+    verb.add_argument("--pages", type=int, default=211, help="of the sample, from its beginning")
+    verb.add_argument("--repeats", type=int, nargs="+", default=[10, 100])
+    verb.add_argument("--encoder", default=memory.STAND_IN, help="or a real one, which takes much longer")
+    verb.set_defaults(run=lambda flags: memory.measure(flags.pages, flags.repeats, flags.encoder))
+
+
+def _add_searching(verbs: Any) -> None:
+    verb = verbs.add_parser("large", help="an index of many synthetic vectors: build, recall, latency, opening")
+    verb.add_argument("--vectors", type=int, default=1_000_000)
+    verb.add_argument("--dimension", type=int, default=384)
+    verb.add_argument("--index", default="auto", choices=["auto", "flat", "ivfpq", "hnsw"])
+    verb.add_argument("--out", type=Path, help="kept; a temporary folder")
+    verb.set_defaults(run=_run_large)
+    verb = verbs.add_parser("opening", help="time and memory of opening an index beside its encoder")
+    verb.add_argument("--index", type=Path, required=True)
+    verb.add_argument("--encoder", default="sample")
+    verb.set_defaults(run=lambda flags: opening.measure(flags.index, flags.encoder))
+    verb = verbs.add_parser("concurrency", help="many searches at once beside one at a time")
+    verb.add_argument("--index", type=Path, required=True)
+    verb.add_argument("--encoder", default="sample")
+    verb.add_argument("--searches", type=int, default=100)
+    verb.add_argument("--rounds", type=int, default=3)
+    verb.set_defaults(run=lambda flags: concurrency.measure(flags.index, flags.encoder, flags.searches, flags.rounds))
+    verb = verbs.add_parser("questions", help="how often the right article and passage answer questions")
+    verb.add_argument("--index", type=Path, required=True)
+    verb.add_argument("--encoder", default="sample")
+    verb.add_argument("--questions", type=Path, required=True, help='lines of {"question", "title", "answers"}')
+    verb.set_defaults(run=lambda flags: questions.measure(flags.index, flags.encoder, flags.questions))
+
+
+def _run_large(flags: Flags) -> dict[str, object]:
+    if flags.out:
+        return large_index.measure(flags.out, flags.vectors, flags.dimension, flags.index)
+    with tempfile.TemporaryDirectory() as folder:
+        return large_index.measure(Path(folder), flags.vectors, flags.dimension, flags.index)
+
+
+if __name__ == "__main__":
+    main()
