@@ -195,11 +195,12 @@ class Leader:
 
 def gather(logits: dict[str, torch.Tensor], rows: ScoreRows) -> list[float]:
     """The log-probabilities that a window asks for, from the rows it names."""
-    wanted = torch.tensor(rows.rows)
-    device = logits[rows.model].device
-    picked = logits[rows.model][wanted.to(device)].float()
-    tokens = torch.tensor(rows.token_ids, device=device)[:, None]
-    values = picked.gather(-1, tokens)[:, 0] - picked.logsumexp(-1)
+    scores = logits[rows.model]
+    used = sorted(set(rows.rows))  # several tokens are asked of one row
+    place = {row: index for index, row in enumerate(used)}
+    picked = scores[torch.tensor(used, device=scores.device)].float()
+    at = torch.tensor([place[row] for row in rows.rows], device=scores.device)
+    values = picked[at, torch.tensor(rows.token_ids, device=scores.device)] - picked.logsumexp(-1)[at]
     return list(values.tolist())
 
 
