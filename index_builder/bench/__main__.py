@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shlex
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +22,29 @@ Flags = argparse.Namespace
 def main(arguments: list[str] | None = None) -> None:
     """Run one measurement and print it with the machine, the versions and the command."""
     given = sys.argv[1:] if arguments is None else arguments
-    flags = _parser().parse_args(given)
+    flags = bench_parser().parse_args(given)
     facts = machine_facts()
-    result = flags.run(flags)
+    with _alone_on_stdout():
+        result = flags.run(flags)
     command = shlex.join(["python", "-m", "index_builder.bench", *given])
     print(json.dumps({"command": command, "machine": facts, flags.verb: result}, indent=1))
 
 
-def _parser() -> argparse.ArgumentParser:
+@contextmanager
+def _alone_on_stdout() -> Iterator[None]:
+    """What libraries print meanwhile goes to standard error: Faiss does, from C++."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
+def bench_parser() -> argparse.ArgumentParser:
+    """All measurements and their flags."""
     whole = argparse.ArgumentParser(prog="python -m index_builder.bench", description=__doc__)
     verbs = whole.add_subparsers(dest="verb", required=True)
     _add_building(verbs)

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from index_builder.bench.machine import resident_mib
+from index_builder.embeddings.shard import EMBEDDED
 from index_builder.evaluation.stage import evaluate
 from index_builder.index.choice import IndexKind
 from index_builder.index.stage import write_index_files
@@ -43,7 +45,7 @@ def measure(folder: Path, num_vectors: int, dimension: int, kind: IndexKind) -> 
     facts, names = write_index_files(kind, work, index, progress)
     build_s = time.perf_counter() - started
     totals = PassageTotals("synthetic", 0, -(-num_vectors // _PASSAGES_PER_DOCUMENT), num_vectors)
-    passages, encoder = passage_facts(totals, "en", 3, 3), encoder_facts(Encoder(_ENCODER))
+    passages, encoder = passage_facts(totals, "en", 3, 3, EMBEDDED), encoder_facts(Encoder(_ENCODER))
     store_manifest(index, new_manifest(index, "synthetic", "none", encoder, passages, facts, names, -1.0))
     manifest, chosen = evaluate(index, _RECALL_FLOOR, progress)
     return {
@@ -79,14 +81,14 @@ def _write_shards(work: WorkFolder, num_vectors: int, dimension: int) -> None:
     for number, start in enumerate(range(0, num_vectors, _SHARD_ROWS)):
         size = min(_SHARD_ROWS, num_vectors - start)
         rows = _rows(generator, centres, size)
-        write_whole(work.vector_shard(number), lambda draft, rows=rows: _save(draft, rows))
+        write_whole(work.vector_shard(number), partial(_save, matrix=rows))
         table = _passages(generator, start, size)
-        write_whole(work.passage_shard(number), lambda draft, table=table: write_table(draft, table))
+        write_whole(work.passage_shard(number), partial(write_table, table=table))
 
 
-def _save(path: Path, rows: NDArray[np.float16]) -> None:
+def _save(path: Path, matrix: NDArray[np.float16]) -> None:
     with path.open("wb") as file:
-        np.save(file, rows)
+        np.save(file, matrix)
 
 
 def _rows(generator: np.random.Generator, centres: NDArray[np.float32], size: int) -> NDArray[np.float16]:

@@ -43,7 +43,10 @@ def _write_dump(path: Path, pages: list[RawPage], count: int) -> None:
         for copy in range(count):
             for page in pages:
                 start = max(page.xml.find(b"<page>"), 0)
-                file.write(_ID.sub(lambda m, c=copy: b"<id>%d</id>" % (int(m[1]) + c * _COPY_IDS), page.xml[start:], 1))
+                own = _ID.search(page.xml, start)
+                assert own is not None, page.xml[:200]
+                file.write(page.xml[start : own.start(1)])
+                file.write(b"%d" % (int(own[1]) + copy * _COPY_IDS) + page.xml[own.end(1) :])
         file.write(b"</mediawiki>\n")
 
 

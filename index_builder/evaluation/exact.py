@@ -11,7 +11,7 @@ from server.retrieval.stored_vectors import StoredVectors
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-BLOCK_ROWS = 16384
+BLOCK_ROWS = 4096  # with 500 queries some 30 MiB at a time
 
 
 def exact_neighbours(
