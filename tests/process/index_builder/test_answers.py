@@ -1,0 +1,37 @@
+"""Questions about the sample dump find the article and the passage that answer them, with default windows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from index_builder.bench.questions import measure, read_questions
+from index_builder.build import build
+from index_builder.build_plan import BuildPlan
+from index_builder.progress import Progress
+from index_builder.work_folder import WorkFolder
+
+QUESTIONS = Path(__file__).parents[2] / "data" / "questions" / "sample_dump.jsonl"
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sample")
+    build(BuildPlan("sample", "sample"), folder / "index", WorkFolder(folder / "work"), Progress(quiet=True))
+    return folder / "index"
+
+
+def test_questions_find_the_article_and_the_passage_that_answer_them(index: Path) -> None:
+    found = measure(index, "sample", QUESTIONS)
+    assert found["window_sentences"] == 3
+    assert float(str(found["article_first"])) >= 0.98, found
+    assert float(str(found["answer_among_5"])) >= 0.97, found
+    assert float(str(found["answer_first"])) >= 0.8, found
+
+
+def test_there_are_enough_questions_over_many_articles() -> None:
+    questions = read_questions(QUESTIONS)
+    assert len(questions) >= 60
+    assert len({str(question["question"]) for question in questions}) == len(questions)
+    assert len({str(question["title"]) for question in questions}) >= 50
