@@ -138,7 +138,7 @@ class _Engine:
         return scored.num_tokens - len(request.prefix) - len(request.text) - len(request.closing)
 
     def forward(self, request: wire.Score, num_tree_tokens: int) -> torch.Tensor:
-        """The same number of new tokens behind the same prefix, as one plain segment with the labels' rows of logits."""
+        """As many new tokens behind the same prefix, as one plain segment with the labels' rows of logits."""
         start = len(request.prefix) // _BLOCK_TOKENS * _BLOCK_TOKENS
         tokens = (*request.prefix[start:], *request.text, *request.closing, *request.text[:num_tree_tokens])
         blocks = tuple(range(-(-(start + len(tokens)) // _BLOCK_TOKENS)))
