@@ -22,7 +22,7 @@ from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
 
 from server.engine.group import Rank
-from server.engine.weights import WeightsError, WeightSource, cast, cut_of, open_weights
+from server.engine.weights import PackagedCheckpoint, WeightsError, WeightSource, cast, cut_of, open_weights
 
 
 def load_model(folder: Path, rank: Rank, dtype: torch.dtype) -> PreTrainedModel:
@@ -88,5 +88,9 @@ def _fill(model: nn.Module, source: WeightSource, rank: Rank, dtype: torch.dtype
                 f"tensor {name!r} has shape {tuple(share.shape)}, config.json asks for {tuple(parameter.shape)}"
             )
         owner, _, leaf = name.rpartition(".")
-        filled = nn.Parameter(cast(share, dtype, rank.device), requires_grad=False)
-        model.get_submodule(owner)._parameters[leaf] = filled
+        module = model.get_submodule(owner)
+        # The runner packs matrices into a layout of its own; until then a packaged one stays where the file is mapped.
+        packed_later = parameter.dim() == 2 and not isinstance(module, nn.Embedding) and rank.device.type == "cpu"
+        if not (packed_later and isinstance(source, PackagedCheckpoint) and share.dtype == dtype):
+            share = cast(share, dtype, rank.device)
+        module._parameters[leaf] = nn.Parameter(share, requires_grad=False)
