@@ -120,7 +120,13 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--compare", nargs="+", action="append", default=[], metavar="RIVAL", help="transformers, or openai URL"
     )
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    for rival in arguments.compare:
+        if rival != ["transformers"] and not (rival[0] == "openai" and len(rival) == 2):
+            parser.error(
+                f"--compare {' '.join(rival)}: legal are 'transformers' and 'openai URL', each after its own flag"
+            )
+    return arguments
 
 
 def _numbers(text: str) -> tuple[int, ...]:
@@ -132,10 +138,8 @@ def _compare(arguments: argparse.Namespace, folder: Path, work: Work) -> dict[st
     for rival in arguments.compare:
         if rival == ["transformers"]:
             compared["transformers"] = time_transformers(folder, arguments.dtype, work)
-        elif rival[0] == "openai" and len(rival) == 2:
-            compared["openai"] = time_openai(rival[1], work)
         else:
-            raise SystemExit(f"--compare {' '.join(rival)}: legal are 'transformers' and 'openai URL'")
+            compared["openai"] = time_openai(rival[1], work)
     return compared
 
 
