@@ -29,6 +29,9 @@ setup: $(VENV)/.ready ## the virtual environment with everything pinned in pypro
 .demo/index/manifest.json: | $(VENV)/.ready
 	$(BIN)/python -m index_builder build --source sample --encoder sample --window-sentences 1 --out .demo/index
 
+.PHONY: demo-index
+demo-index: .demo/index/manifest.json ## the demo's index, built once
+
 .PHONY: run
 run: $(VENV)/.ready .demo/index/manifest.json ## serve the demo on PORT (8080): chat page, /ping, /invocations
 	@mkdir -p .demo
