@@ -87,7 +87,9 @@ class FileSource:
         for cause, name in self.left_out:
             report.skip(cause, name)
             log.info("source.left_out name=%s cause=%s", name, cause)
-        assert self.paths or self.left_out, "a source that was sent to another process parses items and has none of its own"
+        assert self.paths or self.left_out, (
+            "a source that was sent to another process parses items and has none of its own"
+        )
         for path in self.paths:
             yield from self._items_of(path, report)
 
