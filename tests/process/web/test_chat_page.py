@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -148,7 +149,10 @@ def test_a_conversation_that_has_expired_is_forgotten(page: Page, fakes: Fakes) 
     fakes.store.sessions.clear()
     page.reload()
     # The welcome stands before the server has said that the session is gone.
-    page.wait_for_function("localStorage.getItem('openchatkit.session') === null")
+    deadline = time.monotonic() + 60
+    while page.evaluate("localStorage.getItem('openchatkit.session')") is not None:
+        assert time.monotonic() < deadline
+        page.wait_for_timeout(20)
     expect(page.locator("#welcome")).to_be_visible()
 
 
