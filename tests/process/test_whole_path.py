@@ -189,7 +189,11 @@ def test_a_conversation_of_500_turns_stays_within_the_window_and_reuses_its_prom
     window = json.loads((ROOT / "container/demo/chat/config.json").read_text("utf-8"))["max_position_embeddings"]
     assert window / 2 < found["prompt_tokens_max"] <= window - 48
     assert found["cached_share"] >= 0.7
-    assert set(found["finish_reasons"]) <= {"stop", "length"}
+    reasons = found[
+        "finish_reasons"
+    ]  # the date in the prompt makes every run's words its own, some of which are blocked
+    assert set(reasons) <= {"stop", "length", "moderated_output"}
+    assert reasons["stop"] > 400
 
 
 def test_ranks_are_told_apart_in_ps(stack: Stack) -> None:
