@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import platform
 import shlex
 import sys
@@ -19,6 +18,7 @@ from typing import Any
 from deploy.client import ChatClient, ChatError
 from deploy.errors import DeployError
 from deploy.turn_load import Asking, Burst, burst, conversation, summary
+from server.machine import machine_facts
 
 _TIMEOUT_S = 300.0
 
@@ -103,7 +103,7 @@ def _ratios(ours: dict[str, float], theirs: dict[str, float]) -> dict[str, float
 
 def _circumstances() -> dict[str, Any]:
     return {
-        "machine": {"cpu": platform.processor() or platform.machine(), "cores": os.cpu_count()},
+        "machine": machine_facts(),
         "versions": {"python": platform.python_version()},
         "command": shlex.join(["python", "-m", "deploy", *sys.argv[1:]]),
     }

@@ -6,6 +6,7 @@ import itertools
 import statistics
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -129,17 +130,10 @@ def conversation(client: ChatClient, num_turns: int, asking: Asking, report: Cal
         "prompt_tokens_max": max(prompts),
         "cached_share": sum(cached) / max(1, sum(prompts)),
         "first_text_ms_p50_by_fifty": [1000 * statistics.median(turn.first_text_s for turn in part) for part in parts],
-        "finish_reasons": _counts(turn.reply.finish_reason for turn in turns),
+        "finish_reasons": dict(Counter(turn.reply.finish_reason for turn in turns)),
     }
 
 
 def _percentile(values: list[float], share: float) -> float:
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
-
-
-def _counts(names: Iterable[str]) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for name in names:
-        counts[name] = counts.get(name, 0) + 1
-    return counts

@@ -8,13 +8,15 @@ import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from server.machine import processor
+
 _PACKAGES = ("faiss-cpu", "faiss-gpu", "numpy", "pyarrow", "sentence-transformers", "torch", "transformers")
 
 
 def machine_facts() -> dict[str, object]:
     """Processor, cores, how busy they were, versions, time."""
     return {
-        "processor": _processor(),
+        "processor": processor(),
         "cores": len(os.sched_getaffinity(0)),
         "load_before": [round(load, 2) for load in os.getloadavg()],
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
@@ -35,8 +37,3 @@ def _version(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
-
-
-def _processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import platform
 import sys
 import time
@@ -36,6 +35,7 @@ from server.engine.loop import gather
 from server.engine.runner import ModelRunner, PoolShape
 from server.engine.scheduler import Scheduler
 from server.engine.step import ModelStep, Segment
+from server.machine import machine_facts
 
 _WORDS = "Could you tell me how the old bridge over the river was built and who paid for it in those days? "
 _BLOCK_TOKENS = 4
@@ -83,7 +83,7 @@ def measure(folder: Path, dtype_name: str, num_text_tokens: int, rounds: int) ->
         "model": str(folder),
         "dtype": dtype_name,
         "threads": torch.get_num_threads(),
-        "machine": {"cpu": platform.processor() or platform.machine(), "cores": os.cpu_count()},
+        "machine": machine_facts(),
         "versions": {"torch": torch.__version__, "python": platform.python_version()},
     }
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import shlex
 import socket
 import subprocess
@@ -26,6 +25,7 @@ import msgspec
 from server.engine.bench_driver import Work
 from server.engine.bench_model import SHAPES, random_model
 from server.engine.bench_rivals import time_openai, time_transformers
+from server.machine import machine_facts
 
 _PACKAGES = ("torch", "deepspeed", "transformers", "safetensors", "numpy")
 _ROW = "{:>5} {:>12.1f} {:>12.1f} {:>12.3f} {:>10}"
@@ -97,7 +97,7 @@ def main() -> int:
     report["compare"] = _compare(arguments, folder, work)
     report.update(
         model=arguments.random or str(folder), dtype=arguments.dtype, date=time.strftime("%Y-%m-%d"),
-        tensor_parallel_degree=arguments.tensor_parallel_degree, machine=_machine(),
+        tensor_parallel_degree=arguments.tensor_parallel_degree, machine=machine_facts(),
         versions={name: version(name) for name in _PACKAGES}, command=shlex.join(sys.orig_argv),
     )  # fmt: skip
     _print(report)
@@ -141,21 +141,6 @@ def _compare(arguments: argparse.Namespace, folder: Path, work: Work) -> dict[st
         else:
             compared["openai"] = time_openai(rival[1], work)
     return compared
-
-
-def _machine() -> dict[str, Any]:
-    cpu = next((line for line in _lines("/proc/cpuinfo") if line.startswith("model name")), "")
-    memory = next((line for line in _lines("/proc/meminfo") if line.startswith("MemTotal")), "")
-    return {
-        "cpu": cpu.partition(":")[2].strip() or platform.processor(),
-        "cores": os.cpu_count(),
-        "memory_kib": int(memory.split()[1]) if memory else None,
-        "system": platform.platform(),
-    }
-
-
-def _lines(path: str) -> list[str]:
-    return Path(path).read_text("utf-8").splitlines() if Path(path).exists() else []
 
 
 def _print(report: dict[str, Any]) -> None:

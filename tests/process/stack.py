@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,6 +13,8 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+from container.ports import free_loopback_port
 
 ROOT = Path(__file__).parents[2]
 START_TIMEOUT_S = 240.0
@@ -24,7 +25,7 @@ class Stack:
 
     def __init__(self, folder: Path, **settings: str) -> None:
         self.folder = folder
-        self.port = free_port()
+        self.port = free_loopback_port()
         self.log_path = folder / "server.log"
         self._environ = {
             **{name: value for name, value in os.environ.items() if not name.startswith("OCK_")},
@@ -161,11 +162,3 @@ def _body(raw: bytes) -> Any:
         return json.loads(raw)
     except ValueError:
         return raw.decode("utf-8", errors="replace")
-
-
-def free_port() -> int:
-    """A loopback port nobody listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port

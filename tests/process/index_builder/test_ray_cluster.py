@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import uuid
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from container.ports import free_loopback_port
 from index_builder.commands import main
 from tests.unit.index_builder.dumps import article, page, write_dump
 
@@ -27,15 +27,10 @@ ENVIRONMENT = {
 BESIDE_PYTHON = Path(sys.executable).parent
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
-
-
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
     """A cluster of one machine with two cores, on loopback; its address."""
-    port = free_port()
+    port = free_loopback_port()
     options = {"port": port, "num-cpus": 2, "node-ip-address": "127.0.0.1", "object-store-memory": 128 << 20}
     flags = [f"--{name}={value}" for name, value in options.items()]
     command = [BESIDE_PYTHON / "ray", "start", "--head", "--block", "--include-dashboard=false", *flags]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -12,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx2
+
+from container.ports import free_loopback_port
 
 ROOT = Path(__file__).resolve().parents[3]
 DEADLINE_S = 90.0  # a machine with other work must not fail a test
@@ -63,7 +64,7 @@ class Server:
 
 def start_front(folder: Path, settings: dict[str, str], app: str = "fake_wsgi:app") -> Server:
     """Start gunicorn with the OCK_ settings given; not waited for."""
-    port, notes = _free_port(), folder / "notes"
+    port, notes = free_loopback_port(), folder / "notes"
     notes.mkdir(exist_ok=True)
     path = [ROOT, ROOT / "tests/unit/web", ROOT / "tests/process/web"]
     environ = {
@@ -79,9 +80,3 @@ def start_front(folder: Path, settings: dict[str, str], app: str = "fake_wsgi:ap
     with log.open("wb") as out:
         process = subprocess.Popen(command, env=environ, stdout=out, stderr=out, cwd=folder)
     return Server(url, port, process, notes, log, httpx2.Client(base_url=url, verify=False, timeout=DEADLINE_S))
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

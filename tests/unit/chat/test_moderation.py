@@ -7,6 +7,7 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from moderation_doubles import Bytes, scored
 
 from server import wire
 from server.chat.moderation import Classifier, Moderator, greedy_choice, judgement, parts_to_judge, plain
@@ -17,13 +18,6 @@ from server.retrieval.retriever import Passage
 
 POLICY = load_policy()
 THREAT = "I will kill you tonight"
-
-
-class Bytes:
-    """A tokenizer of UTF-8 bytes."""
-
-    def encode(self, text: str) -> list[int]:
-        return list(text.encode())
 
 
 class Keywords:
@@ -39,12 +33,7 @@ class Keywords:
         self.requests.append(request)
         text = bytes(request.text).decode()
         label = "needs intervention" if "kill" in text and not text.endswith("casual") else "casual"
-        wanted = POLICY.labels.index(label)
-        log_probs = tuple(
-            tuple(-0.1 if index == wanted else -5.0 for _ in candidate)
-            for index, candidate in enumerate(request.candidates)
-        )
-        return wire.Scored(request.request_id, (log_probs,), 1, 0)
+        return scored(request, POLICY.labels, label)
 
 
 @pytest.fixture

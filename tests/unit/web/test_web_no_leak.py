@@ -23,6 +23,7 @@ from server.chat.tokenizer import ChatTokenizer
 from server.chat.turn import TurnService, TurnSettings
 from server.web.app import create_app
 from server.web.services import Services
+from tests.unit.chat.moderation_doubles import Bytes, scored
 
 DEMO = Path(__file__).parents[3] / "container" / "demo" / "chat"
 NUM_SENTENCES = 5
@@ -59,19 +60,7 @@ class Speaker(FakeEngine):
 
     def _score(self, request: wire.Score) -> wire.Scored:
         bad = SECRET in bytes(request.text).decode()
-        wanted = self._labels.index("needs intervention" if bad else "casual")
-        log_probs = tuple(
-            tuple(-0.1 if index == wanted else -5.0 for _ in candidate)
-            for index, candidate in enumerate(request.candidates)
-        )
-        return wire.Scored(request.request_id, (log_probs,), 1, 0)
-
-
-class Bytes:
-    """A tokenizer of UTF-8 bytes."""
-
-    def encode(self, text: str) -> list[int]:
-        return list(text.encode())
+        return scored(request, self._labels, "needs intervention" if bad else "casual")
 
 
 @pytest.fixture(params=range(NUM_SENTENCES))

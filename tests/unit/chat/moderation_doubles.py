@@ -1,0 +1,24 @@
+"""Parts of moderation that need no model: a tokenizer of bytes, and a score for a label that is known beforehand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from server import wire
+
+
+class Bytes:
+    """A tokenizer of UTF-8 bytes."""
+
+    def encode(self, text: str) -> list[int]:
+        return list(text.encode())
+
+
+def scored(request: wire.Score, labels: Sequence[str], label: str) -> wire.Scored:
+    """The scores of a model that is sure of `label`."""
+    wanted = labels.index(label)
+    log_probs = tuple(
+        tuple(-0.1 if index == wanted else -5.0 for _ in candidate)
+        for index, candidate in enumerate(request.candidates)
+    )
+    return wire.Scored(request.request_id, (log_probs,), 1, 0)
