@@ -70,9 +70,12 @@ test-packages:
 image: ## build the image openchatkit:FLAVOR with docker or podman; FLAVOR is gpu (default) or cpu
 	FLAVOR=$(FLAVOR) container/image.sh
 
-.PHONY: image-test
-image-test: $(VENV)/.ready .demo/index/manifest.json ## build the CPU image with podman, run it, and test what it does
+.PHONY: image-test-packages
+image-test-packages:
 	$(call need,$(IMAGE_TEST_PACKAGES),--no-install-recommends)
+
+.PHONY: image-test
+image-test: $(VENV)/.ready .demo/index/manifest.json image-test-packages ## build the CPU image with podman, run it, and test what it does
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/process/image
 
 .PHONY: check

@@ -17,6 +17,7 @@ from server.engine.bench_driver import Driver, Recorder, TimedRunner, Work
 from server.engine.channel import StepReceiver, StepSender
 from server.engine.loop import follow
 from server.engine.native_library import open_library
+from server.engine.processor import processor_level
 from server.engine.sequence import CHAT
 from server.engine.serve import Serving
 
@@ -55,7 +56,7 @@ class BenchedServing(Serving):
     def _measure_machine(self) -> dict[str, float]:
         """Over all ranks: peak memory so far, and then the read bandwidth, whose buffer must not count as memory."""
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        totals = torch.tensor([peak, open_library().read_bandwidth(_READ_BYTES)], dtype=torch.float64)
+        totals = torch.tensor([peak, open_library(processor_level()).read_bandwidth(_READ_BYTES)], dtype=torch.float64)
         dist.all_reduce(totals)
         return {"peak_memory_bytes": int(totals[0]), "read_bandwidth_bytes_per_s": float(totals[1])}
 

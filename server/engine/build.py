@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import os
 import platform
 import shutil
 import subprocess
@@ -12,45 +11,53 @@ import sys
 import tempfile
 from pathlib import Path
 
+from server.engine.cache_folder import cache_folder
+from server.engine.processor import Level
+
 _SOURCES = Path(__file__).parent / "native"
 _MAIN = _SOURCES / "kernels.cpp"
-# One file serves every x86-64 processor: which kernels run is decided when it is loaded, by what the processor has.
-_FLAGS = (
-    *("-std=c++17", "-O3", "-fno-math-errno", "-fPIC", "-shared", "-fopenmp", "-mfma"),
-    *("-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512vnni", "-mavx512bf16"),
-    *("-mamx-tile", "-mamx-bf16", "-mamx-int8"),
-)
+_FLAGS = ("-std=c++17", "-O3", "-fno-math-errno", "-fPIC", "-shared", "-fopenmp", "-mfma")
+# One file a kind of vectors, each for every processor that has them: with AVX-512, what is used of it is decided when
+# a model is made.
+_VECTORS = {
+    "avx2": ("-mavx2",),
+    "avx512": (
+        *("-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512vnni", "-mavx512bf16"),
+        *("-mamx-tile", "-mamx-bf16", "-mamx-int8"),
+    ),
+}
 
 
 class BuildError(RuntimeError):
     """The kernels cannot be compiled here; the sentence says what is missing."""
 
 
-def library(folder: Path | None = None) -> Path:
-    """The compiled kernels: built ahead next to their source, or found or made in the user's cache folder.
+def library(level: Level, folder: Path | None = None) -> Path:
+    """The compiled kernels for `level`: built ahead next to their source, or found or made in the user's cache folder.
 
     Raises:
         BuildError: not built ahead, and this is no x86-64, there is no g++, or g++ fails.
     """
-    name = f"kernels-{_source_digest()}.so"
+    vectors = "avx2" if level is Level.AVX2 else "avx512"
+    flags = (*_FLAGS, *_VECTORS[vectors])
+    name = f"kernels-{vectors}-{_source_digest(flags)}.so"
     ahead = _SOURCES / "build" / name
     if folder is None and ahead.is_file():
         return ahead
-    folder = folder or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "openchatkit"
-    made = folder / name
+    made = (folder or cache_folder()) / name
     if not made.is_file():
-        _compile(made)
+        _compile(made, flags)
     return made
 
 
-def _source_digest() -> str:
-    digest = hashlib.sha256(" ".join(_FLAGS).encode())
+def _source_digest(flags: tuple[str, ...]) -> str:
+    digest = hashlib.sha256(" ".join(flags).encode())
     for path in sorted([*_SOURCES.glob("*.h"), _MAIN]):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 
 
-def _compile(target: Path) -> None:
+def _compile(target: Path, flags: tuple[str, ...]) -> None:
     if platform.machine() not in ("x86_64", "AMD64"):
         raise BuildError(f"the kernels are for x86-64, this machine is {platform.machine()}")
     compiler = shutil.which("g++")
@@ -63,7 +70,7 @@ def _compile(target: Path) -> None:
             return
         with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
             made = Path(scratch) / target.name
-            command = [compiler, *_FLAGS, str(_MAIN), "-o", str(made)]
+            command = [compiler, *flags, str(_MAIN), "-o", str(made)]
             result = subprocess.run(command, capture_output=True, text=True, check=False)
             if result.returncode:
                 raise BuildError(f"{' '.join(command)} failed: {result.stderr.strip()[:2000]}")
@@ -73,7 +80,8 @@ def _compile(target: Path) -> None:
 def main() -> int:
     """Compile the kernels next to their source, where every user of the image finds them."""
     try:
-        print(library(_SOURCES / "build"))
+        for level in (Level.AVX2, Level.VNNI):
+            print(library(level, _SOURCES / "build"))
     except BuildError as error:
         print(f"error: {error}; the engine will use torch's own operators, which are slower", file=sys.stderr)
         return 1

@@ -11,6 +11,8 @@ import torch
 import torch.distributed as dist
 from torch.distributed import PrefixStore, TCPStore  # type: ignore[attr-defined]
 
+from server.engine.shared_memory import load_operator
+
 
 @dataclass(frozen=True)
 class Rank:
@@ -57,6 +59,7 @@ def join(rank: int, world: int, attempt: int, device: torch.device, timeout_s: f
         torch.cuda.set_device(device)
     store = PrefixStore(f"attempt_{attempt}", server)
     dist.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=timeout)
+    load_operator()
     deepspeed.init_distributed(dist_backend=backend, verbose=False)
     # Without a barrier a fast rank may read what a dead group left in the shared-memory segments.
     dist.barrier()

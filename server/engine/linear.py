@@ -82,7 +82,7 @@ def pack_linears(model: nn.Module, dtype: torch.dtype, device: torch.device, *, 
     """Replace every linear layer of `model` for which a packed form is quicker; float32 keeps its own, exact ones."""
     if int8:
         pack = int8_product
-    elif device.type == "cpu" and dtype == torch.bfloat16:
+    elif device.type == "cpu" and dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported():
         pack = reordered_product
     else:
         return

@@ -5,22 +5,13 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable
 from ctypes import POINTER, Structure, c_double, c_float, c_int, c_int32, c_int64, c_void_p
-from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
 import torch  # noqa: F401 - loads the OpenMP runtime that the kernels share with it
 
 from server.engine.build import BuildError, library
-
-
-class Level(IntEnum):
-    """What the processor offers to the kernels, in rising order."""
-
-    NONE = 0
-    VNNI = 1
-    BF16 = 2
-    AMX = 3
+from server.engine.processor import Level, processor_level
 
 
 class ConfigStruct(Structure):
@@ -32,7 +23,7 @@ class ConfigStruct(Structure):
             for name in (
                 *("hidden", "layers", "heads", "head_size", "rotary", "interleaved", "inner", "vocabulary"),
                 *("head_from", "head_inputs", "positions", "slots", "int8", "tanh_gelu", "parallel", "norms"),
-                "highest_level",
+                "level",
             )
         ),
         ("epsilon", c_float),
@@ -68,7 +59,6 @@ class NativeLibrary:
     def __init__(self, path: Path) -> None:
         functions = ctypes.PyDLL(str(path))
         pointer = c_void_p
-        self._level = _declare(functions.ock_level, [], c_int)
         self._read_bandwidth = _declare(functions.ock_read_bandwidth, [c_int64, c_int], c_double)
         self.model_new = _declare(functions.ock_model_new, [POINTER(ConfigStruct), POINTER(ModelStruct)], pointer)
         self.model_free = _declare(functions.ock_model_free, [pointer], None)
@@ -78,11 +68,6 @@ class NativeLibrary:
         self.attend = _declare(functions.ock_attend, [pointer, c_int, pointer], None)
         self.feed = _declare(functions.ock_feed, [pointer, c_int, pointer], None)
         self.head = _declare(functions.ock_head, [pointer, pointer, pointer, c_int, pointer], None)
-
-    @property
-    def level(self) -> Level:
-        """What this processor offers."""
-        return Level(self._level())
 
     def read_bandwidth(self, num_bytes: int, repeats: int = 5) -> float:
         """Bytes a second that this process's threads read from memory together, the best of `repeats` passes."""
@@ -94,16 +79,15 @@ def _declare(function: Any, arguments: list[Any], result: Any) -> Callable[..., 
     return function
 
 
-def open_library() -> NativeLibrary:
-    """The kernels, compiled if they are not yet.
+def open_library(level: Level) -> NativeLibrary:
+    """The kernels for `level`, compiled if they are not yet.
 
     Raises:
         BuildError: they cannot be compiled, loaded or run on this processor.
     """
+    if not Level.NONE < level <= processor_level():
+        raise BuildError("this processor has neither AVX2 nor AVX-512 with VNNI")
     try:
-        opened = NativeLibrary(library())
+        return NativeLibrary(library(level))
     except OSError as error:
         raise BuildError(f"the compiled kernels cannot be loaded ({error})") from error
-    if opened.level is Level.NONE:
-        raise BuildError("this processor has no AVX-512 with VNNI")
-    return opened

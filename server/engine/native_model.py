@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from transformers import PretrainedConfig, PreTrainedModel
 
 from server.engine.native_layout import NativeLayout
-from server.engine.native_library import ConfigStruct, LayerStruct, Level, ModelStruct, NativeLibrary
+from server.engine.native_library import ConfigStruct, LayerStruct, ModelStruct, NativeLibrary
+from server.engine.processor import Level
 from server.engine.reduce import AllReduce
 from server.engine.step import ModelStep
 
@@ -98,7 +99,7 @@ class NativeModel:
         config = _config_struct(model.config, parts, first, num_slots)
         config.head_inputs = head_inputs
         config.head_from = 0 if head_inputs == self._hidden else reduce.start_of(head_inputs)
-        config.int8, config.highest_level = int8, level
+        config.int8, config.level = int8, level
         self.kv_bytes = 4 * config.layers * num_slots * config.heads * config.head_size
         linears = [each for layer in parts.layers for each in layer.modules() if hasattr(each, "weight")]
         values = sum(each.weight.numel() for each in [*linears, parts.head] if each.weight.dim() == 2)

@@ -12,8 +12,9 @@ from transformers import PreTrainedModel
 
 from server.engine.build import BuildError
 from server.engine.cores import keep_to_own_cores
-from server.engine.native_library import Level, open_library
+from server.engine.native_library import open_library
 from server.engine.native_model import NativeModel, refusal
+from server.engine.processor import Level, processor_level
 from server.engine.reduce import AllReduce
 from server.engine.step import ModelStep, Step
 from server.engine.torch_model import TorchModel
@@ -84,7 +85,8 @@ def _native(
     why = "turned off" if level is Level.NONE else refusal(model, dtype, device)
     if why is None:
         try:
-            library, reduce = open_library(), AllReduce()
+            level = min(level, processor_level())
+            library, reduce = open_library(level), AllReduce()
             keep_to_own_cores(reduce.rank, reduce.world, torch.get_num_threads())
             return NativeModel(model, library, reduce, shape.num_slots, int8=int8, level=level)
         except BuildError as error:

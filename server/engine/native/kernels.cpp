@@ -1,9 +1,8 @@
 // The functions that server/engine/native_library.py calls.
+#include "bandwidth.h"
 #include "model.h"
 
 extern "C" {
-
-int ock_level() { return ock::processor_level(); }
 
 double ock_read_bandwidth(int64_t bytes, int repeats) { return ock::read_bandwidth(bytes, repeats); }
 

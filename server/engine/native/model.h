@@ -6,13 +6,15 @@
 #pragma once
 
 #include "attention.h"
-#include "processor.h"
+#ifdef __AVX512F__
+#include "attention_tiles.h"
+#endif
 
 namespace ock {
 
 struct Config {  // as in server/engine/native_library.py
   int32_t hidden, layers, heads, head_size, rotary, interleaved, inner, vocabulary, head_from, head_inputs, positions;
-  int32_t slots, int8, tanh_gelu, parallel, norms, highest_level;
+  int32_t slots, int8, tanh_gelu, parallel, norms, level;
   float epsilon, scale;
 };
 
@@ -50,7 +52,7 @@ class Model {
  public:
   Model(const Config& config, const ModelWeights& weights)
       : c_(config),
-        level_(static_cast<Level>(std::min<int>(config.highest_level, processor_level()))),
+        level_(static_cast<Level>(config.level)),
         shape_{config.heads, config.head_size, round_up(config.head_size, 32)},
         embedding_(weights.embedding),
         norm_weight_(copied(weights.norm_weight, config.hidden)),
@@ -103,9 +105,8 @@ class Model {
     float* qkv = qkv_.data();
     const int width = qkv_stride_;
     const float* bias = layer.qkv_bias.data();
-    multiply(level_, normed_, rows_, layer.qkv, [=](int row, int column, __m512 sums) {
-      _mm512_storeu_ps(qkv + static_cast<size_t>(row) * width + column, _mm512_add_ps(sums,
-          _mm512_loadu_ps(bias + column)));
+    multiply(level_, normed_, rows_, layer.qkv, [=](int row, int column, Floats sums) {
+      store(qkv + static_cast<size_t>(row) * width + column, sums + load(bias + column));
     });
     rotate_and_keep(layer);
     attend_all(layer);
@@ -122,13 +123,13 @@ class Model {
     const int stride = inner_stride_;
     const bool tanh_gelu = c_.tanh_gelu, int8 = c_.int8;
     Operand* output = &fed_;
-    multiply(level_, input, rows_, layer.up, [=](int row, int column, __m512 sums) {
-      const __m512 value = _mm512_add_ps(sums, _mm512_loadu_ps(bias + column));
-      const __m512 active = tanh_gelu ? gelu_tanh(value) : gelu_erf(value);
+    multiply(level_, input, rows_, layer.up, [=](int row, int column, Floats sums) {
+      const Floats value = sums + load(bias + column);
+      const Floats active = tanh_gelu ? gelu_tanh(value) : gelu_erf(value);
       if (int8) {
-        _mm512_storeu_ps(inner + static_cast<size_t>(row) * stride + column, active);
+        store(inner + static_cast<size_t>(row) * stride + column, active);
       } else {
-        output->set_16(row, column, narrow(active));
+        output->set_16(row, column, active);
       }
     });
     if (int8) {
@@ -148,13 +149,10 @@ class Model {
       head_input_.set_row(i, normed.data() + c_.head_from);
     }
     const int vocabulary = c_.vocabulary;
-    multiply(level_, head_input_, num_rows, head_, [=](int row, int column, __m512 sums) {
-      _mm512_mask_storeu_ps(logits + static_cast<size_t>(row) * vocabulary + column,
-          first_lanes(vocabulary - column), sums);
+    multiply(level_, head_input_, num_rows, head_, [=](int row, int column, Floats sums) {
+      store_first(logits + static_cast<size_t>(row) * vocabulary + column, sums, vocabulary - column);
     });
   }
-
-  Level level() const { return level_; }
 
  private:
   struct Task {
@@ -229,28 +227,27 @@ class Model {
   }
 
   void normalise(const float* x, const Vector& weight, const Vector& bias, float* out) const {
-    __m512 sum = _mm512_setzero_ps(), squares = _mm512_setzero_ps();
+    Floats sum = zeros(), squares = zeros();
     const int n = c_.hidden;
-    for (int i = 0; i < n; i += 16) sum = _mm512_add_ps(sum, _mm512_maskz_loadu_ps(first_lanes(n - i), x + i));
-    const __m512 mean = _mm512_set1_ps(_mm512_reduce_add_ps(sum) / n);
+    for (int i = 0; i < n; i += 16) sum = sum + load_first(x + i, n - i);
+    const Floats mean = all(total(sum) / n);
     for (int i = 0; i < n; i += 16) {
-      const __m512 d = _mm512_maskz_sub_ps(first_lanes(n - i), _mm512_loadu_ps(x + i), mean);
-      squares = _mm512_fmadd_ps(d, d, squares);
+      const Floats d = keep_first(load(x + i) - mean, n - i);
+      squares = multiply_add(d, d, squares);
     }
-    const __m512 factor = _mm512_set1_ps(1.0f / std::sqrt(_mm512_reduce_add_ps(squares) / n + c_.epsilon));
+    const Floats factor = all(1.0f / std::sqrt(total(squares) / n + c_.epsilon));
     for (int i = 0; i < n; i += 16) {
-      const __m512 unit = _mm512_mul_ps(_mm512_sub_ps(_mm512_loadu_ps(x + i), mean), factor);
-      _mm512_storeu_ps(out + i, _mm512_fmadd_ps(unit, _mm512_loadu_ps(&weight[i]), _mm512_loadu_ps(&bias[i])));
+      const Floats unit = (load(x + i) - mean) * factor;
+      store(out + i, multiply_add(unit, load(&weight[i]), load(&bias[i])));
     }
   }
 
   void product(const Matrix& weights, const Operand& input, float* partial, bool add) {
     const int hidden = c_.hidden;
-    multiply(level_, input, rows_, weights, [=](int row, int column, __m512 sums) {
-      const __mmask16 lanes = first_lanes(hidden - column);
+    multiply(level_, input, rows_, weights, [=](int row, int column, Floats sums) {
       float* at = partial + static_cast<size_t>(row) * hidden + column;
-      if (add) sums = _mm512_add_ps(sums, _mm512_maskz_loadu_ps(lanes, at));
-      _mm512_mask_storeu_ps(at, lanes, sums);
+      if (add) sums = sums + load_first(at, hidden - column);
+      store_first(at, sums, hidden - column);
     });
   }
 
@@ -317,14 +314,16 @@ class Model {
     const size_t row = run.row + task.first;
     const bf16* query = queries_.data() + (row * c_.heads + head) * shape_.padded;
     float* out = attended_floats_.data() + row * attended_stride_ + head * c_.head_size;
+#ifdef __AVX512F__
     if (task.count > 1) {
-      attend_tile(run, task.first, task.count, shape_, head, c_.scale, query, c_.heads * shape_.padded, layer.keys,
-                  layer.values, out, attended_stride_, scratch);
-    } else if (level_ >= kBf16) {
-      attend_row<kBf16>(run, task.first, shape_, head, c_.scale, query, layer.keys, layer.values, out, scratch);
-    } else {
-      attend_row<kVnni>(run, task.first, shape_, head, c_.scale, query, layer.keys, layer.values, out, scratch);
+      return attend_tile(run, task.first, task.count, shape_, head, c_.scale, query, c_.heads * shape_.padded,
+                         layer.keys, layer.values, out, attended_stride_, scratch);
     }
+    if (level_ >= kBf16) {
+      return attend_row<kBf16>(run, task.first, shape_, head, c_.scale, query, layer.keys, layer.values, out, scratch);
+    }
+#endif
+    attend_row<kVnni>(run, task.first, shape_, head, c_.scale, query, layer.keys, layer.values, out, scratch);
   }
 
   const Config c_;

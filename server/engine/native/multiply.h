@@ -1,241 +1,27 @@
-// y = W x for packed weights: AMX tiles where the processor has them, AVX-512 dot products elsewhere.
-// `store(row, column, values)` receives 16 outputs of one row at a time.
+// y = W x for packed weights. `store(row, column, values)` receives 16 outputs of one row at a time.
 #pragma once
 
-#include "matrix.h"
+#include <omp.h>
+
+#ifdef __AVX512F__
+#include "multiply_avx512.h"
+#else
+#include "multiply_avx2.h"
+#endif
 
 namespace ock {
-
-struct alignas(64) TileShapes {
-  uint8_t palette = 1, start_row = 0, reserved[14] = {};
-  uint16_t row_bytes[16] = {};
-  uint8_t rows[16] = {};
-  void set(int tile, int tile_rows, int bytes) { rows[tile] = tile_rows, row_bytes[tile] = bytes; }
-};
-
-// The compiler does not know that tile instructions read memory: what they read must have been written.
-inline void settle_memory() { __asm__ volatile("" ::: "memory"); }
-
-inline void load_shapes(const TileShapes& shapes) {
-  settle_memory();
-  __asm__ volatile("ldtilecfg %0" ::"m"(shapes) : "memory");
-}
-
-inline void zero_sum_tiles() {
-  settle_memory();
-  _tile_zero(0);
-  _tile_zero(1);
-  _tile_zero(2);
-  _tile_zero(3);
-}
-
-constexpr int kSumTileFloats = 256;
-
-inline void load_sum_tiles(const float* from) {
-  _tile_loadd(0, from, 64);
-  _tile_loadd(1, from + kSumTileFloats, 64);
-  _tile_loadd(2, from + 2 * kSumTileFloats, 64);
-  _tile_loadd(3, from + 3 * kSumTileFloats, 64);
-}
-
-inline void store_sum_tiles(float* to) {
-  _tile_stored(0, to, 64);
-  _tile_stored(1, to + kSumTileFloats, 64);
-  _tile_stored(2, to + 2 * kSumTileFloats, 64);
-  _tile_stored(3, to + 3 * kSumTileFloats, 64);
-}
-
-// Tiles 0-3 sums, 4-5 activations, 6-7 weights. Sum tiles 0, 1 belong to activation tile 4; 2, 3 to 5. Fewer than 16
-// rows make narrower tiles; otherwise rows past the end are computed and not stored.
-inline void shape_multiply_tiles(int rows) {
-  TileShapes shapes;
-  for (int tile : {0, 1, 2, 3, 4, 5}) shapes.set(tile, rows, 64);
-  for (int tile : {6, 7}) shapes.set(tile, 16, 64);
-  load_shapes(shapes);
-}
-
-constexpr int kPrefetchBytes = 8 * kTileBytes;
-
-// Add to the sum tiles: 32 rows of bfloat16, 16 when `second` is null, or 16 rows of int8 as high and low bytes.
-template <bool int8>
-void add_products(const uint8_t* first, const uint8_t* second, const uint8_t* weights, int steps, bool fresh) {
-  for (int step = 0; step < steps; ++step, weights += 2 * kTileBytes) {
-    if (fresh) prefetch_bytes(weights + kPrefetchBytes, 2 * kTileBytes);
-    _tile_loadd(6, weights, 64);
-    _tile_loadd(4, first + step * kTileBytes, 64);
-    _tile_loadd(7, weights + kTileBytes, 64);
-    if constexpr (int8) {
-      _tile_dpbusd(0, 4, 6);
-      _tile_dpbusd(1, 4, 7);
-      _tile_loadd(5, second + step * kTileBytes, 64);
-      _tile_dpbusd(2, 5, 6);
-      _tile_dpbusd(3, 5, 7);
-    } else {
-      _tile_dpbf16ps(0, 4, 6);
-      _tile_dpbf16ps(1, 4, 7);
-      if (second == nullptr) continue;
-      _tile_loadd(5, second + step * kTileBytes, 64);
-      _tile_dpbf16ps(2, 5, 6);
-      _tile_dpbf16ps(3, 5, 7);
-    }
-  }
-}
-
-inline __m512 dequantised(__m512i high, __m512i low, const Matrix& w, int column, float row_scale) {
-  const __m512i sum = _mm512_loadu_si512(w.sum + column);
-  const __m512 signed_high = _mm512_cvtepi32_ps(_mm512_sub_epi32(high, _mm512_slli_epi32(sum, 7)));
-  const __m512 value = _mm512_fmadd_ps(signed_high, _mm512_set1_ps(128.0f), _mm512_cvtepi32_ps(low));
-  return _mm512_mul_ps(value, _mm512_mul_ps(_mm512_loadu_ps(w.scale + column), _mm512_set1_ps(row_scale)));
-}
-
-// The sums of 32 rows (int8: the high and low sums of 16) by 32 outputs, as the tiles hold them.
-struct alignas(64) BlockSums {
-  float tiles[4][16][16];
-};
-
-template <class Store>
-void store_sums(const BlockSums& sums, const Operand& x, int first_row, int rows, const Matrix& w, int block,
-                const Store& store) {
-  for (int half = 0; half < 2; ++half) {
-    const int column = block * kBlockColumns + half * 16;
-    for (int r = 0; r < rows; ++r) {
-      if (w.int8) {
-        const __m512i high = _mm512_load_si512(sums.tiles[half][r]), low = _mm512_load_si512(sums.tiles[2 + half][r]);
-        store(first_row + r, column, dequantised(high, low, w, column, x.scale(first_row + r)));
-      } else {
-        store(first_row + r, column, _mm512_load_ps(sums.tiles[r / 16 * 2 + half][r % 16]));
-      }
-    }
-  }
-}
-
-constexpr int kChunkSteps = 8;  // of a block's weights: 16 KiB, which stay in the first-level cache for all rows
-
-// Rows [first_row, last_row) of `x` by blocks [first_block, last_block) of `w`.
-template <bool int8, class Store>
-void multiply_amx(const Operand& x, int first_row, int last_row, const Matrix& w, int first_block, int last_block,
-                  const Store& store) {
-  const int unit = int8 ? 16 : 32, rows = last_row - first_row, units = (rows + unit - 1) / unit;
-  const int chunk = units == 1 ? w.steps : kChunkSteps;
-  const size_t ahead = round_up(chunk * 2 * kTileBytes / units, 64);
-  std::vector<BlockSums> sums(units);
-  shape_multiply_tiles(std::min(rows, 16));
-  for (int block = first_block; block < last_block; ++block) {
-    for (int step = 0; step < w.steps; step += chunk) {
-      const uint8_t* weights = w.block(block) + static_cast<size_t>(step) * 2 * kTileBytes;
-      for (int u = 0; u < units; ++u) {
-        const int row = first_row + u * unit, at = step * kTileBytes;
-        const uint8_t* second = int8 ? x.low_row(row) + at : last_row - row > 16 ? x.row(row + 16) + at : nullptr;
-        step == 0 ? zero_sum_tiles() : load_sum_tiles(&sums[u].tiles[0][0][0]);
-        add_products<int8>(x.row(row) + at, second, weights, std::min(chunk, w.steps - step), units == 1);
-        // While these weights are used from the first-level cache, the next ones come, a part with every unit.
-        if (units > 1) prefetch_bytes(weights + chunk * 2 * kTileBytes + u * ahead, ahead);
-        store_sum_tiles(&sums[u].tiles[0][0][0]);
-      }
-    }
-    for (int u = 0; u < units; ++u) {
-      const int row = first_row + u * unit;
-      store_sums(sums[u], x, row, std::min(unit, last_row - row), w, block, store);
-    }
-  }
-}
-
-template <int level, int rows, class Store>
-void multiply_rows_bf16(const Operand& x, int row, const Matrix& w, int block, const Store& store) {
-  __m512 sums[rows][2];
-  for (auto& pair : sums) pair[0] = pair[1] = _mm512_setzero_ps();
-  const uint8_t* weights = w.block(block);
-  for (int step = 0; step < w.steps; ++step, weights += 2 * kTileBytes) {
-    if (rows <= 8) prefetch_bytes(weights + kPrefetchBytes, 2 * kTileBytes);
-    for (int group = 0; group < 16; ++group) {
-      const __m512i left = _mm512_load_si512(weights + group * 64);
-      const __m512i right = _mm512_load_si512(weights + kTileBytes + group * 64);
-#pragma GCC unroll 8
-      for (int r = 0; r < rows; ++r) {
-        const __m512i pair = broadcast_4_bytes(x.row(row + r) + step * kTileBytes + group * 4);
-        sums[r][0] = dot_pairs<level>(sums[r][0], pair, left);
-        sums[r][1] = dot_pairs<level>(sums[r][1], pair, right);
-      }
-    }
-  }
-  for (int r = 0; r < rows; ++r) {
-    store(row + r, block * kBlockColumns, sums[r][0]);
-    store(row + r, block * kBlockColumns + 16, sums[r][1]);
-  }
-}
-
-template <int level, int rows, class Store>
-void multiply_rows_int8(const Operand& x, int row, const Matrix& w, int block, const Store& store) {
-  __m512i high[rows][2], low[rows][2];
-  for (int r = 0; r < rows; ++r) high[r][0] = high[r][1] = low[r][0] = low[r][1] = _mm512_setzero_si512();
-  const uint8_t* weights = w.block(block);
-  for (int step = 0; step < w.steps; ++step, weights += 2 * kTileBytes) {
-    prefetch_bytes(weights + kPrefetchBytes, 2 * kTileBytes);
-    for (int group = 0; group < 16; ++group) {
-      const __m512i left = _mm512_load_si512(weights + group * 64);
-      const __m512i right = _mm512_load_si512(weights + kTileBytes + group * 64);
-#pragma GCC unroll 4
-      for (int r = 0; r < rows; ++r) {
-        const __m512i upper = broadcast_4_bytes(x.row(row + r) + step * kTileBytes + group * 4);
-        const __m512i lower = broadcast_4_bytes(x.low_row(row + r) + step * kTileBytes + group * 4);
-        high[r][0] = _mm512_dpbusd_epi32(high[r][0], upper, left);
-        high[r][1] = _mm512_dpbusd_epi32(high[r][1], upper, right);
-        low[r][0] = _mm512_dpbusd_epi32(low[r][0], lower, left);
-        low[r][1] = _mm512_dpbusd_epi32(low[r][1], lower, right);
-      }
-    }
-  }
-  for (int r = 0; r < rows; ++r) {
-    for (int half = 0; half < 2; ++half) {
-      const int column = block * kBlockColumns + half * 16;
-      store(row + r, column, dequantised(high[r][half], low[r][half], w, column, x.scale(row + r)));
-    }
-  }
-}
-
-template <int level, class Store>
-void multiply_vector(const Operand& x, int first_row, int last_row, const Matrix& w, int first_block, int last_block,
-                     const Store& store) {
-  const int most = w.int8 ? 4 : 8;
-  for (int block = first_block; block < last_block; ++block) {
-    for (int row = first_row; row < last_row;) {
-      int rows = most;
-      while (rows > last_row - row) rows /= 2;
-      if (w.int8) {
-        if (rows == 4) multiply_rows_int8<level, 4>(x, row, w, block, store);
-        if (rows == 2) multiply_rows_int8<level, 2>(x, row, w, block, store);
-        if (rows == 1) multiply_rows_int8<level, 1>(x, row, w, block, store);
-      } else {
-        if (rows == 8) multiply_rows_bf16<level, 8>(x, row, w, block, store);
-        if (rows == 4) multiply_rows_bf16<level, 4>(x, row, w, block, store);
-        if (rows == 2) multiply_rows_bf16<level, 2>(x, row, w, block, store);
-        if (rows == 1) multiply_rows_bf16<level, 1>(x, row, w, block, store);
-      }
-      row += rows;
-    }
-  }
-}
 
 // All rows by the whole matrix, the matrix's blocks shared between threads. A run of rows small enough to stay in
 // the second-level cache goes through all weights before the next one.
 template <class Store>
 void multiply(Level level, const Operand& x, int rows, const Matrix& w, const Store& store) {
-  const int run = std::max(64, static_cast<int>((1 << 20) / x.run_bytes()) / 2 * 32);
+  const int run = std::max(64, static_cast<int>(kRunBytes / x.run_bytes()) / 2 * 32);
 #pragma omp parallel
   {
     const int thread = omp_get_thread_num(), threads = omp_get_num_threads();
     const int first = w.blocks * thread / threads, last = w.blocks * (thread + 1) / threads;
     for (int row = 0; row < rows; row += run) {
-      const int end = std::min(rows, row + run);
-      if (level == kAmx && w.int8) {
-        multiply_amx<true>(x, row, end, w, first, last, store);
-      } else if (level == kAmx) {
-        multiply_amx<false>(x, row, end, w, first, last, store);
-      } else if (level >= kBf16) {
-        multiply_vector<kBf16>(x, row, end, w, first, last, store);
-      } else {
-        multiply_vector<kVnni>(x, row, end, w, first, last, store);
-      }
+      multiply_part(level, x, row, std::min(rows, row + run), w, first, last, store);
     }
   }
 }

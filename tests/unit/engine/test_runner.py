@@ -8,12 +8,12 @@ import pytest
 import torch
 from tiny_models import BLOCK_TOKENS, make_model, prompt_of, reference, relative_error, rest, step_of, whole
 
-from server.engine.native_library import Level, open_library
+from server.engine.processor import Level, processor_level
 from server.engine.runner import ModelRunner, PoolShape
 from server.engine.step import Segment
 
 KINDS = ("neox", "neox_sequential", "gptj")
-LEVELS = [level for level in (Level.VNNI, Level.BF16, Level.AMX) if level <= open_library().level]
+LEVELS = [level for level in Level if Level.NONE < level <= processor_level()]
 # float32 is exact; bfloat16 rounds 8 bits; int8 rounds every weight.
 BOUNDS = {(torch.float32, False): 1e-5, (torch.bfloat16, False): 0.02, (torch.bfloat16, True): 0.06}
 
