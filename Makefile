@@ -76,7 +76,7 @@ image-test-packages:
 
 .PHONY: image-test
 image-test: $(VENV)/.ready .demo/index/manifest.json image-test-packages ## build the CPU image with podman, run it, and test what it does
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/process/image
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --timeout 3000 tests/process/image  # the first test builds the image
 
 .PHONY: check
 check: $(VENV)/.ready ## format, lint, types, import rules
