@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -50,8 +51,10 @@ class Server:
         wait_until(self._answers, f"the front does not answer; log: {self.log.read_text()}")
 
     def end(self) -> None:
+        """Kill gunicorn and its worker at once, as the end of a container does."""
         self.http.close()
-        self.process.kill()
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
     def _answers(self) -> bool:
@@ -78,5 +81,5 @@ def start_front(folder: Path, settings: dict[str, str], app: str = "fake_wsgi:ap
     command = [sys.executable, "-m", "gunicorn", "-c", str(ROOT / "container/gunicorn_conf.py"), app]
     log, url = folder / f"{port}.log", f"http://127.0.0.1:{port}"
     with log.open("wb") as out:
-        process = subprocess.Popen(command, env=environ, stdout=out, stderr=out, cwd=folder)
+        process = subprocess.Popen(command, env=environ, stdout=out, stderr=out, cwd=folder, process_group=0)
     return Server(url, port, process, notes, log, httpx2.Client(base_url=url, verify=False, timeout=DEADLINE_S))
