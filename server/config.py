@@ -8,9 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
 PREFIX = "OCK_"
+_DAY_S = 86400.0
+_LEAST_CONTEXT_TOKENS = 64  # the date, a question's tags and a few words
 log = logging.getLogger(__name__)
 
 
@@ -21,7 +23,7 @@ class ConfigError(ValueError):
 class Settings(BaseModel):
     """The effective settings of one process. Durations are seconds; sizes name their unit."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     # Artifacts: a folder, an s3:// prefix, or a hub id with an optional @revision.
     chat_model: str = ""
@@ -35,28 +37,30 @@ class Settings(BaseModel):
     tensor_parallel_degree: int = Field(1, ge=1, le=64)
     dtype: Literal["float16", "bfloat16", "float32", "int8"] = "bfloat16"
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    kernel_inject: bool = False
-    max_context_tokens: int = Field(0, ge=0)  # 0: the model's own window
+    kernel_inject: bool = False  # see _no_injected_kernels
+    max_context_tokens: int = Field(0, ge=0)  # 0: the model's own window; else 64 or more
     max_step_tokens: int = Field(512, ge=16)
     max_running: int = Field(32, ge=1)
     max_queue: int = Field(128, ge=1)
     max_queued_tokens: int = Field(131072, ge=1)
     block_tokens: int = Field(16, ge=1, le=256)
     kv_cache_tokens: int = Field(0, ge=0)  # 0: sized from the memory that is left (GPU) or from max_running (CPU)
-    step_timeout_s: float = Field(120.0, gt=0)
-    start_timeout_s: float = Field(3600.0, gt=0)
+    step_timeout_s: float = Field(120.0, gt=0, le=_DAY_S)
+    start_timeout_s: float = Field(3600.0, gt=0, le=_DAY_S)
     golden: Literal["require", "if_present", "off"] = "if_present"
 
     # The turn.
     policy: Path | None = None  # moderation policy file; None: the OpenChatKit policy
     moderation: Literal["on", "off"] = "on"
     max_new_tokens: int = Field(256, ge=1)  # when a request names none
-    request_deadline_s: float = Field(55.0, gt=0)
-    stream_deadline_s: float = Field(450.0, gt=0)
+    request_deadline_s: float = Field(55.0, gt=0, le=_DAY_S)
+    stream_deadline_s: float = Field(450.0, gt=0, le=_DAY_S)
     passage_tokens: int = Field(384, ge=0)
-    session_wait_s: float = Field(0.0, ge=0)  # how long a second request waits for a busy session; 0: 409 at once
-    session_lock_s: float = Field(600.0, gt=0)
-    session_ttl_s: float = Field(30 * 86400.0, ge=0)  # 0: conversations never expire
+    session_wait_s: float = Field(
+        0.0, ge=0, le=_DAY_S
+    )  # how long a second request waits for a busy session; 0: 409 at once
+    session_lock_s: float = Field(600.0, gt=0, le=2 * _DAY_S)  # longer than any turn may take
+    session_ttl_s: float = Field(30 * _DAY_S, ge=0, le=36500 * _DAY_S)  # 0: conversations never expire
     require_session: bool = False
     store: str = "sqlite:///conversations.sqlite"
 
@@ -66,7 +70,7 @@ class Settings(BaseModel):
     search_threshold: float = Field(0.5, ge=-1, le=1)
     score_floor: float | None = Field(None, ge=-1, le=1)  # None: the one measured when the index was built
     retrievers: str = ""  # names joined by commas: index, web, entry points; empty: what is set up
-    retrieval_timeout_s: float = Field(5.0, gt=0)
+    retrieval_timeout_s: float = Field(5.0, gt=0, le=_DAY_S)
     encoder_device: Literal["auto", "cpu", "cuda"] = "auto"
     encoder_threads: int = Field(1, ge=1, le=64)  # CPU threads that encode queries
     web_search_url: str = ""  # an address with {query}, and optionally {k} and {key}
@@ -77,9 +81,9 @@ class Settings(BaseModel):
     web_search_title: str = "title"  # dotted path in a result, as the next two
     web_search_text: str = "snippet"
     web_search_link: str = "url"
-    web_search_timeout_s: float = Field(3.0, gt=0)
+    web_search_timeout_s: float = Field(3.0, gt=0, le=_DAY_S)
     web_search_cache: int = Field(1000, ge=0)  # questions whose results are kept
-    web_search_cache_s: float = Field(3600.0, ge=0)
+    web_search_cache_s: float = Field(3600.0, ge=0, le=365 * _DAY_S)
 
     # HTTP.
     host: str = "0.0.0.0"  # noqa: S104 - the container contract
@@ -97,6 +101,33 @@ class Settings(BaseModel):
         if not value.startswith(("sqlite:///", "dynamodb://")) and value != "memory://":
             raise ValueError("legal are sqlite:///path, dynamodb://table and memory://")
         return value
+
+    @field_validator("max_context_tokens")
+    @classmethod
+    def _room_for_a_question(cls, value: int) -> int:
+        if 0 < value < _LEAST_CONTEXT_TOKENS:
+            raise ValueError(f"legal are 0, the model's own window, and {_LEAST_CONTEXT_TOKENS} or more")
+        return value
+
+    @field_validator("kernel_inject")
+    @classmethod
+    def _no_injected_kernels(cls, value: bool) -> bool:
+        if value:
+            raise ValueError(
+                "legal is false: DeepSpeed's injected kernels keep the keys and values of one batch in a workspace of "
+                "their own, and this engine's batches change with every step"
+            )
+        return value
+
+    @model_validator(mode="after")
+    def _lock_outlives_a_turn(self) -> Settings:
+        longest = max(self.request_deadline_s, self.stream_deadline_s)
+        if self.session_lock_s <= longest:
+            raise ValueError(
+                f"OCK_SESSION_LOCK_S={self.session_lock_s:g}: legal is more than the longest deadline, {longest:g} "
+                "(OCK_REQUEST_DEADLINE_S, OCK_STREAM_DEADLINE_S), or a second request could take a turn under way"
+            )
+        return self
 
     @property
     def engine_address(self) -> str:
@@ -134,8 +165,11 @@ def _unknown(name: str) -> str:
 
 def _sentence(error: ValidationError) -> str:
     first = error.errors()[0]
+    said = first["msg"].removeprefix("Value error, ")
+    if not first["loc"]:  # of several settings; the sentence names them
+        return said
     name = PREFIX + "_".join(str(part) for part in first["loc"]).upper()
-    return f"{name}={first['input']!r}: {first['msg']}"
+    return f"{name}={first['input']!r}: {said}"
 
 
 def describe(settings: Settings) -> str:

@@ -41,6 +41,12 @@ def chat_tokens(
         ValueError: not even one full window fits; the sentence gives the numbers.
     """
     if wanted:
+        if wanted < window:
+            raise ValueError(
+                f"OCK_KV_CACHE_TOKENS={wanted}: at least one window of {window} tokens is legal, or a conversation "
+                "that fills it could never be answered; set a smaller OCK_MAX_CONTEXT_TOKENS, or 0 to take what "
+                "memory allows"
+            )
         return wanted
     share = _GPU_SHARE if on_gpu else _CPU_SHARE
     affordable = int(free_bytes * share / ranks_beside / shape.bytes_per_token)

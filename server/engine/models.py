@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import distributed as dist
 from transformers import PreTrainedModel
 
 from server import wire
@@ -17,6 +17,7 @@ from server.engine.group import Rank
 from server.engine.kv_budget import KvShape, chat_tokens, score_tokens
 from server.engine.load import load_model
 from server.engine.runner import ModelRunner, PoolShape
+from server.memory import available_bytes
 from server.wire import CHAT, INPUT_MODERATION, OUTPUT_MODERATION
 
 log = logging.getLogger(__name__)
@@ -110,17 +111,23 @@ def _pool_shape(
             1 if on_gpu else rank.world,
             on_gpu=on_gpu,
         )
+        num_tokens = _least_of_all_ranks(num_tokens, rank)
     else:
         num_tokens = score_tokens(window)
     block_tokens = settings.block_tokens if name == CHAT else _SCORE_BLOCK_TOKENS
     return PoolShape(-(-num_tokens // block_tokens), block_tokens)
 
 
+def _least_of_all_ranks(num_tokens: int, rank: Rank) -> int:
+    """What every rank can keep: the leader hands out the same blocks on all of them."""
+    if rank.world == 1:
+        return num_tokens
+    least = torch.tensor(num_tokens, device=rank.device)
+    dist.all_reduce(least, dist.ReduceOp.MIN)
+    return int(least)
+
+
 def _free_bytes(device: torch.device) -> int:
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
-    # What the kernel would give, page cache that it can drop included; sysconf's free pages leave that out.
-    for line in Path("/proc/meminfo").read_text("ascii").splitlines():
-        if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) * 1024
-    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return available_bytes()

@@ -64,21 +64,24 @@ def _penalised(logits: Tensor, rows: Rows[SamplingRow]) -> Tensor:
         seen = torch.tensor(sorted(set(row.token_ids)), device=logits.device)
         scores = logits[index, seen]
         penalty = row.sampling.repetition_penalty
-        logits[index, seen] = torch.where(scores < 0, scores * penalty, scores / penalty)
+        # Finite whatever the penalty: an infinite score would leave no probabilities to draw from.
+        logits[index, seen] = torch.where(scores < 0, scores * penalty, scores / penalty).nan_to_num()
     return logits
 
 
 def _draw(logits: Tensor, rows: list[SamplingRow]) -> Tensor:
-    device = logits.device
+    device, vocabulary = logits.device, logits.shape[-1]
     temperature = torch.tensor([row.sampling.temperature for row in rows], device=device)
-    ordered, order = (logits / temperature[:, None]).sort(dim=-1, descending=True, stable=True)
-    vocabulary = logits.shape[-1]
+    temperature = temperature.clamp_min(torch.finfo(torch.float32).tiny)  # a smaller one rounds to zero
+    ordered, order = logits.sort(dim=-1, descending=True, stable=True)
+    ordered = (ordered - ordered[:, :1]) / temperature[:, None]  # at most 0, so that no temperature overflows
     top_k = torch.tensor([row.sampling.top_k or vocabulary for row in rows], device=device)
-    ordered = ordered.masked_fill(torch.arange(vocabulary, device=device)[None] >= top_k[:, None], float("-inf"))
+    ranks = torch.arange(vocabulary, device=device)[None]
+    ordered = ordered.masked_fill(ranks >= top_k[:, None], float("-inf"))
     probabilities = ordered.softmax(-1)
     before = probabilities.cumsum(-1) - probabilities
     top_p = torch.tensor([row.sampling.top_p for row in rows], device=device)
-    probabilities = probabilities.masked_fill(before >= top_p[:, None], 0.0)
+    probabilities = probabilities.masked_fill((before >= top_p[:, None]) & (ranks > 0), 0.0)  # the first always stays
     cumulative = probabilities.cumsum(-1)
     target = torch.tensor([row.draw for row in rows], device=device) * cumulative[:, -1]
     place = torch.searchsorted(cumulative, target[:, None], right=True).clamp_max(vocabulary - 1)

@@ -80,8 +80,6 @@ class StartCheck:
         suspects = [f"{_SETTING[name]}={self._folders[name]}"]
         if settings.dtype != "float32":
             suspects.insert(0, f"OCK_DTYPE={settings.dtype}")
-        if settings.kernel_inject:
-            suspects.insert(0, "OCK_KERNEL_INJECT=true")
         return f"Suspect {', then '.join(suspects)}"
 
     def _require_golden(self) -> None:

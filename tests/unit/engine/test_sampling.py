@@ -115,3 +115,15 @@ def _transformers_probabilities(logits: torch.Tensor, chosen: list[SamplingRow],
         processors.append(TopPLogitsWarper(sampling.top_p))
     seen = torch.tensor([list(row.token_ids) for row in chosen])
     return processors(seen, logits.clone()).softmax(-1)
+
+
+@pytest.mark.parametrize("temperature", [1e-50, 1.1e-5, 2.0])
+@pytest.mark.parametrize("top_p", [1e-50, 1e-8, 1.0])
+@pytest.mark.parametrize("penalty", [1e-38, 1.0, 100.0])
+def test_the_most_extreme_legal_parameters_still_give_a_token(
+    logits: torch.Tensor, temperature: float, top_p: float, penalty: float
+) -> None:
+    sampling = Sampling(do_sample=True, temperature=temperature, top_p=top_p, repetition_penalty=penalty)
+    assert all(0 <= token < VOCABULARY for token in sample(logits * 1e4, rows(64, sampling)))
+    if penalty >= 1 and (temperature < 1e-4 or top_p < 1e-4):  # a tiny penalty makes equal scores of many
+        assert sample(logits, rows(64, sampling)) == sample(logits, rows(64, Sampling(repetition_penalty=penalty)))
