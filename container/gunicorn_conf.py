@@ -8,6 +8,7 @@ import signal
 import threading
 from typing import Any
 
+from container.ports import bind_address
 from server.config import ConfigError, from_env
 
 try:
@@ -15,7 +16,7 @@ try:
 except ConfigError as error:
     raise SystemExit(f"openchatkit: {error}") from error
 
-bind = f"{_settings.host}:{_settings.port}"
+bind = bind_address(_settings.host, _settings.port)
 workers = 1
 worker_class = "gthread"
 threads = _settings.threads

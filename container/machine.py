@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import importlib.metadata
-import math
 import os
 import shutil
 import subprocess
 from dataclasses import dataclass
-from pathlib import Path
 
+from container.cgroup import cores_limit, memory_limit
 from container.segments import SHM
 
 MIB = 2**20
-_CGROUP = Path("/sys/fs/cgroup")
 
 
 @dataclass(frozen=True)
@@ -23,6 +21,12 @@ class Gpu:
     name: str
     memory_bytes: int
     driver: str
+
+    @property
+    def driver_branch(self) -> int | None:
+        """The driver's first number, as in 580.95.05; None when the driver does not say."""
+        branch = self.driver.partition(".")[0]
+        return int(branch) if branch.isdigit() else None
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,7 @@ class Machine:
 def look_at_machine() -> Machine:
     """The machine as it is now."""
     disk = shutil.disk_usage(SHM) if SHM.is_dir() else None
-    return Machine(_num_cores(_CGROUP), _memory_bytes(_CGROUP), disk.free if disk else 0, _gpus())
+    return Machine(_num_cores(), _memory_bytes(), disk.free if disk else 0, _gpus())
 
 
 def torch_is_cpu_only() -> bool:
@@ -55,25 +59,14 @@ def torch_is_cpu_only() -> bool:
         return False
 
 
-def _num_cores(cgroup: Path) -> int:
-    cores = len(os.sched_getaffinity(0))
-    quota, _, period = _first_line(cgroup / "cpu.max").partition(" ")
-    if quota.isdigit() and period.isdigit():
-        return max(1, min(cores, math.floor(int(quota) / int(period))))
-    return cores
+def _num_cores() -> int:
+    cores, limit = len(os.sched_getaffinity(0)), cores_limit()
+    return cores if limit is None else min(cores, limit)
 
 
-def _memory_bytes(cgroup: Path) -> int:
-    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    limit = _first_line(cgroup / "memory.max")
-    return min(total, int(limit)) if limit.isdigit() else total
-
-
-def _first_line(path: Path) -> str:
-    try:
-        return path.read_text().partition("\n")[0].strip()
-    except OSError:
-        return ""
+def _memory_bytes() -> int:
+    total, limit = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), memory_limit()
+    return total if limit is None else min(total, limit)
 
 
 def _gpus() -> tuple[Gpu, ...]:

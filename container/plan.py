@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from container.machine import MIB
 from container.refusal import Refusal
-from container.segments import SEGMENT_BYTES
 from container.shapes import Shape
+from container.shm_need import shm_need
 from server.engine.kv_budget import KvShape, chat_tokens, score_tokens
 
 GIB = 2**30
@@ -98,7 +98,7 @@ def make_plan(request: Request) -> Plan:
     tokens = _chat_tokens(request, window, left, fixed)
     items = (*fixed, Item(f"chat keys and values, {tokens} tokens", tokens * per_token))
     used = sum(item.size for item in items)
-    shm = request.world * SEGMENT_BYTES if request.world > 1 and request.device == "cpu" else 0
+    shm = shm_need(request.world, request.device)
     host = request.world * (used if request.device == "cpu" else _CPU_PROCESS) + shm + _FRONT
     return Plan(request, items, window, per_token, tokens, left - tokens * per_token, host, shm)
 

@@ -26,16 +26,21 @@ def free_loopback_port(safe_range: str = "") -> int:
     raise PortError(f"SAGEMAKER_SAFE_PORT_RANGE={safe_range!r}: every port in it is taken")
 
 
-def can_listen(host: str, port: int) -> bool:
-    """Whether this process could listen on `host`:`port` now."""
+def listen_fault(host: str, port: int) -> str | None:
+    """Why this process could not listen on `host`:`port` now, in the system's words; None when it could."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
+    try:
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((host, port))
-        except OSError:
-            return False
-    return True
+    except OSError as error:
+        return error.strerror or str(error)
+    return None
+
+
+def bind_address(host: str, port: int) -> str:
+    """`host`:`port` in one text, as addresses are written; an IPv6 host stands in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _candidates(safe_range: str) -> range | tuple[int]:

@@ -7,14 +7,15 @@ import os
 from pathlib import Path
 from typing import IO
 
-from container.machine import MIB, Machine
-from container.ports import can_listen
+from container.machine import MIB, Gpu, Machine
+from container.ports import listen_fault
 from container.refusal import Refusal
-from container.segments import SEGMENT_BYTES, SHM
+from container.segments import SHM
+from container.shm_need import shm_need
 from server.config import Settings
 
-# NCCL gives each pair of GPUs buffers in /dev/shm where they have no NVLink; below this it is told to do without.
-NCCL_SHM_BYTES = 512 * MIB
+# What CUDA 13.0 needs, the one that the pinned torch is built with; Faiss's CUDA 12 runtime is content with less.
+LEAST_DRIVER = 580
 _SQLITE = "sqlite:///"
 
 
@@ -25,8 +26,8 @@ def check_machine(settings: Settings, machine: Machine, device: str) -> list[str
         Refusal: the settings cannot work here.
     """
     world = settings.tensor_parallel_degree
-    if not can_listen(settings.host, settings.port):
-        raise Refusal(f"OCK_PORT={settings.port}: address already in use")
+    if fault := listen_fault(settings.host, settings.port):
+        raise Refusal(f"OCK_HOST={settings.host}, OCK_PORT={settings.port}: cannot listen there ({fault})")
     return _check_cpu(settings, machine, world) if device == "cpu" else _check_gpus(machine, world)
 
 
@@ -73,7 +74,7 @@ def hold_run_dir(run_dir: Path) -> IO[str]:
 def _check_cpu(settings: Settings, machine: Machine, world: int) -> list[str]:
     if settings.dtype == "float16":
         raise Refusal("OCK_DTYPE=float16: on CPU the legal values are bfloat16, float32 and int8")
-    needed = world * SEGMENT_BYTES if world > 1 else 0
+    needed = shm_need(world, "cpu")
     if machine.shm_bytes < needed:
         raise Refusal(
             f"{SHM} has {machine.shm_bytes // MIB} MiB free and {world} CPU ranks need {-(-needed // MIB)} MiB:"
@@ -90,9 +91,21 @@ def _check_gpus(machine: Machine, world: int) -> list[str]:
             f"OCK_TENSOR_PARALLEL_DEGREE={world}: nvidia-smi shows {len(machine.gpus)} GPUs;"
             " give the container more (--gpus all) or lower the degree"
         )
-    if world > 1 and machine.shm_bytes < NCCL_SHM_BYTES:
+    _check_driver(machine.gpus[0])
+    needed = shm_need(world, "cuda")
+    if machine.shm_bytes < needed:
         return [
-            f"{SHM} has {machine.shm_bytes // MIB} MiB free, less than the {NCCL_SHM_BYTES // MIB} MiB that NCCL"
+            f"{SHM} has {machine.shm_bytes // MIB} MiB free, less than the {needed // MIB} MiB that NCCL"
             " may want: NCCL_SHM_DISABLE=1 is set, which slows GPUs without NVLink"
         ]
     return []
+
+
+def _check_driver(gpu: Gpu) -> None:
+    """All GPUs of a machine have one driver."""
+    branch = gpu.driver_branch
+    if branch is None or branch < LEAST_DRIVER:
+        raise Refusal(
+            f"nvidia-smi shows driver {gpu.driver or 'of no version'}, and torch's CUDA 13 needs {LEAST_DRIVER} or"
+            " later: update the host's driver"
+        )

@@ -17,10 +17,11 @@ from container.group import EngineGroup
 from container.machine import Machine, look_at_machine
 from container.memory import check_memory
 from container.ports import PortError, free_loopback_port
-from container.preflight import NCCL_SHM_BYTES, check_machine, check_store, hold_run_dir
+from container.preflight import check_machine, check_store, hold_run_dir
 from container.refusal import Refusal
 from container.restarts import RestartBudget
 from container.segments import unlink_abandoned
+from container.shm_need import shm_need
 from container.supervisor import Exit, Limits, Supervisor
 from container.watch import Watch
 from server.config import ConfigError, Settings, describe, from_env
@@ -92,7 +93,7 @@ def prepare(environ: Mapping[str, str], settings: Settings, console: Console) ->
     if not settings.moderation_model:
         console.say("warning: OCK_MODERATION_MODEL is not set: NOTHING IS MODERATED")
     children = {**environ, **as_environ(settings), "OCK_DEVICE": device, "OCK_PORT": str(settings.port)}
-    if device == "cuda" and machine.shm_bytes < NCCL_SHM_BYTES:
+    if device == "cuda" and machine.shm_bytes < shm_need(settings.tensor_parallel_degree, device):
         children.setdefault("NCCL_SHM_DISABLE", "1")
     return settings, Commands(children, settings.tensor_parallel_degree, device, machine.num_cores)
 

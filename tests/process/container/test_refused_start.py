@@ -53,7 +53,8 @@ def assert_refused(result: subprocess.CompletedProcess[str], sentence: str) -> N
 
 
 def test_a_taken_port_is_named(tmp_path: Path, taken_port: int) -> None:
-    assert_refused(start(tmp_path, OCK_PORT=taken_port), f"OCK_PORT={taken_port}: address already in use")
+    sentence = f"OCK_HOST=127.0.0.1, OCK_PORT={taken_port}: cannot listen there (Address already in use)"
+    assert_refused(start(tmp_path, OCK_PORT=taken_port), sentence)
 
 
 def test_a_model_folder_that_is_not_there_is_named(tmp_path: Path) -> None:

@@ -43,7 +43,8 @@ def test_a_taken_port_is_one_sentence_and_status_2() -> None:
         options = ("--network", "host", "--env", f"OCK_PORT={port}", "--env", "OCK_HOST=127.0.0.1")
         done = podman("run", "--rm", *options, IMAGE, "serve")
     assert done.returncode == 2
-    assert done.stderr == f"openchatkit: OCK_PORT={port}: address already in use\n"
+    where = f"OCK_HOST=127.0.0.1, OCK_PORT={port}"
+    assert done.stderr == f"openchatkit: {where}: cannot listen there (Address already in use)\n"
 
 
 def test_too_little_shared_memory_is_one_sentence_that_says_how_much() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,11 @@ def test_gpus_are_read_from_the_driver_s_own_program(tmp_path: Path, monkeypatch
 def test_a_driver_without_a_gpu_for_this_container_means_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake_nvidia_smi(tmp_path, monkeypatch, "echo 'No devices were found'; exit 6")
     assert look_at_machine().gpus == ()
+
+
+def test_the_driver_s_branch_is_its_first_number() -> None:
+    drivers = ("580.95.05", "1024.1", "[N/A]", "")
+    assert [Gpu("x", MIB, driver).driver_branch for driver in drivers] == [580, 1024, None, None]
 
 
 def machine(*, cores: int = 2, shm: int = 1024 * MIB, gpus: tuple[Gpu, ...] = ()) -> Machine:
@@ -67,3 +73,37 @@ def test_every_rank_needs_a_gpu_of_its_own() -> None:
 def test_gpus_with_little_shared_memory_are_told_to_do_without() -> None:
     (warning,) = check_machine(settings(tensor_parallel_degree=2), machine(shm=64 * MIB, gpus=(A10G, A10G)), "cuda")
     assert "NCCL_SHM_DISABLE=1 is set" in warning
+
+
+def test_a_driver_older_than_torch_needs_is_refused_with_both_numbers() -> None:
+    old = Gpu("NVIDIA A10G", 23028 * MIB, "570.133.20")
+    with pytest.raises(
+        Refusal, match=r"^nvidia-smi shows driver 570\.133\.20, and torch's CUDA 13 needs 580 or later: update"
+    ):
+        check_machine(settings(), machine(gpus=(old,)), "cuda")
+
+
+def test_the_least_driver_and_newer_ones_pass() -> None:
+    for driver in ("580.65.06", "590.1", "1000.0"):
+        assert check_machine(settings(), machine(gpus=(Gpu("NVIDIA A10G", 23028 * MIB, driver),)), "cuda") == []
+
+
+def test_a_driver_that_gives_no_version_is_refused() -> None:
+    with pytest.raises(Refusal, match=r"driver \[N/A\], .* 580"):
+        check_machine(settings(), machine(gpus=(Gpu("NVIDIA A10G", 23028 * MIB, "[N/A]"),)), "cuda")
+
+
+def test_an_old_driver_does_not_matter_to_cpu_ranks() -> None:
+    assert check_machine(settings(), machine(gpus=(Gpu("Tesla T4", 15360 * MIB, "470.1"),)), "cpu") == []
+
+
+def test_a_port_in_use_is_refused_with_the_system_s_words() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        with pytest.raises(Refusal, match=rf"^OCK_HOST=127.0.0.1, OCK_PORT={port}: .*\(Address already in use\)$"):
+            check_machine(settings(port=port), machine(), "cpu")
+
+
+def test_a_host_that_is_not_of_this_machine_is_not_called_in_use() -> None:
+    with pytest.raises(Refusal, match=r"^OCK_HOST=192\.0\.2\.1, OCK_PORT=.*\(Cannot assign requested address\)$"):
+        check_machine(settings(host="192.0.2.1"), machine(), "cpu")

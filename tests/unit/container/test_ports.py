@@ -1,19 +1,39 @@
 from __future__ import annotations
 
+import runpy
 import socket
+from pathlib import Path
 
 import pytest
+from gunicorn.util import parse_address
 
-from container.ports import PortError, can_listen, free_loopback_port
+from container.ports import PortError, bind_address, free_loopback_port, listen_fault
+
+CONF = Path(__file__).resolve().parents[3] / "container" / "gunicorn_conf.py"
 
 
 def test_a_free_port_can_be_listened_on() -> None:
-    assert can_listen("127.0.0.1", free_loopback_port())
+    assert listen_fault("127.0.0.1", free_loopback_port()) is None
 
 
 def test_a_port_in_use_cannot() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
-        assert not can_listen("127.0.0.1", server.getsockname()[1])
+        assert listen_fault("127.0.0.1", server.getsockname()[1]) == "Address already in use"
+
+
+def test_another_fault_has_its_own_words() -> None:
+    assert listen_fault("192.0.2.1", free_loopback_port()) == "Cannot assign requested address"  # nobody has it
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "::", "::1", "localhost"])
+def test_gunicorn_understands_the_bind_address_of_every_kind_of_host(host: str) -> None:
+    assert parse_address(bind_address(host, 8080)) == (host, 8080)
+
+
+def test_the_front_s_settings_bind_an_ipv6_host_in_brackets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OCK_HOST", "::")
+    monkeypatch.setenv("OCK_PORT", "8080")
+    assert runpy.run_path(str(CONF))["bind"] == "[::]:8080"
 
 
 def test_a_port_comes_from_the_safe_range_and_skips_what_is_taken() -> None:
