@@ -30,7 +30,7 @@ def _parser() -> argparse.ArgumentParser:
     verbs.add_parser("serve", help="serve on OCK_PORT (the default)").set_defaults(run=_serve)
     verbs.add_parser("check", help="do all that serve does before it starts anything").set_defaults(run=_check)
     plan = verbs.add_parser("plan", help="work out the memory from the models' configs alone")
-    plan.set_defaults(run=lambda arguments: run_plan(arguments, os.environ))
+    plan.set_defaults(run=lambda arguments: run_plan(arguments, os.environ, Places()))
     add_plan_arguments(plan)
     verbs.add_parser("bench", help="measure the engine; `bench --help` lists its options")
     verbs.add_parser("version", help="print the versions of the parts").set_defaults(run=_version)

@@ -44,14 +44,20 @@ def with_defaults(environ: Mapping[str, str], places: Places) -> dict[str, str]:
     A setting that is there, even empty, is left as it is. The demo comes in only when no chat model is named or
     mounted: its parts belong together.
     """
-    filled = dict(environ)
+    filled = with_mounts(environ, places)
     if "SAGEMAKER_BIND_TO_PORT" in environ:
         filled.setdefault("OCK_PORT", environ["SAGEMAKER_BIND_TO_PORT"])
-    folders = places.mounted()
-    if not environ.get("OCK_CHAT_MODEL") and "chat" not in folders:
+    if "OCK_CHAT_MODEL" not in filled:
+        filled = {**{ROLES[role]: str(path) for role, path in places.embedded().items()}, **filled}
+    return filled
+
+
+def with_mounts(environ: Mapping[str, str], places: Places) -> dict[str, str]:
+    """`environ` with the artifacts that are mounted and that it does not name; an empty chat model is none."""
+    filled = dict(environ)
+    if not filled.get("OCK_CHAT_MODEL"):
         filled.pop("OCK_CHAT_MODEL", None)
-        folders = {**places.embedded(), **folders}
-    for role, path in folders.items():
+    for role, path in places.mounted().items():
         filled.setdefault(ROLES[role], str(path))
     return filled
 

@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Mapping
 
+from container.defaults import Places, with_mounts
 from container.machine import MIB, look_at_machine
 from container.plan import GIB, GPUS, Plan, Request, make_plan
 from container.refusal import Refusal
@@ -19,7 +20,7 @@ def add_plan_arguments(parser: argparse.ArgumentParser) -> None:
     memory.add_argument("--gpu", choices=sorted(GPUS), help="kind of GPU; without one the plan is for CPU ranks")
     memory.add_argument("--memory-gib", type=float, help="memory of one GPU of another kind")
     parser.add_argument("--count", type=int, help="GPUs, or CPU ranks (OCK_TENSOR_PARALLEL_DEGREE)")
-    parser.add_argument("--chat", metavar="DIR|ID", help=f"chat model (OCK_CHAT_MODEL, else {CHAT_20B})")
+    parser.add_argument("--chat", metavar="DIR|ID", help=f"chat model (OCK_CHAT_MODEL, mounted, else {CHAT_20B})")
     parser.add_argument(
         "--moderation", metavar="DIR|ID", action="append", help="moderation model; twice for one a role"
     )
@@ -28,10 +29,14 @@ def add_plan_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run_plan(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    """Print the plan; 0, or 2 with one sentence when it cannot work."""
+def run_plan(arguments: argparse.Namespace, environ: Mapping[str, str], places: Places) -> int:
+    """Print the plan of the models that are named or mounted, else of the production ones; never of the demo.
+
+    Returns:
+        0, or 2 with one sentence when it cannot work.
+    """
     try:
-        sys.stdout.write(as_table(make_plan(_request(arguments, from_env(environ)))))
+        sys.stdout.write(as_table(make_plan(_request(arguments, from_env(with_mounts(environ, places))))))
     except (Refusal, ConfigError) as error:
         sys.stderr.write(f"openchatkit: {error}\n")
         return 2

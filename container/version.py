@@ -9,14 +9,14 @@ from pathlib import Path
 
 _PRODUCT = "openchatkit-server"
 _PARTS = ("torch", "deepspeed", "transformers", "sentence-transformers", "flask", "gunicorn", "boto3")
-_FAISS = ("faiss-cpu", "faiss-gpu-cu12", "faiss-gpu-cu13")
+_FAISS = ("faiss-cpu", "faiss-gpu")  # one of them, by flavour
 _PYPROJECT = Path(__file__).resolve().parent.parent / "pyproject.toml"
 
 
 def version_lines() -> list[str]:
     """One line a part, `name version`; the product first."""
     lines = [f"{_PRODUCT} {product_version()}", f"python {platform.python_version()}"]
-    faiss = [name for name in _FAISS if _version(name) != "missing"]
+    faiss = [name for name in _FAISS if _version(name) != "missing"] or ["faiss"]
     return [*lines, *(f"{name} {_version(name)}" for name in (*_PARTS, *faiss))]
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from container.defaults import Places, with_defaults
+from container.defaults import Places, with_defaults, with_mounts
 
 
 @pytest.fixture
@@ -43,6 +43,17 @@ def test_an_empty_chat_model_counts_as_not_set(places: Places) -> None:
 def test_a_mounted_checkpoint_is_the_chat_model_without_the_demo(places: Places) -> None:
     put(places.ml_root / "model")
     assert with_defaults({}, places) == {"OCK_CHAT_MODEL": str(places.ml_root / "model")}
+
+
+def test_an_empty_chat_model_does_not_hide_the_mounted_one(places: Places) -> None:
+    put(places.ml_root / "model")
+    assert with_defaults({"OCK_CHAT_MODEL": ""}, places) == {"OCK_CHAT_MODEL": str(places.ml_root / "model")}
+
+
+def test_mounts_alone_bring_in_no_demo_and_no_port(places: Places) -> None:
+    put(places.ml_root / "model" / "index")
+    found = {"SAGEMAKER_BIND_TO_PORT": "9000", "OCK_INDEX": str(places.ml_root / "model" / "index")}
+    assert with_mounts({"SAGEMAKER_BIND_TO_PORT": "9000"}, places) == found
 
 
 def test_subfolders_and_channels_take_the_role_they_are_named_after(places: Places) -> None:

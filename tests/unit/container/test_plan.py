@@ -1,14 +1,21 @@
 from __future__ import annotations
 
+import argparse
 import dataclasses
+import json
+from pathlib import Path
 
 import pytest
 
 from container.cli import main
-from container.machine import MIB
-from container.plan import Plan, Request, make_plan
+from container.defaults import Places
+from container.machine import MIB, Gpu, Machine
+from container.plan import GIB, Plan, Request, make_plan
+from container.plan_command import add_plan_arguments, run_plan
+from container.preflight import check_machine
 from container.refusal import Refusal
 from container.shapes import CHAT_20B, MODERATION_6B, read_shape
+from server.config import Settings
 
 PRODUCTION = Request(
     chat=read_shape("--chat", CHAT_20B),
@@ -72,3 +79,47 @@ def test_the_verb_prints_the_plan_of_the_production_models_offline(monkeypatch, 
     table = capsys.readouterr().out
     assert table.startswith("4 x a10g, float16\n")
     assert "12 full sequences of 2048 tokens fit at once (264 KiB a token and GPU" in table
+    assert "host memory 2.6 GiB, /dev/shm 512 MiB\n" in table
+
+
+@pytest.mark.parametrize(("device", "world"), [("cuda", 4), ("cuda", 1), ("cpu", 2), ("cpu", 1)])
+def test_preflight_is_content_with_the_shared_memory_of_the_plan_and_with_no_less(device: str, world: int) -> None:
+    plan = make_plan(dataclasses.replace(PRODUCTION, world=world, device=device, device_bytes=200 * GIB))
+    gpus = (Gpu("NVIDIA A10G", 23028 * MIB, "580.95.05"),) * world
+    settings = Settings.model_validate({"host": "127.0.0.1", "port": 41024, "tensor_parallel_degree": world})
+
+    def complaint(shm_bytes: int) -> str:
+        try:
+            return "".join(check_machine(settings, Machine(world, 16 * GIB, shm_bytes, gpus), device))
+        except Refusal as refusal:
+            return str(refusal)
+
+    assert complaint(plan.shm_bytes) == ""
+    assert plan.shm_bytes == 0 or "/dev/shm" in complaint(plan.shm_bytes - 1)
+
+
+def plan_of_mounts(environ: dict[str, str], places: Places) -> int:
+    parser = argparse.ArgumentParser()
+    add_plan_arguments(parser)
+    return run_plan(parser.parse_args(["--gpu", "a10g", "--count", "4"]), environ, places)
+
+
+def test_a_mounted_model_is_planned_as_it_is_served(tmp_path: Path, capsys) -> None:
+    mounted, demo = tmp_path / "ml" / "model", tmp_path / "demo"
+    for folder, layers in ((mounted, 6), (demo / "chat", 3)):
+        folder.mkdir(parents=True)
+        sizes = {"num_hidden_layers": layers, "hidden_size": 256, "num_attention_heads": 4, "vocab_size": 1000}
+        (folder / "config.json").write_text(json.dumps({"model_type": "gpt_neox", **sizes}))
+    assert plan_of_mounts({}, Places(tmp_path / "ml", demo)) == 0
+    table = capsys.readouterr().out
+    assert f"chat weights, {mounted}" in table
+    assert "moderation" not in table  # none is mounted, so none is served
+    assert plan_of_mounts({"OCK_CHAT_MODEL": str(demo / "chat")}, Places(tmp_path / "ml", demo)) == 0
+    assert f"chat weights, {demo / 'chat'}" in capsys.readouterr().out
+
+
+def test_the_demo_is_never_planned_for(tmp_path: Path, capsys) -> None:
+    (tmp_path / "demo" / "chat").mkdir(parents=True)
+    (tmp_path / "demo" / "chat" / "config.json").write_text("{}")
+    assert plan_of_mounts({}, Places(tmp_path / "ml", tmp_path / "demo")) == 0
+    assert f"chat weights, {CHAT_20B}" in capsys.readouterr().out
