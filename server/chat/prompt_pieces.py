@@ -71,7 +71,7 @@ class PromptPieces:
         return next(count for count in before if count == len(texts) or len(self._one_line(texts[:count])) >= end)
 
     def _one_line(self, texts: Sequence[str]) -> str:
-        plain = self._plain(" ".join(" ".join(text[: self._max_chars].split()) for text in texts))
+        plain = self._plain(" ".join(word for text in texts for word in text.split()))
         return f" {plain}" if plain else ""
 
     def _content(self, text: str) -> list[int]:
@@ -79,7 +79,8 @@ class PromptPieces:
         return self._tokenizer.encode(f" {plain}") if plain else []
 
     def _plain(self, text: str) -> str:
-        return neutralise(text[: self._max_chars].strip())
+        """`text` cut and neutralised; blanks go before the cut, never after it, so that a cut text counts as too long."""
+        return neutralise(text.strip()[: self._max_chars])
 
 
 def _cut(text: str, ends: list[int], limit: int) -> int:
