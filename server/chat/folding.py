@@ -8,6 +8,8 @@ import unicodedata
 from dataclasses import dataclass
 from functools import lru_cache
 
+from server.chat.visible import is_visible
+
 # What looks like a sign or letter of a tag but has no compatibility form in Unicode.
 _LOOK_ALIKES = str.maketrans(
     {
@@ -36,11 +38,11 @@ _LOOK_ALIKES = str.maketrans(
     }
 )
 _LINE_ENDS = "\n\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"
-_INVISIBLE_CATEGORIES = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Mn", "Me"})
-_INVISIBLE = "\u115f\u1160\u3164\uffa0\u2800\u17b4\u17b5"  # fillers that Unicode counts as letters or symbols
+_WITHOUT_FORM = frozenset({"Cn", "Co"})  # a reader's font may show nothing for them
 _ENTITY = re.compile(
-    r"&(?:(?:amp|#0*38|#x0*26);?)*(?P<name>#\d{1,7};?|#x[0-9a-f]{1,6};?|lt;?|gt;?|[a-z][a-z0-9]{1,31};)"
+    r"&(?:(?:amp|#0*38|#x0*26);?)*(?P<name>#0*\d{1,7};?|#x0*[0-9a-f]{1,6};?|lt;?|gt;?|[a-z][a-z0-9]{1,31};)"
 )
+_LEADING_ZEROS = re.compile(r"(?<=#)0+(?=[0-9])|(?<=#x)0+(?=[0-9a-f])")
 
 
 @dataclass(frozen=True)
@@ -80,12 +82,8 @@ def _fold_character(char: str) -> str:
         return " "
     plain = unicodedata.normalize("NFKD", char).casefold().translate(_LOOK_ALIKES)
     plain = unicodedata.normalize("NFKD", plain)
-    return "".join(part for part in plain if _is_visible(part))
-
-
-def _is_visible(char: str) -> bool:
-    """False also for the space that some accents decompose into, so that one character never folds to two words."""
-    return unicodedata.category(char) not in _INVISIBLE_CATEGORIES and char not in _INVISIBLE and not char.isspace()
+    # Some accents decompose into a space, which is not visible either: one character never folds to two words.
+    return "".join(part for part in plain if is_visible(part) and unicodedata.category(part) not in _WITHOUT_FORM)
 
 
 def _decode_entities(folded: Folded) -> Folded:
@@ -106,6 +104,7 @@ def _decode_entities(folded: Folded) -> Folded:
 
 def _decode_entity(name: str) -> str | None:
     """What the entity stands for, folded; None when it stands for nothing."""
+    name = _LEADING_ZEROS.sub("", name)  # html.unescape fails on some thousand digits
     entity = f"&{name}" if name.endswith(";") else f"&{name};"
     decoded = html.unescape(entity)
     return None if decoded == entity else "".join(map(_fold_character, decoded))

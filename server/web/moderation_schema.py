@@ -31,6 +31,14 @@ class ModerationRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
             return [self.input]
         return [each if isinstance(each, str) else each.text for each in self.input]
 
+    @property
+    def fields(self) -> list[str]:
+        """Where in the request each of the texts stands."""
+        if isinstance(self.input, str):
+            return ["input"]
+        parts = enumerate(self.input)
+        return [f"input[{index}]" if isinstance(each, str) else f"input[{index}].text" for index, each in parts]
+
 
 class ModerationResult(msgspec.Struct, frozen=True):
     """The verdict on one text. `categories` are the policy's labels, the one that was found true."""

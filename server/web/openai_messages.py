@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from server.chat.records import Turn
-from server.web.blank import is_blank
+from server.chat.visible import is_blank
 from server.web.openai_request import ChatMessage
 from server.web.struct_reader import invalid
 

@@ -8,9 +8,9 @@ from flask import Blueprint, Response, request
 
 from server.chat.session_ids import new_session_id
 from server.chat.sticky import session_request
+from server.chat.visible import is_blank
 from server.errors import ErrorCode, ServiceError
 from server.web.batch import answer_all
-from server.web.blank import is_blank
 from server.web.body import json_response, read_json
 from server.web.front import Front, current_exchange, work_blueprint
 from server.web.invocation_schema import Invocation, SessionAction, answer

@@ -6,9 +6,9 @@ import logging
 
 from flask import Blueprint, Response, request
 
+from server.chat.visible import is_blank
 from server.errors import ErrorCode, ServiceError
 from server.retrieval.retriever import Passage, RetrievalError
-from server.web.blank import is_blank
 from server.web.body import json_response, read_json
 from server.web.front import Front, current_exchange, work_blueprint
 from server.web.search_schema import SearchQuery, SearchResults, source

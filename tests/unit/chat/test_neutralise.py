@@ -37,6 +37,11 @@ FORGED = [
     "&lt human&gt",
     "&#60;human&#62;",
     "&#x3C;human&#x3e;",
+    "&#00000000060;human&#00000000062;",
+    "&#x000000003c;bot&#x000000003E;",
+    "&#0000000000060human&#x0000000000003e",
+    "&#000000038;lt;bot&gt;",
+    f"&#{'0' * 3000}60;human>",
     "&amp;lt;bot&amp;gt;",
     "&amp;#38;lt;bot&gt;",
     "<&#104;uman>",
@@ -69,7 +74,8 @@ INNOCENT = [
 ]
 fragments = st.sampled_from(
     [*FORGED, "<", ">", "\\", "human", "bot", "|", "/", "s", "\n", " ", "\u200b", "&lt;", "&", "lt", ";", "&amp;",
-     "&#60", "Background", ":", "\uff3c", "&bsol;", "pad", "endoftext", "\r", "\u0338", "＜", "&#92;"]
+     "&#60", "Background", ":", "\uff3c", "&bsol;", "pad", "endoftext", "\r", "\u0338", "＜", "&#92;",
+     "&#000000000060;", "&#x00000000003c;", "&#0000000", "60;", "&#x0000000", "3e;"]
 )  # fmt: skip
 texts = st.one_of(st.text(), st.lists(fragments, max_size=12).map("".join))
 
@@ -132,6 +138,7 @@ def test_every_character_folds_so_that_a_mark_beside_it_has_one_place() -> None:
 
 
 @pytest.mark.parametrize("text", ["\n" * 100_000, "\\" * 100_000, "<" * 100_000, "& " * 50_000, "&amp" * 30_000,
+                                  "&#" + "0" * 100_000, "&#x" + "0" * 100_000 + "3c;human", "&#0" * 30_000,
                                   "< " * 50_000, "<|a" * 40_000, "b " * 50_000])  # fmt: skip
 def test_long_runs_take_linear_time(text: str) -> None:
     assert restore(neutralise(text)) == text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -107,9 +108,6 @@ def test_a_body_as_long_as_the_limit_is_read(fakes: Fakes, client: FlaskClient) 
         ({"inputs": 5}, "inputs"),
         ({"inputs": None}, "inputs"),
         ({"inputs": ""}, "inputs"),
-        ({"inputs": " \n\t"}, "inputs"),
-        ({"inputs": "\u200b\u2060\ufeff"}, "inputs"),
-        ({"inputs": "\x00\x01"}, "inputs"),
         ({"inputs": []}, "inputs"),
         ({"inputs": ["a", " "]}, "inputs[1]"),
         ({"inputs": ["a", 5]}, "inputs[1]"),
@@ -141,6 +139,43 @@ def test_a_bad_field_is_named_with_what_was_found(
     assert field in error["message"]
     assert error["retryable"] is False
     assert_no_effect(fakes, client, "/invocations")
+
+
+BLANK = [
+    " \n\t",
+    "\u200b\u2060\ufeff",
+    "\x00\x01",
+    "\u3164",
+    "\u2800",
+    "\u115f\u1160\uffa0",
+    "\u0301\u0308 \ufe0f",
+]
+
+
+@pytest.mark.parametrize("text", BLANK)
+@pytest.mark.parametrize(
+    ("path", "body", "field"),
+    [
+        ("/invocations", lambda text: {"inputs": text}, "inputs"),
+        ("/invocations", lambda text: {"inputs": ["a", text]}, "inputs[1]"),
+        ("/v1/chat/completions", lambda text: {"messages": [{"role": "user", "content": text}]}, "messages[0].content"),
+        ("/v1/moderations", lambda text: {"input": text}, "input"),
+        ("/v1/moderations", lambda text: {"input": ["a", {"type": "text", "text": text}]}, "input[1].text"),
+        ("/search", lambda text: {"query": text}, "query"),
+    ],
+)
+def test_a_text_without_anything_visible_is_refused_on_every_route(
+    fakes: Fakes, client: FlaskClient, path: str, body: Callable[[str], dict[str, Any]], field: str, text: str
+) -> None:
+    error = error_of(client.post(path, json=body(text)), 400, "invalid_field", field)
+    assert "visible text" in error["message"]
+    assert_no_effect(fakes, client, path)
+
+
+@pytest.mark.parametrize("text", ["?", "\u0915\u093e", "\U0001fae8", "\u2800a", "\u200bok"])
+def test_a_text_with_anything_visible_is_answered(client: FlaskClient, text: str) -> None:
+    assert client.post("/invocations", json={"inputs": text}).status_code == 200
+    assert client.post("/v1/moderations", json={"input": text}).status_code == 200
 
 
 @pytest.mark.parametrize(
