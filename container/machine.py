@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import importlib.metadata
-import os
 import shutil
 import subprocess
 from dataclasses import dataclass
 
-from container.cgroup import cores_limit, memory_limit
+from container.cores import num_cores
 from container.segments import SHM
+from server.memory import memory_bytes
 
 MIB = 2**20
 
@@ -48,7 +48,7 @@ class Machine:
 def look_at_machine() -> Machine:
     """The machine as it is now."""
     disk = shutil.disk_usage(SHM) if SHM.is_dir() else None
-    return Machine(_num_cores(), _memory_bytes(), disk.free if disk else 0, _gpus())
+    return Machine(num_cores(), memory_bytes(), disk.free if disk else 0, _gpus())
 
 
 def torch_is_cpu_only() -> bool:
@@ -57,16 +57,6 @@ def torch_is_cpu_only() -> bool:
         return importlib.metadata.version("torch").endswith("+cpu")
     except importlib.metadata.PackageNotFoundError:
         return False
-
-
-def _num_cores() -> int:
-    cores, limit = len(os.sched_getaffinity(0)), cores_limit()
-    return cores if limit is None else min(cores, limit)
-
-
-def _memory_bytes() -> int:
-    total, limit = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), memory_limit()
-    return total if limit is None else min(total, limit)
 
 
 def _gpus() -> tuple[Gpu, ...]:
