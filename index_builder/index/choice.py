@@ -8,6 +8,10 @@ from typing import Literal
 IndexKind = Literal["auto", "flat", "ivfpq", "hnsw"]
 
 FLAT_LIMIT = 100_000
+# Bounds the memory of training, whatever the corpus. Of 768 numbers it holds 350,000 vectors, which train 8192 lists.
+SAMPLE_BYTES = 1 << 30
+MIN_ROWS_PER_LIST = 39  # Faiss warns of fewer: centres learnt from a handful of vectors are those vectors
+MIN_APPROXIMATE = 1000  # fewer vectors cannot train codes of 256 values, and are searched exactly in no time
 _LARGE_COARSE = 16384  # from so many lists on, finding the nearest lists needs a graph of its own
 _MIN_LISTS, _MAX_LISTS = 16, 65536
 _NUMBERS_PER_CODE = 8
@@ -30,12 +34,12 @@ class IndexChoice:
 
 
 def choose_index(kind: IndexKind, num_vectors: int, dimension: int) -> IndexChoice:
-    """The index for `num_vectors` vectors of `dimension` numbers."""
+    """The index for `num_vectors` vectors of `dimension` numbers; the exact one where there are too few for another."""
+    if kind in ("ivfpq", "hnsw") and num_vectors < MIN_APPROXIMATE:
+        return _flat(f"{kind} was asked for, but {num_vectors} vectors are too few for it, {MIN_APPROXIMATE} are legal")
     if kind == "flat" or (kind == "auto" and num_vectors < FLAT_LIMIT):
         bound = "under" if num_vectors < FLAT_LIMIT else "over"
-        return IndexChoice(
-            "flat", "Flat", f"{num_vectors} vectors, {bound} {FLAT_LIMIT}: exact search, nothing to train, recall 1"
-        )
+        return _flat(f"{num_vectors} vectors, {bound} {FLAT_LIMIT}")
     if kind == "hnsw":
         return IndexChoice(
             "hnsw",
@@ -48,8 +52,17 @@ def choose_index(kind: IndexKind, num_vectors: int, dimension: int) -> IndexChoi
     return _inverted_file(num_vectors, dimension)
 
 
+def sample_rows(num_vectors: int, dimension: int) -> int:
+    """How many vectors at most an index is trained on."""
+    return min(num_vectors, SAMPLE_BYTES // (4 * dimension))
+
+
+def _flat(why: str) -> IndexChoice:
+    return IndexChoice("flat", "Flat", f"{why}: exact search, nothing to train, recall 1")
+
+
 def _inverted_file(num_vectors: int, dimension: int) -> IndexChoice:
-    num_lists = _num_lists(num_vectors)
+    num_lists = _num_lists(num_vectors, dimension)
     code_bytes = _code_bytes(dimension)
     coarse = f"IVF{num_lists}" if num_lists < _LARGE_COARSE else f"IVF{num_lists}_HNSW32"
     return IndexChoice(
@@ -62,11 +75,13 @@ def _inverted_file(num_vectors: int, dimension: int) -> IndexChoice:
     )
 
 
-def _num_lists(num_vectors: int) -> int:
-    """A power of two near two square roots: lists are then as long as there are lists to compare with."""
-    wanted = 2 * num_vectors**0.5
+def _num_lists(num_vectors: int, dimension: int) -> int:
+    """A power of two near two square roots: lists are then as long as there are lists to compare with. Never so many
+    that the sample has too few vectors to train each."""
+    wanted = 2 * num_vectors**0.5 * 1.42
+    trainable = sample_rows(num_vectors, dimension) // MIN_ROWS_PER_LIST
     found = _MIN_LISTS
-    while found * 2 <= min(wanted * 1.42, _MAX_LISTS):
+    while found * 2 <= min(wanted, trainable, _MAX_LISTS):
         found *= 2
     return found
 

@@ -6,11 +6,10 @@ from pathlib import Path
 
 import faiss
 
-from index_builder.index.choice import IndexChoice
+from index_builder.index.choice import IndexChoice, sample_rows
 from index_builder.index.vector_shards import VectorShards
 from index_builder.work_folder import write_whole
 
-SAMPLE_BYTES = 96 << 20  # bounds the memory of training, whatever the corpus
 _SAMPLE_PER_LIST = 64
 _SEED = 1234
 
@@ -23,9 +22,7 @@ def train_index(choice: IndexChoice, vectors: VectorShards, path: Path) -> int:
     inverted.cp.niter = 10
     # Orders codes for Hamming search, which is not used, and takes most of the training time.
     faiss.downcast_index(inverted).do_polysemous_training = False
-    wanted = min(_SAMPLE_PER_LIST * inverted.nlist, SAMPLE_BYTES // (4 * vectors.dimension))
-    sample = vectors.sample(wanted)
-    inverted.cp.min_points_per_centroid = 1  # a small sample is our choice, no mistake
+    sample = vectors.sample(min(_SAMPLE_PER_LIST * inverted.nlist, sample_rows(vectors.num_rows, vectors.dimension)))
     inverted.cp.max_points_per_centroid = max(1, len(sample) // inverted.nlist + 1)
     if faiss.get_num_gpus() > 0:
         inverted.clustering_index = faiss.index_cpu_to_all_gpus(faiss.IndexFlatIP(vectors.dimension))

@@ -47,10 +47,13 @@ class VectorShards:
         return cls(tuple(shards), num_rows, dimension)
 
     def sample(self, num_wanted: int) -> NDArray[np.float32]:  # [num_wanted or num_rows, dimension]
-        """Rows spread evenly over all shards."""
-        step = max(1, -(-self.num_rows // num_wanted))
-        parts = [np.load(shard.path)[(-shard.start) % step :: step] for shard in self.shards]
-        found: NDArray[np.float32] = np.concatenate(parts).astype(np.float32)
+        """Rows spread evenly over all shards; beside them, one shard at a time is in memory."""
+        num_rows = min(num_wanted, self.num_rows)
+        numbers = np.arange(num_rows, dtype=np.int64) * self.num_rows // max(1, num_rows)
+        found = np.empty((num_rows, self.dimension), dtype=np.float32)
+        for shard in self.shards:
+            first, last = np.searchsorted(numbers, (shard.start, shard.start + shard.num_rows))
+            found[first:last] = np.load(shard.path)[numbers[first:last] - shard.start]
         return found
 
     def runs(self, max_rows: int) -> Iterator[tuple[VectorShard, ...]]:

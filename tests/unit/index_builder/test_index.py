@@ -11,7 +11,7 @@ import pytest
 from index_builder.evaluation.exact import exact_neighbours
 from index_builder.evaluation.sweep import best_point, sweep
 from index_builder.index import inverted_file
-from index_builder.index.choice import FLAT_LIMIT, choose_index
+from index_builder.index.choice import FLAT_LIMIT, MIN_ROWS_PER_LIST, SAMPLE_BYTES, choose_index
 from index_builder.index.folder import write_vector_file
 from index_builder.index.stage import index_facts, write_faiss_index
 from index_builder.progress import Progress
@@ -38,6 +38,22 @@ def test_the_kind_fits_the_size(num_vectors: int, kind: str, factory: str) -> No
     choice = choose_index("auto", num_vectors, 384)
     assert (choice.kind, choice.factory) == (kind, factory)
     assert str(num_vectors) in choice.reason
+
+
+@pytest.mark.parametrize("dimension", [64, 384, 768, 1536])
+@pytest.mark.parametrize("num_vectors", [FLAT_LIMIT, 1_000_000, 10_000_000, 140_000_000])
+def test_every_list_is_trained_on_enough_vectors(num_vectors: int, dimension: int) -> None:
+    factory = choose_index("auto", num_vectors, dimension).factory
+    num_lists = int(factory.split(",")[0].split("_")[0].removeprefix("IVF"))
+    assert num_lists * MIN_ROWS_PER_LIST <= min(num_vectors, SAMPLE_BYTES // (4 * dimension))
+
+
+@pytest.mark.parametrize("kind", ["ivfpq", "hnsw"])
+@pytest.mark.parametrize("num_vectors", [1, 39, 300, 999])
+def test_too_few_vectors_for_what_was_asked_are_searched_exactly(kind: str, num_vectors: int) -> None:
+    choice = choose_index(kind, num_vectors, 32)  # type: ignore[arg-type]
+    assert choice.kind == "flat"
+    assert f"{kind} was asked for, but {num_vectors} vectors are too few" in choice.reason
 
 
 @pytest.mark.parametrize(("dimension", "code_bytes"), [(768, 96), (384, 48), (100, 10), (7, 1), (1021, 1)])
@@ -118,6 +134,8 @@ def test_a_sample_is_spread_over_all_shards(tmp_path: Path) -> None:
     shards = write_shards(tmp_path, rows, [333, 333, 334])
     assert shards.sample(100)[:, 0].tolist() == list(range(0, 1000, 10))
     assert len(shards.sample(5000)) == 1000
+    assert len(shards.sample(999)) == 999
+    assert shards.sample(3)[:, 0].tolist() == [0, 333, 666]
 
 
 def test_the_lists_lie_beside_the_index_wherever_both_are_moved(
