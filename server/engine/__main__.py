@@ -52,6 +52,7 @@ def _serve(settings: Settings, rank: int, attempt: int) -> int:
     os.environ.setdefault("DS_ACCELERATOR", "cpu" if settings.device == "cpu" else _accelerator())
     # torch and DeepSpeed take seconds to import; a wrong setting must not wait for them.
     from server.engine.golden import GoldenError
+    from server.engine.heartbeat import Heartbeat
     from server.engine.serve import Serving
 
     started = time.monotonic()
@@ -65,7 +66,13 @@ def _serve(settings: Settings, rank: int, attempt: int) -> int:
     if rank == 0:
         _mark_ready(settings.run_dir, attempt)
         log.info("engine.ready world=%d seconds=%.1f", serving.world, time.monotonic() - started)
-    serving.run(stopping)
+    heartbeat = Heartbeat(settings.run_dir)
+
+    def is_stopping() -> bool:  # asked once a round of rank 0's loop
+        heartbeat.beat()
+        return stopping()
+
+    serving.run(is_stopping)
     return 0
 
 

@@ -6,6 +6,7 @@ import argparse
 import os
 import resource
 import sys
+import time
 from pathlib import Path
 
 import msgspec
@@ -22,6 +23,7 @@ from server.engine.sequence import CHAT
 from server.engine.serve import Serving
 
 _READ_BYTES = 768 << 20  # a rank's buffer: far more than a share of the last-level cache
+_GPU_READS = 5
 
 
 class BenchedServing(Serving):
@@ -55,10 +57,30 @@ class BenchedServing(Serving):
 
     def _measure_machine(self) -> dict[str, float]:
         """Over all ranks: peak memory so far, and then the read bandwidth, whose buffer must not count as memory."""
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        totals = torch.tensor([peak, open_library(processor_level()).read_bandwidth(_READ_BYTES)], dtype=torch.float64)
+        device = self._rank.device
+        measured = _measure_gpu(device) if device.type == "cuda" else _measure_cpu()
+        totals = torch.tensor(measured, dtype=torch.float64, device=device)
         dist.all_reduce(totals)
         return {"peak_memory_bytes": int(totals[0]), "read_bandwidth_bytes_per_s": float(totals[1])}
+
+
+def _measure_cpu() -> tuple[float, float]:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return peak, open_library(processor_level()).read_bandwidth(_READ_BYTES)
+
+
+def _measure_gpu(device: torch.device) -> tuple[float, float]:
+    """Peak bytes that torch took on the device, and bytes a second of summing a large tensor: the best of some."""
+    peak = torch.cuda.max_memory_allocated(device)
+    values = torch.ones(_READ_BYTES // 4, device=device)
+    seconds = []
+    for _ in range(_GPU_READS):
+        torch.cuda.synchronize(device)
+        started = time.perf_counter()
+        values.sum()
+        torch.cuda.synchronize(device)
+        seconds.append(time.perf_counter() - started)
+    return peak, _READ_BYTES / min(seconds)
 
 
 def main() -> int:

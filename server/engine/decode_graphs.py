@@ -28,6 +28,8 @@ class DecodeGraphs:
         self._forward = forward
         self._spare_slot = spare_slot
         self._graphs: dict[tuple[int, int], _Graph] = {}
+        # One pool of memory for all of them: no two run at once, and each keeps only its logits.
+        self._pool = torch.cuda.graph_pool_handle()
 
     def run(self, layout: StepLayout) -> Tensor:
         """Logits [batch, vocab] of a decode step; valid until the next call."""
@@ -50,7 +52,7 @@ class DecodeGraphs:
                 self._forward(layout)
         torch.cuda.current_stream().wait_stream(aside)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
+        with torch.cuda.graph(graph, pool=self._pool):
             logits = self._forward(layout)
         return _Graph(layout, graph, logits)
 

@@ -48,13 +48,24 @@ def chat_tokens(
                 "memory allows"
             )
         return wanted
-    share = _GPU_SHARE if on_gpu else _CPU_SHARE
-    affordable = int(free_bytes * share / ranks_beside / shape.bytes_per_token)
+    room = _room(free_bytes, ranks_beside, max_running * window, shape, on_gpu=on_gpu)
+    affordable = room // shape.bytes_per_token
     if affordable < window:
         raise ValueError(
             f"keys and values of one window of {window} tokens need {window * shape.bytes_per_token >> 20} MiB a rank, "
-            f"{int(free_bytes * share / ranks_beside) >> 20} MiB are left: use more ranks or a smaller "
-            "OCK_MAX_CONTEXT_TOKENS"
+            f"{room >> 20} MiB are left: use more ranks, a smaller OCK_MAX_CONTEXT_TOKENS or a smaller OCK_MAX_RUNNING"
         )
     useful = (max_running + 1) * window
     return min(affordable, useful) if on_gpu else min(affordable, useful, max(_MAX_CPU_TOKENS, window))
+
+
+def _room(free_bytes: int, ranks_beside: int, num_gathered: int, shape: KvShape, *, on_gpu: bool) -> int:
+    """Bytes for keys and values on one rank.
+
+    A decode step on a GPU gathers the keys and values that it reads, one layer's at a time: at most `num_gathered`
+    tokens, when every running reply has filled its window.
+    """
+    if not on_gpu:
+        return int(free_bytes * _CPU_SHARE / ranks_beside)
+    gathered = num_gathered * shape.bytes_per_token // shape.layers
+    return max(0, int(free_bytes * _GPU_SHARE / ranks_beside) - gathered)

@@ -13,18 +13,26 @@ from torch.nn.functional import pad
 from server.engine.reduce import AllReduce
 
 Product = Callable[[Tensor], Tensor]
+_LINEARS = (nn.Linear, LinearLayer, LinearAllreduce)
 
 
 class PackedLinear(nn.Module):
     """y = W x + b over this rank's part of W; summed over the ranks where the cut is by inputs.
 
-    `product` multiplies [rows, inputs]. `inputs` is this rank's part of an input that every rank holds in full.
+    `product` multiplies [rows, inputs] by a matrix of `weight_bytes`. `inputs` is this rank's part of an input that
+    every rank holds in full.
     """
 
     def __init__(
-        self, product: Product, bias: Tensor | None, reduce: AllReduce | None, inputs: slice | None = None
+        self,
+        product: Product,
+        weight_bytes: int,
+        bias: Tensor | None,
+        reduce: AllReduce | None,
+        inputs: slice | None = None,
     ) -> None:
         super().__init__()
+        self.weight_bytes = weight_bytes
         self._product = product
         self.bias = None if bias is None else nn.Parameter(bias, requires_grad=False)
         self._reduce = reduce
@@ -60,6 +68,8 @@ def int8_product(weight: Tensor) -> Product:
     scales = pad(scales, (0, -outputs % 32))
 
     def product(x: Tensor) -> Tensor:
+        if not x.shape[0]:  # a step that asks for no logits; an empty launch is an error on CUDA
+            return x.new_empty(0, outputs)
         padded = pad(x, (0, missing)) if missing else x
         y: Tensor = torch.ops.aten._weight_int8pack_mm(padded, quantised, scales)
         return y[:, :outputs].contiguous()
@@ -78,19 +88,24 @@ def reordered_product(weight: Tensor) -> Product:
     return product
 
 
+def multiplies_bfloat16() -> bool:
+    """Whether oneDNN has bfloat16 products for this processor; without them it refuses to reorder a matrix."""
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
 def pack_linears(model: nn.Module, dtype: torch.dtype, device: torch.device, *, int8: bool) -> None:
     """Replace every linear layer of `model` for which a packed form is quicker; float32 keeps its own, exact ones."""
     if int8:
         pack = int8_product
-    elif device.type == "cpu" and dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported():
+    elif device.type == "cpu" and dtype == torch.bfloat16 and multiplies_bfloat16():
         pack = reordered_product
     else:
         return
     reduce = AllReduce()
-    for name, module in list(model.named_modules()):
-        if isinstance(module, (nn.Linear, LinearLayer, LinearAllreduce)):
-            owner, _, leaf = name.rpartition(".")
-            setattr(model.get_submodule(owner), leaf, _packed(module, pack, reduce))
+    # By name: each module is let go of as soon as it is packed, so that never more than one is there twice.
+    for name in [name for name, module in model.named_modules() if isinstance(module, _LINEARS)]:
+        owner, _, leaf = name.rpartition(".")
+        setattr(model.get_submodule(owner), leaf, _packed(model.get_submodule(name), pack, reduce))
 
 
 def _packed(module: Any, pack: Callable[[Tensor], Product], reduce: AllReduce) -> PackedLinear:
@@ -99,4 +114,13 @@ def _packed(module: Any, pack: Callable[[Tensor], Product], reduce: AllReduce) -
         sizes = module._partition_sizes  # frozen by AutoTP when it cut the weight; not always equal
         inputs = slice(sum(sizes[: reduce.rank]), sum(sizes[: reduce.rank + 1]))
     summed = reduce if isinstance(module, LinearAllreduce) else None
-    return PackedLinear(pack(module.weight.detach()), module.bias, summed, inputs)
+    weight = module.weight.detach()
+    num_bytes = weight.numel() if pack is int8_product else weight.nbytes
+    return PackedLinear(pack(weight), num_bytes, module.bias, summed, inputs)
+
+
+def weight_bytes(model: nn.Module) -> int:
+    """Bytes of the matrices, packed or not, that one decode step reads."""
+    modules: list[Any] = list(model.modules())
+    packed = sum(each.weight_bytes for each in modules if isinstance(each, PackedLinear))
+    return packed + sum(each.weight.nbytes for each in modules if isinstance(each, _LINEARS))

@@ -205,7 +205,7 @@ def gather(logits: dict[str, torch.Tensor], rows: ScoreRows) -> list[float]:
 
 
 def lead(leader: Leader, door: Door, should_stop: Callable[[], bool]) -> None:
-    """Serve until `should_stop`; then fail what is left."""
+    """Serve until `should_stop`, which is asked once a round, at least twice a second when idle; then fail the rest."""
     while not should_stop():
         if leader.is_idle:
             door.wait(_STATUS_INTERVAL_S)

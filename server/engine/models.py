@@ -15,6 +15,7 @@ from server import wire
 from server.config import Settings
 from server.engine.group import Rank
 from server.engine.kv_budget import KvShape, chat_tokens, score_tokens
+from server.engine.linear import pack_linears
 from server.engine.load import load_model
 from server.engine.runner import ModelRunner, PoolShape
 from server.memory import available_bytes
@@ -85,8 +86,11 @@ def _resident(
     window = int(model.config.max_position_embeddings)
     if name == CHAT and settings.max_context_tokens:
         window = min(window, settings.max_context_tokens)
+    int8 = settings.dtype == "int8"
+    if rank.device.type == "cuda":  # before the room for keys and values is measured, which packing changes
+        pack_linears(model, dtype, rank.device, int8=int8)
     pool = _pool_shape(name, window, model, settings, rank, dtype)
-    runner = ModelRunner(model, pool, dtype, rank.device, int8=settings.dtype == "int8")
+    runner = ModelRunner(model, pool, dtype, rank.device, int8=int8)
     return GroupModel(name, folder, window, int(model.config.vocab_size), pool, runner)
 
 

@@ -8,7 +8,7 @@ from transformers import PreTrainedModel
 
 from server.engine.attention import PagedAttention, hang_in
 from server.engine.decode_graphs import DecodeGraphs
-from server.engine.linear import pack_linears
+from server.engine.linear import pack_linears, weight_bytes
 from server.engine.step import ModelStep
 from server.engine.step_layout import StepLayout, lay_out
 
@@ -21,10 +21,9 @@ class TorchModel:
     ) -> None:
         self._model = model
         self._device = device
-        linears = [each for name, each in model.named_parameters() if each.dim() == 2 and "embed" not in name]
-        self.weight_bytes = sum(each.numel() for each in linears) * (1 if int8 else dtype.itemsize)
-        self._layers: list[PagedAttention] = hang_in(model, num_slots + 1, dtype, device)
         pack_linears(model, dtype, device, int8=int8)
+        self.weight_bytes = weight_bytes(model)
+        self._layers: list[PagedAttention] = hang_in(model, num_slots + 1, dtype, device)
         # The last slot is nobody's: padding goes there.
         self._graphs = DecodeGraphs(self.forward, spare_slot=num_slots) if device.type == "cuda" else None
 

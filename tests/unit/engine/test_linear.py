@@ -6,7 +6,15 @@ import pytest
 import torch
 from torch import nn
 
-from server.engine.linear import PackedLinear, int8_product, pack_linears, quantise, reordered_product
+from server.engine.linear import (
+    PackedLinear,
+    int8_product,
+    multiplies_bfloat16,
+    pack_linears,
+    quantise,
+    reordered_product,
+    weight_bytes,
+)
 
 SHAPES = ((7, 5), (203, 144), (64, 96))  # outputs, inputs
 
@@ -23,7 +31,8 @@ def test_a_packed_product_equals_the_plain_one(outputs: int, inputs: int, rows: 
     exact = x.float() @ weight.float().T
     quantised, scales = quantise(weight)
     rounded = x.float() @ (quantised.float() * scales.float()[:, None]).T
-    torch.testing.assert_close(reordered_product(weight)(x).float(), exact, atol=0.02, rtol=0.01)
+    dtype = torch.bfloat16 if multiplies_bfloat16() else torch.float32
+    torch.testing.assert_close(reordered_product(weight.to(dtype))(x.to(dtype)).float(), exact, atol=0.02, rtol=0.01)
     torch.testing.assert_close(int8_product(weight)(x).float(), rounded, atol=0.02, rtol=0.01)
 
 
@@ -36,13 +45,20 @@ def test_int8_rounds_every_output_by_its_own_largest_weight() -> None:
     assert quantised.abs().amax(1).tolist()[3] == 0
 
 
-def test_packing_replaces_linear_layers_and_leaves_float32_alone() -> None:
+@pytest.mark.parametrize("int8", [False, True])
+def test_packing_replaces_linear_layers_and_leaves_float32_alone(int8: bool) -> None:
     model = nn.Sequential(nn.Linear(8, 16), nn.GELU(), nn.Linear(16, 4))
     pack_linears(model, torch.float32, torch.device("cpu"), int8=False)
     assert isinstance(model[0], nn.Linear)
+    assert weight_bytes(model) == (8 * 16 + 16 * 4) * 4
     exact = model(torch.ones(2, 3, 8))
     model.to(torch.bfloat16)
-    pack_linears(model, torch.bfloat16, torch.device("cpu"), int8=False)
-    assert isinstance(model[0], PackedLinear)
+    pack_linears(model, torch.bfloat16, torch.device("cpu"), int8=int8)
+    assert isinstance(model[0], PackedLinear) == (int8 or multiplies_bfloat16())
+    assert weight_bytes(model) == (8 * 16 + 16 * 4) * (1 if int8 else 2)
     packed = model(torch.ones(2, 3, 8, dtype=torch.bfloat16))
     torch.testing.assert_close(packed.float(), exact, atol=0.02, rtol=0.02)
+
+
+def test_no_rows_are_multiplied_to_none() -> None:
+    assert int8_product(weight_of(7, 5))(weight_of(7, 5)[:0]).shape == (0, 7)
