@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from deploy import cli
-from deploy.endpoint import Endpoint
+from deploy.autoscaler import Autoscaler
 from deploy.errors import DeployError
 
 
@@ -21,11 +21,11 @@ def run(arguments: argparse.Namespace) -> int:
     """Registers the target and puts the policy, or deregisters."""
     file = cli.load(arguments)
     aws = cli.connect(arguments, file)
-    endpoint = Endpoint(aws, file, cli.waiter(arguments, aws), cli.say)
+    autoscaler = Autoscaler(aws, file, cli.say)
     if arguments.off:
-        endpoint.unscale()
+        autoscaler.unscale()
     elif file.autoscaling is None:
         raise DeployError(f"{arguments.file}: there is no [autoscaling] table; add one or use --off")
     else:
-        endpoint.scale()
+        autoscaler.scale()
     return 0

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from deploy.aws import Call
+from deploy.aws import Answer, Call
 from deploy.endpoint_file import Autoscaling, EndpointFile
 
 SERVICE = "application-autoscaling"
@@ -47,9 +47,24 @@ def describe(file: EndpointFile) -> Call:
     return Call(SERVICE, "DescribeScalableTargets", parameters)
 
 
+def describe_policies(file: EndpointFile) -> Call:
+    """DescribeScalingPolicies of this variant."""
+    return Call(SERVICE, "DescribeScalingPolicies", _target(file))
+
+
 def deregister(file: EndpointFile) -> Call:
     """DeregisterScalableTarget, which takes the policy and its alarms along."""
     return Call(SERVICE, "DeregisterScalableTarget", _target(file))
+
+
+def again(file: EndpointFile, targets: list[Answer], policies: list[Answer]) -> list[Call]:
+    """The requests that make the described targets and target-tracking policies anew, bounds and goals as they were."""
+    kept = ("PolicyName", "PolicyType", "TargetTrackingScalingPolicyConfiguration")
+    bounds = [{key: target[key] for key in ("MinCapacity", "MaxCapacity")} for target in targets]
+    goals = [{key: policy[key] for key in kept} for policy in policies if kept[-1] in policy]
+    return [Call(SERVICE, "RegisterScalableTarget", _target(file) | each) for each in bounds] + [
+        Call(SERVICE, "PutScalingPolicy", _target(file) | each) for each in goals
+    ]
 
 
 def policy_name(file: EndpointFile) -> str:

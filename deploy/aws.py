@@ -17,7 +17,8 @@ import botocore.session
 from botocore import xform_name
 from botocore.client import BaseClient
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+from botocore.exceptions import ConnectionError as UnconnectedError
 
 from deploy import shapes
 from deploy.errors import DeployError
@@ -34,7 +35,9 @@ _ABSENT = {
     "RepositoryNotFoundException",
     "ImageNotFoundException",
     "ResourceNotFoundException",
+    "NoSuchUpload",
 }
+_BUSY = {"Throttling", "ThrottlingException", "TooManyRequestsException", "RequestLimitExceeded", "SlowDown"}
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,10 @@ class Call:
             raise DeployError(f"{self.service} {self.operation}: {'; '.join(found)}")
 
 
+class UnansweredError(DeployError):
+    """AWS was not reached or did not answer: whether it did what was asked is not known."""
+
+
 class RefusedError(DeployError):
     """AWS answered with an error.
 
@@ -59,8 +66,9 @@ class RefusedError(DeployError):
         code: AWS's word for it.
     """
 
-    def __init__(self, call: Call, error: Mapping[str, Any]) -> None:
+    def __init__(self, call: Call, error: Mapping[str, Any], http_status: int = 400) -> None:
         self.code = str(error.get("Code", ""))
+        self._http_status = http_status
         self.message = str(error.get("Message", ""))
         super().__init__(f"{call.service} {call.operation} was refused: {self.code}: {self.message}")
 
@@ -69,6 +77,11 @@ class RefusedError(DeployError):
         """Whether the thing asked for does not exist. SageMaker has no code of its own for that, only words."""
         could_not_find = self.code.startswith("Validation") and "could not find" in self.message.lower()
         return self.code in _ABSENT or could_not_find
+
+    @property
+    def is_passing(self) -> bool:
+        """Whether AWS is busy or ill, so that the same request may be answered later."""
+        return self.code in _BUSY or self._http_status >= 500
 
 
 class Aws(Protocol):
@@ -176,6 +189,9 @@ def _sentences(call: Call) -> Iterator[None]:
     try:
         yield
     except ClientError as error:
-        raise RefusedError(call, dict(error.response["Error"])) from error
+        http_status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 400))
+        raise RefusedError(call, dict(error.response["Error"]), http_status) from error
+    except (HTTPClientError, UnconnectedError) as error:
+        raise UnansweredError(f"{call.service} {call.operation} was not answered: {error}") from error
     except BotoCoreError as error:
         raise DeployError(f"{call.service} {call.operation}: {error}") from error

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from deploy import autoscaling, requests
+from deploy import requests
+from deploy.autoscaler import Autoscaler
 from deploy.aws import Answer, Aws, Call, RefusedError, Say
 from deploy.endpoint_file import EndpointFile
 from deploy.errors import DeployError
@@ -20,13 +21,14 @@ class Endpoint:
         self._file = file
         self._waiter = waiter
         self._say = say
+        self._autoscaler = Autoscaler(aws, file, say)
 
     def create(self, plan: Plan, undo: bool = True) -> None:
         """Makes model, configuration, endpoint and autoscaling, whichever is missing, and waits until it serves.
 
         Raises:
             DeployError: it exists with another configuration, or it failed; the sentence says why. What was made
-                is unmade before, unless `undo` is false.
+                is unmade before, unless `undo` is false or the endpoint may still come up.
         """
         existing = self._describe(assumed=None)
         self._check_not_other(existing, plan)
@@ -34,32 +36,32 @@ class Endpoint:
             self._ensure_model(plan, made)
             self._ensure_config(plan, made)
             if existing is None:
-                self._aws.send(requests.create_endpoint(self._file, plan.config_name))
+                self._begin(requests.create_endpoint(self._file, plan.config_name), made)
                 made.to_undo(self.remove_endpoint)
                 self._say(f"creating endpoint {self._file.name}")
+            made.in_use = True
             self._waiter.settled(self._file.name, plan.config_name, plan.ready_timeout_s)
-        self.scale()
+        self._autoscaler.scale()  # a failure here does not undo an endpoint that serves
 
     def update(self, plan: Plan, undo: bool = True) -> None:
         """Moves the endpoint to `plan`, blue/green, and remembers the configuration it had.
 
         Raises:
             DeployError: there is no such endpoint, or SageMaker went back to the old configuration; the new one is
-                then unmade, unless `undo` is false.
+                then unmade and autoscaling given back, unless `undo` is false.
         """
         current = self._serving_config()
         if current == plan.config_name:
-            self._say(f"{self._file.name} already serves {current}; nothing to change")
+            self._say(f"{self._file.name} already serves {current}; nothing to change but autoscaling")
+            self._autoscaler.scale()
             return
-        remembered = self._previous_config()
         with Undo(self._aws, self._file.name, self._say, wanted=undo) as made:
             self._ensure_model(plan, made)
             self._ensure_config(plan, made)
-            self._remember(current)
-            made.to_undo(lambda: self._remember(remembered))
-            self._free_to_move(current, str(plan.config.parameters["ProductionVariants"][0]["InstanceType"]))
-            self._move(plan.config_name, plan.ready_timeout_s)
-        self.scale()
+            self._remember_for_rollback(current, made)
+            self._free_to_move(current, str(plan.config.parameters["ProductionVariants"][0]["InstanceType"]), made)
+            self._move(plan.config_name, plan.update_timeout_s, made)
+        self._autoscaler.scale()
 
     def rollback(self, timeout_s: float, to: str | None = None) -> str:
         """Moves the endpoint to the configuration it had before (or `to`) and returns that configuration's name.
@@ -76,39 +78,19 @@ class Endpoint:
         found = self._aws.find(requests.describe_config(target), assumed=_assumed_config(self._file))
         if found is None:
             raise DeployError(f"the earlier configuration {target} of {self._file.name} has been deleted")
-        scaled = self._free_to_move(current, found["ProductionVariants"][0]["InstanceType"])
-        self._move(target, timeout_s)
-        self._remember(current)
+        with Undo(self._aws, self._file.name, self._say, wanted=True) as made:
+            self._remember_for_rollback(current, made)
+            scaled = self._free_to_move(current, found["ProductionVariants"][0]["InstanceType"], made)
+            self._move(target, timeout_s, made)
         if scaled:
-            self.scale()
+            self._autoscaler.scale()
         return target
-
-    def scale(self) -> None:
-        """Sets autoscaling to what the file says; without [autoscaling] an existing one is taken away.
-
-        A failure here does not undo an endpoint that serves: `python -m deploy autoscale` repeats this step alone.
-        """
-        scaling = self._file.autoscaling
-        if scaling is not None:
-            self._aws.send(autoscaling.register(self._file, scaling))
-            self._aws.send(autoscaling.put_policy(self._file, scaling))
-            self._say(f"autoscaling {scaling.min} to {scaling.max}, {scaling.concurrent_requests:g} requests a model")
-        else:
-            self.unscale()
-
-    def unscale(self) -> bool:
-        """Takes autoscaling away, if there is any; the number of instances stays as it is."""
-        targets = self._aws.pages(autoscaling.describe(self._file), "ScalableTargets")
-        if targets:
-            self._aws.send(autoscaling.deregister(self._file))
-            self._say(f"took autoscaling of {self._file.name} away")
-        return bool(targets)
 
     def remove_endpoint(self) -> None:
         """Deletes the endpoint itself, where it exists, and waits until it is gone: from then on it costs nothing."""
         if self._describe(assumed={"EndpointStatus": "InService"}) is None:
             return
-        self.unscale()
+        self._autoscaler.unscale()
         deletion = Call("sagemaker", "DeleteEndpoint", {"EndpointName": self._file.name})
         try:
             self._aws.find(deletion)
@@ -133,14 +115,38 @@ class Endpoint:
             self._say(f"made endpoint configuration {plan.config_name}")
         self._waiter.config_visible(plan.config_name)
 
-    def _free_to_move(self, current: str, instance_type: str) -> bool:
+    def _free_to_move(self, current: str, instance_type: str, made: Undo) -> bool:
         """SageMaker refuses another instance type under autoscaling: takes that away then, and says whether it did."""
         found = self._aws.find(requests.describe_config(current), assumed=_assumed_config(self._file))
         serving = {variant.get("InstanceType") for variant in (found or {}).get("ProductionVariants", [])}
-        return serving != {instance_type} and self.unscale()
+        taken = self._autoscaler.unscale() if serving != {instance_type} else []
+        if taken:
+            made.to_undo(lambda: self._autoscaler.give_back(taken))
+        return bool(taken)
 
-    def _move(self, config: str, timeout_s: float) -> None:
-        self._aws.send(requests.update_endpoint(self._file, config))
+    def _begin(self, call: Call, made: Undo) -> None:
+        """Sends CreateEndpoint or UpdateEndpoint.
+
+        What was made counts as in use until the endpoint is seen not to use it: the answer may be lost, and boto3's
+        second attempt is refused when the first was accepted.
+        """
+        made.in_use = True
+        try:
+            self._aws.send(call)
+        except RefusedError:
+            if not self._may_move_to(str(call.parameters["EndpointConfigName"])):
+                made.in_use = False
+                raise
+
+    def _may_move_to(self, config: str) -> bool:
+        description = self._describe(assumed=None) or {"EndpointStatus": "missing"}
+        if description["EndpointStatus"] == "Creating":
+            return bool(description["EndpointConfigName"] == config)
+        pending = description.get("PendingDeploymentSummary", {}).get("EndpointConfigName", config)
+        return bool(description["EndpointStatus"] == "Updating" and pending == config)
+
+    def _move(self, config: str, timeout_s: float, made: Undo) -> None:
+        self._begin(requests.update_endpoint(self._file, config), made)
         self._say(f"moving {self._file.name} to {config}")
         description = self._waiter.settled(self._file.name, config, timeout_s)
         if description["EndpointConfigName"] != config:
@@ -179,6 +185,11 @@ class Endpoint:
         assumed = [{"Key": requests.PREVIOUS_TAG, "Value": f"{self._file.name}-{'1' * 12}"}]
         tags = {tag["Key"]: tag["Value"] for tag in self._aws.pages(listing, "Tags", assumed)}
         return tags.get(requests.PREVIOUS_TAG)
+
+    def _remember_for_rollback(self, current: str, made: Undo) -> None:
+        remembered = self._previous_config()
+        self._remember(current)
+        made.to_undo(lambda: self._remember(remembered))
 
     def _remember(self, config: str | None) -> None:
         arn = requests.endpoint_arn(self._file)

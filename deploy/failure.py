@@ -10,14 +10,22 @@ from deploy.errors import DeployError
 TAIL_LINES = 30
 
 
+_MIXED = "UpdateRollbackFailed"
+
+
 class EndpointFailedError(DeployError):
     """The endpoint settled otherwise than asked; its containers' log says more."""
+
+
+class EndpointMixedError(EndpointFailedError):
+    """The way back failed as well: instances of the old and of the new configuration serve, both are still needed."""
 
 
 def failed(name: str, description: dict[str, Any]) -> EndpointFailedError:
     """The error for an endpoint whose description says that it will not serve."""
     status = description.get("EndpointStatus", "missing")
-    return EndpointFailedError(f"endpoint {name} is {status}: {reason(description)}")
+    kind = EndpointMixedError if status == _MIXED else EndpointFailedError
+    return kind(f"endpoint {name} is {status}: {reason(description)}")
 
 
 def reason(description: dict[str, Any]) -> str:

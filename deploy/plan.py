@@ -11,18 +11,24 @@ from deploy.ecr import image_address
 from deploy.endpoint_file import EndpointFile
 from deploy.environment import environment, warnings
 from deploy.errors import DeployError
-from deploy.timeouts import transfer_timeout_s
+from deploy.timeouts import MOST_S, shift_s, transfer_timeout_s
 
 PROVISION_S = 1800  # how long SageMaker may take to find machines, beyond our own timeouts
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A model and a configuration, and how long the endpoint may take to come up with them."""
+    """A model and a configuration, how long a fleet may take to come up with them, and requests to move to it."""
 
     model: Call
     config: Call
     ready_timeout_s: int
+    shift_s: int
+
+    @property
+    def update_timeout_s(self) -> int:
+        """How long an update to them may take."""
+        return self.ready_timeout_s + self.shift_s
 
     @property
     def model_name(self) -> str:
@@ -52,9 +58,15 @@ def make_plan(aws: Aws, file: EndpointFile, say: Say) -> Plan:
         say(f"warning: {warning}")
     model = requests.create_model(file, image, variables)
     config = requests.create_endpoint_config(file, model.parameters["ModelName"], download_s, startup_s)
-    plan = Plan(model, config, download_s + startup_s + (file.instance.provision_timeout_s or PROVISION_S))
+    ready_s = download_s + startup_s + (file.instance.provision_timeout_s or PROVISION_S)
+    plan = Plan(model, config, ready_s, shift_s(file.update))
     _check_all(file, plan)
     return plan
+
+
+def rollback_timeout_s(file: EndpointFile) -> int:
+    """How long a move to an earlier configuration may take, whose time-outs are not looked up: the longest legal."""
+    return 2 * MOST_S + (file.instance.provision_timeout_s or PROVISION_S) + shift_s(file.update)
 
 
 def _check_all(file: EndpointFile, plan: Plan) -> None:

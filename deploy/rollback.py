@@ -6,8 +6,7 @@ import argparse
 
 from deploy import cli
 from deploy.endpoint import Endpoint
-from deploy.plan import PROVISION_S
-from deploy.timeouts import MOST_S
+from deploy.plan import rollback_timeout_s
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,6 +22,6 @@ def run(arguments: argparse.Namespace) -> int:
     file = cli.load(arguments)
     aws = cli.connect(arguments, file)
     endpoint = Endpoint(aws, file, cli.waiter(arguments, aws), cli.say)
-    target = endpoint.rollback(timeout_s=2 * MOST_S + PROVISION_S, to=arguments.to)
+    target = endpoint.rollback(timeout_s=rollback_timeout_s(file), to=arguments.to)
     cli.say(f"{file.name} serves {target}")
     return 0

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import math
 
+from deploy.endpoint_file import Update
+
 BASE_S = 300
 SECONDS_PER_GB = 60
 LEAST_S = 600
@@ -27,3 +29,9 @@ def transfer_timeout_s(artifact_bytes: int | None) -> int:
 def start_timeout_s(startup_s: int) -> int:
     """The container's own OCK_START_TIMEOUT_S under a health-check timeout of `startup_s`."""
     return startup_s - REPORT_MARGIN_S
+
+
+def shift_s(update: Update) -> int:
+    """How long requests take to move to a new fleet that is in service, with the end of the old one."""
+    num_steps = {"all_at_once": 1, "canary": 2, "linear": math.ceil(100 / update.step_percent)}[update.traffic]
+    return num_steps * update.wait_s + update.termination_wait_s

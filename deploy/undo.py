@@ -7,12 +7,13 @@ from types import TracebackType
 
 from deploy.aws import Aws, Say
 from deploy.errors import DeployError
-from deploy.failure import EndpointFailedError, log_group, log_tail
+from deploy.failure import EndpointFailedError, EndpointMixedError, log_group, log_tail
 
 
 class Undo:
     """A block of steps: on a failure the log's end is shown, the steps so far are undone, last first.
 
+    While `in_use`, SageMaker uses what was made, which is unmade only when the endpoint itself has failed.
     An interrupt (Ctrl-C) is no failure: SageMaker goes on, and nothing is undone.
     """
 
@@ -22,6 +23,7 @@ class Undo:
         self._say = say
         self._wanted = wanted
         self._steps: list[Callable[[], None]] = []
+        self.in_use = False
 
     def to_undo(self, step: Callable[[], None]) -> None:
         """`step` unmakes what has just been made."""
@@ -37,17 +39,20 @@ class Undo:
             return
         if isinstance(error, EndpointFailedError):
             self._show_log()
-        if self._wanted:
+        if self.in_use and not _is_over(error):
+            self._say("nothing is undone; when the endpoint has settled, the same command again does the rest")
+        elif self._wanted:
             self._unmake()
         elif self._steps:
             self._say("kept what was made; it costs money until: python -m deploy delete")
 
     def _unmake(self) -> None:
-        for step in reversed(self._steps):
-            try:
+        """Stops at the first step that fails: what an earlier one made may be needed by what is still there."""
+        try:
+            for step in reversed(self._steps):
                 step()
-            except DeployError as error:
-                self._say(f"could not undo: {error}; finish with: python -m deploy delete")
+        except DeployError as error:
+            self._say(f"could not undo: {error}; to take everything away: python -m deploy delete")
 
     def _show_log(self) -> None:
         try:
@@ -59,3 +64,7 @@ class Undo:
             self._say(f"last lines of {log_group(self._endpoint)}:")
         for line in tail:
             self._say(f"  {line}")
+
+
+def _is_over(error: DeployError) -> bool:
+    return isinstance(error, EndpointFailedError) and not isinstance(error, EndpointMixedError)

@@ -6,19 +6,29 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from deploy.aws import Aws, Say
+from deploy.aws import Aws, RefusedError, Say, UnansweredError
 from deploy.errors import DeployError
 from deploy.failure import failed
 from deploy.requests import describe_config, describe_endpoint
 
 Description = dict[str, Any]
 _MOVING = {"Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting"}
+_MOST_FAULTS = 8  # looks in a row without an answer, each after botocore's own attempts
+_LONGEST_PAUSE_S = 60.0
+
+
+class StillMovingError(DeployError):
+    """It is not known how the endpoint settles: SageMaker goes on with it, this command does not watch any longer."""
+
+    def __init__(self, name: str, why: str) -> None:
+        super().__init__(f"endpoint {name} {why}; SageMaker goes on with it, to look: python -m deploy status")
 
 
 class Waiter:
     """Asks every `poll_s` seconds. The clock and the sleep come in, so that a test need not wait.
 
-    For the first `grace_s` seconds after a request an answer that does not know of it yet is not believed.
+    For the first `grace_s` seconds after a request an answer that does not know of it yet is not believed. A look that
+    is not answered is repeated, with growing pauses.
     """
 
     def __init__(
@@ -42,7 +52,7 @@ class Waiter:
 
         Raises:
             EndpointFailedError: it settled otherwise, or there is no such endpoint.
-            DeployError: it still moves after `timeout_s`.
+            StillMovingError: it still moves after `timeout_s`, or AWS does not answer any more.
         """
 
         def old_news(description: Description | None) -> bool:
@@ -81,7 +91,7 @@ class Waiter:
     ) -> Description | None:
         began, last = self._clock(), ""
         while True:
-            description = self._aws.find(describe_endpoint(name), assumed)
+            description = self._look(name, assumed)
             status = str(description["EndpointStatus"]) if description else "gone"
             elapsed_s = self._clock() - began
             if status != last:
@@ -90,5 +100,22 @@ class Waiter:
             if status not in _MOVING and not (elapsed_s < self._grace_s and old_news(description)):
                 return description
             if elapsed_s > timeout_s:
-                raise DeployError(f"endpoint {name} is still {status} after {timeout_s:g} s")
+                raise StillMovingError(name, f"is still {status} after {timeout_s:g} s")
             self._sleep(self._poll_s)
+
+    def _look(self, name: str, assumed: Description | None) -> Description | None:
+        pause_s, num_faults = self._poll_s, 0
+        while True:
+            try:
+                return self._aws.find(describe_endpoint(name), assumed)
+            except DeployError as error:
+                num_faults += 1
+                if num_faults == _MOST_FAULTS or not _is_passing(error):
+                    raise StillMovingError(name, f"cannot be watched any longer ({error})") from error
+                self._say(f"{error}; looking again in {pause_s:g} s")
+            self._sleep(pause_s)
+            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+
+
+def _is_passing(error: DeployError) -> bool:
+    return isinstance(error, UnansweredError) or (isinstance(error, RefusedError) and error.is_passing)

@@ -14,7 +14,7 @@ from deploy.__main__ import main
 EXPECTED = {
     "create": ["CreateModel", "CreateEndpointConfig", "CreateEndpoint", "RegisterScalableTarget", "PutScalingPolicy"],
     "update": ["CreateModel", "CreateEndpointConfig", "AddTags", "UpdateEndpoint", "RegisterScalableTarget"],
-    "rollback": ["DescribeEndpoint", "ListTags", "UpdateEndpoint", "AddTags"],
+    "rollback": ["DescribeEndpoint", "ListTags", "AddTags", "UpdateEndpoint"],
     "status": ["DescribeEndpoint", "DescribeEndpointConfig", "DescribeModel", "DescribeScalableTargets"],
     "autoscale": ["RegisterScalableTarget", "PutScalingPolicy"],
     "logs": ["FilterLogEvents"],
