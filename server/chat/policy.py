@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 DEFAULT_POLICY = Path(__file__).with_name("policies") / "openchatkit.toml"
+_BLOCKS_BY_DEFAULT = "needs intervention"
 
 
 class PolicyError(ValueError):
@@ -142,10 +143,24 @@ def _role_rule(raw: dict[str, Any], key: str, labels: tuple[str, ...]) -> RoleRu
         if not isinstance(threshold, int | float) or not 0 < threshold <= 1:
             raise ValueError(f"{key}.thresholds.{label}={threshold!r}: a number above 0 and at most 1 is needed")
     return RoleRule(
-        block=tuple(_label(label, f"{key}.block", labels) for label in raw.get("block", [])),
+        block=_blocking(raw, key, labels),
         thresholds=tuple((label, float(value)) for label, value in thresholds.items()),
         message=_text(raw["message"], f"{key}.message"),
         messages=tuple(
             (_label(label, f"{key}.messages", labels), text) for label, text in raw.get("messages", {}).items()
         ),
     )
+
+
+def _blocking(raw: dict[str, Any], key: str, labels: tuple[str, ...]) -> tuple[str, ...]:
+    """The labels that block. A role whose rule names none must not pass everything for want of a line."""
+    if "block" not in raw and "thresholds" not in raw:
+        if _BLOCKS_BY_DEFAULT not in labels:
+            raise ValueError(
+                f"{key} has neither block nor thresholds, and {_BLOCKS_BY_DEFAULT!r}, which blocks where nothing is "
+                f"named, is not one of the labels {list(labels)!r}; name in {key}.block what blocks"
+            )
+        return (_BLOCKS_BY_DEFAULT,)
+    if not raw.get("block") and not raw.get("thresholds"):
+        raise ValueError(f"{key} blocks nothing: name a label in {key}.block, or set OCK_MODERATION=off")
+    return tuple(_label(label, f"{key}.block", labels) for label in raw.get("block", []))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -116,7 +117,7 @@ def test_scores_are_normalised_and_log_probabilities_kept_raw() -> None:
     assert math.isclose(verdict.log_probs["casual"], math.log(0.1))
 
 
-def test_a_threshold_blocks_below_the_first_place(tmp_path) -> None:
+def test_a_threshold_blocks_below_the_first_place(tmp_path: Path) -> None:
     text = DEFAULT_POLICY.read_text("utf-8").replace(
         '[output]\nblock = ["needs intervention"]', '[output]\nthresholds = {"needs caution" = 0.3}'
     )
@@ -129,18 +130,44 @@ def test_a_threshold_blocks_below_the_first_place(tmp_path) -> None:
     assert not judgement(policy, policy.input, candidates, log_probs).blocked
 
 
+def written_policy(folder: Path, old: str, new: str) -> Path:
+    """A policy file that differs from the default one in one place."""
+    path = folder / "policy.toml"
+    path.write_text(DEFAULT_POLICY.read_text("utf-8").replace(old, new, 1), "utf-8")
+    return path
+
+
+@pytest.mark.parametrize("role", list(Role))
+def test_a_role_that_names_nothing_blocks_what_needs_intervention(tmp_path: Path, role: Role) -> None:
+    path = written_policy(tmp_path, f'[{role}]\nblock = ["needs intervention"]', f"[{role}]")
+    assert load_policy(path).rule(role).block == ("needs intervention",)
+
+
+def test_a_role_that_names_a_threshold_alone_blocks_by_it_alone(tmp_path: Path) -> None:
+    path = written_policy(tmp_path, 'block = ["needs intervention"]', 'thresholds = {"needs caution" = 0.3}')
+    assert load_policy(path).input.block == ()
+
+
+def test_a_role_that_names_nothing_is_refused_where_the_default_is_no_label(tmp_path: Path) -> None:
+    finance = DEFAULT_POLICY.with_name("finance.toml").read_text("utf-8")
+    path = tmp_path / "policy.toml"
+    path.write_text(finance.replace('block = ["needs intervention"]', "").replace("needs intervention", "threat"))
+    with pytest.raises(PolicyError, match="output has neither block nor thresholds, and 'needs intervention'"):
+        load_policy(path)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
         ('name = "openchatkit"', 'nmae = "x"', "unknown key 'nmae'"),
         ('block = ["needs intervention"]', 'block = ["bad"]', "input.block='bad'"),
         ('label = "casual"', 'label = "fine"', "examples.label='fine'"),
+        ('block = ["needs intervention"]', "block = []", "input blocks nothing"),
         ("version = 1", "version = [", "policy"),
     ],
 )
-def test_a_wrong_policy_file_is_named_with_its_key(tmp_path, old: str, new: str, words: str) -> None:
-    path = tmp_path / "policy.toml"
-    path.write_text(DEFAULT_POLICY.read_text("utf-8").replace(old, new, 1), "utf-8")
+def test_a_wrong_policy_file_is_named_with_its_key(tmp_path: Path, old: str, new: str, words: str) -> None:
+    path = written_policy(tmp_path, old, new)
     with pytest.raises(PolicyError, match="policy") as caught:
         load_policy(path)
     assert words in str(caught.value)
@@ -188,3 +215,21 @@ def test_a_passage_is_judged_once(engine: Keywords) -> None:
     assert verdicts.allowed([good, bad], 5.0) == [good]
     assert verdicts.allowed([bad, good], 5.0) == [good]
     assert len(engine.requests) == 2
+
+
+def test_a_verdict_that_is_forgotten_at_once_still_counts(engine: Keywords) -> None:
+    classifier = Classifier.of("input_moderation", Bytes(), POLICY)
+    verdicts = PassageVerdicts(Moderator(engine, POLICY, {Role.INPUT: classifier}), max_remembered=1)
+    bad = [Passage(f"p{n}", "d1", "Title", "", f"How to kill {n} men.", 0.5, "") for n in range(4)]
+    good = Passage("p9", "d1", "Title", "", "A harmless passage.", 0.5, "")
+    for _ in range(2):
+        assert verdicts.allowed([*bad, good, bad[0]], 5.0) == [good]
+
+
+def test_the_passage_used_longest_ago_is_forgotten_first(engine: Keywords) -> None:
+    classifier = Classifier.of("input_moderation", Bytes(), POLICY)
+    verdicts = PassageVerdicts(Moderator(engine, POLICY, {Role.INPUT: classifier}), max_remembered=2)
+    first, second, third = (Passage(f"p{n}", "d1", "Title", "", f"Passage {n}.", 0.5, "") for n in range(3))
+    for passage in (first, second, first, third, first):
+        verdicts.allowed([passage], 5.0)
+    assert len(engine.requests) == 3
