@@ -7,7 +7,9 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 
 from server import wire
@@ -57,6 +59,13 @@ class EngineGroup:
         """Wait for the group's welcome; fails with the ranks' log."""
         if not self.client.wait_ready(START_TIMEOUT_S):
             raise AssertionError(self.log_path.read_text("utf-8", errors="replace")[-4000:])
+
+    def wait_status(self, holds: Callable[[wire.Status], bool]) -> None:
+        """Wait until the group says of itself what `holds` looks for."""
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while self.client.status is None or not holds(self.client.status):
+            assert time.monotonic() < deadline, self.client.status
+            time.sleep(0.05)
 
     def reply(self, prompt: list[int], new_tokens: int) -> tuple[list[int], wire.Finished]:
         """The tokens of a greedy reply, read from its words, and its end."""

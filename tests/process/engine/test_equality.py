@@ -65,11 +65,21 @@ def test_a_prompt_of_any_length_alone_gives_the_tokens_of_generate(served: Serve
 
 
 def test_prompts_in_one_batch_under_preemption_give_the_tokens_of_generate(served: Served) -> None:
-    prompts = [prompt_of(length, seed=1) for length in LENGTHS]
-    rooms = [room_of(length) for length in LENGTHS]
+    lengths = [*LENGTHS, *(30 + 3 * index for index in range(6))]  # together more than the blocks hold
+    prompts = [prompt_of(length, seed=1) for length in lengths]
+    rooms = [WINDOW - length if 30 <= length < 60 else room_of(length) for length in lengths]
     replies = served.group.replies(prompts, rooms)
     expected = [greedy(served.model, prompt, room) for prompt, room in zip(prompts, rooms, strict=True)]
     assert replies == expected
+    served.group.wait_status(lambda status: status.preemptions > 0)
+
+
+def test_without_reuse_and_with_it_the_tokens_are_the_same(served: Served) -> None:
+    prompt = prompt_of(50, seed=9)
+    first, new = served.group.reply(prompt, 8)
+    again, reused = served.group.reply(prompt, 8)
+    assert (new.num_cached_tokens, reused.num_cached_tokens > 0) == (0, True)
+    assert first == again == greedy(served.model, prompt, 8)
 
 
 def test_a_turn_that_reuses_the_keys_of_the_turn_before_gives_the_tokens_of_generate(served: Served) -> None:
