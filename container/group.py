@@ -9,8 +9,10 @@ from pathlib import Path
 
 from container.child import Child
 from container.commands import RankCommand
+from container.pulse import Pulse
 from container.segments import unlink_segments
 from container.watch import Watch
+from server.engine.heartbeat import BEAT_FILE
 
 READY_FILE = "engine.ready"
 
@@ -34,6 +36,8 @@ class EngineGroup:
         self._watch = watch
         self._command = command
         self._ready_file = run_dir / READY_FILE
+        self._beat_file = run_dir / BEAT_FILE
+        self._pulse = Pulse(self._beat_file, clock)
         self._free_port = free_port
         self._clock = clock
         self._ranks: list[Child] = []
@@ -77,7 +81,12 @@ class EngineGroup:
         if self.ready or not self._ready_file.exists():
             return False
         self.ready = self._ready_file.read_text().strip() == str(self.attempt)
+        self._pulse.restart()
         return self.ready
+
+    def look_for_silence(self) -> float:
+        """Seconds since rank 0's last heartbeat, or since it became ready; to be called every second or so."""
+        return self._pulse.look()
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to every living rank."""
@@ -86,8 +95,9 @@ class EngineGroup:
                 rank.signal(number)
 
     def clean(self) -> None:
-        """Remove what the ended ranks leave behind: their segments and the sign of readiness."""
+        """Remove what the ended ranks leave behind: their segments, the sign of readiness and the heartbeat."""
         self.ready = False
         self._ready_file.unlink(missing_ok=True)
+        self._beat_file.unlink(missing_ok=True)
         if self._port:
             unlink_segments(self._port, self.world)

@@ -22,7 +22,7 @@ from container.refusal import Refusal
 from container.restarts import RestartBudget
 from container.segments import unlink_abandoned
 from container.shm_need import shm_need
-from container.supervisor import Exit, Limits, Supervisor
+from container.supervisor import SILENCE_MARGIN_S, Exit, Limits, Supervisor
 from container.watch import Watch
 from server.config import ConfigError, Settings, describe, from_env
 
@@ -68,7 +68,11 @@ def _supervise(environ: Mapping[str, str], settings: Settings, console: Console)
     if stale := unlink_abandoned():
         console.event("segments.unlinked", count=stale)
     free_port = partial(free_loopback_port, environ.get("SAGEMAKER_SAFE_PORT_RANGE", ""))
-    limits = Limits(start_s=settings.start_timeout_s, drain_s=settings.drain_timeout_s + 1)
+    limits = Limits(
+        start_s=settings.start_timeout_s,
+        silence_s=settings.step_timeout_s + SILENCE_MARGIN_S,
+        drain_s=settings.drain_timeout_s + 1,
+    )
     with Watch(console) as watch:
         group = EngineGroup(watch, commands.rank, commands.world, settings.run_dir, free_port)
         outcome = Supervisor(watch, group, commands.front(), console, limits, RestartBudget()).run()

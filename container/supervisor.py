@@ -11,10 +11,13 @@ from enum import IntEnum
 from container.child import Child, Command, describe_exit
 from container.console import Console
 from container.group import EngineGroup
-from container.restarts import RestartBudget
+from container.restarts import NoRestart, RestartBudget
 from container.watch import Watch
 
 _TICK_S = 0.2
+_LOOK_S = 1.0  # between two looks at the heartbeat of a group that serves
+# What a round of rank 0's loop may take beside a step: its watchdog looks each second, and a busy machine is late.
+SILENCE_MARGIN_S = 15.0
 
 
 class Exit(IntEnum):
@@ -30,6 +33,7 @@ class Limits:
     """How long the supervisor waits for its children, in seconds."""
 
     start_s: float = 3600.0  # for a group to become ready
+    silence_s: float = 120.0 + SILENCE_MARGIN_S  # for the heartbeat of a group that serves
     drain_s: float = 25.0  # for the front to end its requests after SIGTERM
     grace_s: float = 1.0  # between SIGTERM and SIGKILL of a rank
     bury_s: float = 60.0  # for killed ranks to be gone; a driver may hold them for a while
@@ -38,7 +42,8 @@ class Limits:
 class Supervisor:
     """The policy: what a death, a silence or a signal leads to.
 
-    A dead rank ends its group, and the group is started again within the restart budget while the front answers 503.
+    A dead rank or a heartbeat that stops ends the group, and the group is started again within the restart budget
+    while the front answers 503.
     A rank that exits with status 2 says that no restart would help. The front's end is the container's end.
     """
 
@@ -73,7 +78,7 @@ class Supervisor:
 
     def _serve(self) -> Exit:
         while True:
-            seen = self._watch.wait(None if self._group.ready and self._kill_at is None else _TICK_S)
+            seen = self._watch.wait(_LOOK_S if self._group.ready and self._kill_at is None else _TICK_S)
             if seen.stop_asked:
                 self._drain()
                 return Exit.DRAINED
@@ -106,12 +111,16 @@ class Supervisor:
             self._console.event("engine.ready", attempt=self._group.attempt, seconds=self._group.age_s)
         elif not self._group.ready and self._group.age_s > self._limits.start_s:
             return self._give_up_attempt(f"it was not ready after OCK_START_TIMEOUT_S={self._limits.start_s:g}")
+        elif self._group.ready and self._group.look_for_silence() > self._limits.silence_s:
+            return self._give_up_attempt(f"rank 0 gave no sign of life for {self._limits.silence_s:g} s")
         return None
 
     def _give_up_attempt(self, reason: str) -> Exit | None:
         self._console.event("engine.end", attempt=self._group.attempt, reason=reason)
-        if not self._restarts.take():
-            self._console.say(f"no restart: {self._restarts.limit} in {self._restarts.window_s:g} s are used up")
+        try:
+            self._restarts.take(was_ready=self._group.ready or self._group.became_ready())
+        except NoRestart as used_up:
+            self._console.say(f"no restart: {used_up}")
             return Exit.FAILED
         self._group.ready = False
         self._group.signal(signal.SIGTERM)

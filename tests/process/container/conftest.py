@@ -12,9 +12,12 @@ from supervised import Supervised
 def supervise(tmp_path: Path) -> Iterator[Callable[..., Supervised]]:
     started: list[Supervised] = []
 
-    def start(rank: str = "normal", front: str = "normal", start_s: float = 30, drain_s: float = 10) -> Supervised:
+    def start(
+        rank: str = "normal", front: str = "normal", start_s: float = 30, drain_s: float = 10, silence_s: float = 60
+    ) -> Supervised:
         host = str(Path(__file__).with_name("host.py"))
-        started.append(Supervised([sys.executable, host, str(tmp_path), rank, front, str(start_s), str(drain_s)]))
+        limits = [str(start_s), str(drain_s), str(silence_s)]
+        started.append(Supervised([sys.executable, host, str(tmp_path), rank, front, *limits]))
         return started[-1]
 
     yield start

@@ -1,4 +1,4 @@
-"""Runs the real supervisor over stand-in children: host.py RUN_DIR RANK_MODE FRONT_MODE START_S DRAIN_S."""
+"""Runs the real supervisor over stand-in children: host.py RUN_DIR RANK_MODE FRONT_MODE START_S DRAIN_S SILENCE_S."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from container.watch import Watch
 STANDIN = [sys.executable, "-S", "-E", str(Path(__file__).with_name("standin.py"))]
 
 
-def main(run_dir: str, rank_mode: str, front_mode: str, start_s: str, drain_s: str) -> int:
+def main(run_dir: str, rank_mode: str, front_mode: str, start_s: str, drain_s: str, silence_s: str) -> int:
     console = Console(sys.stdout)
 
     def rank(number: int, attempt: int, port: int) -> Command:
@@ -26,7 +26,7 @@ def main(run_dir: str, rank_mode: str, front_mode: str, start_s: str, drain_s: s
         return Command(f"engine.{number}", argv, {**os.environ, "MASTER_PORT": str(port)})
 
     front = Command("front", [*STANDIN, "front", front_mode], os.environ)
-    limits = Limits(start_s=float(start_s), drain_s=float(drain_s), grace_s=0.3)
+    limits = Limits(start_s=float(start_s), silence_s=float(silence_s), drain_s=float(drain_s), grace_s=0.3)
     with Watch(console) as watch:
         group = EngineGroup(watch, rank, 2, Path(run_dir), partial(free_loopback_port, ""))
         return Supervisor(watch, group, front, console, limits, RestartBudget()).run()

@@ -65,6 +65,39 @@ def test_a_group_that_never_becomes_ready_is_started_again(supervise: Supervise)
     supervised.wait_for(r"engine\.start attempt=2")
 
 
+def test_the_third_group_in_a_row_that_never_becomes_ready_ends_everything(supervise: Supervise) -> None:
+    supervised = supervise(rank="mute", start_s=0.3)
+    assert supervised.wait_for_end() == 1
+    assert any("no restart: 3 attempts in a row never became ready" in line for line in supervised.lines)
+    assert not any("engine.start attempt=4" in line for line in supervised.lines)
+
+
+def test_a_ready_group_that_falls_silent_is_started_again_and_one_that_beats_is_left_alone(
+    supervise: Supervise, tmp_path: Path
+) -> None:
+    supervised = supervise(rank="faint", silence_s=3)
+    first = supervised.wait_for_pids(EVERYONE)
+    supervised.wait_for(r"engine\.end attempt=1 reason='rank 0 gave no sign of life for 3 s'")
+    second = supervised.wait_for_pids(RANKS)
+    supervised.wait_for(r"engine\.ready attempt=2")
+    assert not any(is_running(first[name]) for name in RANKS)
+    assert is_running(first["front"])
+    ready, beat = (tmp_path / name for name in ("engine.ready", "engine.beat"))
+    wait_until(lambda: beat.stat().st_mtime > ready.stat().st_mtime + 5)  # longer than a silence may be
+    assert all(is_running(pid) for pid in second.values())
+    assert not any("engine.end attempt=2" in line for line in supervised.lines)
+
+
+def test_a_stopped_rank_0_is_killed_and_started_again(supervise: Supervise) -> None:
+    supervised = supervise(silence_s=3)
+    first = supervised.wait_for_pids(EVERYONE)
+    supervised.wait_for(r"engine\.ready attempt=1")
+    os.kill(first["engine.0"], signal.SIGSTOP)
+    supervised.wait_for(r"engine\.end attempt=1 reason='rank 0 gave no sign of life")
+    supervised.wait_for(r"engine\.ready attempt=2")
+    assert not any(is_running(first[name]) for name in RANKS)
+
+
 def test_the_end_of_the_front_is_the_end_of_everything(supervise: Supervise) -> None:
     supervised = supervise(rank="deaf")
     pids = supervised.wait_for_pids(EVERYONE)
