@@ -62,7 +62,7 @@ def open_services(settings: Settings) -> ChatServices:
     engine = EngineClient(settings.engine_address)
     policy = _policy(settings)
     moderator = None if policy is None else _moderator(settings, policy, engine)
-    # A turn submits up to three tasks of its own, each of which may wait for the engine.
+    # A turn has up to two tasks under way at once, which may wait for the engine; one that ended early may leave some.
     executor = ThreadPoolExecutor(3 * settings.threads, thread_name_prefix="turn")
     turns = _turns(settings, engine, store, moderator, retriever, executor)
     return ChatServices(settings, engine, store, turns, retriever, moderator, policy)
@@ -73,6 +73,11 @@ def _policy(settings: Settings) -> Policy | None:
         log.warning("moderation.off OCK_MODERATION=off: neither questions nor replies are checked")
         return None
     if not settings.moderation_model:
+        if settings.output_moderation_model:
+            raise ConfigError(
+                f"OCK_OUTPUT_MODERATION_MODEL={settings.output_moderation_model!r} is set and OCK_MODERATION_MODEL is "
+                "empty, so nothing would judge questions: set both, or OCK_MODERATION=off"
+            )
         log.warning("moderation.off OCK_MODERATION_MODEL is empty: neither questions nor replies are checked")
         return None
     return load_policy(settings.policy or DEFAULT_POLICY)

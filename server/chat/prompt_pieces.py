@@ -79,7 +79,7 @@ class PromptPieces:
         return self._tokenizer.encode(f" {plain}") if plain else []
 
     def _plain(self, text: str) -> str:
-        """`text` cut and neutralised; blanks go before the cut, never after it, so that a cut text counts as too long."""
+        """`text` cut and neutralised; blanks go before the cut, never after it, so that what is cut is too long."""
         return neutralise(text.strip()[: self._max_chars])
 
 

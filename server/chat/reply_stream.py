@@ -19,7 +19,21 @@ from server.chat.reply import shown_reply, stable_end
 from server.errors import ErrorCode, ServiceError
 
 _KEEP_ALIVE_S = 1.0
-_SHUTDOWN = "shutdown"
+_DEADLINE, _SHUTDOWN = "deadline", "shutdown"
+_RETRY_AFTER_S = 2.0
+
+
+def _deadline_passed() -> ServiceError:
+    return ServiceError(ErrorCode.DEADLINE, "the deadline passed before the reply began; the server is busy")
+
+
+def _shutting_down() -> ServiceError:
+    message = "the server is shutting down; the reply had not begun"
+    return ServiceError(ErrorCode.SHUTTING_DOWN, message, retry_after_s=_RETRY_AFTER_S)
+
+
+# What a reply is refused with that was cut off before it began, by how it ended.
+_CUT_OFF = {_DEADLINE: _deadline_passed, _SHUTDOWN: _shutting_down}
 
 
 class Generator(Protocol):
@@ -143,7 +157,7 @@ class ReplyStream:
                 self._written += event.text
                 self._num_tokens = event.num_tokens
         elif isinstance(event, wire.Finished):
-            self._finished = self._finished or event
+            self._end(event)
         else:
             assert isinstance(event, _Judged), event
             self._apply_verdict(event)
@@ -152,8 +166,7 @@ class ReplyStream:
         self._judging = False
         self._judgement = judged.judgement
         if judged.judgement.blocked:
-            if self._finished is None:
-                self._finished = self._ended("moderated_output")
+            self._end(self._ended("moderated_output"))
         else:
             self._num_passed = judged.num_chars
 
@@ -198,7 +211,13 @@ class ReplyStream:
 
     def _finish_early(self) -> None:
         self._engine.cancel(self._request.request_id)
-        self._finished = self._ended(_SHUTDOWN)
+        self._end(self._ended(_SHUTDOWN))
+
+    def _end(self, finished: wire.Finished) -> None:
+        """Note how the reply ended; what was cut off before its first word is no reply. Raises ServiceError."""
+        if finished.reason in _CUT_OFF and not shown_reply(self._written):
+            raise _CUT_OFF[finished.reason]()
+        self._finished = self._finished or finished
 
     def _ended(self, reason: str) -> wire.Finished:
         return wire.Finished(self._request.request_id, reason, len(self._request.prompt), 0, self._num_tokens)

@@ -7,22 +7,26 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
-from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import TypeVar
 
 import msgspec
 
 from server import wire
 from server.chat.moderation import Moderator
+from server.chat.open_turn import OpenTurn
 from server.chat.passage_verdicts import PassageVerdicts
 from server.chat.policy import Role
 from server.chat.prompt import Prompt, PromptBuilder
-from server.chat.records import Judgement, Session, Source, TextPiece, Turn, TurnEvent, TurnRequest, TurnResult, Usage
-from server.chat.reply_stream import Generator, ReplyStream, ReplyVerdict
+from server.chat.records import Judgement, Session, TextPiece, TurnEvent, TurnRequest, TurnResult
+from server.chat.reply_stream import Generator, ReplyStream
 from server.chat.session_ids import new_session_id
+from server.chat.store.rows import check_question
 from server.chat.store.store import Claim, SessionBusy, Store
 from server.errors import ErrorCode, ServiceError
 from server.retrieval.retriever import Passage, RetrievalError, Retriever
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -48,36 +52,6 @@ class TurnSettings:
     max_turns: int = 200
 
 
-@dataclass
-class _Open:
-    """A turn under way."""
-
-    request: TurnRequest
-    session: Session
-    started: float
-    claim: Claim | None = None
-    moderation: dict[str, Judgement] = field(default_factory=dict)
-    passages: list[Passage] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-    usage: Usage = field(default_factory=Usage)
-
-    @property
-    def sources(self) -> tuple[Source, ...]:
-        """The passages that stood in the prompt."""
-        return tuple(
-            Source(
-                title=each.title,
-                text=each.text,
-                score=each.score,
-                document_id=each.document_id,
-                passage_id=each.passage_id,
-                section=each.section,
-                url=each.url,
-            )
-            for each in self.passages
-        )
-
-
 class TurnService:
     """Answers questions. Streaming and not, the reply takes the same way through moderation."""
 
@@ -101,6 +75,7 @@ class TurnService:
         self._executor = executor
         self._settings = settings
         self._clock = clock
+        self._versions = {"model": settings.model, "index_version": settings.index_version}
         self._ending = threading.Event()
 
     def answer(self, request: TurnRequest) -> TurnResult:
@@ -120,30 +95,39 @@ class TurnService:
         """
         return self._events(request, piecewise=True)
 
+    def check(self, request: TurnRequest) -> None:
+        """Refuse what can be refused without a look at the conversation; `answer` and `stream` begin with it, too.
+
+        Raises:
+            ServiceError: the question does not fit the window, or is too large to be stored.
+        """
+        self._prompts.check(request.text, request.sampling.max_new_tokens, request.system)
+        if request.history is None:
+            check_question(request.text)
+
     def end_all(self) -> None:
         """End the turns under way with what they have; their finish reason is "shutdown"."""
         self._ending.set()
 
     def _events(self, request: TurnRequest, *, piecewise: bool) -> Iterator[TurnEvent]:
-        self._prompts.check(request.text, request.sampling.max_new_tokens, request.system)
-        turn = self._open(request)
-        claim = self._executor.submit(self._claim, turn)
+        self.check(request)
+        turn = OpenTurn(request)
+        # The store's answers are waited for while the question is judged and searched for.
+        judged = self._start_judging(turn)
+        found = self._start_search(turn)
         stored = False
         try:
-            judged = self._start_judging(turn)
-            found = self._start_search(turn)
-            turn.claim = claim.result()
+            self._take_session(turn)
             blocked = self._await_input_verdict(turn, judged)
             if blocked is not None:
-                found.cancel()
-                result = self._result(turn, blocked.message, "moderated_input")
+                result = turn.result(blocked.message, "moderated_input")
             else:
                 turn.passages = self._await_passages(turn, found)
                 prompt = self._build(turn)
                 turn.passages = turn.passages[: prompt.num_passages]
                 reply = self._reply(turn, prompt, piecewise)
                 yield from reply.pieces()
-                result = self._finish(turn, prompt, reply.verdict)
+                result = turn.finish(prompt, reply.verdict)
                 if reply.verdict.blocked is not None and piecewise:
                     yield TextPiece(result.outputs)
             self._complete(turn, result)
@@ -151,14 +135,20 @@ class TurnService:
             self._log_end(turn, result)
             yield result
         finally:
-            if not stored:
-                self._give_back(claim)
+            # What is still under way for a turn that ended early is ignored when it comes.
+            judged.cancel()
+            found.cancel()
+            if turn.claim is not None and not stored:
+                self._store.release(turn.claim)
 
-    def _open(self, request: TurnRequest) -> _Open:
-        started = time.monotonic()
+    def _take_session(self, turn: OpenTurn) -> None:
+        """Load the session and claim its next turn; a request that brings its own turns needs neither."""
+        request = turn.request
         if request.history is not None:
-            return _Open(request, Session(request.session_id or "", self._this_hour(), request.history), started)
-        return _Open(request, self._load(request.session_id), started)
+            turn.session = Session(request.session_id or "", self._this_hour(), request.history)
+            return
+        turn.session = self._load(request.session_id)
+        turn.claim = self._claim(turn)
 
     def _this_hour(self) -> float:
         """When a conversation that its client keeps is said to have begun: its prompts then share their first lines."""
@@ -174,38 +164,30 @@ class TurnService:
             )
         return session or Session(session_id or new_session_id(), self._clock())
 
-    def _claim(self, turn: _Open) -> Claim | None:
-        """Take the session's next turn; while it is busy, wait for it as long as the settings allow."""
-        if turn.request.history is not None:
-            return None
-        give_up = time.monotonic() + self._settings.session_wait_s
+    def _claim(self, turn: OpenTurn) -> Claim:
+        """Take the session's next turn; while it is busy, wait as long as the settings and the deadline allow."""
+        give_up = time.monotonic() + min(self._settings.session_wait_s, turn.remaining_s)
         while True:
             try:
                 return self._store.claim(turn.session, self._settings.owner)
             except SessionBusy:
-                if time.monotonic() >= give_up:
+                left_s = give_up - time.monotonic()
+                if left_s <= 0:
                     raise
-            time.sleep(_BUSY_POLL_S)
+            time.sleep(min(_BUSY_POLL_S, left_s))
             turn.session = self._load(turn.session.session_id)
 
-    def _remaining_s(self, turn: _Open) -> float:
-        return max(0.1, turn.request.deadline_s - (time.monotonic() - turn.started))
-
-    def _start_judging(self, turn: _Open) -> Future[list[Judgement]] | None:
+    def _start_judging(self, turn: OpenTurn) -> Future[list[Judgement]]:
         """Judge the question, and what a client brings along as earlier questions or as instructions."""
         if self._moderator is None:
-            return None
+            return _nothing()
         brought = [each.user for each in turn.request.history or ()]
         texts = [text for text in (turn.request.system, *brought) if text.strip()]
-        return self._executor.submit(
-            self._moderator.judge, [*texts, turn.request.text], Role.INPUT, self._remaining_s(turn)
-        )
+        return self._executor.submit(self._moderator.judge, [*texts, turn.request.text], Role.INPUT, turn.remaining_s)
 
-    def _start_search(self, turn: _Open) -> Future[list[Passage]]:
+    def _start_search(self, turn: OpenTurn) -> Future[list[Passage]]:
         if self._retriever is None or not turn.request.retrieval:
-            nothing: Future[list[Passage]] = Future()
-            nothing.set_result([])
-            return nothing
+            return _nothing()
         settings = self._settings
         return self._executor.submit(
             self._retriever.search,
@@ -215,16 +197,16 @@ class TurnService:
             settings.search_threshold,
         )
 
-    def _await_input_verdict(self, turn: _Open, judged: Future[list[Judgement]] | None) -> Judgement | None:
+    def _await_input_verdict(self, turn: OpenTurn, judged: Future[list[Judgement]]) -> Judgement | None:
         """The verdict that blocks, or None."""
-        if judged is None:
-            return None
         verdicts = judged.result()
+        if not verdicts:
+            return None
         verdict = next((each for each in verdicts if each.blocked), verdicts[-1])
         turn.moderation[Role.INPUT.value] = verdict
         return verdict if verdict.blocked else None
 
-    def _await_passages(self, turn: _Open, found: Future[list[Passage]]) -> list[Passage]:
+    def _await_passages(self, turn: OpenTurn, found: Future[list[Passage]]) -> list[Passage]:
         """The passages, or none with a warning: an answer without a source beats no answer."""
         try:
             passages = found.result(timeout=self._settings.retrieval_timeout_s)
@@ -235,15 +217,15 @@ class TurnService:
             turn.warnings.append("retrieval failed; the answer has no sources")
             return []
 
-    def _checked_passages(self, turn: _Open, passages: list[Passage]) -> list[Passage]:
+    def _checked_passages(self, turn: OpenTurn, passages: list[Passage]) -> list[Passage]:
         if self._passage_verdicts is None or not passages:
             return passages
-        kept = self._passage_verdicts.allowed(passages, self._remaining_s(turn))
+        kept = self._passage_verdicts.allowed(passages, turn.remaining_s)
         if len(kept) < len(passages):
             turn.warnings.append(f"{len(passages) - len(kept)} retrieved passages were withheld by the policy")
         return kept
 
-    def _build(self, turn: _Open) -> Prompt:
+    def _build(self, turn: OpenTurn) -> Prompt:
         return self._prompts.build(
             turn.session.created_at,
             turn.session.turns,
@@ -253,9 +235,9 @@ class TurnService:
             system=turn.request.system,
         )
 
-    def _reply(self, turn: _Open, prompt: Prompt, piecewise: bool) -> ReplyStream:
+    def _reply(self, turn: OpenTurn, prompt: Prompt, piecewise: bool) -> ReplyStream:
         sampling = turn.request.sampling
-        remaining = self._remaining_s(turn)
+        remaining = turn.remaining_s
         request = wire.Generate(
             request_id=f"{turn.request.request_id}-{turn.session.session_id[:8]}-{time.monotonic_ns():x}",
             prompt=prompt.token_ids,
@@ -272,57 +254,11 @@ class TurnService:
             deadline_s=remaining + _JUDGE_RESERVE_S,
         )
 
-    def _finish(self, turn: _Open, prompt: Prompt, verdict: ReplyVerdict) -> TurnResult:
-        if verdict.judgement is not None:
-            turn.moderation[Role.OUTPUT.value] = verdict.judgement
-        turn.usage = Usage(
-            prompt_tokens=verdict.finished.num_prompt_tokens,
-            cached_tokens=verdict.finished.num_cached_tokens,
-            completion_tokens=verdict.finished.num_new_tokens,
-            dropped_turns=prompt.num_dropped_turns,
-            passage_tokens=prompt.num_passage_tokens,
-        )
-        if verdict.blocked is not None:
-            return self._result(turn, verdict.blocked.message, "moderated_output")
-        return self._result(turn, verdict.text, verdict.finished.reason)
+    def _complete(self, turn: OpenTurn, result: TurnResult) -> None:
+        if turn.claim is not None:
+            self._store.complete(turn.claim, turn.record(turn.claim, result, self._clock(), self._versions))
 
-    def _result(self, turn: _Open, outputs: str, reason: str) -> TurnResult:
-        return TurnResult(
-            request_id=turn.request.request_id,
-            outputs=outputs,
-            session_id=turn.session.session_id,
-            finish_reason=reason,
-            sources=() if reason.startswith("moderated") else turn.sources,
-            moderation=turn.moderation,
-            usage=turn.usage,
-            warnings=tuple(turn.warnings),
-            turn=0 if turn.claim is None else turn.claim.turn,
-        )
-
-    def _complete(self, turn: _Open, result: TurnResult) -> None:
-        if turn.claim is None:
-            return
-        record = Turn(
-            turn=turn.claim.turn,
-            user=turn.request.text,
-            reply=result.outputs,
-            finish_reason=result.finish_reason,
-            created_at=self._clock(),
-            sources=result.sources,
-            labels={role: each.label for role, each in result.moderation.items()},
-            usage=result.usage,
-            model=self._settings.model,
-            index_version=self._settings.index_version,
-        )
-        self._store.complete(turn.claim, record)
-
-    def _give_back(self, claim: Future[Claim | None]) -> None:
-        with suppress(ServiceError):  # the error that ended the turn is the one to report
-            held = claim.result()
-            if held is not None:
-                self._store.release(held)
-
-    def _log_end(self, turn: _Open, result: TurnResult) -> None:
+    def _log_end(self, turn: OpenTurn, result: TurnResult) -> None:
         log.info(
             "turn.end id=%s reason=%s prompt=%d cached=%d new=%d sources=%d ms=%d",
             result.request_id,
@@ -333,3 +269,10 @@ class TurnService:
             len(result.sources),
             (time.monotonic() - turn.started) * 1000,
         )
+
+
+def _nothing() -> Future[list[T]]:
+    """What is not asked for is there at once, and empty."""
+    nothing: Future[list[T]] = Future()
+    nothing.set_result([])
+    return nothing

@@ -15,6 +15,8 @@ from server.errors import ErrorCode, ServiceError
 
 MAX_RECORD_BYTES = 380_000  # DynamoDB takes 400 KB an item, names and the other attributes included
 
+MAX_QUESTION_BYTES = 256_000  # of them, as JSON; the others are for the reply and its sources
+
 
 class RowState(StrEnum):
     """What a row stands for."""
@@ -88,6 +90,21 @@ class Rows(Protocol):
 def expiry(now: float, ttl_s: float) -> int | None:
     """When a row written now expires; None for `ttl_s` 0, which means never."""
     return math.ceil(now + ttl_s) if ttl_s else None
+
+
+def check_question(text: str) -> None:
+    """Refuse at the door a question that leaves no room in its row for an answer.
+
+    Raises:
+        ServiceError: INVALID_FIELD with both sizes.
+    """
+    num_bytes = len(msgspec.json.encode(text))
+    if num_bytes > MAX_QUESTION_BYTES:
+        raise ServiceError(
+            ErrorCode.INVALID_FIELD,
+            f"this text takes {num_bytes} bytes as JSON; at most {MAX_QUESTION_BYTES} can be stored",
+            field="inputs",
+        )
 
 
 def encode_record(turn: Turn) -> str:

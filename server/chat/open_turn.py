@@ -1,0 +1,93 @@
+"""A turn under way: what has been found out so far, and what it comes to."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from server.chat.policy import Role
+from server.chat.prompt import Prompt
+from server.chat.records import Judgement, Session, Source, Turn, TurnRequest, TurnResult, Usage
+from server.chat.reply_stream import ReplyVerdict
+from server.chat.store.store import Claim
+from server.retrieval.retriever import Passage
+
+_LEAST_S = 0.1
+
+
+@dataclass
+class OpenTurn:
+    """One question on its way. `session` is set once it is loaded, `claim` when the turn will be stored."""
+
+    request: TurnRequest
+    started: float = field(default_factory=time.monotonic)
+    session: Session = field(init=False)
+    claim: Claim | None = None
+    moderation: dict[str, Judgement] = field(default_factory=dict)
+    passages: list[Passage] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    usage: Usage = field(default_factory=Usage)
+
+    @property
+    def remaining_s(self) -> float:
+        """What is left of the request's deadline, never quite nothing."""
+        return max(_LEAST_S, self.request.deadline_s - (time.monotonic() - self.started))
+
+    def finish(self, prompt: Prompt, verdict: ReplyVerdict) -> TurnResult:
+        """The result of a reply that ended with `verdict`."""
+        if verdict.judgement is not None:
+            self.moderation[Role.OUTPUT.value] = verdict.judgement
+        self.usage = Usage(
+            prompt_tokens=verdict.finished.num_prompt_tokens,
+            cached_tokens=verdict.finished.num_cached_tokens,
+            completion_tokens=verdict.finished.num_new_tokens,
+            dropped_turns=prompt.num_dropped_turns,
+            passage_tokens=prompt.num_passage_tokens,
+        )
+        if verdict.blocked is not None:
+            return self.result(verdict.blocked.message, "moderated_output")
+        return self.result(verdict.text, verdict.finished.reason)
+
+    def result(self, outputs: str, reason: str) -> TurnResult:
+        """The answer as it stands."""
+        return TurnResult(
+            request_id=self.request.request_id,
+            outputs=outputs,
+            session_id=self.session.session_id,
+            finish_reason=reason,
+            sources=() if reason.startswith("moderated") else self._sources(),
+            moderation=self.moderation,
+            usage=self.usage,
+            warnings=tuple(self.warnings),
+            turn=0 if self.claim is None else self.claim.turn,
+        )
+
+    def record(self, claim: Claim, result: TurnResult, now: float, versions: Mapping[str, str]) -> Turn:
+        """What is stored of the turn; `versions` names the model and the index."""
+        return Turn(
+            turn=claim.turn,
+            user=self.request.text,
+            reply=result.outputs,
+            finish_reason=result.finish_reason,
+            created_at=now,
+            sources=result.sources,
+            labels={role: each.label for role, each in result.moderation.items()},
+            usage=result.usage,
+            **versions,
+        )
+
+    def _sources(self) -> tuple[Source, ...]:
+        """The passages that stood in the prompt."""
+        return tuple(
+            Source(
+                title=each.title,
+                text=each.text,
+                score=each.score,
+                document_id=each.document_id,
+                passage_id=each.passage_id,
+                section=each.section,
+                url=each.url,
+            )
+            for each in self.passages
+        )

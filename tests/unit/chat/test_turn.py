@@ -1,0 +1,235 @@
+"""One turn over real rows in memory: what is stored, what is refused, and what is left behind when something fails."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from chat_tokenizers import chat_tokenizer
+from turn_doubles import Engine, Index, Judge, WatchedRows
+
+from server import wire
+from server.chat.prompt import PromptBuilder
+from server.chat.records import KeepAlive, Session, Turn, TurnRequest, TurnResult
+from server.chat.store.store import Store
+from server.chat.turn import TurnService, TurnSettings
+from server.errors import ErrorCode, ServiceError
+from server.retrieval.retriever import Passage, RetrievalError
+
+WAIT_S = 30.0  # a machine with other work must not fail a test
+EXECUTOR = ThreadPoolExecutor(16)
+
+
+class Bench:
+    """A turn service over doubles, and the store that it writes to."""
+
+    def __init__(self, engine: Engine | None = None, index: Index | None = None, **settings: Any) -> None:
+        self.engine = engine or Engine()
+        self.judge = Judge()
+        self.index = index
+        self.rows = WatchedRows()
+        self.store = Store(self.rows, clock=time.time, session_ttl_s=0, session_lock_s=60)
+        self.turns = TurnService(
+            self.engine,
+            PromptBuilder(chat_tokenizer("ordinary"), 512, 64),
+            self.store,
+            self.judge,  # type: ignore[arg-type]
+            index,  # type: ignore[arg-type]
+            EXECUTOR,
+            TurnSettings("model 1", "front", **settings),
+        )
+
+    def ask(self, text: str = "Is it so?", **fields: Any) -> TurnResult:
+        return self.turns.answer(request(text, **fields))
+
+    def stored(self, session_id: str = "s") -> list[Turn]:
+        return list(self.store.history(session_id))
+
+    def refusal(self, text: str = "Is it so?", **fields: Any) -> ServiceError:
+        with pytest.raises(ServiceError) as caught:
+            self.ask(text, **fields)
+        return caught.value
+
+
+def request(text: str, **fields: Any) -> TurnRequest:
+    given = {"request_id": "r", "session_id": "s", "sampling": wire.Sampling(max_new_tokens=16)} | fields
+    return TurnRequest(text=text, **given)
+
+
+def test_a_turn_is_answered_and_stored_by_one_read_one_claim_and_one_write() -> None:
+    bench = Bench(index=Index(), index_version="index 1")
+    for number in (1, 2):
+        result = bench.ask()
+        assert (result.outputs, result.finish_reason, result.turn) == ("It is so.", "stop", number)
+        assert [source.title for source in result.sources] == ["Albedo"]
+    assert bench.rows.calls == ["newest", "put_if_free", "replace_open"] * 2
+    assert [(turn.turn, turn.user, turn.reply) for turn in bench.stored()] == [
+        (1, "Is it so?", "It is so."),
+        (2, "Is it so?", "It is so."),
+    ]
+    assert {(turn.model, turn.index_version) for turn in bench.stored()} == {("model 1", "index 1")}
+
+
+def test_judging_and_searching_begin_before_the_session_is_loaded() -> None:
+    bench = Bench(index=Index())
+    assert bench.index is not None
+    began: list[bool] = []
+    both = (bench.judge.begun, bench.index.begun)
+    bench.rows.before["newest"] = lambda: began.extend(each.wait(WAIT_S) for each in both)
+    bench.ask()
+    assert began == [True, True]
+
+
+def test_a_required_session_that_is_unknown_is_404_and_nothing_is_generated_or_left() -> None:
+    bench = Bench(require_session=True)
+    error = bench.refusal()
+    assert error.code is ErrorCode.SESSION_NOT_FOUND
+    assert error.field == "parameters.session_id"
+    assert bench.engine.started == []
+    assert bench.rows.calls == ["newest"]
+    bench.store.create("s")
+    assert bench.ask().turn == 1
+
+
+@pytest.mark.parametrize("piecewise", [False, True])
+def test_a_judge_or_an_index_that_fails_does_not_hide_the_error_of_the_session(piecewise: bool) -> None:
+    def fail() -> list[Passage]:
+        raise RetrievalError("the index is gone")
+
+    bench = Bench(index=Index(fail), require_session=True)
+    with pytest.raises(ServiceError) as caught:
+        list(bench.turns.stream(request("Hi")) if piecewise else [bench.ask("Hi")])
+    assert caught.value.code is ErrorCode.SESSION_NOT_FOUND
+
+
+def test_a_busy_session_is_waited_for_and_its_new_turn_is_read() -> None:
+    bench = Bench(session_wait_s=WAIT_S)
+    claim = bench.store.claim(Session("s", 1.0), "another front")
+    answered = EXECUTOR.submit(bench.ask)
+    wait_until(lambda: bench.rows.calls.count("put_if_free") >= 3)
+    bench.store.complete(claim, Turn(1, "before", "it was", "stop", 1.0))
+    assert answered.result(WAIT_S).turn == 2
+    assert "before" in chat_tokenizer("ordinary").decode(list(bench.engine.started[0].prompt))
+
+
+@pytest.mark.parametrize(("session_wait_s", "deadline_s"), [(0.0, 60.0), (0.5, 60.0), (600.0, 0.5)])
+def test_a_session_that_stays_busy_is_409_after_the_wait_or_the_deadline(
+    session_wait_s: float, deadline_s: float
+) -> None:
+    bench = Bench(session_wait_s=session_wait_s)
+    claim = bench.store.claim(Session("s", 1.0), "another front")
+    begun = time.monotonic()
+    error = bench.refusal(deadline_s=deadline_s)
+    assert min(session_wait_s, deadline_s) <= time.monotonic() - begun < WAIT_S
+    assert error.code is ErrorCode.SESSION_BUSY
+    assert error.retry_after_s
+    assert bench.engine.started == []
+    bench.store.complete(claim, Turn(1, "before", "it was", "stop", 1.0))
+    assert bench.ask().turn == 2
+
+
+@pytest.mark.parametrize("broken", ["newest", "put_if_free", "replace_open"])
+def test_a_store_outage_is_503_and_a_retry_stores_the_turn_once(broken: str) -> None:
+    bench = Bench()
+    bench.rows.broken = {broken}
+    error = bench.refusal()
+    assert error.code is ErrorCode.STORE_UNAVAILABLE
+    assert error.retry_after_s
+    assert len(bench.engine.started) == (broken == "replace_open")
+    bench.rows.broken.clear()
+    assert bench.stored() == []
+    assert bench.rows.get("s", 1) is None, "the claim is left behind"
+    assert bench.ask().turn == 1
+    assert [turn.turn for turn in bench.stored()] == [1]
+
+
+def test_a_claim_that_cannot_be_released_in_an_outage_is_taken_over_by_the_retry() -> None:
+    bench = Bench()
+    bench.rows.broken = {"replace_open", "remove_open"}
+    assert bench.refusal().code is ErrorCode.STORE_UNAVAILABLE
+    bench.rows.broken.clear()
+    assert bench.ask().turn == 1
+    assert [turn.turn for turn in bench.stored()] == [1]
+
+
+def test_a_search_that_fails_gives_an_answer_with_a_warning_and_no_sources() -> None:
+    def fail() -> list[Passage]:
+        raise RetrievalError("the index is gone")
+
+    bench = Bench(index=Index(fail))
+    result = bench.ask()
+    assert result.outputs == "It is so."
+    assert result.sources == ()
+    assert result.warnings == ("retrieval failed; the answer has no sources",)
+    assert [turn.sources for turn in bench.stored()] == [()]
+
+
+def test_a_search_that_takes_too_long_gives_an_answer_with_a_warning_and_no_sources() -> None:
+    released = threading.Event()
+
+    def wait() -> list[Passage]:
+        released.wait(WAIT_S)
+        return []
+
+    result = Bench(index=Index(wait), retrieval_timeout_s=0.05).ask()
+    released.set()
+    assert (result.outputs, result.sources) == ("It is so.", ())
+    assert result.warnings == ("retrieval failed; the answer has no sources",)
+
+
+@pytest.mark.parametrize("piecewise", [False, True])
+@pytest.mark.parametrize("text", ["", "\n", "<pad>"])
+def test_a_deadline_before_the_first_word_is_504_and_nothing_is_stored(text: str, piecewise: bool) -> None:
+    bench = Bench(Engine(text, "deadline"))
+    with pytest.raises(ServiceError) as caught:
+        list(bench.turns.stream(request("Hi")) if piecewise else [bench.ask("Hi")])
+    assert caught.value.code is ErrorCode.DEADLINE
+    assert bench.stored() == []
+    assert bench.rows.get("s", 1) is None, "the claim is left behind"
+
+
+def test_a_shutdown_before_the_first_word_is_503_and_nothing_is_stored() -> None:
+    bench = Bench(Engine(silent=True))
+    events = bench.turns.stream(request("Hi"))
+    assert isinstance(next(events), KeepAlive)
+    bench.turns.end_all()
+    with pytest.raises(ServiceError) as caught:
+        list(events)
+    assert caught.value.code is ErrorCode.SHUTTING_DOWN
+    assert caught.value.retry_after_s
+    assert bench.stored() == []
+    assert bench.rows.get("s", 1) is None, "the claim is left behind"
+
+
+def test_a_deadline_in_the_middle_of_a_reply_stores_what_there_is() -> None:
+    bench = Bench(Engine("It is", "deadline"))
+    assert bench.ask().finish_reason == "deadline"
+    assert [(turn.reply, turn.finish_reason) for turn in bench.stored()] == [("It is", "deadline")]
+
+
+@pytest.mark.parametrize("text", [" " * 400_000 + "Hi", "Hi" + "\n" * 200_000, "\x1c" * 50_000 + "Hi"])
+def test_a_question_too_large_to_store_is_refused_before_anything_is_done(text: str) -> None:
+    bench = Bench(index=Index())
+    error = bench.refusal(text)
+    assert error.code is ErrorCode.INVALID_FIELD
+    assert error.field == "inputs"
+    assert "256000" in error.message
+    assert bench.rows.calls == bench.engine.started == bench.judge.asked == []
+    assert bench.ask(text, history=()).outputs == "It is so.", "what is not stored may be as large"
+
+
+def test_a_padded_question_is_asked_as_it_is() -> None:
+    bench = Bench()
+    bench.ask("\n" * 61_475 + "What is albedo?" + " " * 61_475)
+    assert "<human>: What is albedo?" in chat_tokenizer("ordinary").decode(list(bench.engine.started[0].prompt))
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + WAIT_S
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
