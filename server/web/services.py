@@ -16,6 +16,10 @@ from server.retrieval.retriever import Retriever
 class Turns(Protocol):
     """Answers questions; `server.chat.turn.TurnService`."""
 
+    def check(self, request: TurnRequest) -> None:
+        """Refuse what can be refused without a look at the conversation. Raises ServiceError."""
+        ...
+
     def answer(self, request: TurnRequest) -> TurnResult:
         """The whole answer at once. Raises ServiceError."""
         ...

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 from flask import Blueprint, Response, request
 
+from server.chat.records import TurnRequest
 from server.chat.session_ids import new_session_id
 from server.chat.sticky import session_request
 from server.chat.visible import is_blank
@@ -68,11 +70,15 @@ def _invoke(front: Front, invocation: Invocation) -> Response:
     if not isinstance(invocation.inputs, str):
         _check_list(streams, session_id or sticky)
         return _answer_list(front, invocation.inputs, parameters)
+    turn = turn_request(
+        front.services, current_exchange().turn_id(), invocation.inputs, parameters,
+        session_id=session_id, streams=streams,
+    )  # fmt: skip
     if sticky != NEW_SESSION:
-        return _answer_one(front, invocation.inputs, parameters, session_id, streams)
-    session_id = session_id or front.services.store.create(new_session_id()).session_id
-    response = _answer_one(front, invocation.inputs, parameters, session_id, streams)
-    return with_new_session(response, session_id, front.services.settings.session_ttl_s)
+        return _answer_one(front, turn, streams)
+    turn = turn if session_id else _in_new_session(front.services, turn)
+    response = _answer_one(front, turn, streams)
+    return with_new_session(response, str(turn.session_id), front.services.settings.session_ttl_s)
 
 
 def _check_list(streams: bool, session: str | None) -> None:
@@ -92,22 +98,25 @@ def _answer_list(front: Front, texts: list[str], parameters: Parameters) -> Resp
     return json_response(answer_all(front, exchange, turns))
 
 
-def _answer_one(front: Front, text: str, parameters: Parameters, session_id: str | None, streams: bool) -> Response:
-    exchange, services = current_exchange(), front.services
+def _answer_one(front: Front, turn: TurnRequest, streams: bool) -> Response:
+    exchange = current_exchange()
     if streams:
-        session_id = session_id or _early_session_id(services)
-        turn = turn_request(services, exchange.turn_id(), text, parameters, session_id=session_id, streams=True)
+        turn = turn if turn.session_id else _with_early_id(front.services, turn)
         wire = InvocationWire.for_request(request, exchange.request_id)
-        return with_session(stream_turn(front, exchange, turn, wire), session_id)
-    turn = turn_request(services, exchange.turn_id(), text, parameters, session_id=session_id)
-    result = services.turns.answer(turn)
+        return with_session(stream_turn(front, exchange, turn, wire), str(turn.session_id))
+    result = front.services.turns.answer(turn)
     exchange.note_result(result)
     return with_session(json_response(answer(result, exchange.request_id)), result.session_id)
 
 
-def _early_session_id(services: Services) -> str:
-    """An id for a header that goes out before the turn could make one."""
-    session_id = new_session_id()
+def _with_early_id(services: Services, turn: TurnRequest) -> TurnRequest:
+    """`turn` with an id for a header that goes out before the turn could make one."""
     if services.settings.require_session:
-        services.store.create(session_id)
-    return session_id
+        return _in_new_session(services, turn)
+    return msgspec.structs.replace(turn, session_id=new_session_id())
+
+
+def _in_new_session(services: Services, turn: TurnRequest) -> TurnRequest:
+    """`turn` in a session made for it; a question that is refused leaves none behind."""
+    services.turns.check(turn)
+    return msgspec.structs.replace(turn, session_id=services.store.create(new_session_id()).session_id)

@@ -119,9 +119,14 @@ class FakeTurns:
     def __init__(self, store: FakeStore) -> None:
         self._store = store
         self.scripts: dict[str, Sequence[Step]] = {}
+        self.refusals: dict[str, ServiceError] = {}  # of questions that are refused before anything is done
         self.requests: list[TurnRequest] = []
         self.ending = threading.Event()
         self.cancelled = threading.Event()
+
+    def check(self, request: TurnRequest) -> None:
+        if (refusal := self.refusals.get(request.text)) is not None:
+            raise refusal
 
     def answer(self, request: TurnRequest) -> TurnResult:
         *_, last = self.stream(request)
@@ -129,6 +134,7 @@ class FakeTurns:
         return last
 
     def stream(self, request: TurnRequest) -> Iterator[TurnEvent]:
+        self.check(request)
         self.requests.append(request)
         try:
             for step in self.script(request):

@@ -7,6 +7,7 @@ import pytest
 from fakes import Fakes
 from flask.testing import FlaskClient
 
+from server.errors import ErrorCode, ServiceError
 from server.web.app import create_app
 
 STICKY = "X-Amzn-SageMaker-Session-Id"
@@ -101,6 +102,23 @@ def test_a_question_under_the_new_session_header_opens_one(fakes: Fakes, client:
     assert fakes.turns.requests[0].session_id == session_id
     assert response.headers["X-Amzn-SageMaker-Custom-Attributes"] == f"session_id={session_id}"
     assert session_id in fakes.store.sessions
+
+
+@pytest.mark.parametrize("require_session", [False, True])
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("headers", [{}, {STICKY: "NEW_SESSION"}])
+def test_a_refused_question_leaves_no_session_behind(
+    stream: bool, require_session: bool, headers: dict[str, str]
+) -> None:
+    fakes = Fakes()
+    fakes.settings = fakes.settings.model_copy(update={"require_session": require_session})
+    fakes.turns.refusals["long"] = ServiceError(ErrorCode.PROMPT_TOO_LONG, "too long", field="inputs")
+    client = create_app(fakes.services).test_client()
+    response = client.post("/invocations", json={"inputs": "long", "stream": stream}, headers=headers)
+    assert response.status_code == 400
+    assert response.json["error"]["code"] == "prompt_too_long"
+    assert fakes.store.sessions == {}
+    assert fakes.turns.requests == []
 
 
 def test_body_and_header_that_name_two_sessions_are_refused(fakes: Fakes, client: FlaskClient) -> None:
