@@ -6,15 +6,15 @@ import dataclasses
 import logging
 import time
 from collections.abc import Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
-from concurrent.futures import TimeoutError as FutureTimeoutError
+from concurrent.futures import Future
 
+from server.retrieval.guarded import MAX_THREADS, Guarded, outcome
 from server.retrieval.retriever import Passage, RetrievalError, Retriever
 
 log = logging.getLogger(__name__)
 
 _RANK_OFFSET = 60  # of reciprocal-rank fusion: how little the first ranks differ
-_MAX_THREADS = 32
+MEMBER_K = 10  # passages that each is asked for at least: what two rank low may be what both together rank first
 
 
 class Composite:
@@ -23,13 +23,13 @@ class Composite:
     Args:
         members: by name, which is logged when one fails.
         timeout_s: after which an answer is no longer waited for.
+        max_threads: how many searches of one member run at once; each member has threads of its own.
     """
 
-    def __init__(self, members: Mapping[str, Retriever], timeout_s: float) -> None:
+    def __init__(self, members: Mapping[str, Retriever], timeout_s: float, max_threads: int = MAX_THREADS) -> None:
         assert members
-        self._members = dict(members)
-        self._timeout_s = timeout_s
-        self._pool = ThreadPoolExecutor(_MAX_THREADS, "composite")
+        self._members = {name: Guarded(name, member, timeout_s, max_threads) for name, member in members.items()}
+        self.timeout_s = timeout_s
 
     @property
     def version(self) -> str:
@@ -42,11 +42,11 @@ class Composite:
         Raises:
             RetrievalError: every member failed.
         """
-        futures = {
-            name: self._pool.submit(member.search, query, k, window, threshold)
-            for name, member in self._members.items()
+        started = time.monotonic()
+        searches = {
+            name: member.start(query, max(k, MEMBER_K), window, threshold) for name, member in self._members.items()
         }
-        return _fused(self._answers(futures))[:k]
+        return _fused(_answers(searches, started, self.timeout_s))[:k]
 
     def info(self) -> dict[str, object]:
         """Every member's facts."""
@@ -54,26 +54,22 @@ class Composite:
 
     def close(self) -> None:
         """Close every member."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
         for member in self._members.values():
             member.close()
 
-    def _answers(self, futures: dict[str, Future[list[Passage]]]) -> list[list[Passage]]:
-        deadline = time.monotonic() + self._timeout_s
-        answers, failures = [], []
-        for name, future in futures.items():
-            try:
-                answers.append(future.result(max(0.0, deadline - time.monotonic())))
-            except FutureTimeoutError:
-                failures.append(f"{name}: no answer within {self._timeout_s} s")
-                future.cancel()
-            except RetrievalError as error:
-                failures.append(f"{name}: {error}")
-        for failure in failures:
-            log.warning("retriever.failed %s", failure)
-        if not answers:
-            raise RetrievalError("every retriever failed: " + "; ".join(failures))
-        return answers
+
+def _answers(searches: dict[str, Future[list[Passage]]], started: float, timeout_s: float) -> list[list[Passage]]:
+    answers, failures = [], []
+    for name, search in searches.items():
+        try:
+            answers.append(outcome(name, search, started, timeout_s))
+        except RetrievalError as error:
+            failures.append(f"{name}: {error}")
+    for failure in failures:
+        log.warning("retriever.failed %s", failure)
+    if not answers:
+        raise RetrievalError("every retriever failed: " + "; ".join(failures))
+    return answers
 
 
 def _fused(answers: list[list[Passage]]) -> list[Passage]:

@@ -10,18 +10,21 @@ from urllib.parse import urlsplit
 
 from server.config import Settings
 from server.retrieval.composite import Composite
+from server.retrieval.guarded import Guarded
 from server.retrieval.retriever import RetrievalError, Retriever
 
 log = logging.getLogger(__name__)
 
 GROUP = "openchatkit.retrievers"
 Opener = Callable[[Settings], Retriever]
+_COMPOSITE_SHARE = 0.8  # of the time a turn waits: when one member hangs, the others' passages still come in time
 
 
 def open_retriever(settings: Settings) -> Retriever | None:
     """What OCK_RETRIEVERS names: "index", "web", or entry points of the group `openchatkit.retrievers`, each a
     function from Settings to a Retriever. Without it, what OCK_INDEX and OCK_WEB_SEARCH_URL set up; None when neither
-    does. Several are fused into one.
+    does. Several are fused into one. Whatever a retriever does, its search ends in time, with passages or a
+    RetrievalError.
 
     Raises:
         RetrievalError: a name, index or encoder that cannot be opened; the start stops with its sentence.
@@ -38,8 +41,8 @@ def open_retriever(settings: Settings) -> Retriever | None:
     if not members:
         return None
     if len(members) == 1:
-        return next(iter(members.values()))
-    return Composite(members, settings.retrieval_timeout_s)
+        return Guarded(*members.popitem(), settings.retrieval_timeout_s, settings.threads)
+    return Composite(members, _COMPOSITE_SHARE * settings.retrieval_timeout_s, settings.threads)
 
 
 def _names(settings: Settings) -> list[str]:

@@ -13,6 +13,7 @@ from urllib.parse import quote, urlsplit
 
 import urllib3
 
+from server.retrieval.cut_off import cut_off, cut_off_pool
 from server.retrieval.result_cache import ResultCache
 from server.retrieval.retriever import Passage, RetrievalError
 
@@ -61,7 +62,7 @@ class WebSearch:
         _refuse_bad(plan)
         self._plan = plan
         self._cache = cache
-        self._pool = urllib3.PoolManager(num_pools=1, maxsize=8, retries=False)
+        self._pool = cut_off_pool(max_connections=8)
 
     @property
     def version(self) -> str:
@@ -115,7 +116,7 @@ class WebSearch:
             raise RetrievalError(f"web search: {plan.host} answered with status {answer.status}; 200 is legal")
         try:
             return json.loads(body)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise RetrievalError(f"web search: {plan.host} did not answer with JSON") from None
 
     def _passages(self, answer: object) -> list[Passage]:
@@ -145,12 +146,13 @@ def _refuse_bad(plan: WebSearchPlan) -> None:
 def _read(answer: urllib3.BaseHTTPResponse, deadline: float) -> bytes:
     """The body, however slowly it comes, until the deadline and up to MAX_ANSWER_BYTES."""
     body = bytearray()
-    while block := answer.read(1 << 16):
-        body += block
-        if time.monotonic() > deadline:
-            raise TimeoutError
-        if len(body) > MAX_ANSWER_BYTES:
-            raise OSError("the answer is too long")
+    with cut_off(deadline, answer.shutdown):
+        while block := answer.read1(1 << 16):
+            body += block
+            if len(body) > MAX_ANSWER_BYTES:
+                raise OSError("the answer is too long")
+    if time.monotonic() >= deadline:
+        raise TimeoutError
     return bytes(body)
 
 

@@ -8,7 +8,8 @@ from flask import Blueprint, Response, request
 
 from server.chat.visible import is_blank
 from server.errors import ErrorCode, ServiceError
-from server.retrieval.retriever import Passage, RetrievalError
+from server.retrieval.guarded import Guarded
+from server.retrieval.retriever import Passage, RetrievalError, Retriever
 from server.web.body import json_response, read_json
 from server.web.front import Front, current_exchange, work_blueprint
 from server.web.search_schema import SearchQuery, SearchResults, source
@@ -20,19 +21,21 @@ log = logging.getLogger(__name__)
 def blueprint(front: Front) -> Blueprint:
     """The route over `front`."""
     routes = work_blueprint("search", front)
+    settings, retriever = front.services.settings, front.services.retriever
+    guarded = retriever and Guarded("search", retriever, settings.retrieval_timeout_s, settings.threads)
 
     @routes.post("/search")
     def search() -> Response:
-        query = read_struct(read_json(request, front.services.settings.max_body_bytes), SearchQuery)
+        query = read_struct(read_json(request, settings.max_body_bytes), SearchQuery)
         if is_blank(query.query):
             raise invalid("query", query.query, "must hold visible text")
-        return json_response(SearchResults(tuple(source(passage) for passage in _search(front, query))))
+        return json_response(SearchResults(tuple(source(passage) for passage in _search(front, guarded, query))))
 
     return routes
 
 
-def _search(front: Front, query: SearchQuery) -> list[Passage]:
-    retriever, settings = front.services.retriever, front.services.settings
+def _search(front: Front, retriever: Retriever | None, query: SearchQuery) -> list[Passage]:
+    settings = front.services.settings
     if retriever is None:
         raise ServiceError(ErrorCode.NOT_FOUND, "this server has no index: OCK_INDEX is empty")
     try:

@@ -75,6 +75,39 @@ def test_a_member_that_hangs_is_left_out() -> None:
     composite.close()
 
 
+@pytest.mark.parametrize("error", [KeyError("x"), ConnectionError(), RecursionError(), TimeoutError()])
+def test_a_member_that_breaks_in_any_way_is_left_out_and_its_errors_type_logged(
+    error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    def break_down() -> None:
+        raise error
+
+    composite = Composite({"own": Answering("x", before=break_down), "index": Answering("y")}, timeout_s=30)
+    assert texts(composite) == ["y"]
+    assert f"retriever.broken name=own error={type(error).__name__}" in caplog.text
+
+
+@pytest.mark.parametrize("answer", [None, "text", [1], ({"text": "x"},)])
+def test_a_member_that_answers_with_something_else_is_left_out(answer: object) -> None:
+    own = Answering("x")
+    own.search = lambda *_: answer  # type: ignore[assignment, method-assign]
+    assert texts(Composite({"own": own, "index": Answering("y")}, timeout_s=30)) == ["y"]
+
+
+def test_a_member_that_hangs_for_ever_holds_up_no_other() -> None:
+    held = threading.Event()
+    slow = Answering("x", before=lambda: held.wait(30))
+    composite = Composite({"web": slow, "index": Answering("y")}, timeout_s=0.2, max_threads=2)
+    assert [texts(composite) for _ in range(5)] == [["y"]] * 5
+    held.set()
+    composite.close()
+
+
+def test_members_are_asked_for_more_than_one_so_that_their_ranks_can_be_fused() -> None:
+    composite = Composite({"a": Answering("x", "both"), "b": Answering("z", "both")}, timeout_s=30)
+    assert texts(composite, k=1) == ["both"]
+
+
 def test_when_all_fail_the_search_fails_with_every_reason() -> None:
     composite = Composite({"a": Answering(before=fail), "b": Answering(before=fail)}, timeout_s=30)
     with pytest.raises(RetrievalError, match="every retriever failed: a: no connection; b: no connection"):

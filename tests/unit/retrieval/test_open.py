@@ -10,10 +10,8 @@ import pytest
 from server.config import Settings, from_env
 from server.retrieval import open as opening
 from server.retrieval.composite import Composite
-from server.retrieval.index_retriever import IndexRetriever
 from server.retrieval.open import open_retriever
 from server.retrieval.retriever import Passage, RetrievalError, Retriever
-from server.retrieval.web_search import WebSearch
 
 
 class Own:
@@ -22,6 +20,8 @@ class Own:
     version = "own/1"
 
     def search(self, query: str, k: int, window: int, threshold: float) -> list[Passage]:
+        if query == "break":
+            raise KeyError(query)
         return [Passage("own:1", "own", "Own", "", query, 1.0, "")]
 
     def info(self) -> dict[str, object]:
@@ -57,7 +57,7 @@ def test_nothing_set_is_no_retriever() -> None:
 
 def test_an_index_folder_is_opened_with_the_encoder_and_floor_of_its_manifest(index_folder: Path) -> None:
     retriever = open_retriever(settings(index=str(index_folder)))
-    assert isinstance(retriever, IndexRetriever)
+    assert retriever is not None
     assert retriever.info()["score_floor"] == pytest.approx(0.2, abs=0.25)
     assert retriever.search("What does the velvet fox eat?", 1, 0, 1.0)[0].title == "Velvet fox"
     retriever.close()
@@ -72,7 +72,7 @@ def test_a_floor_that_is_set_counts(index_folder: Path) -> None:
 
 def test_the_web_is_opened_when_its_address_is_set() -> None:
     retriever = open_retriever(settings(web_search_url="https://api.example/{query}"))
-    assert isinstance(retriever, WebSearch)
+    assert retriever is not None
     assert retriever.version == "web/api.example"
 
 
@@ -86,7 +86,26 @@ def test_several_are_fused(index_folder: Path, entry_point: None) -> None:
 
 def test_a_users_retriever_is_opened_by_its_entry_point(entry_point: None) -> None:
     retriever = open_retriever(settings(retrievers="own"))
-    assert isinstance(retriever, Own)
+    assert retriever is not None
+    assert retriever.version == "own/1"
+    assert retriever.search("q", 1, 0, 0.0)[0].document_id == "own"
+
+
+def test_whatever_a_users_retriever_raises_is_a_retrieval_error(
+    entry_point: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    retriever = open_retriever(settings(retrievers="own"))
+    assert retriever is not None
+    with pytest.raises(RetrievalError, match="it raised KeyError"):
+        retriever.search("break", 1, 0, 0.0)
+    assert "retriever.broken name=own error=KeyError" in caplog.text
+
+
+def test_a_composite_answers_before_the_turn_stops_waiting(index_folder: Path, entry_point: None) -> None:
+    fused = open_retriever(settings(index=str(index_folder), retrievers="index, own", retrieval_timeout_s="10"))
+    assert isinstance(fused, Composite)
+    assert fused.timeout_s == pytest.approx(8)
+    fused.close()
 
 
 @pytest.mark.parametrize(

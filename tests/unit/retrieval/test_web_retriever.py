@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
 
@@ -101,7 +102,9 @@ def test_another_status_fails_and_redirects_are_not_followed(api: SearchApi, sta
     assert len(api.requests) == 1
 
 
-@pytest.mark.parametrize("body", [b"", b"<html>", b"[1]", b'{"results": {"a": 1}}', b'{"results": null}', b"\xff"])
+@pytest.mark.parametrize(
+    "body", [b"", b"<html>", b"[1]", b'{"results": {"a": 1}}', b'{"results": null}', b"\xff", b"[" * 200_000]
+)
 def test_what_is_not_the_json_described_fails(api: SearchApi, body: bytes) -> None:
     api.body = body
     with pytest.raises(RetrievalError, match=r"did not answer with JSON|has no list at 'results'"):
@@ -129,6 +132,37 @@ def test_an_answer_that_drips_is_given_up_at_the_deadline(api: SearchApi) -> Non
     with pytest.raises(RetrievalError, match="did not answer"):
         search(web(api, timeout_s=0.3))
     ended.set()
+
+
+@pytest.mark.parametrize("head", [b"", b"HTTP/1.1 200 OK\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n"])
+def test_an_answer_of_a_byte_now_and_then_is_given_up_at_the_deadline(api: SearchApi, head: bytes) -> None:
+    ended = threading.Event()
+
+    def drip(handler: BaseHTTPRequestHandler) -> None:
+        handler.wfile.write(head)
+        try:
+            while not ended.wait(0.1):
+                handler.wfile.write(b"H")
+        except OSError:
+            return
+
+    api.answer = drip
+    started = time.monotonic()
+    with pytest.raises(RetrievalError, match="did not answer"):
+        search(web(api, timeout_s=0.5))
+    assert time.monotonic() - started < 2
+    ended.set()
+
+
+def test_an_answer_of_many_small_pieces_within_the_deadline_is_read(api: SearchApi) -> None:
+    def drip(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.end_headers()
+        for byte in api.body:
+            handler.wfile.write(bytes([byte]))
+
+    api.answer = drip
+    assert search(web(api)) == ["Albedo is whiteness & more."]
 
 
 def test_an_answer_without_end_is_given_up(api: SearchApi) -> None:

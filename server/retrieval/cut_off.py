@@ -1,0 +1,64 @@
+"""HTTP connections that end at a moment, however slowly the other side's bytes come.
+
+A socket's own time limit is one of every single read: a server that sends a byte now and then is never too slow for it.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+
+import urllib3
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.response import HTTPResponse
+
+
+@contextmanager
+def cut_off(deadline: float, end: Callable[[], object]) -> Iterator[None]:
+    """Call `end` from another thread at `deadline`, unless the block has ended by then."""
+    timer = threading.Timer(max(0.0, deadline - time.monotonic()), _quietly, (end,))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def cut_off_pool(max_connections: int) -> urllib3.PoolManager:
+    """Connections of which each is cut when the answer's head takes longer than the request's time limit."""
+    pool = urllib3.PoolManager(num_pools=1, maxsize=max_connections, retries=False)
+    pool.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
+    return pool
+
+
+class _CutOff(HTTPConnection):
+    def getresponse(self) -> HTTPResponse:
+        """The answer's head; urllib3 has set `timeout` to what is left of the request's time."""
+        left_s = self.timeout
+        if self.sock is None or not isinstance(left_s, int | float):
+            return super().getresponse()
+        with cut_off(time.monotonic() + left_s, partial(self.sock.shutdown, socket.SHUT_RD)):
+            return super().getresponse()
+
+
+class _TlsCutOff(_CutOff, HTTPSConnection):
+    pass
+
+
+class _Pool(HTTPConnectionPool):
+    ConnectionCls = _CutOff
+
+
+class _TlsPool(HTTPSConnectionPool):
+    ConnectionCls = _TlsCutOff
+
+
+def _quietly(end: Callable[[], object]) -> None:
+    with suppress(OSError, ValueError, RuntimeError):  # the connection has ended by itself
+        end()

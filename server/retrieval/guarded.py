@@ -1,0 +1,94 @@
+"""One retriever behind a boundary: whatever it does, a search ends in time, with passages or a RetrievalError."""
+
+from __future__ import annotations
+
+import logging
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeoutError
+
+from server.retrieval.retriever import Passage, RetrievalError, Retriever
+
+log = logging.getLogger(__name__)
+
+MAX_THREADS = 32
+
+
+class Guarded:
+    """A retriever that anyone may have written, searched in threads of its own: one that hangs holds up only itself.
+
+    Args:
+        name: is logged when it fails.
+        timeout_s: after which its answer is no longer waited for.
+        max_threads: how many searches run at once.
+    """
+
+    def __init__(self, name: str, retriever: Retriever, timeout_s: float, max_threads: int = MAX_THREADS) -> None:
+        self.name = name
+        self._retriever = retriever
+        self._timeout_s = timeout_s
+        self._pool = ThreadPoolExecutor(max_threads, f"retriever-{name}")
+
+    @property
+    def version(self) -> str:
+        """The retriever's own."""
+        return self._retriever.version
+
+    def search(self, query: str, k: int, window: int, threshold: float) -> list[Passage]:
+        """The retriever's passages.
+
+        Raises:
+            RetrievalError: it failed in any way, took too long, or gave something else than passages.
+        """
+        started = time.monotonic()
+        return outcome(self.name, self.start(query, k, window, threshold), started, self._timeout_s)
+
+    def start(self, query: str, k: int, window: int, threshold: float) -> Future[list[Passage]]:
+        """A search that goes on while the caller does something else; `outcome` waits for it.
+
+        Raises:
+            RetrievalError: after `close`.
+        """
+        try:
+            return self._pool.submit(self._retriever.search, query, k, window, threshold)
+        except RuntimeError as error:
+            raise RetrievalError(f"{self.name} is closed") from error
+
+    def info(self) -> dict[str, object]:
+        """The retriever's own."""
+        return self._retriever.info()
+
+    def close(self) -> None:
+        """Close the retriever; a search that hangs is left behind."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._retriever.close()
+
+
+def outcome(name: str, search: Future[list[Passage]], started: float, timeout_s: float) -> list[Passage]:
+    """What `search` of the retriever `name` gives within `timeout_s` seconds after `started`.
+
+    Raises:
+        RetrievalError: whatever went wrong; an error that no retriever should raise is logged with its type.
+    """
+    try:
+        passages = search.result(max(0.0, started + timeout_s - time.monotonic()))
+    except RetrievalError:
+        raise
+    except FutureTimeoutError as error:
+        if search.done():  # it ended with a TimeoutError of its own
+            raise _unforeseen(name, error) from error
+        search.cancel()
+        raise RetrievalError(f"no answer within {timeout_s:g} s") from error
+    except Exception as error:
+        raise _unforeseen(name, error) from error
+    if not isinstance(passages, list) or not all(isinstance(passage, Passage) for passage in passages):
+        log.error("retriever.broken name=%s answer=%s", name, type(passages).__name__)
+        raise RetrievalError("the answer is no list of passages")
+    return passages
+
+
+def _unforeseen(name: str, error: Exception) -> RetrievalError:
+    # The text of an error may hold an address, and an address a key: the traceback is for debugging only.
+    log.error("retriever.broken name=%s error=%s", name, type(error).__name__)
+    log.debug("retriever.broken name=%s", name, exc_info=error)
+    return RetrievalError(f"it raised {type(error).__name__}")
