@@ -3,9 +3,26 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
-# The end of a sentence: its mark, closing quotes or brackets, then white space; or the end of a line.
-_BOUNDARY = re.compile(r"[.!?\u3002\uff01\uff1f\u2026][\"'\u201d\u2019)\]]*\s|\n")
+_CLOSERS = "\"'\u2019\u201d)\\]»」』）】"
+# The places where a sentence may end, each with what follows it, for only that tells: a mark and white space; an East
+# Asian mark, which needs none; a blank line; a line end before an item of a list.
+_BOUNDARY = re.compile(
+    rf"(?P<mark>[.!?\u2026\u061f\u06d4\u0964\u0965\u3002\uff01\uff1f]+)(?P<closer>[{_CLOSERS}]*)\s+(?=(?P<next>\S))"
+    rf"|[\u3002\uff01\uff1f\uff61]+(?=[^{_CLOSERS}\u3002\uff01\uff1f\uff61\s])"
+    r"|\n[^\S\n]*\n\s*(?=\S)"
+    r"|\n[^\S\n]*(?=(?:[-*+\u2022\u2023\u25aa\u2013]|\(?(?:\d{1,3}|[A-Za-z])[.)])[^\S\n])"
+)
+# What a full stop abbreviates more often than it ends a sentence with.
+_ABBREVIATION = re.compile(
+    r"approx|apt|ave|bros|capt|cf|ch|col|corp|dept|ed|eds|eq|esp|est|etc|figs?|gen|gov|incl?|ltd?|messrs|m[rst]|mrs|nos?"
+    r"|pp?|prof|ref|rep|rev|sec|sen|sgt|st|tel|univ|viz|vols?|vs|[djs]r|ca|nr|al|jan|feb|mar|apr|aug|sept?|oct|nov|dec",
+    re.IGNORECASE,
+)
+_LAST_WORD = re.compile(r"[^\s(\[{\"'\u2018\u201c\u00ab/]*$")
+_INITIAL = re.compile(r"[A-Z]|(?:[^\W\d_]{1,2}\.)+[^\W\d_]{1,2}")  # J, e.g, Ph.D, U.S
+_LONGEST_WORD = 24  # characters; what is longer is no abbreviation
 
 
 def next_to_judge(written: str, num_judged: int, longest_hold: int = 240) -> int:
@@ -15,9 +32,34 @@ def next_to_judge(written: str, num_judged: int, longest_hold: int = 240) -> int
     always begins at the reply's start, so no sentence is judged without what came before it, and the engine reuses
     the keys and values of the part that it has read already.
     """
-    end = num_judged
-    for match in _BOUNDARY.finditer(written, num_judged):
-        end = match.end()
+    end = max(_sentence_ends(written, num_judged), default=num_judged)
     if end == num_judged and len(written) - num_judged >= longest_hold:
         end = written.rfind(" ", num_judged) + 1 or len(written)
     return end
+
+
+def _sentence_ends(written: str, start: int) -> Iterator[int]:
+    """Where sentences end for certain; one whose next character is not there yet is not among them."""
+    for match in _BOUNDARY.finditer(written, start):
+        if match["mark"] is None or _ends_sentence(written, match):
+            yield match.end()
+
+
+def _ends_sentence(written: str, match: re.Match[str]) -> bool:
+    """Whether a sentence ends at a mark with white space behind it; in doubt not, for that only delays it."""
+    if match["next"].islower():
+        return False
+    if match["mark"] != ".":
+        return True
+    word = _LAST_WORD.search(written, max(0, match.start() - _LONGEST_WORD), match.start())
+    assert word is not None
+    return not (_is_abbreviation(word[0]) or _is_item_number(written, word))
+
+
+def _is_abbreviation(word: str) -> bool:
+    return _ABBREVIATION.fullmatch(word) is not None or _INITIAL.fullmatch(word) is not None
+
+
+def _is_item_number(written: str, word: re.Match[str]) -> bool:
+    """Whether the word is the number before an item of a list."""
+    return word[0].isdigit() and not written[: word.start()].rpartition("\n")[2].strip()
