@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from fake_wsgi import app
 
-from server.web import slow_client
+from server.web import head_limit, slow_client
 
 slow_client.LONGEST_WAIT_S = 1.0
+head_limit.LONGEST_HEAD_S = 1.0
 
 __all__ = ["app"]

@@ -6,6 +6,7 @@ import http.client
 import json
 import signal
 import socket
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -166,6 +167,56 @@ def test_a_client_that_stops_in_the_middle_of_its_body_is_answered_with_400(impa
             b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{"
         )
         assert b"ended before its announced length" in connection.makefile("rb").read()
+
+
+HALF_A_HEAD = b"GET /ping HTTP/1.1\r\nHost: x\r\nX-Slow"
+
+
+def test_half_sent_heads_on_every_thread_hold_the_front_up_for_a_moment_only(start_server: StartServer) -> None:
+    server = start_server("impatient_wsgi:app", threads="6")
+    with ExitStack() as stack:
+        stalled = [stack.enter_context(socket.create_connection(("127.0.0.1", server.port))) for _ in range(6)]
+        for connection in stalled:
+            connection.sendall(HALF_A_HEAD)
+        begun = time.monotonic()
+        assert server.http.get("/ping").status_code == 200
+        assert time.monotonic() - begun < 30
+        for connection in stalled:
+            connection.settimeout(30)
+            assert connection.recv(1) == b""
+    log = server.log.read_text()
+    assert "head.late connections=" in log
+    assert "Traceback" not in log
+
+
+def test_a_head_that_comes_a_byte_at_a_time_has_no_longer_than_one_that_stops(impatient_server: Server) -> None:
+    with socket.create_connection(("127.0.0.1", impatient_server.port)) as connection:
+        connection.sendall(HALF_A_HEAD)
+        connection.settimeout(0.1)
+        deadline = time.monotonic() + 30
+        while not ended(connection):
+            assert time.monotonic() < deadline, "the head is still waited for"
+
+
+def ended(connection: socket.socket) -> bool:
+    """Whether the server has closed; if not, it is sent one byte more."""
+    try:
+        connection.sendall(b"x")
+        return connection.recv(1) == b""
+    except TimeoutError:
+        return False
+    except OSError:
+        return True
+
+
+def test_a_connection_that_is_kept_has_the_whole_time_again_for_its_next_head(impatient_server: Server) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", impatient_server.port, timeout=30)
+    for pause_s in (0.0, 1.5):
+        time.sleep(pause_s)
+        connection.request("GET", "/ping")
+        answer = connection.getresponse()
+        assert (answer.status, answer.read()) == (200, b"")
+    connection.close()
 
 
 def test_a_start_that_cannot_succeed_ends_with_one_sentence(tmp_path: Path) -> None:
