@@ -10,12 +10,19 @@ cd "$(dirname "$0")/.."
 
 flavor=${FLAVOR:-gpu}
 image=${IMAGE:-openchatkit:$flavor}
-arguments=(--tag "$image" --build-arg "FLAVOR=$flavor")
+arguments=(--platform linux/amd64 --tag "$image" --build-arg "FLAVOR=$flavor")
 arguments+=(--build-arg "VERSION=$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)")
 arguments+=(--build-arg "REVISION=$(git rev-parse HEAD 2>/dev/null || echo unknown)")
 
 builder=podman
 if docker info >/dev/null 2>&1; then builder=docker; fi
+# One image in Docker's format: SageMaker refuses an OCI index, which BuildKit's record of provenance makes of it.
+# Docker's older builder makes no such record and does not know the flag.
+if [ "$builder" = podman ]; then
+    arguments+=(--format docker)
+elif docker buildx version >/dev/null 2>&1; then
+    arguments+=(--provenance=false)
+fi
 if [ "$builder" = podman ]; then
     # As root without a service manager, as in a build machine's container, podman needs settings of its own.
     if [ "$(id -u)" = 0 ] && [ ! -d /run/systemd/system ]; then

@@ -10,7 +10,7 @@ from typing import Any
 
 from deploy import policies
 from deploy.artifact_sizes import list_objects, split_uri
-from deploy.aws import Aws, Call, Say
+from deploy.aws import Aws, Call, RefusedError, Say
 from deploy.endpoint_file import EndpointFile
 from deploy.requests import OWNER_TAG, tags
 
@@ -44,13 +44,13 @@ class Account:
             if found is not None and self._is_ours(found["Role"].get("Tags", [])):
                 yield role_name(arn)
 
-    def own_empty_buckets(self) -> Iterator[str]:
-        """The buckets that `prepare` made and that hold nothing."""
+    def own_buckets(self) -> Iterator[tuple[str, list[str]]]:
+        """The buckets that `prepare` made, each with the keys of the objects in it."""
         for bucket in self._buckets():
-            found = self._aws.find(Call("s3", "GetBucketTagging", {"Bucket": bucket}), {"TagSet": self._mark()})
-            ours = found is not None and self._is_ours(found["TagSet"])
-            if ours and not self._aws.pages(list_objects(f"s3://{bucket}/"), "Contents"):
-                yield bucket
+            tag_set = self._tags_of_bucket(bucket)
+            if tag_set is not None and self._is_ours(tag_set):
+                objects = self._aws.pages(list_objects(f"s3://{bucket}/"), "Contents")
+                yield bucket, [str(entry["Key"]) for entry in objects]
 
     def delete_role(self, name: str) -> None:
         """Deletes the role with its inline policies."""
@@ -64,18 +64,39 @@ class Account:
         self._aws.send(Call("s3", "DeleteBucket", {"Bucket": name}))
 
     def _ensure_bucket(self, bucket: str) -> None:
-        if self._aws.find(Call("s3", "HeadBucket", {"Bucket": bucket})) is not None:
-            self._say(f"bucket {bucket} is there")
+        if self._aws.find(Call("s3", "HeadBucket", {"Bucket": bucket})) is None:
+            self._make_bucket(bucket)
+        elif not self._is_ours(self._tags_of_bucket(bucket) or []):
+            self._say(f"bucket {bucket} is there; prepare did not make it and leaves it as it is")
             return
+        self._mark_and_close(bucket)
+        self._say(f"bucket {bucket} is there, marked and closed to the public")
+
+    def _make_bucket(self, bucket: str) -> None:
         parameters: dict[str, Any] = {"Bucket": bucket}
         if self._file.region != "us-east-1":  # the one region that must not be named
             parameters["CreateBucketConfiguration"] = {"LocationConstraint": self._file.region}
-        self._aws.send(Call("s3", "CreateBucket", parameters))
+        try:
+            self._aws.send(Call("s3", "CreateBucket", parameters))
+        except RefusedError as error:
+            if error.code != "BucketAlreadyOwnedByYou":  # the answer to boto3's first attempt was lost
+                raise
+        self._say(f"made bucket {bucket}")
+
+    def _mark_and_close(self, bucket: str) -> None:
+        """The mark first: a run that was stopped here knows the bucket again. Tags that others put there stay."""
+        kept = {tag["Key"]: tag["Value"] for tag in self._tags_of_bucket(bucket) or []}
+        wanted = kept | {tag["Key"]: tag["Value"] for tag in tags(self._file)}
+        tag_set = [{"Key": key, "Value": value} for key, value in sorted(wanted.items())]
+        self._aws.send(Call("s3", "PutBucketTagging", {"Bucket": bucket, "Tagging": {"TagSet": tag_set}}))
         blocks = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
         closed = {"Bucket": bucket, "PublicAccessBlockConfiguration": dict.fromkeys(blocks, True)}
         self._aws.send(Call("s3", "PutPublicAccessBlock", closed))
-        self._aws.send(Call("s3", "PutBucketTagging", {"Bucket": bucket, "Tagging": {"TagSet": tags(self._file)}}))
-        self._say(f"made bucket {bucket}, closed to the public")
+
+    def _tags_of_bucket(self, bucket: str) -> list[dict[str, str]] | None:
+        """None for a bucket without tags; a dry run takes it for one that `prepare` made."""
+        found = self._aws.find(Call("s3", "GetBucketTagging", {"Bucket": bucket}), {"TagSet": self._mark()})
+        return None if found is None else found["TagSet"]
 
     def _ensure_role(self, arn: str, service: str, documents: dict[str, str]) -> None:
         role = {"RoleName": role_name(arn)}

@@ -34,6 +34,12 @@ def list_objects(uri: str) -> Call:
     return Call("s3", "ListObjectsV2", {"Bucket": bucket, "Prefix": prefix})
 
 
+def list_uploads(uri: str) -> Call:
+    """ListMultipartUploads of everything under `uri`: what a killed upload left, invisible and paid for."""
+    bucket, prefix = split_uri(uri)
+    return Call("s3", "ListMultipartUploads", {"Bucket": bucket, "Prefix": prefix})
+
+
 def folder_bytes(folder: Path) -> int:
     """Bytes of the files under `folder`."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

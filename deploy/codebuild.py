@@ -13,6 +13,7 @@ from typing import Any
 from deploy import ecr
 from deploy.artifact_sizes import split_uri
 from deploy.aws import Aws, Call, Say
+from deploy.container_tool import PLATFORM
 from deploy.endpoint_file import EndpointFile
 from deploy.errors import DeployError
 from deploy.requests import tags
@@ -21,6 +22,7 @@ from deploy.sources import zipped
 _BUILDER_IMAGE = "aws/codebuild/standard:7.0"
 _COMPUTE = "BUILD_GENERAL1_LARGE"
 _TIMEOUT_MINUTES = 120
+_ONE_IMAGE = "BUILDX_NO_DEFAULT_ATTESTATIONS=1"  # as --provenance=false, and an older builder does not mind it
 
 
 def project_name(file: EndpointFile) -> str:
@@ -113,7 +115,8 @@ def _buildspec(build_args: dict[str, str]) -> str:
     """A build specification as JSON, which is YAML."""
     arguments = [part for name, value in sorted(build_args.items()) for part in ("--build-arg", f"{name}={value}")]
     login = 'aws ecr get-login-password | docker login --username AWS --password-stdin "$REGISTRY"'
-    build = f'{shlex.join(["docker", "build", *arguments])} -t "$IMAGE" .'
+    command = shlex.join(["docker", "build", "--platform", PLATFORM, *arguments])
+    build = f'{_ONE_IMAGE} {command} -t "$IMAGE" .'
     push = 'test "$CODEBUILD_BUILD_SUCCEEDING" = 1 && docker push "$IMAGE"'
     phases = {"pre_build": login, "build": build, "post_build": push}
     return json.dumps({"version": "0.2", "phases": {name: {"commands": [line]} for name, line in phases.items()}})

@@ -9,6 +9,7 @@ from typing import TextIO
 
 from deploy.errors import DeployError
 
+PLATFORM = "linux/amd64"  # of SageMaker's GPU instances
 _KNOWN = ("docker", "podman")
 
 
@@ -32,6 +33,21 @@ class ContainerTool:
         ended = subprocess.run(command, input=secret, text=True, check=False)
         if ended.returncode != 0:
             raise DeployError(f"{' '.join(command)} ended with status {ended.returncode}")
+
+    def build_flags(self) -> list[str]:
+        """What makes `build` give one image for SageMaker's machines, in Docker's format, wherever it runs."""
+        flags = ["--platform", PLATFORM]
+        if self.name == "podman":
+            flags += ["--format", "docker"]
+        elif self._has_buildkit():  # its record of provenance makes an OCI index of an image, which SageMaker refuses
+            flags.append("--provenance=false")
+        return flags
+
+    def _has_buildkit(self) -> bool:
+        """Docker's older builder makes no record and does not know the flag. A dry run takes today's for granted."""
+        if self._out is not None:
+            return True
+        return subprocess.run([self.name, "buildx", "version"], capture_output=True, check=False).returncode == 0
 
 
 def find_tool(wanted: str | None, dry_run_out: TextIO | None = None) -> ContainerTool:

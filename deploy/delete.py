@@ -9,7 +9,7 @@ from deploy import cli
 from deploy.account import Account
 from deploy.endpoint import Endpoint
 from deploy.errors import DeployError
-from deploy.removal import Removal, Remover
+from deploy.removal import Remains, Removal, Remover
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,9 +38,12 @@ def run(arguments: argparse.Namespace) -> int:
     return 1 if left else 0
 
 
-def _remove(removals: Iterable[Removal], ask: bool) -> list[str]:
+def _remove(found: Iterable[Removal | Remains], ask: bool) -> list[str]:
     left = []
-    for removal in removals:
+    for removal in found:
+        if isinstance(removal, Remains):
+            left.append(removal.what)
+            continue
         if ask and not cli.confirm(f"delete {removal.what}?"):
             left.append(removal.what)
             continue

@@ -10,31 +10,49 @@ from deploy.errors import DeployError
 from deploy.requests import tags
 
 _UNKNOWN_DIGEST = "sha256:" + "0" * 64
+_INDEXES = (
+    "application/vnd.oci.image.index.v1+json",
+    "application/vnd.docker.distribution.manifest.list.v2+json",
+)
 
 
 def image_address(aws: Aws, file: EndpointFile, say: Say) -> str:
     """The image pinned by its digest, so that pushing the tag again is a change and an old endpoint keeps its image.
 
     Raises:
-        DeployError: the image has not been pushed.
+        DeployError: the image has not been pushed, or is an index of images, which SageMaker does not take.
     """
     if file.image.uri:
         return file.image.uri
-    repository = f"{file.registry}/{file.image.repository}"
-    if file.image.digest:
-        return f"{repository}@{file.image.digest}"
-    answer = aws.find(describe_image(file), assumed={"imageDetails": [{"imageDigest": _UNKNOWN_DIGEST}]})
+    wanted = file.image.digest
+    assumed = {"imageDetails": [{"imageDigest": wanted or _UNKNOWN_DIGEST}]}
+    answer = aws.find(describe_image(file), assumed)
     if answer is None:
-        raise DeployError(f"{file.image_tag_uri} is not in ECR; run: python -m deploy image build, then image push")
-    if aws.dry:
+        raise DeployError(f"{_name(file)} is not in ECR; run: python -m deploy image build, then image push")
+    if aws.dry and not wanted:
         say("dry run: the image's digest is not known, zeros stand for it and the names' hashes differ from a real run")
-    return f"{repository}@{answer['imageDetails'][0]['imageDigest']}"
+    details = answer["imageDetails"][0]
+    _check_one_image(file, details.get("imageManifestMediaType"))
+    return f"{file.registry}/{file.image.repository}@{details['imageDigest']}"
+
+
+def _check_one_image(file: EndpointFile, media_type: str | None) -> None:
+    if media_type in _INDEXES:
+        raise DeployError(
+            f"{_name(file)} is an index of images ({media_type}), which SageMaker refuses; "
+            "build and push it again with: python -m deploy image build, then image push"
+        )
+
+
+def _name(file: EndpointFile) -> str:
+    digest = file.image.digest
+    return f"{file.registry}/{file.image.repository}@{digest}" if digest else file.image_tag_uri
 
 
 def describe_image(file: EndpointFile) -> Call:
-    """DescribeImages for the file's tag."""
-    image_ids = [{"imageTag": file.image.tag}]
-    return Call("ecr", "DescribeImages", {"repositoryName": file.image.repository, "imageIds": image_ids})
+    """DescribeImages for the file's digest, else its tag."""
+    image_id = {"imageDigest": file.image.digest} if file.image.digest else {"imageTag": file.image.tag}
+    return Call("ecr", "DescribeImages", {"repositoryName": file.image.repository, "imageIds": [image_id]})
 
 
 def describe_repository(file: EndpointFile) -> Call:

@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _build(tool: ContainerTool, file: EndpointFile, context: Path, build_args: dict[str, str]) -> None:
     given = [part for name, value in build_args.items() for part in ("--build-arg", f"{name}={value}")]
-    tool.run("build", *given, "--tag", file.image_tag_uri, str(context))
+    tool.run("build", *tool.build_flags(), *given, "--tag", file.image_tag_uri, str(context))
     cli.say(f"built {file.image_tag_uri}")
 
 

@@ -9,15 +9,17 @@ from typing import Any
 
 from deploy import codebuild, requests
 from deploy.account import Account
-from deploy.artifact_sizes import list_objects, split_uri
+from deploy.artifact_sizes import list_objects, list_uploads, split_uri
 from deploy.aws import Aws, Call
 from deploy.ecr import describe_repository
 from deploy.endpoint import Endpoint
 from deploy.endpoint_file import EndpointFile
+from deploy.errors import DeployError
 from deploy.failure import log_group
 from deploy.policies import table_name
 
 _OBJECTS_A_REQUEST = 1000
+_SHOWN_KEYS = 3
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,13 @@ class Removal:
 
     what: str
     remove: Callable[[], None]
+
+
+@dataclass(frozen=True)
+class Remains:
+    """One thing of ours that exists and that is not taken away with what is in it, in words."""
+
+    what: str
 
 
 class Remover:
@@ -49,7 +58,7 @@ class Remover:
         for model in self._owned("ListModels", "Models", "ModelName"):
             yield self._simple("sagemaker", "DeleteModel", {"ModelName": model})
 
-    def surroundings(self) -> Iterator[Removal]:
+    def surroundings(self) -> Iterator[Removal | Remains]:
         """Conversations, image, uploaded artifacts, builds and logs: everything else that is paid for."""
         yield from self._table()
         yield from self._repository()
@@ -59,9 +68,13 @@ class Remover:
         yield from self._logs(log_group(self._file.name))
         yield from self._account_parts()
 
-    def _account_parts(self) -> Iterator[Removal]:
-        for bucket in self._account.own_empty_buckets():
-            yield Removal(f"empty bucket {bucket}", partial(self._account.delete_bucket, bucket))
+    def _account_parts(self) -> Iterator[Removal | Remains]:
+        for bucket, keys in self._account.own_buckets():
+            if keys:
+                more = f" and {len(keys) - _SHOWN_KEYS} more" if len(keys) > _SHOWN_KEYS else ""
+                yield Remains(f"bucket {bucket}, which holds {', '.join(keys[:_SHOWN_KEYS])}{more}")
+            else:
+                yield Removal(f"empty bucket {bucket}", partial(self._account.delete_bucket, bucket))
         for role in self._account.own_roles():
             yield Removal(f"role {role}", partial(self._account.delete_role, role))
 
@@ -93,25 +106,34 @@ class Remover:
 
     def _objects(self, what: str, uri: str) -> Iterator[Removal]:
         bucket, prefix = split_uri(uri)
-        assumed = [{"Key": f"{prefix}manifest.json", "Size": 0}]
-        objects = self._bucket_pages(uri, assumed)
-        if not objects:
+        if self._aws.find(Call("s3", "HeadBucket", {"Bucket": bucket}), assumed={}) is None:
+            return
+        assumed = {"Key": f"{prefix}manifest.json", "Size": 0, "UploadId": "0"}
+        objects = self._aws.pages(list_objects(uri), "Contents", [assumed])
+        uploads = self._aws.pages(list_uploads(uri), "Uploads", [assumed])
+        if not objects and not uploads:
             return
         size_gb = sum(int(entry["Size"]) for entry in objects) / 1e9
-        batches = [objects[start : start + _OBJECTS_A_REQUEST] for start in range(0, len(objects), _OBJECTS_A_REQUEST)]
+        unfinished = f" and {len(uploads)} unfinished uploads" if uploads else ""
 
         def remove() -> None:
-            for batch in batches:
-                keys = {"Objects": [{"Key": entry["Key"]} for entry in batch], "Quiet": True}
-                self._aws.send(Call("s3", "DeleteObjects", {"Bucket": bucket, "Delete": keys}))
+            for upload in uploads:
+                parameters = {"Bucket": bucket, "Key": upload["Key"], "UploadId": upload["UploadId"]}
+                self._aws.find(Call("s3", "AbortMultipartUpload", parameters))
+            self._delete_objects(bucket, [str(entry["Key"]) for entry in objects])
 
-        yield Removal(f"{what}: {len(objects)} objects, {size_gb:.1f} GB, under {uri}", remove)
+        yield Removal(f"{what}: {len(objects)} objects, {size_gb:.1f} GB{unfinished}, under {uri}", remove)
 
-    def _bucket_pages(self, uri: str, assumed: list[Any]) -> list[Any]:
-        bucket, _ = split_uri(uri)
-        if self._aws.find(Call("s3", "HeadBucket", {"Bucket": bucket}), assumed={}) is None:
-            return []
-        return self._aws.pages(list_objects(uri), "Contents", assumed)
+    def _delete_objects(self, bucket: str, keys: list[str]) -> None:
+        """Raises DeployError when S3 keeps some, which it says key by key in an answer that is no error."""
+        kept: list[dict[str, Any]] = []
+        for start in range(0, len(keys), _OBJECTS_A_REQUEST):
+            batch = [{"Key": key} for key in keys[start : start + _OBJECTS_A_REQUEST]]
+            deletion = {"Bucket": bucket, "Delete": {"Objects": batch, "Quiet": True}}
+            kept += self._aws.send(Call("s3", "DeleteObjects", deletion)).get("Errors", [])
+        if kept:
+            first = f"{kept[0].get('Key')}: {kept[0].get('Code')}: {kept[0].get('Message')}"
+            raise DeployError(f"S3 keeps {len(kept)} of {len(keys)} objects, the first is {first}")
 
     def _builds(self) -> Iterator[Removal]:
         if self._file.image.codebuild_source:

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 from aws_account import ACCOUNT, REGION, AwsServer
+from botocore.exceptions import ClientError
 
 from deploy.__main__ import main
+from deploy.aws import Call, LiveAws
 
 
 def run(verb: str, endpoint_toml: Path, *more: str) -> int:
@@ -55,6 +57,47 @@ def test_a_second_prepare_changes_nothing_but_the_policies(aws_server, endpoint_
     assert run("prepare", endpoint_toml) == 0
     resource = policies(aws_server, "openchatkit-endpoint")["artifact-chat"]["Statement"][0]["Resource"]
     assert resource == "arn:aws:s3:::models-of-ours/chat-20b-tp8/*"
+
+
+def test_a_second_prepare_closes_and_marks_its_own_bucket_again_and_keeps_tags_of_others(aws_server, endpoint_toml):
+    assert run("prepare", endpoint_toml) == 0
+    s3 = aws_server.client("s3")
+    mark = {"Key": "openchatkit:endpoint", "Value": "talker"}
+    other = {"Key": "cost-centre", "Value": "7"}
+    s3.put_bucket_tagging(Bucket="models-of-ours", Tagging={"TagSet": [mark, other]})
+    s3.delete_public_access_block(Bucket="models-of-ours")
+    assert run("prepare", endpoint_toml) == 0
+    block = s3.get_public_access_block(Bucket="models-of-ours")["PublicAccessBlockConfiguration"]
+    assert set(block.values()) == {True}
+    found = s3.get_bucket_tagging(Bucket="models-of-ours")["TagSet"]
+    assert found == [other, mark, {"Key": "team", "Value": "chat"}]
+
+
+def test_a_prepare_that_was_stopped_after_making_the_bucket_is_finished_by_the_next(
+    aws_server, endpoint_toml, monkeypatch
+):
+    send = LiveAws.send
+
+    def stopped(self: LiveAws, call: Call, assumed: dict | None = None) -> dict:
+        if call.operation == "PutPublicAccessBlock":
+            raise KeyboardInterrupt
+        return send(self, call, assumed)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LiveAws, "send", stopped)
+        assert run("prepare", endpoint_toml) == 130
+    assert run("prepare", endpoint_toml) == 0
+    block = aws_server.client("s3").get_public_access_block(Bucket="models-of-ours")
+    assert set(block["PublicAccessBlockConfiguration"].values()) == {True}
+
+
+def test_prepare_leaves_a_bucket_of_somebody_else_as_it_is(aws_server, endpoint_toml, capsys):
+    s3 = aws_server.client("s3")
+    s3.create_bucket(Bucket="models-of-ours", CreateBucketConfiguration={"LocationConstraint": REGION})
+    assert run("prepare", endpoint_toml) == 0
+    assert "bucket models-of-ours is there; prepare did not make it" in capsys.readouterr().err
+    with pytest.raises(ClientError, match="NoSuchTagSet"):
+        s3.get_bucket_tagging(Bucket="models-of-ours")
 
 
 def test_delete_everything_takes_away_what_prepare_made(aws_server, with_build_role):

@@ -97,3 +97,48 @@ def test_a_dry_run_of_delete_prints_requests_and_sends_none(running, endpoint_to
     for operation in ("DeleteEndpoint", "DeleteEndpointConfig", "DeleteModel", "DeleteTable", "DeleteRepository"):
         assert operation in operations
     assert running.recorder.num_requests == 0
+
+
+@pytest.fixture
+def prepared(aws_server: AwsServer, endpoint_toml: Path) -> AwsServer:
+    """The bucket and the role as `prepare` leaves them."""
+    assert main(["prepare", "--file", str(endpoint_toml)]) == 0
+    return aws_server
+
+
+def test_a_bucket_of_ours_that_holds_something_else_is_named_with_what_is_in_it(prepared, endpoint_toml, capsys):
+    s3 = prepared.client("s3")
+    for name in ("chat-20b-tp2/manifest.json", "notes/1", "notes/2", "notes/3", "notes/4"):
+        s3.put_object(Bucket="models-of-ours", Key=name, Body=b"x")
+    assert delete(endpoint_toml, "--everything", "--yes") == 1
+    said = capsys.readouterr().err
+    assert (
+        "still there: bucket models-of-ours, which holds chat-20b-tp2/manifest.json, notes/1, notes/2 and 2 more"
+    ) in said
+    assert "nothing of talker is left" not in said
+    assert len(s3.list_buckets()["Buckets"]) == 1
+
+
+def test_objects_that_s3_keeps_are_said_although_its_answer_is_no_error(prepared, endpoint_toml, capsys):
+    s3 = prepared.client("s3")
+    for name in ("manifest.json", "rank-0.safetensors"):
+        s3.put_object(Bucket="models-of-ours", Key=f"chat-20b-tp4/{name}", Body=b"x")
+    denied = "arn:aws:s3:::models-of-ours/chat-20b-tp4/manifest.json"
+    statement = {"Effect": "Deny", "Principal": "*", "Action": "s3:DeleteObject", "Resource": denied}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    s3.put_bucket_policy(Bucket="models-of-ours", Policy=policy)
+    assert delete(endpoint_toml, "--everything", "--yes") == 1
+    said = capsys.readouterr().err
+    assert "S3 keeps 1 of 2 objects, the first is chat-20b-tp4/manifest.json: AccessDenied" in said
+    assert "bucket models-of-ours, which holds chat-20b-tp4/manifest.json" in said
+
+
+def test_the_parts_of_a_killed_upload_are_taken_away(prepared, endpoint_toml, capsys):
+    s3 = prepared.client("s3")
+    for key in ("chat-20b-tp4/rank-0.safetensors", "elsewhere/rank-0.safetensors"):
+        upload = s3.create_multipart_upload(Bucket="models-of-ours", Key=key)
+        s3.upload_part(Bucket="models-of-ours", Key=key, UploadId=upload["UploadId"], PartNumber=1, Body=b"x" * 1000)
+    delete(endpoint_toml, "--everything", "--yes")
+    assert "artifacts.chat: 0 objects, 0.0 GB and 1 unfinished uploads" in capsys.readouterr().err
+    left = [] if not s3.list_buckets()["Buckets"] else s3.list_multipart_uploads(Bucket="models-of-ours")["Uploads"]
+    assert "chat-20b-tp4/rank-0.safetensors" not in [upload["Key"] for upload in left]

@@ -9,6 +9,7 @@ import subprocess
 import zipfile
 from pathlib import Path
 
+import moto.backends
 import pytest
 from aws_account import ACCOUNT, REGION, AwsServer
 
@@ -19,6 +20,8 @@ REGISTRY = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com"
 IMAGE = f"{REGISTRY}/openchatkit-server:0.1.0"
 RECORDING_TOOL = """#!/bin/sh
 test "$1" = info && exit 0
+test "$1" = buildx && test "$FAIL_AT" != buildx && exit 0
+test "$1" = buildx && exit 1
 printf '%s\\n' "$*" >>"$RECORD"
 case "$1" in login) printf 'stdin %s\\n' "$(cat)" >>"$RECORD";; esac
 test "$1" != "$FAIL_AT"
@@ -60,8 +63,45 @@ def image(endpoint_toml: Path, *more: str) -> int:
 
 def test_build_gives_the_flavor_and_the_registry_name(commands, context, endpoint_toml):
     assert image(endpoint_toml, "build", "--context", str(context), "--build-arg", "REVISION=abc") == 0
-    expected = f"build --build-arg FLAVOR=gpu --build-arg REVISION=abc --tag {IMAGE} {context}"
+    one_image = "--platform linux/amd64 --provenance=false"
+    expected = f"build {one_image} --build-arg FLAVOR=gpu --build-arg REVISION=abc --tag {IMAGE} {context}"
     assert commands.read_text().splitlines() == [expected]
+
+
+@pytest.mark.parametrize(
+    ("tool", "flags"),
+    [("docker", ["--provenance=false"]), ("podman", ["--format", "docker"])],
+)
+def test_a_dry_run_of_build_shows_one_image_in_dockers_format_for_amd64(context, endpoint_toml, capsys, tool, flags):
+    assert image(endpoint_toml, "build", "--context", str(context), "--tool", tool, "--dry-run") == 0
+    command = json.loads(capsys.readouterr().out)["command"]
+    assert command[: 4 + len(flags)] == [tool, "build", "--platform", "linux/amd64", *flags]
+
+
+def test_dockers_older_builder_is_not_given_a_flag_that_it_does_not_know(commands, context, endpoint_toml, monkeypatch):
+    monkeypatch.setenv("FAIL_AT", "buildx")
+    assert image(endpoint_toml, "build", "--context", str(context)) == 0
+    assert "--provenance" not in commands.read_text()
+
+
+@pytest.mark.parametrize("pinned", [False, True])
+@pytest.mark.parametrize(
+    "media_type",
+    ["application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json"],
+)
+def test_create_refuses_an_index_of_images_before_anything_is_made(
+    ready_account, endpoint_toml, capsys, monkeypatch, media_type, pinned
+):
+    (details,) = ready_account.client("ecr").describe_images(repositoryName="openchatkit-server")["imageDetails"]
+    if pinned:
+        pin = f'cuda = "12.6"\ndigest = "{details["imageDigest"]}"\n'
+        endpoint_toml.write_text(endpoint_toml.read_text().replace('cuda = "12.6"\n', pin))
+    (repository,) = moto.backends.get_backend("ecr")[ACCOUNT][REGION].repositories.values()
+    repository.images[0].image_manifest_media_type = media_type
+    assert main(["create", "--file", str(endpoint_toml)]) == 1
+    name = f"openchatkit-server@{details['imageDigest']}" if pinned else "openchatkit-server:0.1.0"
+    assert f"{name} is an index of images ({media_type}), which SageMaker" in capsys.readouterr().err
+    assert ready_account.recorder.of("CreateModel") == []
 
 
 def test_a_build_from_a_repository_says_its_commit_and_sends_what_git_knows(commands, context, endpoint_toml, tmp_path):
@@ -123,7 +163,9 @@ def test_codebuild_gets_the_sources_and_the_build(aws_server: AwsServer, context
     archive = aws_server.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
     assert zipfile.ZipFile(io.BytesIO(archive)).namelist() == ["Dockerfile", "server/app.py"]
     phases = json.loads(build["buildspecOverride"])["phases"]
-    assert phases["build"]["commands"] == ['docker build --build-arg FLAVOR=gpu -t "$IMAGE" .']
+    assert phases["build"]["commands"] == [
+        'BUILDX_NO_DEFAULT_ATTESTATIONS=1 docker build --platform linux/amd64 --build-arg FLAVOR=gpu -t "$IMAGE" .'
+    ]
     variables = {entry["name"]: entry["value"] for entry in build["environmentVariablesOverride"]}
     assert variables == {"REGISTRY": REGISTRY, "IMAGE": IMAGE}
 
