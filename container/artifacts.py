@@ -12,13 +12,17 @@ from server.retrieval.encoder_source import SAMPLE, encoder_path
 from server.retrieval.retriever import RetrievalError
 
 Fetch = Callable[[str, str], Path]
-"""(setting's name, its value) -> a local folder. Raises Refusal."""
+"""(setting's name, its value) -> an absolute local folder. Raises Refusal."""
 
 _MODEL_FIELDS = ("chat_model", "moderation_model", "output_moderation_model")
 
 
-def resolve(settings: Settings, fetch: Fetch) -> Settings:
+def resolve(settings: Settings, fetch: Fetch, fetch_index: Fetch) -> Settings:
     """`settings` with every artifact as an absolute local folder that has been looked into.
+
+    Args:
+        fetch: brings a model or an encoder.
+        fetch_index: brings one index, the newest where several versions are named.
 
     Raises:
         Refusal: an artifact is missing, cannot be fetched, or does not hold what is needed.
@@ -32,7 +36,7 @@ def resolve(settings: Settings, fetch: Fetch) -> Settings:
             check_model(_name(field), folder, settings.tensor_parallel_degree)
             local[field] = str(folder)
     if settings.index:
-        local["index"] = str(_index(settings.index, fetch))
+        local["index"] = str(_index(settings.index, fetch_index))
     if encoder := settings.encoder or _named_encoder(local.get("index")):
         local["encoder"] = str(_encoder(encoder, fetch))
     if settings.policy is not None and not settings.policy.is_file():
@@ -40,8 +44,8 @@ def resolve(settings: Settings, fetch: Fetch) -> Settings:
     return settings.model_copy(update=local)
 
 
-def _index(value: str, fetch: Fetch) -> Path:
-    folder = fetch("OCK_INDEX", value)
+def _index(value: str, fetch_index: Fetch) -> Path:
+    folder = fetch_index("OCK_INDEX", value)
     check_index("OCK_INDEX", folder)
     return folder
 

@@ -10,6 +10,8 @@ from container.console import Console
 from container.hub_id import read_hub_id
 from container.refusal import Refusal
 from server.artifacts import ArtifactError, fetch_prefix
+from server.retrieval.index_files import local_index
+from server.retrieval.retriever import RetrievalError
 
 _PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 _REPORT_EVERY_S = 10.0
@@ -36,6 +38,17 @@ class Fetcher:
         from container.hub import fetch_hub  # the hub's library takes a second to import
 
         return fetch_hub(setting, hub_id, self._cache, self._console, self._deadline_s)
+
+    def newest_index(self, setting: str, value: str) -> Path:
+        """The local folder of the index that `setting`=`value` names, or of the newest version below it.
+
+        `value` is a folder or an s3:// prefix; of several versions only the newest is downloaded. Raises Refusal.
+        """
+        progress = _Progress(self._console, value)
+        try:
+            return local_index(value, self._cache, progress=progress, deadline_s=self._deadline_s).resolve()
+        except RetrievalError as error:
+            raise Refusal(f"{setting}: {error}") from error
 
     def _from_s3(self, setting: str, uri: str) -> Path:
         name = PurePosixPath(uri).name

@@ -53,9 +53,23 @@ def read_encoder_name(setting: str, index: Path) -> str:
 
 
 def check_encoder(setting: str, folder: Path) -> None:
-    """Raises Refusal unless `folder` is an encoder folder."""
+    """Raises Refusal unless `folder` is an encoder folder whose weights are all in safetensors files."""
     _check_folder(setting, folder)
     _read_json(setting, folder / "config.json")
+    if not any(folder.glob("*.safetensors")):
+        raise Refusal(f"{setting}={folder}: no .safetensors file beside config.json; {encoder_way_out(str(folder))}")
+    for pickled in sorted(folder.glob("*/pytorch_model.bin")):  # of a dense layer, say
+        if not (pickled.parent / "model.safetensors").is_file():
+            within = pickled.relative_to(folder)
+            raise Refusal(f"{setting}={folder}: {within} is pickled; {encoder_way_out(str(folder))}")
+
+
+def encoder_way_out(source: str) -> str:
+    """What to do about an encoder with pickled weights, which are never loaded; `deploy package` is for models."""
+    return (
+        "load the encoder once offline with sentence-transformers and write it anew:"
+        f" SentenceTransformer('{source}').save_pretrained('NEW_FOLDER', safe_serialization=True)"
+    )
 
 
 def _check_folder(setting: str, folder: Path) -> None:

@@ -10,6 +10,7 @@ from huggingface_hub import DryRunFileInfo, snapshot_download
 from huggingface_hub.errors import HFValidationError
 
 from container.console import Console
+from container.folders import encoder_way_out
 from container.hub_id import HubId
 from container.refusal import Refusal
 from server.artifacts import ArtifactError, FolderLock
@@ -64,9 +65,15 @@ def _refuse_pickles(setting: str, model: HubId, folder: Path) -> None:
     if _listed(model, folder, ["*.safetensors"]) or not _listed(model, folder, _PICKLES):
         return
     raise Refusal(
-        f"{setting}={model.name}: it has only pickled weights, which are never loaded;"
-        f" convert them with `python -m deploy package --chat {model.name}`"
+        f"{setting}={model.name}: it has only pickled weights, which are never loaded; {_way_out(setting, model)}"
     )
+
+
+def _way_out(setting: str, model: HubId) -> str:
+    if setting == "OCK_ENCODER":
+        return encoder_way_out(model.name)
+    role = setting.removeprefix("OCK_").removesuffix("_MODEL").lower().replace("_", "-")
+    return f"convert them with `python -m deploy package --{role} {model.name}`"
 
 
 def _refuse_full_disk(setting: str, folder: Path, needed: int) -> None:

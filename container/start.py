@@ -92,7 +92,8 @@ def prepare(environ: Mapping[str, str], settings: Settings, console: Console) ->
     for warning in check_machine(settings, machine, device):
         console.say(f"warning: {warning}")
     check_store(settings.store)
-    settings = resolve(settings, Fetcher(settings.artifact_dir, console))
+    fetcher = Fetcher(settings.artifact_dir, console)
+    settings = resolve(settings, fetcher, fetcher.newest_index)
     check_memory(settings, machine, device)
     if not settings.moderation_model:
         console.say("warning: OCK_MODERATION_MODEL is not set: NOTHING IS MODERATED")

@@ -126,7 +126,12 @@ def _load(name: str, device: str) -> SentenceTransformer:
 
     path, _, revision = encoder_path(name).partition("@")
     try:
-        return SentenceTransformer(path, device=device, revision=revision or None)
+        return SentenceTransformer(
+            path,
+            device=device,
+            revision=revision or None,
+            model_kwargs={"use_safetensors": True},  # never a pickle, which could run code of its author
+        )
     except (OSError, ValueError) as error:
         raise RetrievalError(f"encoder {name!r} cannot be loaded: {error}") from error
 

@@ -17,7 +17,7 @@ from container.console import Console
 from container.fetch import Fetcher
 from container.refusal import Refusal
 try:
-    print(Fetcher(Path(sys.argv[1]), Console(sys.stderr))("OCK_CHAT_MODEL", sys.argv[2]))
+    print(Fetcher(Path(sys.argv[1]), Console(sys.stderr))(sys.argv[3], sys.argv[2]))
 except Refusal as refusal:
     raise SystemExit(str(refusal))
 """
@@ -43,10 +43,10 @@ def hub() -> Iterator[Callable[[dict[str, bytes]], FakeHub]]:
         each.close()
 
 
-def begin(hub: FakeHub, cache: Path, value: str) -> subprocess.Popen[str]:
+def begin(hub: FakeHub, cache: Path, value: str, setting: str = "OCK_CHAT_MODEL") -> subprocess.Popen[str]:
     # The hub's library reads its address when it is imported, so each fetch is a process of its own.
     environ = {**os.environ, "HF_ENDPOINT": hub.url, "HF_HOME": str(cache / "home"), "PYTHONPATH": str(ROOT)}
-    argv = [sys.executable, "-c", FETCH, str(cache / "artifacts"), value]
+    argv = [sys.executable, "-c", FETCH, str(cache / "artifacts"), value, setting]
     return subprocess.Popen(argv, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -69,13 +69,22 @@ def test_two_processes_fetch_a_model_once(hub, tmp_path: Path) -> None:
     assert set(server.fetched.values()) == {1}
 
 
-def test_a_model_of_pickles_alone_is_refused_with_the_way_out(hub, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("setting", "way_out"),
+    [
+        ("OCK_CHAT_MODEL", "convert them with `python -m deploy package --chat some/model`"),
+        ("OCK_OUTPUT_MODERATION_MODEL", "convert them with `python -m deploy package --output-moderation some/model`"),
+        (
+            "OCK_ENCODER",
+            "load the encoder once offline with sentence-transformers and write it anew:"
+            " SentenceTransformer('some/model').save_pretrained('NEW_FOLDER', safe_serialization=True)",
+        ),
+    ],
+)
+def test_pickles_alone_are_refused_with_the_way_out(hub, tmp_path: Path, setting: str, way_out: str) -> None:
     server = hub({name: data for name, data in CHECKPOINT.items() if name != "model.safetensors"})
-    _, err = begin(server, tmp_path, "some/model").communicate(timeout=60)
-    assert err.endswith(
-        "OCK_CHAT_MODEL=some/model: it has only pickled weights, which are never loaded;"
-        " convert them with `python -m deploy package --chat some/model`\n"
-    )
+    _, err = begin(server, tmp_path, "some/model", setting).communicate(timeout=60)
+    assert err.endswith(f"{setting}=some/model: it has only pickled weights, which are never loaded; {way_out}\n")
     assert not server.fetched
 
 

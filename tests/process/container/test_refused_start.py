@@ -91,12 +91,27 @@ def test_an_index_without_a_manifest_is_named(tmp_path: Path, checkpoint: Path) 
     index = tmp_path / "index"
     index.mkdir()
     result = start(tmp_path, OCK_CHAT_MODEL=checkpoint, OCK_INDEX=index)
-    assert_refused(result, f"OCK_INDEX={index}: manifest.json is missing")
+    sentence = f"OCK_INDEX: index folder {index} has no manifest.json, nor has a folder in it: no complete index"
+    assert_refused(result, sentence)
 
 
 def test_an_encoder_that_is_not_there_is_named(tmp_path: Path, checkpoint: Path) -> None:
     result = start(tmp_path, OCK_CHAT_MODEL=checkpoint, OCK_ENCODER=tmp_path / "encoder")
     assert_refused(result, f"OCK_ENCODER={tmp_path}/encoder: no such folder")
+
+
+def test_an_encoder_of_pickles_is_refused_with_the_way_out(tmp_path: Path, checkpoint: Path) -> None:
+    encoder = tmp_path / "encoder"
+    encoder.mkdir()
+    (encoder / "config.json").write_text("{}")
+    (encoder / "pytorch_model.bin").touch()
+    result = start(tmp_path, OCK_CHAT_MODEL=checkpoint, OCK_ENCODER=encoder)
+    assert_refused(
+        result,
+        f"OCK_ENCODER={encoder}: no .safetensors file beside config.json; load the encoder once offline with"
+        f" sentence-transformers and write it anew: SentenceTransformer('{encoder}').save_pretrained('NEW_FOLDER',"
+        " safe_serialization=True)",
+    )
 
 
 def test_a_store_that_cannot_be_written_is_named(tmp_path: Path) -> None:

@@ -1,16 +1,22 @@
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Iterator
 from pathlib import Path
 
 import boto3
+import msgspec
 import pytest
 from moto.server import ThreadedMotoServer
 
+from container.artifacts import resolve
 from container.console import Console
 from container.fetch import Fetcher
 from container.refusal import Refusal
+from server.config import Settings
+from server.retrieval.manifest import FileFacts, encode_manifest
+from tests.unit.index_builder.manifests import made_up_manifest
 
 
 @pytest.fixture
@@ -43,5 +49,46 @@ def test_an_s3_prefix_becomes_a_folder_without_its_pickles(bucket: str, tmp_path
 
 
 def test_an_empty_prefix_is_refused_by_name(bucket: str, tmp_path: Path) -> None:
-    with pytest.raises(Refusal, match=rf"OCK_INDEX: s3://{bucket}/none: there is nothing under this prefix"):
-        Fetcher(tmp_path, Console(io.StringIO()))("OCK_INDEX", f"s3://{bucket}/none")
+    with pytest.raises(Refusal, match=rf"OCK_CHAT_MODEL: s3://{bucket}/none: there is nothing under this prefix"):
+        Fetcher(tmp_path, Console(io.StringIO()))("OCK_CHAT_MODEL", f"s3://{bucket}/none")
+
+
+def put_version(bucket: str, name: str, created: str) -> None:
+    """A version of an index under `wiki`, whose knn.index holds the version's name."""
+    facts = {"knn.index": FileFacts(hashlib.sha256(name.encode()).hexdigest(), len(name))}
+    manifest = msgspec.structs.replace(made_up_manifest(facts, recall=0.99), created=created)
+    client = boto3.client("s3")
+    client.put_object(Bucket=bucket, Key=f"wiki/{name}/knn.index", Body=name.encode())
+    client.put_object(Bucket=bucket, Key=f"wiki/{name}/manifest.json", Body=encode_manifest(manifest))
+
+
+def test_of_several_versions_of_an_index_the_newest_alone_is_fetched(bucket: str, tmp_path: Path) -> None:
+    put_version(bucket, "v10", "2026-01-01")
+    put_version(bucket, "v9", "2026-02-01")
+    fetcher, settings = Fetcher(tmp_path, Console(io.StringIO())), named(tmp_path, f"s3://{bucket}/wiki")
+    index = Path(resolve(settings, fetcher, fetcher.newest_index).index)
+    assert (index / "knn.index").read_text() == "v9"
+    assert [path.read_text() for path in tmp_path.rglob("knn.index")] == ["v9"]
+
+
+def test_one_version_of_an_index_may_be_named(bucket: str, tmp_path: Path) -> None:
+    put_version(bucket, "v10", "2026-01-01")
+    put_version(bucket, "v9", "2026-02-01")
+    fetcher, settings = Fetcher(tmp_path, Console(io.StringIO())), named(tmp_path, f"s3://{bucket}/wiki/v10/")
+    assert (Path(resolve(settings, fetcher, fetcher.newest_index).index) / "knn.index").read_text() == "v10"
+
+
+def test_a_prefix_without_an_index_is_refused_by_name(bucket: str, tmp_path: Path) -> None:
+    with pytest.raises(Refusal, match=rf"^OCK_INDEX: index s3://{bucket}/models: .* no complete index$"):
+        Fetcher(tmp_path, Console(io.StringIO())).newest_index("OCK_INDEX", f"s3://{bucket}/models")
+
+
+def named(tmp_path: Path, index: str) -> Settings:
+    """Settings with this index, and a model and an encoder that only have the right files."""
+    for name, files in {"chat": ("config.json", "tokenizer.json"), "encoder": ("config.json",)}.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model.safetensors").touch()
+        for file in files:
+            (tmp_path / name / file).write_text("{}")
+    folders = {"chat_model": str(tmp_path / "chat"), "encoder": str(tmp_path / "encoder")}
+    return Settings.model_validate({**folders, "index": index})
