@@ -100,9 +100,9 @@ void score_row(const Run& run, int groups, const HeadShape& shape, int head, con
     if (g + 1 < groups) prefetch_bytes(shape.group(keys, run.groups[g + 1], head), shape.group_values() * sizeof(bf16));
     Floats sums[4] = {};
     for (int pair = 0; pair < shape.padded / 2; pair += 4) {
-      for (int i = 0; i < 4; ++i) {
+      unrolled<4>([&](int i) OCK_INLINE {
         sums[i] = dot_pairs<level>(sums[i], all_pairs(query + (pair + i) * 2), group + (pair + i) * 32);
-      }
+      });
     }
     store(scores + g * 16, (sums[0] + sums[1]) + (sums[2] + sums[3]));
   }
@@ -119,8 +119,7 @@ void weigh_values(const Run& run, int groups, const HeadShape& shape, int head, 
     for (int pair = 0; pair < kGroupSlots / 2; ++pair) {
       const Pair weight = all_pairs(weights + g * kGroupSlots + pair * 2);
       const bf16* row = group + static_cast<size_t>(pair) * shape.padded * 2 + from * 2;
-#pragma GCC unroll 4
-      for (int i = 0; i < width; ++i) sums[i] = dot_pairs<level>(sums[i], weight, row + i * 32);
+      unrolled<width>([&](int i) OCK_INLINE { sums[i] = dot_pairs<level>(sums[i], weight, row + i * 32); });
     }
   }
   for (int i = 0; i < width; ++i) {

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <utility>
 
 namespace ock {
 
@@ -26,6 +27,19 @@ inline float to_float(bf16 value) {
 
 inline void prefetch_bytes(const void* from, size_t bytes) {
   for (size_t line = 0; line < bytes; line += 64) _mm_prefetch(static_cast<const char*>(from) + line, _MM_HINT_T0);
+}
+
+// For lambdas that must not stay calls: what they share would live in memory.
+#define OCK_INLINE __attribute__((always_inline))
+
+// body(0), body(1) up to body(count - 1), written out: arrays indexed by the argument then live in registers.
+template <class Body, int... indices>
+[[gnu::always_inline]] inline void unrolled(std::integer_sequence<int, indices...>, const Body& body) {
+  (body(indices), ...);
+}
+template <int count, class Body>
+[[gnu::always_inline]] inline void unrolled(const Body& body) {
+  unrolled(std::make_integer_sequence<int, count>(), body);
 }
 
 }  // namespace ock

@@ -13,102 +13,96 @@ constexpr int kRunBytes = 1 << 18;  // of activations that stay in the second-le
 template <int rows, int halves, class Store>
 void multiply_rows_bf16(const Operand& x, int row, const Matrix& w, const uint8_t* weights, int column,
                         const Store& store) {
-  Floats sums[rows][halves];
+  Floats sums[rows * halves];
   const float* inputs[rows];
-  for (int r = 0; r < rows; ++r) inputs[r] = x.row(row + r);
-  for (auto& of_row : sums) std::fill(of_row, of_row + halves, zeros());
+  unrolled<rows>([&](int r) OCK_INLINE { inputs[r] = x.row(row + r); });
+  unrolled<rows * halves>([&](int i) OCK_INLINE { sums[i] = zeros(); });
   for (int step = 0; step < w.steps; ++step, weights += 2 * kTileBytes) {
     prefetch_bytes(weights + kPrefetchBytes, halves * kTileBytes);
     for (int group = 0; group < 16; ++group) {
-      const uint8_t* at = weights + group * 64;
       const int input = step * 32 + group * 2;
-      for (int half = 0; half < halves; ++half, at += kTileBytes) {
+      unrolled<halves>([&](int half) OCK_INLINE {
+        const uint8_t* at = weights + half * kTileBytes + group * 64;
         const Floats first = {firsts(at), firsts(at + 32)};
-#pragma GCC unroll 6
-        for (int r = 0; r < rows; ++r) sums[r][half] = multiply_add(all(inputs[r][input]), first, sums[r][half]);
+        unrolled<rows>([&](int r) OCK_INLINE {
+          sums[r * halves + half] = multiply_add(all(inputs[r][input]), first, sums[r * halves + half]);
+        });
         const Floats second = {seconds(at), seconds(at + 32)};
-#pragma GCC unroll 6
-        for (int r = 0; r < rows; ++r) sums[r][half] = multiply_add(all(inputs[r][input + 1]), second, sums[r][half]);
-      }
+        unrolled<rows>([&](int r) OCK_INLINE {
+          sums[r * halves + half] = multiply_add(all(inputs[r][input + 1]), second, sums[r * halves + half]);
+        });
+      });
     }
   }
-  for (int r = 0; r < rows; ++r) {
-    for (int half = 0; half < halves; ++half) store(row + r, column + half * 16, sums[r][half]);
-  }
+  unrolled<rows * halves>([&](int i) OCK_INLINE { store(row + i / halves, column + i % halves * 16, sums[i]); });
 }
 
 // Integer sums of 16 steps, which no input overflows: each of the lanes adds 256 pairs of products.
 constexpr int kExactSteps = 16;
 
-struct Integers {  // [output of 16][inputs 0 and 1 of each group, inputs 2 and 3]
-  __m256i parts[4];
-  Floats sums() const {
-    const auto pair = [](__m256i a, __m256i b) {
-      return _mm256_cvtepi32_ps(_mm256_permute4x64_epi64(_mm256_hadd_epi32(a, b), 0xd8));
-    };
-    return {pair(parts[0], parts[1]), pair(parts[2], parts[3])};
-  }
-};
+inline __m256i four_inputs(const int16_t* from) {
+  int64_t bits;
+  std::memcpy(&bits, from, 8);
+  return _mm256_set1_epi64x(bits);
+}
+
+// From [output of 4][inputs 0 and 1 of each group, inputs 2 and 3] of eight outputs to their sums.
+inline __m256 pair_sums(__m256i first, __m256i second) {
+  return _mm256_cvtepi32_ps(_mm256_permute4x64_epi64(_mm256_hadd_epi32(first, second), 0xd8));
+}
 
 template <int rows, int halves, class Store>
 void multiply_rows_int8(const Operand& x, int row, const Matrix& w, const uint8_t* weights, int column,
                         const Store& store) {
-  Floats sums[rows][halves];
-  for (auto& of_row : sums) std::fill(of_row, of_row + halves, zeros());
+  constexpr int kParts = 4;  // of 4 outputs each, in a half
+  Floats sums[rows * halves];
   const int16_t* inputs[rows];
-  for (int r = 0; r < rows; ++r) inputs[r] = x.whole_row(row + r);
+  unrolled<rows>([&](int r) OCK_INLINE { inputs[r] = x.whole_row(row + r); });
+  unrolled<rows * halves>([&](int i) OCK_INLINE { sums[i] = zeros(); });
   for (int step = 0; step < w.steps;) {
-    Integers exact[rows][halves] = {};
+    __m256i exact[rows * halves * kParts];
+    unrolled<rows * halves * kParts>([&](int i) OCK_INLINE { exact[i] = _mm256_setzero_si256(); });
     for (const int end = std::min(w.steps, step + kExactSteps); step < end; ++step, weights += 2 * kTileBytes) {
       prefetch_bytes(weights + kPrefetchBytes, halves * kTileBytes);
       for (int group = 0; group < 16; ++group) {
-        __m256i four_inputs[rows];
-        for (int r = 0; r < rows; ++r) {
-          int64_t bits;
-          std::memcpy(&bits, inputs[r] + step * 64 + group * 4, 8);
-          four_inputs[r] = _mm256_set1_epi64x(bits);
-        }
-        for (int half = 0; half < halves; ++half) {
-          const auto* at = reinterpret_cast<const __m128i*>(weights + half * kTileBytes + group * 64);
-#pragma GCC unroll 4
-          for (int part = 0; part < 4; ++part) {
-            const __m256i four_outputs = _mm256_cvtepi8_epi16(_mm_load_si128(at + part));
-#pragma GCC unroll 3
-            for (int r = 0; r < rows; ++r) {
-              __m256i& sum = exact[r][half].parts[part];
-              sum = _mm256_add_epi32(sum, _mm256_madd_epi16(four_inputs[r], four_outputs));
-            }
-          }
-        }
+        unrolled<halves * kParts>([&](int i) OCK_INLINE {
+          const uint8_t* at = weights + i / kParts * kTileBytes + group * 64 + i % kParts * 16;
+          const __m256i four_outputs = _mm256_cvtepi8_epi16(_mm_load_si128((const __m128i*)at));
+          unrolled<rows>([&](int r) OCK_INLINE {
+            __m256i& sum = exact[r * halves * kParts + i];
+            const __m256i of_row = four_inputs(inputs[r] + step * 64 + group * 4);
+            sum = _mm256_add_epi32(sum, _mm256_madd_epi16(of_row, four_outputs));
+          });
+        });
       }
     }
-    for (int r = 0; r < rows; ++r) {
-      for (int half = 0; half < halves; ++half) sums[r][half] = sums[r][half] + exact[r][half].sums();
-    }
+    unrolled<rows * halves>([&](int i) OCK_INLINE {
+      const __m256i* of_half = exact + i * kParts;
+      sums[i] = sums[i] + Floats{pair_sums(of_half[0], of_half[1]), pair_sums(of_half[2], of_half[3])};
+    });
   }
-  for (int r = 0; r < rows; ++r) {
-    for (int half = 0; half < halves; ++half) {
-      const Floats scale = load(w.scale + column + half * 16) * all(x.scale(row + r));
-      store(row + r, column + half * 16, sums[r][half] * scale);
-    }
-  }
+  unrolled<rows * halves>([&](int i) OCK_INLINE {
+    const int from = column + i % halves * 16;
+    store(row + i / halves, from, sums[i] * (load(w.scale + from) * all(x.scale(row + i / halves))));
+  });
 }
 
-// As many rows at once as there are registers for their sums.
+// As many rows at once as there are registers for their sums: whole blocks while they fit, else half by half.
 template <int rows, class Store>
 void multiply_rows(const Operand& x, int row, const Matrix& w, int block, const Store& store) {
   const uint8_t* weights = w.block(block);
   const int column = block * kBlockColumns;
-  if constexpr (rows == 1) {
-    w.int8 ? multiply_rows_int8<1, 2>(x, row, w, weights, column, store)
-           : multiply_rows_bf16<1, 2>(x, row, w, weights, column, store);
-  } else {
-    for (int half = 0; half < 2; ++half, weights += kTileBytes) {
-      if constexpr (rows <= 3) {
-        if (w.int8) multiply_rows_int8<rows, 1>(x, row, w, weights, column + half * 16, store);
-      }
-      if (!w.int8) multiply_rows_bf16<rows, 1>(x, row, w, weights, column + half * 16, store);
+  if (w.int8) {
+    if constexpr (rows == 1) multiply_rows_int8<1, 2>(x, row, w, weights, column, store);
+    if constexpr (rows == 2) {
+      multiply_rows_int8<2, 1>(x, row, w, weights, column, store);
+      multiply_rows_int8<2, 1>(x, row, w, weights + kTileBytes, column + 16, store);
     }
+  } else if constexpr (rows <= 2) {
+    multiply_rows_bf16<rows, 2>(x, row, w, weights, column, store);
+  } else {
+    multiply_rows_bf16<rows, 1>(x, row, w, weights, column, store);
+    multiply_rows_bf16<rows, 1>(x, row, w, weights + kTileBytes, column + 16, store);
   }
 }
 
@@ -116,7 +110,7 @@ void multiply_rows(const Operand& x, int row, const Matrix& w, int block, const 
 template <class Store>
 void multiply_part(Level, const Operand& x, int first_row, int last_row, const Matrix& w, int first_block,
                    int last_block, const Store& store) {
-  const int most = w.int8 ? 3 : 6;
+  const int most = w.int8 ? 2 : 6;
   for (int block = first_block; block < last_block; ++block) {
     for (int row = first_row; row < last_row;) {
       const int rows = std::min(most, last_row - row);
