@@ -29,6 +29,13 @@ def grow(hit: int, table: PassageTable, vectors: StoredVectors, window: int, thr
     return range(hit - before, hit + after + 1)
 
 
+def without(covered: set[int], rows: range, hit: int) -> range:
+    """The part of `rows` around `hit`, which is not covered, that reaches to the first covered row on each side."""
+    before = _extent(lambda step: hit - step not in covered, hit - rows.start)
+    after = _extent(lambda step: hit + step not in covered, rows.stop - 1 - hit)
+    return range(hit - before, hit + after + 1)
+
+
 def joined_text(rows: list[PassageRow]) -> str:
     """The text of neighbouring rows of one document, each character once although windows may overlap."""
     text = rows[0].text

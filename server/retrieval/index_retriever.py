@@ -13,7 +13,7 @@ import numpy as np
 
 from server.retrieval.batcher import Batcher
 from server.retrieval.encoder import Encoder
-from server.retrieval.growth import grow, joined_text
+from server.retrieval.growth import grow, joined_text, without
 from server.retrieval.lexical_index import LexicalIndex
 from server.retrieval.manifest import Manifest, read_manifest
 from server.retrieval.passage_table import PassageTable
@@ -37,6 +37,11 @@ _MAX_BATCH = 64
 class _Query:
     text: str
     num_hits: int
+
+    @property
+    def num_candidates(self) -> int:
+        """How many rows are ranked: the query's own number, so that its result is the same in every batch."""
+        return max(NUM_CANDIDATES, self.num_hits)
 
 
 @dataclass(frozen=True)
@@ -84,7 +89,8 @@ class IndexRetriever:
         return self._batcher.num_waiting
 
     def search(self, query: str, k: int, window: int, threshold: float) -> list[Passage]:
-        """The best passages, each grown by its neighbours; a hit inside an earlier one's neighbourhood is part of it.
+        """The best passages, each grown by its neighbours; a hit inside an earlier one's neighbourhood is part of it,
+        and no row is given twice.
 
         Raises:
             RetrievalError: the batch failed or took longer than the timeout.
@@ -97,7 +103,7 @@ class IndexRetriever:
                 break
             if row in covered:
                 continue
-            rows = grow(row, self._table, self._vectors, window, threshold)
+            rows = without(covered, grow(row, self._table, self._vectors, window, threshold), row)
             covered.update(rows)
             passages.append(self._passage(row, rows, score))
         return passages
@@ -122,18 +128,27 @@ class IndexRetriever:
 
     def _hits(self, query: str, num_hits: int) -> _Hits:
         try:
-            return self._batcher.submit(_Query(query, num_hits)).result(self._timeout_s)
+            hits = self._batcher.submit(_Query(query, num_hits))
+        except RuntimeError as error:
+            raise RetrievalError(f"the index search failed: {error}") from error
+        try:
+            return hits.result(self._timeout_s)
         except FutureTimeoutError as error:
+            hits.cancel()  # what nobody waits for any more takes no place in a batch
             raise RetrievalError(f"the index search took longer than {self._timeout_s} s") from error
         except RuntimeError as error:
             raise RetrievalError(f"the index search failed: {error}") from error
 
     def _find(self, queries: Sequence[_Query]) -> list[_Hits]:
-        """One batch: all queries encoded and searched at once, then each one's candidates ranked."""
+        """One batch: all queries encoded at once, those with equally many candidates searched at once, each ranked."""
         vectors = self._encoder.encode([query.text for query in queries])
-        num_candidates = max(NUM_CANDIDATES, *(query.num_hits for query in queries))
-        scores, rows = self._index.search(vectors, num_candidates)
-        return [self._rank(query, scores[number], rows[number]) for number, query in enumerate(queries)]
+        found: list[_Hits | None] = [None] * len(queries)
+        for num_candidates in {query.num_candidates for query in queries}:
+            places = [place for place, query in enumerate(queries) if query.num_candidates == num_candidates]
+            scores, rows = self._index.search(vectors[places], num_candidates)
+            for number, place in enumerate(places):
+                found[place] = self._rank(queries[place], scores[number], rows[number])
+        return [hits for hits in found if hits is not None]
 
     def _rank(self, query: _Query, cosine: NDArray[np.float32], rows: NDArray[np.int64]) -> _Hits:
         """The candidates above the floor, most relevant first."""

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from server.retrieval.encoder import Encoder
-from server.retrieval.index_retriever import IndexRetriever
+from server.retrieval.index_retriever import IndexRetriever, _Query
 from server.retrieval.manifest import MANIFEST, Manifest, encode_manifest, read_manifest
+from server.retrieval.relevance import NUM_CANDIDATES
 from server.retrieval.retriever import RetrievalError
 from tests.unit.retrieval.small_index import ARTICLES, make_index
 
@@ -108,6 +109,41 @@ def test_a_hit_inside_an_earlier_window_is_not_given_again(retriever: IndexRetri
     assert len({passage.document_id for passage in passages}) == len(passages)
 
 
+def test_no_row_is_given_twice_when_neighbourhoods_meet(
+    retriever: IndexRetriever, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[int] = []
+    passage = retriever._passage
+
+    def noted(hit: int, rows: range, score: float) -> object:
+        assert hit in rows
+        given.extend(rows)
+        return passage(hit, rows, score)
+
+    monkeypatch.setattr(retriever, "_passage", noted)
+    found = retriever.search("lighthouse keeper lamp storm", k=20, window=1, threshold=-1.0)
+    assert len(given) == len(set(given)) > len(found)
+
+
+def test_what_a_search_finds_does_not_depend_on_its_batch(index_folder: Path, encoder: Encoder) -> None:
+    asked: list[list[int]] = []
+    retriever = IndexRetriever(index_folder, encoder, 0.0, 60)
+    search = retriever._index.search
+
+    def searched(vectors: np.ndarray, num_candidates: int) -> object:
+        asked.append([len(vectors), num_candidates])
+        return search(vectors, num_candidates)
+
+    retriever._index.search = searched  # type: ignore[assignment, method-assign]
+    few, many = _Query("Who built the lighthouse?", 1), _Query("What does the velvet fox eat?", 300)
+    hits = retriever._find([few, many, few])
+    assert sorted(asked) == [[1, 300], [2, NUM_CANDIDATES]]
+    for alone, together in zip([retriever._find([query])[0] for query in (few, many, few)], hits, strict=True):
+        assert alone.rows.tolist() == together.rows.tolist()
+        assert alone.scores == pytest.approx(together.scores, abs=1e-5)
+    retriever.close()
+
+
 def test_concurrent_searches_are_encoded_in_batches(index_folder: Path, encoder: Encoder) -> None:
     sizes: list[int] = []
     held = threading.Event()
@@ -135,11 +171,13 @@ def test_concurrent_searches_are_encoded_in_batches(index_folder: Path, encoder:
 
 def test_a_search_that_takes_too_long_fails_with_a_sentence(index_folder: Path, encoder: Encoder) -> None:
     held = threading.Event()
+    encoded: list[str] = []
 
     class SlowEncoder:
         name, dimension = encoder.name, encoder.dimension
 
         def encode(self, texts: list[str]) -> object:
+            encoded.extend(texts)
             if len(texts) == 1 and texts[0] == "slow":
                 held.wait(30)
             return encoder.encode(texts)
@@ -147,8 +185,11 @@ def test_a_search_that_takes_too_long_fails_with_a_sentence(index_folder: Path, 
     retriever = IndexRetriever(index_folder, SlowEncoder(), 0.3, timeout_s=0.1)  # type: ignore[arg-type]
     with pytest.raises(RetrievalError, match=r"took longer than 0\.1 s"):
         retriever.search("slow", 1, 0, 1.0)
+    with pytest.raises(RetrievalError, match=r"took longer than 0\.1 s"):
+        retriever.search("given up before its batch began", 1, 0, 1.0)
     held.set()
     retriever.close()
+    assert "given up before its batch began" not in encoded
 
 
 def test_a_search_after_close_fails_with_a_sentence(index_folder: Path, encoder: Encoder) -> None:
