@@ -10,6 +10,7 @@ from msgspec import Meta
 from server.chat.records import Source, TurnResult, Usage
 from server.web.error_table import ErrorDetail
 from server.web.parameters import Parameters, SessionId
+from server.web.session_schema import MAX_TURNS, After, HistoryPage, Limit
 
 MAX_INPUTS = 128
 
@@ -43,6 +44,13 @@ class SessionAction(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     action: Literal["history", "delete"]
     session_id: SessionId
+    after: After | None = None  # these two with "history" alone
+    limit: Limit | None = None
+
+    @property
+    def page(self) -> HistoryPage:
+        """Which part of the history is asked for."""
+        return HistoryPage(self.after or 0, MAX_TURNS if self.limit is None else self.limit)
 
 
 class RequestType(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"request_type": "requestType"}):

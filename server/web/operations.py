@@ -18,7 +18,7 @@ from server.web.routes.page import PAGE_FILES
 from server.web.routes.ping import PingDetail
 from server.web.routes.sticky import StickySession
 from server.web.search_schema import SearchQuery, SearchResults
-from server.web.session_schema import SessionDeleted, SessionHistory
+from server.web.session_schema import MAX_TURNS, After, Limit, SessionDeleted, SessionHistory
 from server.web.sticky_session import CUSTOM_ATTRIBUTES_HEADER
 from server.web.stream_format import JSON_LINES, SSE
 
@@ -112,14 +112,20 @@ def _rest() -> list[Operation]:
             takes=[SearchQuery], gives={JSON: [SearchResults]}, errors=(*_REFUSED, 404),
         ),
         Operation(
-            "get", "/sessions/{session_id}", "A conversation, oldest turn first.",
-            gives={JSON: [SessionHistory]}, parameters=[session], errors=errors,
+            "get", "/sessions/{session_id}", "A conversation, oldest turn first; next_after says when there is more.",
+            gives={JSON: [SessionHistory]}, parameters=[session, *_page_parameters()], errors=errors,
         ),
         Operation(
             "delete", "/sessions/{session_id}", "Erase a conversation.",
             gives={JSON: [SessionDeleted]}, parameters=[session], errors=errors,
         ),
     ]  # fmt: skip
+
+
+def _page_parameters() -> list[dict[str, Any]]:
+    """The fields of `HistoryPage`, in a query string."""
+    described = [("after", After, "Absent: from the beginning."), ("limit", Limit, f"Absent: {MAX_TURNS}.")]
+    return [_parameter(name, "query", schema, text) for name, schema, text in described]
 
 
 def _page() -> list[Operation]:

@@ -52,8 +52,8 @@ class Store(Protocol):
         """A session without turns that `load` finds."""
         ...
 
-    def history(self, session_id: str) -> Iterator[Turn]:
-        """Every stored turn, oldest first."""
+    def history(self, session_id: str, after: int = 0) -> Iterator[Turn]:
+        """Every stored turn above number `after`, oldest first, read as it is asked for."""
         ...
 
     def delete(self, session_id: str) -> bool:

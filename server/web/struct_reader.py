@@ -34,14 +34,14 @@ class _ShortRepr(reprlib.Repr):
 _SHORT = _ShortRepr()
 
 
-def read_struct(data: dict[str, Any], kind: type[T]) -> T:
-    """`data` as a `kind`.
+def read_struct(data: dict[str, Any], kind: type[T], *, strict: bool = True) -> T:
+    """`data` as a `kind`; what comes from a query string has its numbers as text, which is not `strict`.
 
     Raises:
         ServiceError: UNKNOWN_FIELD for a name that `kind` has not, INVALID_FIELD for a value that it does not allow.
     """
     try:
-        return msgspec.convert(data, kind)
+        return msgspec.convert(data, kind, strict=strict)
     except msgspec.ValidationError as error:
         raise _refusal(str(error), data, kind) from error
 

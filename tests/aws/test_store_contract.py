@@ -84,6 +84,13 @@ def test_load_returns_the_newest_turns_and_still_counts_all(store: Store) -> Non
     assert next_turn(loaded) == 10
 
 
+def test_history_goes_on_after_any_turn(store: Store) -> None:
+    session_id = fresh_id()
+    turns = converse(store, session_id, 4)
+    for after in range(6):
+        assert list(store.history(session_id, after)) == turns[after:]
+
+
 def test_history_lists_every_turn_oldest_first(store: Store) -> None:
     session_id = fresh_id()
     turns = converse(store, session_id, 9)

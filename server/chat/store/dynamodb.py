@@ -60,9 +60,9 @@ class DynamoRows:
         """See `Rows.newest`. One page: at most 1 MB of rows, however many are asked for."""
         return [_row(item) for item in next(self._pages(session_id, {"ScanIndexForward": False, "Limit": limit}))]
 
-    def oldest_first(self, session_id: str) -> Iterator[Row]:
+    def oldest_first(self, session_id: str, after: int = -1) -> Iterator[Row]:
         """See `Rows.oldest_first`."""
-        for page in self._pages(session_id, {}):
+        for page in self._pages(session_id, {}, after):
             yield from map(_row, page)
 
     def get(self, session_id: str, turn: int) -> Row | None:
@@ -123,14 +123,14 @@ class DynamoRows:
 
         self._ask("batch_write_item", request)
 
-    def _pages(self, session_id: str, options: dict[str, Any]) -> Iterator[list[dict[str, Any]]]:
-        """The items of a session, in as many strongly consistent reads as the caller takes pages."""
+    def _pages(self, session_id: str, options: dict[str, Any], after: int = -1) -> Iterator[list[dict[str, Any]]]:
+        """A session's items above turn `after`, in as many strongly consistent reads as the caller takes pages."""
         start: dict[str, Any] = {}
         while True:
             answer = self._call(
                 "query",
-                KeyConditionExpression="session_id = :session",
-                ExpressionAttributeValues={":session": {"S": session_id}},
+                KeyConditionExpression="session_id = :session AND turn > :after",
+                ExpressionAttributeValues={":session": {"S": session_id}, ":after": {"N": str(after)}},
                 ConsistentRead=True,
                 **options,
                 **start,

@@ -22,9 +22,9 @@ class MemoryRows:
         """See `Rows.newest`."""
         return self._sorted(session_id)[::-1][:limit]
 
-    def oldest_first(self, session_id: str) -> Iterator[Row]:
+    def oldest_first(self, session_id: str, after: int = -1) -> Iterator[Row]:
         """See `Rows.oldest_first`."""
-        return iter(self._sorted(session_id))
+        return (row for row in self._sorted(session_id) if row.turn > after)
 
     def get(self, session_id: str, turn: int) -> Row | None:
         """See `Rows.get`."""

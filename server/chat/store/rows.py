@@ -62,8 +62,8 @@ class Rows(Protocol):
     def newest(self, session_id: str, limit: int) -> list[Row]:
         """At most `limit` rows, highest turn first, in one read."""
 
-    def oldest_first(self, session_id: str) -> Iterator[Row]:
-        """Every row, lowest turn first, read page by page."""
+    def oldest_first(self, session_id: str, after: int = -1) -> Iterator[Row]:
+        """Every row above turn `after`, lowest turn first, read page by page as the caller asks for them."""
 
     def get(self, session_id: str, turn: int) -> Row | None:
         """One row, expired or not."""

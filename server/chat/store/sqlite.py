@@ -81,9 +81,8 @@ class SqliteRows:
         """See `Rows.newest`."""
         return self._select(f"{_SELECT} ORDER BY turn DESC LIMIT ?", (session_id, limit))
 
-    def oldest_first(self, session_id: str) -> Iterator[Row]:
+    def oldest_first(self, session_id: str, after: int = -1) -> Iterator[Row]:
         """See `Rows.oldest_first`."""
-        after = -1
         while page := self._select(f"{_SELECT} AND turn > ? ORDER BY turn LIMIT ?", (session_id, after, PAGE_ROWS)):
             yield from page
             after = page[-1].turn

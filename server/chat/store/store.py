@@ -78,9 +78,9 @@ class Store:
         turns = [decode_record(row) for row in settled if row.state is RowState.DONE and not row.is_expired(now)]
         return Session(session_id, settled[0].session_created_at, tuple(reversed(turns[:max_turns])))
 
-    def history(self, session_id: str) -> Iterator[Turn]:
-        """Every stored turn, oldest first, read page by page; nothing for an unknown session."""
-        for row in self._rows.oldest_first(session_id):
+    def history(self, session_id: str, after: int = 0) -> Iterator[Turn]:
+        """Every stored turn above number `after`, oldest first, read page by page; nothing for an unknown session."""
+        for row in self._rows.oldest_first(session_id, after):
             if row.state is RowState.DONE and not row.is_expired(self._clock()):
                 yield decode_record(row)
 

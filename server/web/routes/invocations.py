@@ -45,7 +45,11 @@ def blueprint(front: Front) -> Blueprint:
 
 def _act(services: Services, action: SessionAction) -> Response:
     if action.action == "history":
-        return session_history(services.store, action.session_id)
+        return session_history(services.store, action.session_id, action.page)
+    for field in ("after", "limit"):
+        if getattr(action, field) is not None:
+            message = f"{field} is not supported with action='delete', which erases the whole conversation"
+            raise ServiceError(ErrorCode.UNSUPPORTED_FIELD, message, field=field)
     return delete_session(services.store, action.session_id)
 
 

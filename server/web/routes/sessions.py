@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Response
+import msgspec
+from flask import Blueprint, Response, request
 
 from server.chat.session_ids import check_session_id
 from server.errors import ErrorCode, ServiceError
 from server.web.body import json_response
 from server.web.front import Front, work_blueprint
 from server.web.services import Store
-from server.web.session_schema import SessionDeleted, SessionHistory, stored_turn
+from server.web.session_schema import HistoryPage, SessionDeleted, SessionHistory, StoredTurn, stored_turn
+from server.web.struct_reader import read_struct
+
+MAX_HISTORY_BYTES = 4_000_000  # of turns in one answer; SageMaker passes on no more than some megabytes
 
 
 def blueprint(front: Front) -> Blueprint:
@@ -18,7 +22,8 @@ def blueprint(front: Front) -> Blueprint:
 
     @routes.get("/sessions/<session_id>")
     def history(session_id: str) -> Response:
-        return session_history(front.services.store, session_id)
+        page = read_struct(request.args.to_dict(), HistoryPage, strict=False)
+        return session_history(front.services.store, session_id, page)
 
     @routes.delete("/sessions/<session_id>")
     def delete(session_id: str) -> Response:
@@ -27,12 +32,24 @@ def blueprint(front: Front) -> Blueprint:
     return routes
 
 
-def session_history(store: Store, session_id: str) -> Response:
-    """Every turn of a conversation. Raises ServiceError SESSION_NOT_FOUND."""
-    turns = tuple(stored_turn(turn) for turn in store.history(check_session_id(session_id, "session_id")))
-    if not turns and store.load(session_id, max_turns=1) is None:
+def session_history(store: Store, session_id: str, page: HistoryPage) -> Response:
+    """Part of a conversation. Raises ServiceError SESSION_NOT_FOUND."""
+    found = _read(store, check_session_id(session_id, "session_id"), page)
+    if not found.turns and store.load(session_id, max_turns=1) is None:
         raise _not_found(session_id)
-    return json_response(SessionHistory(session_id, turns))
+    return json_response(found)
+
+
+def _read(store: Store, session_id: str, page: HistoryPage) -> SessionHistory:
+    """As many turns as the page and an answer's size allow, but at least one where there is one."""
+    turns: list[StoredTurn] = []
+    num_bytes = 0
+    for turn in map(stored_turn, store.history(session_id, page.after)):
+        num_bytes += len(msgspec.json.encode(turn))
+        if turns and (len(turns) == page.limit or num_bytes > MAX_HISTORY_BYTES):
+            return SessionHistory(session_id, tuple(turns), next_after=turns[-1].turn)
+        turns.append(turn)
+    return SessionHistory(session_id, tuple(turns))
 
 
 def delete_session(store: Store, session_id: str) -> Response:

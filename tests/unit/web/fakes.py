@@ -69,6 +69,7 @@ class FakeStore:
 
     def __init__(self) -> None:
         self.sessions: dict[str, list[Turn]] = {}
+        self.turns_read = 0  # by `history`
 
     def load(self, session_id: str, max_turns: int) -> Session | None:
         turns = self.sessions.get(session_id)
@@ -78,8 +79,10 @@ class FakeStore:
         self.sessions[session_id] = []
         return Session(session_id, 0.0)
 
-    def history(self, session_id: str) -> Iterator[Turn]:
-        yield from self.sessions.get(session_id, [])
+    def history(self, session_id: str, after: int = 0) -> Iterator[Turn]:
+        for turn in self.sessions.get(session_id, [])[after:]:
+            self.turns_read += 1
+            yield turn
 
     def delete(self, session_id: str) -> bool:
         return self.sessions.pop(session_id, None) is not None

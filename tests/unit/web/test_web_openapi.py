@@ -44,6 +44,15 @@ def test_every_route_is_in_the_document_and_nothing_else(document: dict[str, Any
     assert described == served
 
 
+def test_the_pages_of_a_history_are_described(document: dict[str, Any]) -> None:
+    operation = document["paths"]["/sessions/{session_id}"]["get"]
+    limits = {each["name"]: each["schema"] for each in operation["parameters"] if each["in"] == "query"}
+    assert limits["after"]["minimum"] == 0
+    assert (limits["limit"]["minimum"], limits["limit"]["maximum"]) == (1, 1000)
+    assert "next_after" in document["components"]["schemas"]["SessionHistory"]["properties"]
+    assert {"after", "limit"} < set(document["components"]["schemas"]["SessionAction"]["properties"])
+
+
 @pytest.mark.parametrize(
     ("path", "body"),
     [

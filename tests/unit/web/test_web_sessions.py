@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from fakes import Fakes
 from flask.testing import FlaskClient
 
+from server.chat.records import Turn
 from server.errors import ErrorCode, ServiceError
 from server.web.app import create_app
 
@@ -47,6 +49,86 @@ def test_history_gives_every_turn_and_delete_erases_them(client: FlaskClient, th
     assert delete().json == {"session_id": "mine", "deleted": True}
     assert delete().json["error"]["code"] == "session_not_found"
     assert history().json["error"]["code"] == "session_not_found"
+
+
+Ask = Callable[..., Any]
+
+
+@pytest.fixture(params=["route", "action"])
+def history(request: pytest.FixtureRequest, client: FlaskClient) -> Ask:
+    """Asks for the history of "mine", in the two ways there are."""
+
+    def ask_route(**page: object) -> Any:
+        return client.get("/sessions/mine", query_string=page)
+
+    def ask_action(**page: object) -> Any:
+        return client.post("/invocations", json={"action": "history", "session_id": "mine", **page})
+
+    return ask_route if request.param == "route" else ask_action
+
+
+def fill(fakes: Fakes, num_turns: int, num_chars: int = 1) -> None:
+    fakes.store.sessions["mine"] = [
+        Turn(number, "x" * num_chars, "yes", "stop", 1.0) for number in range(1, num_turns + 1)
+    ]
+
+
+def read_through(history: Ask, **page: object) -> list[list[int]]:
+    """The numbers of the turns of each answer, until there is no more."""
+    answers: list[list[int]] = []
+    after: dict[str, object] = {}
+    while True:
+        found = history(**page, **after).json
+        answers.append([turn["turn"] for turn in found["turns"]])
+        if "next_after" not in found:
+            return answers
+        after = {"after": found["next_after"]}
+
+
+def test_a_history_is_read_in_pages_of_any_size(fakes: Fakes, history: Ask) -> None:
+    fill(fakes, 7)
+    assert read_through(history) == [[1, 2, 3, 4, 5, 6, 7]]
+    assert read_through(history, limit=3) == [[1, 2, 3], [4, 5, 6], [7]]
+    assert read_through(history, limit=7) == [[1, 2, 3, 4, 5, 6, 7]]
+    assert history(after=7).json == history(after=99).json == {"session_id": "mine", "turns": []}
+
+
+def test_a_history_has_at_most_a_thousand_turns_in_one_answer_and_reads_no_more(fakes: Fakes, history: Ask) -> None:
+    fill(fakes, 2500)
+    found = history().json
+    assert len(found["turns"]) == found["next_after"] == 1000
+    assert fakes.store.turns_read == 1001
+    assert [len(numbers) for numbers in read_through(history)] == [1000, 1000, 500]
+
+
+def test_a_history_has_at_most_some_megabytes_in_one_answer_but_always_a_turn(fakes: Fakes, history: Ask) -> None:
+    fill(fakes, 30, 300_000)
+    assert max(len(history(after=after).data) for after in (0, 13)) < 4_100_000
+    assert [len(numbers) for numbers in read_through(history)] == [13, 13, 4]
+    fill(fakes, 2, 5_000_000)
+    assert read_through(history) == [[1], [2]]
+
+
+@pytest.mark.parametrize("page", [{"limit": 0}, {"limit": 1001}, {"limit": "x"}, {"after": -1}, {"after": 2**60}])
+def test_a_page_outside_its_limits_is_refused(fakes: Fakes, history: Ask, page: dict[str, object]) -> None:
+    fill(fakes, 1)
+    response = history(**page)
+    assert response.status_code == 400
+    assert response.json["error"]["field"] == next(iter(page))
+
+
+def test_an_unknown_part_of_the_query_is_refused(client: FlaskClient) -> None:
+    response = client.get("/sessions/mine?offset=3")
+    assert response.status_code == 400
+    assert "Legal names: after, limit" in response.json["error"]["message"]
+
+
+def test_a_part_of_a_conversation_cannot_be_erased(fakes: Fakes, client: FlaskClient) -> None:
+    fill(fakes, 3)
+    response = client.post("/invocations", json={"action": "delete", "session_id": "mine", "after": 1})
+    assert response.status_code == 400
+    assert response.json["error"]["code"] == "unsupported_field"
+    assert len(fakes.store.sessions["mine"]) == 3
 
 
 def test_an_action_asks_no_question(fakes: Fakes, client: FlaskClient) -> None:
