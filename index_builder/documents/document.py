@@ -19,6 +19,11 @@ class SkippedError(Exception):
         self.detail = detail
 
 
+def broken_document(name: str, error: Exception) -> SkippedError:
+    """What a document is skipped for whose reading raised an error that no format foresees."""
+    return SkippedError("broken document", name, f"{type(error).__name__}: {error}")
+
+
 @dataclass(frozen=True)
 class Section:
     """The prose under one heading; the lead section's heading is empty.

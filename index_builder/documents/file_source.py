@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from index_builder.documents.columns import Columns
 from index_builder.documents.document import Document, ReadReport, SkippedError, note_skipped
 from index_builder.documents.files import KINDS, RawFile, parse_file
-from index_builder.documents.mediawiki import RawPage, parse_page, raw_pages
+from index_builder.documents.mediawiki import RawPage, page_title, parse_page, raw_pages
 from index_builder.documents.records import (
     RawRecord,
     check_json,
@@ -68,7 +69,7 @@ class FileSource:
 
     def name(self, path: Path) -> str:
         """The path of a file within the source, with slashes: the same wherever the source lies."""
-        return path.relative_to(self.root).as_posix()
+        return _printable(path.relative_to(self.root).as_posix())
 
     def check(self) -> None:
         """Look at the columns of all tables.
@@ -77,10 +78,11 @@ class FileSource:
             ColumnError: one lacks a column.
         """
         for path in self.paths:
-            if kind_suffix(path) in _PARQUET:
-                check_parquet(path, self.name(path), self.columns)
-            elif kind_suffix(path) in _JSON_LINES:
-                check_json(path, self.name(path), self.columns)
+            with suppress(OSError):  # what cannot be read is counted when its turn comes
+                if kind_suffix(path) in _PARQUET:
+                    check_parquet(path, self.name(path), self.columns)
+                elif kind_suffix(path) in _JSON_LINES:
+                    check_json(path, self.name(path), self.columns)
 
     def items(self, report: ReadReport) -> Iterator[RawPage | RawRecord | RawFile]:
         """Pages, rows and files, in order, unparsed."""
@@ -91,7 +93,10 @@ class FileSource:
             "a source that was sent to another process parses items and has none of its own"
         )
         for path in self.paths:
-            yield from self._items_of(path, report)
+            try:
+                yield from self._items_of(path, report)
+            except OSError as error:
+                note_skipped(report, SkippedError("unreadable file", self.name(path), _reason(error)))
 
     def document(self, item: object) -> Document:
         """The document of one item.
@@ -105,6 +110,13 @@ class FileSource:
             return parse_record(item)
         assert isinstance(item, RawFile), item
         return parse_file(item)
+
+    def item_name(self, item: object) -> str:
+        """A page's title, or the name of a row or file."""
+        if isinstance(item, RawPage):
+            return page_title(item)
+        assert isinstance(item, RawRecord | RawFile), item
+        return item.name
 
     def _items_of(self, path: Path, report: ReadReport) -> Iterator[RawPage | RawRecord | RawFile]:
         suffix = kind_suffix(path)
@@ -128,29 +140,65 @@ class FileSource:
 
 
 def folder_source(root: Path, columns: Columns) -> FileSource:
-    """All files below `root` that can be read, sorted by name; hidden ones and those of other kinds are left out."""
+    """All files below `root` that can be read, sorted by name; what is not read is named with its cause: hidden files,
+    other kinds, links to folders (which may lead in a circle), and folders that cannot be listed.
+    """
     paths: list[Path] = []
     left_out: list[tuple[str, str]] = []
-    for folder, subfolders, names in os.walk(root):
-        left_out += [
-            ("hidden file or folder", _name(root, folder, each)) for each in (*subfolders, *names) if _hidden(each)
-        ]
-        subfolders[:] = [each for each in subfolders if not _hidden(each)]
-        for name in names:
-            path = Path(folder, name)
-            if _hidden(name):
-                continue
-            if kind_suffix(path) and path.is_file():
-                paths.append(path)
+
+    def leave_out(cause: str, path: Path) -> None:
+        left_out.append((cause, _printable(path.relative_to(root).as_posix())))
+
+    for folder, subfolders, names in os.walk(root, onerror=lambda error: leave_out("unreadable folder", _path(error))):
+        subfolders[:] = [each for each in subfolders if _is_walked(Path(folder, each), leave_out)]
+        for path in (Path(folder, name) for name in names):
+            if cause := _cause_to_leave_out(path):
+                leave_out(cause, path)
             else:
-                left_out.append(("file of another kind", _name(root, folder, name)))
+                paths.append(path)
     paths.sort(key=lambda path: path.relative_to(root).parts)
     return FileSource(root, tuple(paths), columns, tuple(sorted(left_out)))
+
+
+def file_bytes(path: Path) -> int:
+    """The size of a file; 0 of one that is gone or cannot be looked at."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def _is_walked(folder: Path, leave_out: Callable[[str, Path], None]) -> bool:
+    if _hidden(folder.name):
+        leave_out("hidden file or folder", folder)
+        return False
+    if folder.is_symlink():
+        leave_out("link to a folder", folder)
+        return False
+    return True
+
+
+def _cause_to_leave_out(path: Path) -> str:
+    """Why a file is not read; "" when it is."""
+    if _hidden(path.name):
+        return "hidden file or folder"
+    if not kind_suffix(path):
+        return "file of another kind"
+    return "" if path.is_file() else "unreadable file"
 
 
 def _hidden(name: str) -> bool:
     return name.startswith(".")
 
 
-def _name(root: Path, folder: str, name: str) -> str:
-    return Path(folder, name).relative_to(root).as_posix()
+def _path(error: OSError) -> Path:
+    return Path(os.fsdecode(error.filename))
+
+
+def _printable(name: str) -> str:
+    """A file's name as text: bytes that are no UTF-8 are written as escapes."""
+    return os.fsencode(name).decode(errors="backslashreplace")
+
+
+def _reason(error: OSError) -> str:
+    return f"{type(error).__name__}: {error.strerror or error}"

@@ -25,10 +25,22 @@ _OPEN, _CLOSE = b"<page>", b"</page>"
 _BASE = re.compile(rb"<base>([^<]{1,500})</base>")
 _TITLE = re.compile(rb"<title>([^<]{1,500})</title>")
 _REDIRECT = re.compile(r"\s*#\s?\w{4,20}\s*:?\s*\[\[")
-_DISAMBIGUATION = re.compile(
-    r"\{\{\s*(?:[^{}|\n]{0,40}disambig[^{}|\n]{0,40}|disamb|dab|hndis|geodis|mathdab|numberdis|roaddis|schooldis|"
-    r"hospitaldis|callsigndis|letter-number combination disambiguation|airport disambig)\s*(?:\||\}\})|__DISAMBIG__",
-    re.IGNORECASE,
+# Templates of disambiguation pages. Their names end with the word, or with "cleanup", which stands in its place;
+# {{disambiguation needed}} and its like stand in articles, beside a link that leads to such a page.
+_ENGLISH = (
+    r"(?:[^{}|\n]{0,40}[\s_-])?disambig(?:uation)?(?:[\s_-]?(?:page|cleanup))?|disamb|dab|geodis|mathdab|numberdis|"
+    r"roaddis|schooldis|hospitaldis|callsigndis|hndis(?:[\s_-]?cleanup)?"
+)
+_OTHER_LANGUAGES = (
+    r"begriffsklärung|homonymie(?:[\s_][^{}|\n]{1,40})?|desambigua(?:ci[oó]n|ció|ção|cao)|desambig|"
+    r"disambigua|doorverwijspagina|ujednoznacznienie|неоднозначность|многозначность|неоднозначність|förgrening|gren|"
+    r"peker|flertydig|täsmennyssivu|rozcestník|egyért|dezambiguizare|anlam ayrımı|apartigilo|aimai|曖昧さ回避|"
+    r"消歧[义義](?:页|頁)?|동음이의|توضيح|ابهام‌زدایی|פירושונים|định hướng"
+)
+_DISAMBIGUATION = re.compile(rf"\{{\{{\s*(?:{_ENGLISH}|{_OTHER_LANGUAGES})\s*(?:\||\}}\}})|__DISAMBIG__", re.IGNORECASE)
+_DISAMBIGUATION_TITLE = re.compile(
+    r"\((?:disambiguation|Begriffsklärung|homonymie|desambiguación|desambiguació|desambiguação|disambigua|doorverwijspagina|"
+    r"ujednoznacznienie|значения|значення|曖昧さ回避|消歧[义義])\)$"
 )
 
 
@@ -80,6 +92,11 @@ def parse_page(page: RawPage) -> Document:
     return Document((element.findtext("id") or title).strip(), title, url, sections)
 
 
+def page_title(page: RawPage) -> str:
+    """The title of a page that may be broken."""
+    return _raw_title(page.xml)
+
+
 def _element(page: RawPage) -> ElementTree.Element:
     try:
         return ElementTree.fromstring(page.xml)  # noqa: S314 - a fragment without DTD: no entities to expand
@@ -104,5 +121,5 @@ def _refuse_non_articles(element: ElementTree.Element, title: str, text: str) ->
         raise SkippedError("other namespace", title)
     if element.find("redirect") is not None or _REDIRECT.match(text):
         raise SkippedError("redirect", title)
-    if title.endswith("(disambiguation)") or _DISAMBIGUATION.search(text):
+    if _DISAMBIGUATION_TITLE.search(title) or _DISAMBIGUATION.search(text):
         raise SkippedError("disambiguation", title)

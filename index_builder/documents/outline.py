@@ -65,5 +65,5 @@ class Outline:
             if paragraphs
         )
         if not sections:
-            raise next(iter(self._left_out), SkippedError("no prose", name))
+            raise next(iter(self._left_out), SkippedError("no prose", name, "no paragraph in it holds a word"))
         return Document(name, found, url, sections, tuple(self._left_out))

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Protocol
 
 from index_builder.documents.columns import USUAL_COLUMNS, ColumnError, Columns
-from index_builder.documents.document import Document, ReadReport, SkippedError, note_skipped
-from index_builder.documents.file_source import LEGAL, FileSource, folder_source, kind_suffix
+from index_builder.documents.document import Document, ReadReport, SkippedError, broken_document, note_skipped
+from index_builder.documents.file_source import LEGAL, FileSource, file_bytes, folder_source, kind_suffix
 
 SAMPLE = "sample"
 _SAMPLE_FILE = "test/test_data/enwiki-latest-pages-articles1.xml-p000000010p000030302-shortened.bz2"
@@ -50,6 +50,10 @@ class Source(Protocol):
         """
         ...
 
+    def item_name(self, item: object) -> str:
+        """What a person finds an item by: a page's title, a row's table and number, a file's name."""
+        ...
+
 
 def open_source(name: str, columns: Columns = USUAL_COLUMNS) -> Source:
     """The source that `name` names; "sample" is the Wikipedia dump of the `demo` extra.
@@ -86,6 +90,9 @@ def read_documents(name: str, report: ReadReport | None = None) -> Iterator[Docu
         except SkippedError as skipped:
             note_skipped(report, skipped)
             continue
+        except Exception as error:  # noqa: BLE001 - a document costs itself only, whatever is wrong with it
+            note_skipped(report, broken_document(source.item_name(item), error))
+            continue
         report.num_documents += 1
         for part in document.left_out:
             note_skipped(report, part)
@@ -101,18 +108,26 @@ def files_fingerprint(files: Mapping[str, Path], settings: str) -> str:
     """Changes with the settings, and the names, sizes, beginnings and ends of files; cheap for any size."""
     digest = hashlib.sha256(settings.encode())
     for name, path in files.items():
-        size = path.stat().st_size
+        size = file_bytes(path)
         digest.update(f"{name}:{size}:".encode())
-        with path.open("rb") as file:
-            digest.update(file.read(_EDGE_BYTES))
-            file.seek(max(0, size - _EDGE_BYTES))
-            digest.update(file.read(_EDGE_BYTES))
+        digest.update(_edges(path, size))
     return digest.hexdigest()
 
 
 def source_bytes(source: Source) -> int:
     """How many bytes there are to read."""
-    return sum(path.stat().st_size for path in source.files)
+    return sum(file_bytes(path) for path in source.files)
+
+
+def _edges(path: Path, size: int) -> bytes:
+    """The first and last MiB of a file; a file that cannot be read is counted when its turn comes, not here."""
+    try:
+        with path.open("rb") as file:
+            first = file.read(_EDGE_BYTES)
+            file.seek(max(0, size - _EDGE_BYTES))
+            return first + file.read(_EDGE_BYTES)
+    except OSError:
+        return b"unreadable"
 
 
 def _sample_dump() -> Path:

@@ -9,7 +9,7 @@ from itertools import islice
 import pyarrow as pa
 
 from index_builder.documents import Document, ReadReport, SkippedError
-from index_builder.documents.document import note_skipped
+from index_builder.documents.document import broken_document, note_skipped
 from index_builder.documents.source import Source
 from index_builder.passages.window import WindowShape, cut_document
 from server.retrieval.lexical_index import OPENING, SENTENCE
@@ -64,13 +64,16 @@ class BatchCutter:
         for item in batch.items:
             try:
                 document = self.source.document(item)
+                passages = list(_rows(document, self.shape, reader))
             except SkippedError as skipped:
                 note_skipped(report, skipped)
+                continue
+            except Exception as error:  # noqa: BLE001 - a document costs itself only, whatever is wrong with it
+                note_skipped(report, broken_document(self.source.item_name(item), error))
                 continue
             report.num_documents += 1
             for part in document.left_out:
                 note_skipped(report, part)
-            passages = list(_rows(document, self.shape, reader))
             documents.append((document.document_id, len(passages)))
             rows.extend(passages)
         next_item = batch.first_item + len(batch.items)

@@ -38,7 +38,7 @@ def cut_off_pool(max_connections: int) -> urllib3.PoolManager:
 
 
 class _CutOff(HTTPConnection):
-    def getresponse(self) -> HTTPResponse:
+    def getresponse(self) -> HTTPResponse:  # type: ignore[override]  # as urllib3's own
         """The answer's head; urllib3 has set `timeout` to what is left of the request's time."""
         left_s = self.timeout
         if self.sock is None or not isinstance(left_s, int | float):

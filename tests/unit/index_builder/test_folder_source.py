@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import os
 import pickle
 from pathlib import Path
 
@@ -88,6 +89,60 @@ def test_a_file_that_went_away_is_counted(folder: Path) -> None:
     (folder / "b-side.txt").unlink()
     with pytest.raises(SkippedError, match=r"b-side\.txt: unreadable file"):
         source.document(item)
+
+
+def test_files_and_folders_that_cannot_be_read_are_counted_and_named(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "closed").mkdir()
+    (folder / "loop").symlink_to(folder)
+    (folder / "gone.txt").symlink_to(folder / "nowhere.txt")
+    whole_open, whole_scan, barred = Path.open, os.scandir, {"d.jsonl", "e.xml.bz2", "b-side.txt"}
+
+    def opened(path: Path, *arguments: object, **named: object) -> object:
+        if path.name in barred:
+            raise PermissionError(13, "Permission denied", str(path))
+        return whole_open(path, *arguments, **named)  # type: ignore[call-overload]
+
+    def scanned(path: object) -> object:
+        if str(path).endswith("closed"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return whole_scan(path)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(Path, "open", opened)
+    monkeypatch.setattr(os, "scandir", scanned)
+    report = ReadReport()
+    assert source_fingerprint(open_source(str(folder)))
+    assert [document.document_id for document in read_documents(str(folder), report)] == [
+        "b/notes.md", "b/page one.html", "c.pdf",
+    ]  # fmt: skip
+    assert sorted(report.examples.pop("unreadable file")) == ["b-side.txt", "d.jsonl", "e.xml.bz2", "gone.txt"]
+    assert report.examples == {
+        "hidden file or folder": [".git"],
+        "file of another kind": ["picture.png"],
+        "link to a folder": ["loop"],
+        "unreadable folder": ["closed"],
+        "no text of a known encoding": ["z.txt"],
+    }
+
+
+def test_a_file_whose_name_is_no_utf8_is_read_under_a_printable_one(tmp_path: Path) -> None:
+    with open(os.fsencode(tmp_path) + b"/caf\xe9.txt", "w") as file:
+        file.write("A few words.")
+    assert source_fingerprint(open_source(str(tmp_path)))
+    (document,) = read_documents(str(tmp_path))
+    assert document.document_id == "caf\\xe9.txt"
+
+
+def test_a_document_that_breaks_its_reader_is_skipped_by_name(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "a.html").write_text('<meta charset="undefined"><p>Some words.')
+    (tmp_path / "b.txt").write_text("Other words.")
+    (tmp_path / "c.txt").write_text("?!")
+    report = ReadReport()
+    assert [document.document_id for document in read_documents(str(tmp_path), report)] == ["b.txt"]
+    assert report.examples == {"broken document": ["a.html"], "no prose": ["c.txt"]}
+    assert "title='a.html' cause=broken document detail=UnicodeError" in caplog.text
+    assert "title='c.txt' cause=no prose" in caplog.text
 
 
 def test_a_compressed_file_that_is_no_dump_is_counted(tmp_path: Path) -> None:

@@ -47,6 +47,24 @@ def test_what_is_no_article_is_counted_by_cause(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "template",
+    [
+        "disambiguation", "Disambig", "human name disambiguation", "hndis", "hndis-cleanup|date=May", "dab",
+        "disambiguation cleanup|date=May 2020", "Begriffsklärung", "homonymie", "desambiguación", "desambiguação",
+        "многозначность", "曖昧さ回避", "消歧义",
+    ],
+)  # fmt: skip
+def test_a_page_that_tells_titles_apart_is_no_article(tmp_path: Path, template: str) -> None:
+    path = write_dump(tmp_path / "d.xml", page("Mercury", f"Mercury may be a planet.\n{{{{{template}}}}}"))
+    assert read(path)[1].skipped == {"disambiguation": 1}
+
+
+@pytest.mark.parametrize("template", ["disambiguation needed|date=May 2020", "disambig needed", "dn|x", "About|a"])
+def test_an_article_with_a_link_to_such_a_page_is_one(tmp_path: Path, template: str) -> None:
+    assert read(write_dump(tmp_path / "d.xml", page("A", f"It is by [[B]].{{{{{template}}}}}")))[0] == ["A"]
+
+
+@pytest.mark.parametrize(
     "broken",
     [
         "<page><title>Bad</title><ns>0</ns><revision><text>&undefined;</text></revision></page>\n",

@@ -7,8 +7,10 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from index_builder.documents import Document
 from index_builder.documents.source import Source, open_source
 from index_builder.embeddings.shard import read_shard
+from index_builder.passages import batch
 from index_builder.passages.batch import BatchCutter, item_batches
 from index_builder.passages.stage import PassageTotals, write_passages
 from index_builder.passages.unique_ids import UniqueIds
@@ -38,6 +40,22 @@ def test_totals_count_documents_passages_and_causes(tmp_path: Path, source: Sour
     totals = cut(source, tmp_path / "w")
     assert (totals.num_documents, totals.skipped) == (66, {"redirect": 34})
     assert totals.num_passages == len(rows(tmp_path / "w")) == 66 * 6
+
+
+def test_a_document_that_cannot_be_cut_is_counted_by_name(
+    tmp_path: Path, source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut_whole = batch.cut_document
+
+    def cut_most(document: Document, shape: WindowShape) -> object:
+        if document.title == "Article 4":
+            raise RecursionError("too deep")
+        return cut_whole(document, shape)
+
+    monkeypatch.setattr(batch, "cut_document", cut_most)
+    totals = cut(source, tmp_path / "w")
+    assert totals.num_documents == 65
+    assert totals.examples["broken document"] == ["Article 4"]
 
 
 def test_every_passage_id_is_its_own(tmp_path: Path, source: Source) -> None:
@@ -89,8 +107,8 @@ def test_ids_stay_their_own_when_a_run_goes_on(tmp_path: Path) -> None:
 
 
 def test_batches_skip_what_was_read_before() -> None:
-    assert [batch.first_item for batch in item_batches(range(100), 30)] == [30, 46, 62, 78, 94]
-    assert [item for batch in item_batches(range(100), 30) for item in batch.items] == list(range(30, 100))
+    assert [each.first_item for each in item_batches(range(100), 30)] == [30, 46, 62, 78, 94]
+    assert [item for each in item_batches(range(100), 30) for item in each.items] == list(range(30, 100))
 
 
 def test_a_batch_is_cut_alike_in_another_process(source: Source) -> None:
