@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from index_builder.manifest import file_facts
 from index_builder.work_folder import write_whole
 from server.retrieval.manifest import MANIFEST, FileFacts
 
@@ -23,9 +24,9 @@ class LocalTarget:
         return path.read_bytes() if path.exists() else None
 
     def has(self, name: str, facts: FileFacts) -> bool:
-        """Whether a file of this size is there: it was renamed into place, so it is whole."""
+        """Whether this very file is there; one of its size may be of another index, whose publication broke off."""
         path = self._folder / name
-        return path.is_file() and path.stat().st_size == facts.num_bytes
+        return path.is_file() and path.stat().st_size == facts.num_bytes and file_facts(path) == facts
 
     def put(self, path: Path, name: str, facts: FileFacts, progress: Callable[[int], object]) -> None:
         """Copy a file and rename it into place."""

@@ -73,6 +73,21 @@ def test_a_publication_that_broke_off_is_not_opened_and_goes_on(
     assert read_manifest(tmp_path / "root" / "v1").files.keys() == {"knn.index", "passages.arrow"}
 
 
+def test_another_index_under_the_version_of_one_that_broke_off_is_published_whole(
+    tmp_path: Path, index: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as broken:
+        broken.setattr("index_builder.publish.target.MANIFEST", "no/such/file")
+        with pytest.raises(OSError, match="no/such/file"):
+            publish(index, str(tmp_path / "root"), 0.95, QUIET, "v1")
+    assert not (tmp_path / "root" / "v1" / MANIFEST).exists()
+    (index / "knn.index").write_bytes(b"other" * 100)
+    files = {name: file_facts(index / name) for name in ("knn.index", "passages.arrow")}
+    store_manifest(index, made_up_manifest(files, recall=0.98))
+    published = Path(publish(index, str(tmp_path / "root"), 0.95, QUIET, "v1"))
+    assert {name: file_facts(published / name) for name in files} == read_manifest(published).files
+
+
 @pytest.mark.parametrize(
     ("recall", "reason"), [(None, "was not evaluated"), (0.5, r"recall@10 of 0\.5; at least 0\.95 is legal")]
 )
