@@ -11,11 +11,14 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 from faulty_proxy import Fault, FaultyProxy
 from store_places import DYNAMO_KINDS, ManualClock, a_turn, fresh_id
 
 from server.chat.records import Session
+from server.chat.store.dynamodb_table import DynamoTable
 from server.chat.store.open import open_store
+from server.chat.store.retry import Retrying
 from server.chat.store.store import Store
 from server.config import ConfigError
 from server.errors import ErrorCode, ServiceError
@@ -111,6 +114,87 @@ def test_a_table_of_another_schema_stops_the_start_and_is_left_alone(
     with pytest.raises(ConfigError, match=r"key is session_id \(S, hash\); .*turn \(N, range\)"):
         open_table(table, clock)
     assert set(proxy.operations) == {"DescribeTable"}
+
+
+class LateTable:
+    """A client for a table that another instance has just made: in use at once, described a little later."""
+
+    def __init__(self, num_unknown: int, key: str = "turn") -> None:
+        self._num_unknown = num_unknown
+        self._key = key
+        self.operations: list[str] = []
+
+    def describe_table(self, **_: object) -> dict[str, Any]:
+        self.operations.append("DescribeTable")
+        if self._num_unknown > 0:
+            self._num_unknown -= 1
+            raise ClientError({"Error": {"Code": "ResourceNotFoundException"}}, "DescribeTable")
+        names = {"session_id": "S", self._key: "N"}
+        return {
+            "Table": {
+                "TableStatus": "ACTIVE",
+                "AttributeDefinitions": [{"AttributeName": n, "AttributeType": t} for n, t in names.items()],
+                "KeySchema": [
+                    {"AttributeName": name, "KeyType": kind}
+                    for name, kind in zip(names, ("HASH", "RANGE"), strict=True)
+                ],
+            }
+        }
+
+    def create_table(self, **_: object) -> dict[str, Any]:
+        self.operations.append("CreateTable")
+        raise ClientError({"Error": {"Code": "ResourceInUseException"}}, "CreateTable")
+
+    def describe_time_to_live(self, **_: object) -> dict[str, Any]:
+        return {"TimeToLiveDescription": {"TimeToLiveStatus": "ENABLED", "AttributeName": "expires_at"}}
+
+
+def test_a_table_that_another_instance_made_is_waited_for_until_it_is_described() -> None:
+    client = LateTable(num_unknown=4)
+    DynamoTable(client, "t", Retrying()).check()
+    assert client.operations == ["DescribeTable", "CreateTable", *["DescribeTable"] * 4]
+
+
+def test_a_table_that_another_instance_made_has_its_keys_checked_all_the_same() -> None:
+    with pytest.raises(ConfigError, match=r"key is .*number \(N, range\)"):
+        DynamoTable(LateTable(num_unknown=3, key="number"), "t", Retrying()).check()
+
+
+def test_a_table_that_is_never_described_stops_the_start_with_one_sentence() -> None:
+    table = DynamoTable(LateTable(num_unknown=10**6), "t", Retrying(), active_timeout_s=0.5)
+    with pytest.raises(ConfigError, match="OCK_STORE=dynamodb://t: the table is in use but not found"):
+        table.check()
+
+
+FOREIGN = {
+    "another program's": {"content": {"S": "<human>: hi"}},
+    "of another state": {
+        "turn_state": {"S": "paused"}, "session_created_at": {"N": "1"}, "claim_token": {"S": "t"},
+        "claim_owner": {"S": "o"}, "lock_until": {"N": "0"}, "record": {"S": "{}"},
+    },
+    "without a record": {
+        "turn_state": {"S": "done"}, "session_created_at": {"N": "1"}, "claim_token": {"S": "t"},
+        "claim_owner": {"S": "o"}, "lock_until": {"N": "0"}, "record": {"N": "1"},
+    },
+    "with no turn in its record": {
+        "turn_state": {"S": "done"}, "session_created_at": {"N": "1"}, "claim_token": {"S": "t"},
+        "claim_owner": {"S": "o"}, "lock_until": {"N": "0"}, "record": {"S": "{}"},
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", FOREIGN)
+def test_an_item_that_cannot_be_read_is_an_outage_of_its_session_alone(
+    proxy: FaultyProxy, store: Store, table: str, kind: str
+) -> None:
+    session_id = fresh_id()
+    key = {"session_id": {"S": session_id}, "turn": {"N": "1"}}
+    dynamodb().put_item(TableName=table, Item=key | FOREIGN[kind])
+    for read in (lambda: store.load(session_id, 50), lambda: list(store.history(session_id))):
+        with pytest.raises(ServiceError) as caught:
+            read()
+        assert caught.value.code is ErrorCode.STORE_UNAVAILABLE
+    store.complete(store.claim(Session(fresh_id(), 1.0), "front"), a_turn(1))
 
 
 def test_an_endpoint_that_nobody_listens_on_stops_the_start_with_one_sentence(

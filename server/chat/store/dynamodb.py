@@ -194,6 +194,17 @@ def _item(row: Row) -> dict[str, Any]:
 
 
 def _row(item: dict[str, Any]) -> Row:
+    """The row of an item. Raises ServiceError for one that something else wrote."""
+    try:
+        return _read_row(item)
+    except (KeyError, TypeError, ValueError) as error:
+        log.error("store.unreadable_item turn=%s error=%r", item.get("turn"), error)
+        raise ServiceError(
+            ErrorCode.STORE_UNAVAILABLE, f"the conversation store holds an item that cannot be read: {error!r}"
+        ) from error
+
+
+def _read_row(item: dict[str, Any]) -> Row:
     return Row(
         session_id=item["session_id"]["S"],
         turn=int(item["turn"]["N"]),

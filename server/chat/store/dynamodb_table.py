@@ -71,9 +71,21 @@ class DynamoTable:
         except ClientError as error:
             if error_code(error) != "ResourceInUseException":  # another instance was faster
                 raise
-            return self._describe() or {}
+            return self._await_description()
         log.info("store.table_created table=%s", self._name)
         return dict(answer["TableDescription"])
+
+    def _await_description(self) -> dict[str, Any]:
+        """What the table that another instance just made is; it can be unknown for a while after it is in use."""
+        deadline = time.monotonic() + self._active_timeout_s
+        while (description := self._describe()) is None:
+            if time.monotonic() > deadline:
+                raise ConfigError(
+                    f"OCK_STORE=dynamodb://{self._name}: the table is in use but not found after "
+                    f"{self._active_timeout_s:.0f} s"
+                )
+            time.sleep(_POLL_S)
+        return description
 
     def _check_keys(self, description: dict[str, Any]) -> None:
         types = {entry["AttributeName"]: entry["AttributeType"] for entry in description["AttributeDefinitions"]}

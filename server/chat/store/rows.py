@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ import msgspec
 
 from server.chat.records import Turn
 from server.errors import ErrorCode, ServiceError
+
+log = logging.getLogger(__name__)
 
 MAX_RECORD_BYTES = 380_000  # DynamoDB takes 400 KB an item, names and the other attributes included
 
@@ -127,9 +130,10 @@ def decode_record(row: Row) -> Turn:
     """The turn of a done row.
 
     Raises:
-        ServiceError: INTERNAL when something else was written there.
+        ServiceError: STORE_UNAVAILABLE when something else was written there.
     """
     try:
         return msgspec.json.decode(row.record, type=Turn)
     except msgspec.DecodeError as error:
-        raise ServiceError(ErrorCode.INTERNAL, f"stored turn {row.turn} cannot be read: {error}") from error
+        log.error("store.unreadable_record turn=%d error=%s", row.turn, error)
+        raise ServiceError(ErrorCode.STORE_UNAVAILABLE, f"stored turn {row.turn} cannot be read: {error}") from error

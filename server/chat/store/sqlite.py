@@ -10,7 +10,8 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from server.chat.store.rows import Row, RowState
@@ -18,6 +19,7 @@ from server.config import ConfigError
 from server.errors import ErrorCode, ServiceError
 
 APPLICATION_ID = 0x4F434B31  # marks the file as ours
+SCHEMA_VERSION = 1  # the file's user_version; 0 in files of this schema that were made before it was noted
 BUSY_TIMEOUT_S = 5.0  # how long one write waits for another process's
 PURGE_EVERY_S = 300.0
 PAGE_ROWS = 200
@@ -52,6 +54,7 @@ WHERE session_id = ? AND turn = ? AND state = 'open' AND token = ?
 """
 _REMOVE_OPEN = "DELETE FROM turns WHERE session_id = ? AND turn = ? AND state = 'open' AND token = ?"
 
+_Column = tuple[str, str, bool, int]
 _Values = tuple[str | int | float | None, ...]
 
 
@@ -67,15 +70,26 @@ class SqliteRows:
     def check(self) -> None:
         """See `Rows.check`: refuses a file that is no database, or somebody else's."""
         try:
-            application_id, tables = _identity(self._db)
-            if application_id != APPLICATION_ID and tables:
-                raise ConfigError(
-                    f"OCK_STORE: {self._path} is a SQLite file with other tables ({', '.join(tables)}); "
-                    "name a new file or one that this server made"
-                )
+            found = _identity(self._db)
+            if found.tables:
+                self._check_identity(found)
             _prepare(self._db)
         except sqlite3.Error as error:
             raise ConfigError(f"OCK_STORE: {self._path}: {error}") from error
+
+    def _check_identity(self, found: _Identity) -> None:
+        if found.application_id != APPLICATION_ID:
+            raise ConfigError(
+                f"OCK_STORE: {self._path} is a SQLite file with other tables ({', '.join(found.tables)}); "
+                "name a new file or one that this server made"
+            )
+        if found.version not in (0, SCHEMA_VERSION) or found.columns != _our_columns():
+            names = ", ".join(name for name, *_ in found.columns)
+            raise ConfigError(
+                f"OCK_STORE: {self._path} holds conversations of schema {found.version} with the columns "
+                f"{names or '(none)'}; this server reads schema {SCHEMA_VERSION} with {_COLUMNS}. "
+                "Name another file: this one is left as it is"
+            )
 
     def newest(self, session_id: str, limit: int) -> list[Row]:
         """See `Rows.newest`."""
@@ -157,13 +171,36 @@ def _connect(path: Path, busy_timeout_s: float) -> sqlite3.Connection:
         raise ConfigError(f"OCK_STORE: {path} cannot be opened: {error}") from error
 
 
-def _identity(db: sqlite3.Connection) -> tuple[int, list[str]]:
-    """The file's mark and its tables, read without writing."""
-    db.execute("BEGIN")  # one view of both, while another process may be preparing the file
+@dataclass(frozen=True)
+class _Identity:
+    """What a file says of itself."""
+
+    application_id: int
+    version: int
+    tables: list[str]
+    columns: list[_Column]
+
+
+def _identity(db: sqlite3.Connection) -> _Identity:
+    """The file's marks, its tables and the columns of ours, read without writing."""
+    db.execute("BEGIN")  # one view of all, while another process may be preparing the file
     (application_id,) = db.execute("PRAGMA application_id").fetchone()
+    (version,) = db.execute("PRAGMA user_version").fetchone()
     names = db.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name").fetchall()
+    columns = _columns(db)
     db.execute("COMMIT")
-    return int(application_id), [str(name) for (name,) in names]
+    return _Identity(int(application_id), int(version), [str(name) for (name,) in names], columns)
+
+
+def _columns(db: sqlite3.Connection) -> list[_Column]:
+    """Name, type, whether it must be set, and place in the key, of each column of `turns`."""
+    return [(name, kind, bool(set_), key) for _, name, kind, set_, _, key in db.execute("PRAGMA table_info(turns)")]
+
+
+def _our_columns() -> list[_Column]:
+    with closing(sqlite3.connect(":memory:")) as db:
+        db.execute(_SCHEMA)
+        return _columns(db)
 
 
 def _prepare(db: sqlite3.Connection) -> None:
@@ -173,6 +210,7 @@ def _prepare(db: sqlite3.Connection) -> None:
     db.execute(_SCHEMA)
     db.execute(_INDEX)
     db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
     db.execute("COMMIT")
 
 

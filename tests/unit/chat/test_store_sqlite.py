@@ -5,13 +5,14 @@ from __future__ import annotations
 import multiprocessing
 import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from server.chat.records import Session, Turn
 from server.chat.store.open import open_store
-from server.chat.store.sqlite import SqliteRows
+from server.chat.store.sqlite import SCHEMA_VERSION, SqliteRows
 from server.chat.store.store import Store
 from server.config import ConfigError
 from server.errors import ErrorCode, ServiceError
@@ -42,6 +43,42 @@ def test_somebody_elses_database_stops_the_start_and_is_not_written_to(tmp_path:
     with pytest.raises(ConfigError, match=r"OCK_STORE: .*other\.sqlite .*other tables \(customers\)"):
         open_file(path)
     assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("ALTER TABLE turns DROP COLUMN record", r"with the columns session_id, .*, expires_at; this server reads"),
+        ("ALTER TABLE turns RENAME COLUMN token TO ticket", "ticket"),
+        ("ALTER TABLE turns ADD COLUMN mood TEXT", "mood"),
+        ("PRAGMA user_version = 2", "schema 2"),
+        ("DROP TABLE turns; CREATE TABLE other (id INTEGER)", r"columns \(none\)"),
+        ("DROP TABLE turns; CREATE TABLE turns (session_id TEXT PRIMARY KEY, content TEXT)", "session_id, content"),
+    ],
+)
+def test_a_file_of_another_schema_stops_the_start_and_is_not_written_to(tmp_path: Path, change: str, said: str) -> None:
+    path = tmp_path / "c.sqlite"
+    open_file(path).close()
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.executescript(f"PRAGMA journal_mode = DELETE; {change}")
+    before = path.read_bytes()
+    with pytest.raises(ConfigError, match=rf"OCK_STORE: .*c\.sqlite holds .*{said}"):
+        open_file(path)
+    assert path.read_bytes() == before
+
+
+def test_a_file_of_this_schema_from_before_versions_were_noted_is_opened_and_marked(tmp_path: Path) -> None:
+    path = tmp_path / "c.sqlite"
+    store = open_file(path)
+    say(store, "s")
+    store.close()
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute("PRAGMA user_version = 0")
+    store = open_file(path)
+    assert [turn.turn for turn in store.history("s")] == [1]
+    store.close()
+    with closing(sqlite3.connect(path)) as db:
+        assert db.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,)
 
 
 def test_a_file_that_is_no_database_stops_the_start_and_is_not_written_to(tmp_path: Path) -> None:
