@@ -15,7 +15,7 @@ from index_builder.documents.columns import Columns
 from index_builder.index.choice import IndexKind
 from index_builder.passages.window import WindowShape
 from index_builder.progress import Progress
-from index_builder.publish import publish
+from index_builder.publish import PublishError, publish, refuse_poor, refuse_unwritable
 from index_builder.report import print_report
 from index_builder.work_folder import WorkFolder
 from server.retrieval.encoder import Precision
@@ -68,10 +68,22 @@ def run_build(flags: Flags, progress: Progress) -> None:
 
 
 def deliver(flags: Flags, progress: Progress, make: Callable[[Path, WorkFolder], Manifest]) -> None:
-    """Let `make` write an index folder, publish it when it goes to s3://, and say what came of it."""
+    """Let `make` write an index folder, publish it when it goes to s3://, and say what came of it.
+
+    Raises:
+        PublishError: S3 cannot be written, or the index is below the recall floor, as its manifest says too: it lies
+            in its folder, `publish` refuses it.
+    """
     remote = flags.out.startswith("s3://")
+    if remote:
+        refuse_unwritable(flags.out)
     folder = _staging(flags) if remote else Path(flags.out)
     manifest = make(folder, WorkFolder(flags.work or folder / ".work"))
+    try:
+        refuse_poor(manifest, flags.recall_floor)
+    except PublishError:
+        print_report(manifest, progress, f"{folder}, BELOW THE RECALL FLOOR and not published")
+        raise
     address = publish(folder, flags.out, flags.recall_floor, progress) if remote else str(folder)
     print_report(manifest, progress, address)
 

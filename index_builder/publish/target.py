@@ -7,13 +7,10 @@ from typing import Any, Protocol
 
 from index_builder.manifest import file_facts
 from index_builder.progress import Progress
+from index_builder.publish.error import PublishError
 from index_builder.publish.local_target import LocalTarget
 from index_builder.publish.s3_target import S3Target
 from server.retrieval.manifest import MANIFEST, FileFacts, Manifest, read_manifest
-
-
-class PublishError(ValueError):
-    """An index that must not be published; the sentence names it, what was found and what is legal."""
 
 
 class Target(Protocol):
@@ -38,10 +35,10 @@ def publish(folder: Path, root: str, recall_floor: float, progress: Progress, ve
     """Copy the index in `folder` to `root`/version, and return that address; at once when it is there already.
 
     Raises:
-        PublishError: not evaluated, below the floor, damaged, or another index has that version.
+        PublishError: not evaluated, below the floor, damaged, another index has that version, or S3 refuses it.
     """
     manifest = read_manifest(folder)
-    _refuse_poor(manifest, recall_floor)
+    refuse_poor(manifest, recall_floor)
     _refuse_damaged(folder, manifest, progress)
     target = _target(root, version or manifest.version)
     mine = (folder / MANIFEST).read_bytes()
@@ -54,7 +51,21 @@ def publish(folder: Path, root: str, recall_floor: float, progress: Progress, ve
     return target.address
 
 
-def _refuse_poor(manifest: Manifest, recall_floor: float) -> None:
+def refuse_unwritable(uri: str) -> None:
+    """Write and delete a small object under an s3:// prefix, so that no build of hours ends in a refusal.
+
+    Raises:
+        PublishError: it cannot be written.
+    """
+    S3Target(uri.rstrip("/")).probe()
+
+
+def refuse_poor(manifest: Manifest, recall_floor: float) -> None:
+    """Refuse an index that was not evaluated, or finds too little of what exact search finds.
+
+    Raises:
+        PublishError: its recall@10 is unknown, or below the floor.
+    """
     recall = manifest.index.recall.get("recall@10")
     if recall is None:
         raise PublishError(f"index {manifest.label} was not evaluated; run `python -m index_builder evaluate` first")
