@@ -141,55 +141,51 @@ void multiply_amx(const Operand& x, int first_row, int last_row, const Matrix& w
 
 template <int level, int rows, class Store>
 void multiply_rows_bf16(const Operand& x, int row, const Matrix& w, int block, const Store& store) {
-  __m512 sums[rows][2];
-  for (auto& pair : sums) pair[0] = pair[1] = _mm512_setzero_ps();
+  __m512 left[rows], right[rows];
+  unrolled<rows>([&](int r) OCK_INLINE { left[r] = right[r] = zeros(); });
   const uint8_t* weights = w.block(block);
   for (int step = 0; step < w.steps; ++step, weights += 2 * kTileBytes) {
     if (rows <= 8) prefetch_bytes(weights + kPrefetchBytes, 2 * kTileBytes);
     for (int group = 0; group < 16; ++group) {
-      const __m512i left = _mm512_load_si512(weights + group * 64);
-      const __m512i right = _mm512_load_si512(weights + kTileBytes + group * 64);
-#pragma GCC unroll 8
-      for (int r = 0; r < rows; ++r) {
+      const __m512i of_left = _mm512_load_si512(weights + group * 64);
+      const __m512i of_right = _mm512_load_si512(weights + kTileBytes + group * 64);
+      unrolled<rows>([&](int r) OCK_INLINE {
         const Pair pair = all_pairs(x.row(row + r) + step * kTileBytes + group * 4);
-        sums[r][0] = dot_pairs<level>(sums[r][0], pair, left);
-        sums[r][1] = dot_pairs<level>(sums[r][1], pair, right);
-      }
+        left[r] = dot_pairs<level>(left[r], pair, of_left);
+        right[r] = dot_pairs<level>(right[r], pair, of_right);
+      });
     }
   }
-  for (int r = 0; r < rows; ++r) {
-    store(row + r, block * kBlockColumns, sums[r][0]);
-    store(row + r, block * kBlockColumns + 16, sums[r][1]);
-  }
+  unrolled<rows>([&](int r) OCK_INLINE {
+    store(row + r, block * kBlockColumns, left[r]);
+    store(row + r, block * kBlockColumns + 16, right[r]);
+  });
 }
 
 template <int level, int rows, class Store>
 void multiply_rows_int8(const Operand& x, int row, const Matrix& w, int block, const Store& store) {
-  __m512i high[rows][2], low[rows][2];
-  for (int r = 0; r < rows; ++r) high[r][0] = high[r][1] = low[r][0] = low[r][1] = _mm512_setzero_si512();
+  __m512i high[2 * rows], low[2 * rows];  // [row][half]
+  unrolled<2 * rows>([&](int i) OCK_INLINE { high[i] = low[i] = _mm512_setzero_si512(); });
   const uint8_t* weights = w.block(block);
   for (int step = 0; step < w.steps; ++step, weights += 2 * kTileBytes) {
     prefetch_bytes(weights + kPrefetchBytes, 2 * kTileBytes);
     for (int group = 0; group < 16; ++group) {
       const __m512i left = _mm512_load_si512(weights + group * 64);
       const __m512i right = _mm512_load_si512(weights + kTileBytes + group * 64);
-#pragma GCC unroll 4
-      for (int r = 0; r < rows; ++r) {
+      unrolled<rows>([&](int r) OCK_INLINE {
         const __m512i upper = all_pairs(x.row(row + r) + step * kTileBytes + group * 4);
         const __m512i lower = all_pairs(x.low_row(row + r) + step * kTileBytes + group * 4);
-        high[r][0] = _mm512_dpbusd_epi32(high[r][0], upper, left);
-        high[r][1] = _mm512_dpbusd_epi32(high[r][1], upper, right);
-        low[r][0] = _mm512_dpbusd_epi32(low[r][0], lower, left);
-        low[r][1] = _mm512_dpbusd_epi32(low[r][1], lower, right);
-      }
+        high[2 * r] = _mm512_dpbusd_epi32(high[2 * r], upper, left);
+        high[2 * r + 1] = _mm512_dpbusd_epi32(high[2 * r + 1], upper, right);
+        low[2 * r] = _mm512_dpbusd_epi32(low[2 * r], lower, left);
+        low[2 * r + 1] = _mm512_dpbusd_epi32(low[2 * r + 1], lower, right);
+      });
     }
   }
-  for (int r = 0; r < rows; ++r) {
-    for (int half = 0; half < 2; ++half) {
-      const int column = block * kBlockColumns + half * 16;
-      store(row + r, column, dequantised(high[r][half], low[r][half], w, column, x.scale(row + r)));
-    }
-  }
+  unrolled<2 * rows>([&](int i) OCK_INLINE {
+    const int column = block * kBlockColumns + i % 2 * 16;
+    store(row + i / 2, column, dequantised(high[i], low[i], w, column, x.scale(row + i / 2)));
+  });
 }
 
 template <int level, class Store>
