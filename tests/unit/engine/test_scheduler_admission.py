@@ -66,6 +66,7 @@ def test_an_unusable_prompt_is_refused_by_name(prompt: tuple[int, ...], num_toke
         ({"candidates": LABELS, "text": (1, -5)}, "text"),
         ({"candidates": LABELS, "prefix": (-5,)}, "prefix"),
         ({"candidates": LABELS, "closing": (-5,)}, "closing"),
+        ({"candidates": LABELS, "parts": ((1,), (2, -5))}, "parts"),
         ({"candidates": LABELS, "model": "chat"}, "model"),
         ({"candidates": LABELS, "model": "other"}, "model"),
     ],
@@ -148,6 +149,52 @@ def test_classifications_are_bounded_too() -> None:
     assert refusal(engine, "score", (1,), LABELS).code == ErrorCode.QUEUE_FULL
     engine.generate((1,), 2)
     engine.drain()
+
+
+def test_a_flood_of_texts_leaves_the_places_of_verdicts_on_replies() -> None:
+    engine = ToyEngine(SHAPES, Limits(max_running=1, max_queue=2, max_step_tokens=16))
+    for n in range(3):
+        engine.score((n,), LABELS)
+    assert refusal(engine, "score", (1,), LABELS).code == ErrorCode.QUEUE_FULL
+    for n in range(3):
+        engine.score((n,), LABELS, of_reply=True)
+    assert refusal(engine, "score", (1,), LABELS, of_reply=True).code == ErrorCode.QUEUE_FULL
+    engine.drain()
+    engine.check_results()
+
+
+def test_waiting_tokens_of_texts_refuse_no_verdict_on_a_reply() -> None:
+    engine = ToyEngine(SHAPES, Limits(max_queued_tokens=60, max_step_tokens=64))
+    engine.score((1,) * 40, LABELS)
+    assert refusal(engine, "score", (1,) * 40, LABELS).code == ErrorCode.QUEUE_FULL
+    engine.score((1,) * 40, LABELS, of_reply=True)
+    engine.drain()
+
+
+def test_a_text_that_would_fill_the_queue_is_refused_with_the_numbers() -> None:
+    engine = ToyEngine(SHAPES, Limits(max_queued_tokens=400, max_step_tokens=64))
+    error = refusal(engine, "score", (1,) * 150, LABELS)
+    assert (error.code, error.field) == (ErrorCode.PROMPT_TOO_LONG, "text")
+    for number in ("150 tokens", "in 3 windows", "at most 100"):
+        assert number in error.message, error.message
+    engine.score((1,) * 150, LABELS, of_reply=True)
+    engine.drain()
+    engine.check_results()
+
+
+def test_a_text_of_one_window_is_never_too_long() -> None:
+    engine = ToyEngine(SHAPES, Limits(max_queued_tokens=40, max_step_tokens=64))
+    engine.score((1,) * 50, LABELS)
+    engine.drain()
+
+
+def test_a_thousand_parts_take_one_place_and_count_as_one_text() -> None:
+    engine = ToyEngine(SHAPES, Limits(max_running=1, max_queue=1, max_step_tokens=64))
+    engine.score((1, 2), LABELS, parts=((3,),) * 1000)
+    engine.score((1, 2), LABELS)
+    engine.drain()
+    engine.check_results()
+    assert "at most 32768" in refusal(engine, "score", (1, 2), LABELS, parts=((3,) * 9,) * 4000).message
 
 
 @pytest.mark.parametrize(

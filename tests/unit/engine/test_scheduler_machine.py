@@ -85,6 +85,8 @@ class SchedulerMachine(RuleBasedStateMachine):
         text=st.one_of(TOKENS, st.integers(0, 120).map(lambda size: tuple(range(size)))),
         labels=st.sampled_from(LABELS),
         deadline_s=st.sampled_from((None, 3.0)),
+        parts=st.lists(TOKENS, max_size=2).map(tuple),
+        of_reply=st.booleans(),
     )
     def score(
         self,
@@ -93,9 +95,11 @@ class SchedulerMachine(RuleBasedStateMachine):
         text: tuple[int, ...],
         labels: tuple[tuple[int, ...], ...],
         deadline_s: float | None,
+        parts: tuple[tuple[int, ...], ...],
+        of_reply: bool,
     ) -> None:
         with self.refusal_allowed():
-            self.engine.score(text, labels, prefix, closing=(6, 6), deadline_s=deadline_s, model=model)
+            self.engine.score(text, labels, prefix, (6, 6), deadline_s, model, parts=parts, of_reply=of_reply)
 
     @rule(num_steps=st.integers(1, 6))
     def step(self, num_steps: int) -> None:

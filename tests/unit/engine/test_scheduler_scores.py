@@ -264,3 +264,27 @@ def test_label_blocks_are_never_offered_for_reuse(block_tokens: int) -> None:
     engine.drain()
     assert request.sequences[0].num_cached_tokens <= 3
     engine.check_results()
+
+
+def test_parts_are_scored_as_texts_of_their_own() -> None:
+    engine = ToyEngine(SHAPES)
+    request = engine.score((50, 51), LABELS, EXAMPLES, closing=(60,), parts=((52,), (53,) * 100))
+    engine.drain()
+    scored = engine.book.ends[request.request_id]
+    assert isinstance(scored, Scored)
+    whole, part, *windows = scored.log_probs
+    assert whole == solo_log_probs((*EXAMPLES, 50, 51, 60), LABELS)
+    assert part == solo_log_probs((*EXAMPLES, 52, 60), LABELS)
+    assert len(windows) == 2
+    engine.check_results()
+
+
+def test_the_verdict_on_a_reply_goes_before_texts_that_wait() -> None:
+    engine = ToyEngine(SHAPES, Limits(max_running=2, max_step_tokens=16))
+    early = [engine.score((10 + n,) * 8, LABELS) for n in range(5)]
+    reply = engine.score((50,) * 8, LABELS, of_reply=True)
+    engine.step()
+    assert list(engine.book.ends) == [reply.request_id]
+    engine.drain()
+    assert list(engine.book.ends)[1:] == [each.request_id for each in early]
+    engine.check_results()

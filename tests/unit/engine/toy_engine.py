@@ -83,8 +83,11 @@ class ToyEngine:
         closing: tuple[int, ...] = (),
         deadline_s: float | None = None,
         model: str = "mod",
+        *,
+        parts: tuple[tuple[int, ...], ...] = (),
+        of_reply: bool = False,
     ) -> ScoreRequest:
-        message = Score(self._name(), model, prefix, text, closing, candidates, deadline_s)
+        message = Score(self._name(), model, prefix, text, closing, candidates, deadline_s, parts, of_reply)
         request = self.scheduler.add_score(message)
         self.book.admitted[request.request_id] = request
         return request

@@ -1,0 +1,40 @@
+"""How many tokens of keys and values are kept: never fewer than one window, never more than the replies can use."""
+
+from __future__ import annotations
+
+import pytest
+
+from server.engine.kv_budget import KvShape, chat_tokens
+
+SHAPE = KvShape(layers=44, heads=16, head_dim=96, bytes_per_value=2)  # a quarter of GPT-NeoX-20B
+GIB = 2**30
+WINDOW = 2048
+
+
+def tokens(wanted: int = 0, free: int = 8 * GIB, running: int = 32, *, on_gpu: bool = True) -> int:
+    return chat_tokens(wanted, WINDOW, running, SHAPE, free, 1 if on_gpu else 4, on_gpu=on_gpu)
+
+
+def test_what_is_wanted_is_kept_from_one_window_on() -> None:
+    assert tokens(WINDOW) == WINDOW
+    with pytest.raises(ValueError, match="OCK_KV_CACHE_TOKENS=2047: at least one window of 2048"):
+        tokens(WINDOW - 1)
+
+
+def test_a_gpu_keeps_room_for_what_a_decode_step_gathers_of_one_layer() -> None:
+    gathered = 32 * WINDOW * SHAPE.bytes_per_token // SHAPE.layers
+    assert tokens() == (int(8 * GIB * 0.9) - gathered) // SHAPE.bytes_per_token
+
+
+def test_no_more_than_every_running_reply_can_fill() -> None:
+    assert tokens(free=800 * GIB) == 33 * WINDOW
+    assert tokens(running=2, free=800 * GIB) == 3 * WINDOW
+
+
+def test_ranks_that_share_a_cpu_s_memory_share_what_is_free() -> None:
+    assert tokens(free=16 * GIB, on_gpu=False) == GIB // SHAPE.bytes_per_token
+
+
+def test_less_than_a_window_is_refused_with_the_numbers() -> None:
+    with pytest.raises(ValueError, match="one window of 2048 tokens need 528 MiB a rank, 412 MiB are left"):
+        tokens(free=GIB // 2, running=4)
