@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from deploy import policies
-from deploy.artifact_sizes import list_objects, split_uri
+from deploy.artifact_sizes import buckets, list_objects
 from deploy.aws import Aws, Call, RefusedError, Say
 from deploy.endpoint_file import EndpointFile
 from deploy.requests import OWNER_TAG, tags
@@ -27,7 +27,7 @@ class Account:
 
     def prepare(self) -> None:
         """Makes the buckets and roles that are missing and brings the roles' policies up to date."""
-        for bucket in self._buckets():
+        for bucket in buckets(self._file):
             self._ensure_bucket(bucket)
         self._ensure_role(self._file.role, SAGEMAKER, policies.endpoint_policies(self._file))
         if self._file.image.codebuild_role:
@@ -46,7 +46,7 @@ class Account:
 
     def own_buckets(self) -> Iterator[tuple[str, list[str]]]:
         """The buckets that `prepare` made, each with the keys of the objects in it."""
-        for bucket in self._buckets():
+        for bucket in buckets(self._file):
             tag_set = self._tags_of_bucket(bucket)
             if tag_set is not None and self._is_ours(tag_set):
                 objects = self._aws.pages(list_objects(f"s3://{bucket}/"), "Contents")
@@ -107,12 +107,6 @@ class Account:
             self._say(f"made role {role_name(arn)}; IAM takes some seconds until every service knows it")
         for name, document in documents.items():
             self._aws.send(Call("iam", "PutRolePolicy", {**role, "PolicyName": name, "PolicyDocument": document}))
-
-    def _buckets(self) -> list[str]:
-        places = [artifact.s3 for artifact in self._file.artifacts.present().values()]
-        if self._file.image.codebuild_source:
-            places.append(self._file.image.codebuild_source)
-        return list(dict.fromkeys(split_uri(place)[0] for place in places))
 
     def _mark(self) -> list[dict[str, str]]:
         return [{"Key": OWNER_TAG, "Value": self._file.name}]

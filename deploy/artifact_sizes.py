@@ -28,6 +28,14 @@ def split_uri(uri: str) -> tuple[str, str]:
     return bucket, prefix
 
 
+def buckets(file: EndpointFile) -> list[str]:
+    """Every bucket that `file` names, once."""
+    places = [artifact.s3 for artifact in file.artifacts.present().values()]
+    if file.image.codebuild_source:
+        places.append(file.image.codebuild_source)
+    return list(dict.fromkeys(split_uri(place)[0] for place in places))
+
+
 def list_objects(uri: str) -> Call:
     """ListObjectsV2 of everything under `uri`."""
     bucket, prefix = split_uri(uri)

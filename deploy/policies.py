@@ -6,7 +6,7 @@ import json
 from importlib import resources
 from string import Template
 
-from deploy.artifact_sizes import split_uri
+from deploy.artifact_sizes import buckets, split_uri
 from deploy.endpoint_file import EndpointFile
 
 TABLE_PREFIX = "dynamodb://"
@@ -24,7 +24,9 @@ def endpoint_policies(file: EndpointFile) -> dict[str, str]:
         bucket, prefix = split_uri(artifact.s3)
         policies[f"artifact-{name}"] = _for(file, "artifact", BUCKET=bucket, PREFIX=prefix)
     if file.encryption.storage_key:
-        policies["key"] = _for(file, "key")
+        policies["key"] = _for(file, "key", KEY=_key_arn(file, file.encryption.storage_key))
+    if file.instance.ssm_access:
+        policies["shell"] = _for(file, "shell")
     if file.network.subnets:
         policies["network"] = _for(file, "network")
     if table_name(file):
@@ -42,21 +44,31 @@ def build_policies(file: EndpointFile) -> dict[str, str]:
 
 
 def deployer_policy(file: EndpointFile) -> str:
-    """What a person needs for every command of deploy on this file, with one bucket for all artifacts."""
-    buckets = [split_uri(artifact.s3)[0] for artifact in file.artifacts.present().values()]
-    return _for(
-        file,
-        "deployer",
-        ENDPOINT=file.name,
-        BUCKET=buckets[0] if buckets else "no-bucket",
-        TABLE=table_name(file) or "no-table",
-    )
+    """What a person needs for every command of deploy on this file. SageMaker writes names in ARNs in lower case."""
+    parts = [_for(file, "deployer", ENDPOINT=file.name.lower(), TABLE=table_name(file) or "no-table")]
+    for number, bucket in enumerate(buckets(file), 1):
+        parts.append(_for(file, "deployer_bucket", BUCKET=bucket, NUMBER=str(number) if number > 1 else ""))
+    for use in ("storage_key", "volume_key"):
+        key = getattr(file.encryption, use)
+        if key:
+            parts.append(_for(file, f"deployer_{use}", KEY=_key_arn(file, key)))
+    documents = [json.loads(part) for part in parts]
+    statements = [statement for document in documents for statement in document["Statement"]]
+    return json.dumps({**documents[0], "Statement": statements})
 
 
 def table_name(file: EndpointFile) -> str | None:
     """The DynamoDB table of conversations, where there is one."""
     store = str(file.settings.get("store", ""))
     return store.removeprefix(TABLE_PREFIX) if store.startswith(TABLE_PREFIX) else None
+
+
+def _key_arn(file: EndpointFile, key: str) -> str:
+    """The key as a policy names it. It cannot name an alias: then every key of the account, for the service alone."""
+    if ":key/" in key:
+        return key
+    key_id = "*" if "alias/" in key else key
+    return f"arn:aws:kms:{file.region}:{file.account}:key/{key_id}"
 
 
 def _for(file: EndpointFile, name: str, **more: str) -> str:

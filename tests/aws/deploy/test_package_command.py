@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 from aws_account import REGION, AwsServer
 
 from deploy import package
 from deploy.__main__ import main
-from deploy.checkpoint import Checkpoint
+from deploy.checkpoint import Checkpoint, CheckpointFinder
 
 BUCKET = "models-of-ours"
 
@@ -32,7 +33,7 @@ def packaged(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Path]]:
         done.append((role, checkpoint.folder))
         out.mkdir(parents=True)
         (out / "rank-0.safetensors").write_text(role)
-        (out / "manifest.json").write_text('{"files": {}}')
+        (out / "manifest.json").write_text('{"files": {"rank-0.safetensors": ""}}')
 
     monkeypatch.setattr(package, "_package", write)
     return done
@@ -79,3 +80,15 @@ def test_a_flag_that_cannot_be_right_stops_before_the_work(
     assert main(["package", *flags]) == 1
     assert sentence in capsys.readouterr().err
     assert packaged == []
+
+
+def test_a_download_that_breaks_off_in_the_middle_is_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def cut(*_: Any, **__: Any) -> str:
+        raise httpx2.RemoteProtocolError("peer closed connection without sending complete message body")
+
+    monkeypatch.setattr(package, "CheckpointFinder", lambda: CheckpointFinder(cut))
+    assert main(["package", "--chat", "them/model", "--out", str(tmp_path)]) == 1
+    said = capsys.readouterr().err
+    assert "error: --chat them/model: the download failed; run the same again to go on: peer closed" in said

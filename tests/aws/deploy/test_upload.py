@@ -108,6 +108,30 @@ def test_a_file_that_the_manifest_promises_must_be_there(account, endpoint_toml,
     assert "config.json is in manifest.json but not there" in capsys.readouterr().err
 
 
+def test_what_an_earlier_packaging_for_more_ranks_left_is_not_uploaded(account, endpoint_toml, chat):
+    (chat / "rank-3.safetensors").write_bytes(b"of another degree")
+    assert upload(endpoint_toml) == 0
+    assert len(stored(account)) == 4
+    assert "chat-20b-tp4/rank-3.safetensors" not in stored(account)
+
+
+def test_a_packaging_that_did_not_finish_is_not_uploaded(account, endpoint_toml, chat, capsys):
+    (chat / "manifest.json").unlink()
+    (chat / "rank-0.safetensors").write_bytes(b"weights")
+    assert upload(endpoint_toml) == 1
+    assert "its packaging did not finish; run the same python -m deploy package again" in capsys.readouterr().err
+    assert stored(account) == {}
+
+
+def test_a_plain_checkpoint_is_uploaded_with_all_but_its_hidden_files(account, endpoint_toml, chat):
+    (chat / "manifest.json").unlink()
+    (chat / ".cache").mkdir()
+    (chat / ".cache" / "lock").write_text("")
+    assert upload(endpoint_toml) == 0
+    names = ("config.json", "rank0/model.safetensors", "rank0/more.safetensors")
+    assert set(stored(account)) == {f"chat-20b-tp4/{name}" for name in names}
+
+
 def test_a_missing_bucket_is_named_with_the_command_that_makes_it(aws_server, endpoint_toml, chat, capsys):
     assert upload(endpoint_toml) == 1
     assert f"there is no bucket {BUCKET}; make it with: python -m deploy prepare" in capsys.readouterr().err

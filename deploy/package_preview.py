@@ -1,0 +1,73 @@
+"""What `package --dry-run` prints: the downloads, the files of each packaged folder, the requests of its upload."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import TextIO
+
+from deploy.artifact_sizes import MANIFEST
+from deploy.checkpoint import Checkpoint
+from deploy.errors import DeployError
+
+# Besides the tensors; a test compares them with what packaging writes.
+_CARRIED = (
+    "config.json",
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+)
+BYTES_OF_DTYPE = {"float16": 2, "bfloat16": 2, "float32": 4}
+
+
+class PrintedDownloads:
+    """In place of huggingface_hub's snapshot_download: prints what would be fetched; the folder is not there."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+
+    def __call__(self, hub_id: str, revision: str | None, allow_patterns: list[str]) -> str:
+        """Prints the download; a folder named after the revision, as in the hub's cache."""
+        line = {"download": hub_id, "revision": revision or "main", "files": allow_patterns}
+        print(json.dumps(line), file=self._out)
+        return f"{hub_id}/{revision or 'main'}"
+
+
+def planned_files(checkpoint: Checkpoint, degree: int, dtype: str) -> dict[str, int | None]:
+    """The files of the packaged folder, with the bytes of their tensors where the checkpoint is here to tell.
+
+    Raises:
+        DeployError: AutoTP cannot cut the checkpoint for `degree`.
+    """
+    from server.engine.weights import COMMON_FILE, rank_file  # torch takes seconds to import
+
+    names = [COMMON_FILE, *(rank_file(rank) for rank in range(degree))]
+    if not checkpoint.folder.is_dir():
+        return dict.fromkeys([*names, *_CARRIED, MANIFEST])
+    sizes = _tensor_bytes(checkpoint.folder, degree, BYTES_OF_DTYPE[dtype])
+    carried = {
+        name: (checkpoint.folder / name).stat().st_size for name in _CARRIED if (checkpoint.folder / name).is_file()
+    }
+    return {**dict(zip(names, sizes, strict=True)), **carried, MANIFEST: None}
+
+
+def print_files(files: dict[str, int | None], folder: Path, out: TextIO) -> None:
+    """One line of JSON for each file that would be written."""
+    for name, num_bytes in files.items():
+        print(json.dumps({"write": str(folder / name), "num_bytes": num_bytes}), file=out)
+
+
+def _tensor_bytes(folder: Path, degree: int, bytes_each: int) -> list[int]:
+    """Of the file all ranks share, then of each rank's own."""
+    from server.engine.cut_plan import plan_cuts
+    from server.engine.weights import WeightsError
+
+    try:
+        plans = plan_cuts(folder, degree).values()
+    except WeightsError as error:
+        raise DeployError(str(error)) from error
+    common = sum(math.prod(plan.shape) for plan in plans if plan.dim is None)
+    own = [sum(math.prod(plan.share_shape(rank)) for plan in plans if plan.dim is not None) for rank in range(degree)]
+    return [bytes_each * count for count in (common, *own)]
