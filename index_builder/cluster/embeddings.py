@@ -10,11 +10,20 @@ import ray
 from ray.data import ActorPoolStrategy, TaskPoolStrategy
 
 from index_builder.cluster.connection import num_workers, this_machine
+from index_builder.embeddings.precision import resolved_precision
 from index_builder.embeddings.shard import embedded_texts, encoded_texts, read_shard
 from server.retrieval.encoder import Encoder, Precision
 
 _READERS = 2  # shards read ahead
 Row = dict[str, Any]
+
+
+def cluster_precision(precision: Precision) -> Precision:
+    """What an encoder of the cluster computes in when it is asked for `precision`."""
+    on_gpus = _has_gpus()
+    resolve = ray.remote(num_gpus=1 if on_gpus else 0, num_cpus=0 if on_gpus else 1)(resolved_precision)
+    found: Precision = ray.get(resolve.remote(precision))
+    return found
 
 
 def encoded_shards(
@@ -23,7 +32,7 @@ def encoded_shards(
     """(number, its .npy file's content) of every passage shard; shards are read and returned here, so that the
     cluster's machines need no common file system.
     """
-    on_gpus = ray.cluster_resources().get("GPU", 0) > 0
+    on_gpus = _has_gpus()
     numbers = [{"number": number, "path": str(path)} for number, path in shards.items()]
     texts = ray.data.from_items(numbers, override_num_blocks=len(numbers)).map(
         _read_texts, compute=TaskPoolStrategy(size=_READERS), num_cpus=0, label_selector=this_machine()
@@ -37,6 +46,10 @@ def encoded_shards(
     )
     for row in encoded.iter_rows():
         yield row["number"], row["file"]
+
+
+def _has_gpus() -> bool:
+    return bool(ray.cluster_resources().get("GPU", 0) > 0)
 
 
 def _read_texts(row: Row) -> Row:

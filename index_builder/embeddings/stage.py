@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from index_builder.embeddings.precision import resolved_precision
 from index_builder.embeddings.shard import write_vectors
 from index_builder.progress import Progress
 from index_builder.work_folder import WorkFolder, write_whole
-from server.retrieval.encoder import Encoder, Precision
+from server.retrieval.encoder import Device, Encoder, Precision
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -32,21 +33,38 @@ class EmbeddingError(RuntimeError):
 
 @dataclass(frozen=True)
 class EmbedPlan:
-    """Who encodes: processes of one CPU thread each, or one process a GPU."""
+    """Who encodes: processes of one CPU thread each, or processes on GPUs in turn.
+
+    Attributes:
+        gpus: as CUDA_VISIBLE_DEVICES names them; none: CPUs encode.
+    """
 
     encoder: str
     precision: Precision
     num_processes: int
-    on_gpus: bool = False
+    gpus: tuple[str, ...] = ()
+
+    def device(self) -> Device:
+        """Where each process encodes; a GPU that is there but fails must not turn into a slow CPU."""
+        return "cuda" if self.gpus else "cpu"
 
 
 def plan_embedding(encoder: str, precision: Precision, num_workers: int | None) -> EmbedPlan:
     """The processes for this machine; `num_workers` None: one a GPU, else one a core up to 16."""
     import torch
 
+    precision = resolved_precision(precision)
     if torch.cuda.is_available():
-        return EmbedPlan(encoder, precision, num_workers or torch.cuda.device_count(), on_gpus=True)
+        gpus = _visible_gpus(torch.cuda.device_count())
+        return EmbedPlan(encoder, precision, num_workers or len(gpus), gpus)
     return EmbedPlan(encoder, precision, num_workers or min(len(os.sched_getaffinity(0)), MAX_CPU_PROCESSES))
+
+
+def _visible_gpus(count: int) -> tuple[str, ...]:
+    """The `count` GPUs that this process may use, under the names that its children must use for them."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    names = named.split(",") if named else [str(number) for number in range(count)]
+    return tuple(name.strip() for name in names[:count])
 
 
 def embed_passages(work: WorkFolder, num_passages: int, plan: EmbedPlan, progress: Progress) -> None:
@@ -54,15 +72,17 @@ def embed_passages(work: WorkFolder, num_passages: int, plan: EmbedPlan, progres
 
     Raises:
         RetrievalError: the encoder cannot be loaded.
+        WorkFolderError: an earlier run's vectors are of another precision.
         EmbeddingError: an encoding process died.
     """
+    _one_precision(work, plan.precision)
     missing = _missing(work)
     with _stage(progress, num_passages, missing) as bar:
         jobs = [(work.passage_shard(number), work.vector_shard(number)) for number in missing]
         if len(jobs) > 1 and plan.num_processes > 1:
             _encode_in_processes(jobs, plan, bar)
         elif jobs:
-            encoder = Encoder(plan.encoder, precision=plan.precision)
+            encoder = Encoder(plan.encoder, plan.device(), precision=plan.precision)
             for passages, vectors in jobs:
                 write_vectors(passages, vectors, encoder, bar.update)
 
@@ -79,9 +99,11 @@ def embed_on_cluster(
 
     Raises:
         ClusterError: see `connected`.
+        WorkFolderError: an earlier run's vectors are of another precision.
     """
-    from index_builder.cluster.embeddings import encoded_shards
+    from index_builder.cluster.embeddings import cluster_precision, encoded_shards
 
+    precision = _one_precision(work, cluster_precision(precision))
     missing = _missing(work)
     with _stage(progress, num_passages, missing) as bar:
         if missing:
@@ -89,6 +111,12 @@ def embed_on_cluster(
             for number, content in encoded_shards(shards, encoder, precision, num_workers):
                 write_whole(work.vector_shard(number), partial(Path.write_bytes, data=content))
                 bar.update(missing[number])
+
+
+def _one_precision(work: WorkFolder, precision: Precision) -> Precision:
+    """`precision`, claimed for all shards: a run that goes on elsewhere must not mix in vectors of another."""
+    work.claim("precision", {"precision": precision})
+    return precision
 
 
 def _missing(work: WorkFolder) -> dict[int, int]:
@@ -135,8 +163,8 @@ def _encode_jobs(
     rank: int, plan: EmbedPlan, jobs: list[Job], next_job: Synchronized[int], num_encoded: Synchronized[int]
 ) -> None:
     """One process: take the next job until none is left, or until the parent is gone."""
-    if plan.on_gpus:
-        os.environ["CUDA_VISIBLE_DEVICES"] = str(rank)
+    if plan.gpus:
+        os.environ["CUDA_VISIBLE_DEVICES"] = plan.gpus[rank % len(plan.gpus)]
     parent = os.getppid()
 
     def count(num_texts: int) -> None:
@@ -145,7 +173,7 @@ def _encode_jobs(
         with num_encoded.get_lock():
             num_encoded.value += num_texts
 
-    encoder = Encoder(plan.encoder, precision=plan.precision)
+    encoder = Encoder(plan.encoder, plan.device(), precision=plan.precision)
     while (job := _take(next_job)) < len(jobs):
         write_vectors(*jobs[job], encoder, count)
 

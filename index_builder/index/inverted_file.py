@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import faiss
@@ -14,6 +15,8 @@ from index_builder.index.vector_shards import VectorShard, VectorShards
 from index_builder.progress import Progress
 from index_builder.work_folder import WorkFolder, drafted, write_whole
 from server.retrieval.vector_index import INDEX_FILE, LISTS_FILE
+
+log = logging.getLogger(__name__)
 
 SHARD_VECTORS = 1 << 18
 
@@ -45,15 +48,31 @@ def write_inverted_file(
 
 def _fill(trained: Path, run: tuple[VectorShard, ...], path: Path) -> None:
     """A copy of the trained index with the rows of `run`, under their numbers in the whole matrix."""
-    index = faiss.read_index(str(trained))
-    if faiss.get_num_gpus() > 0:
-        index = faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, index)
+    index = _filled_on_gpu(trained, run) if faiss.get_num_gpus() > 0 else None
+    if index is None:
+        index = _filled(faiss.read_index(str(trained)), run)
+    write_whole(path, lambda draft: faiss.write_index(index, str(draft)))
+
+
+def _filled(index: faiss.Index, run: tuple[VectorShard, ...]) -> faiss.Index:
     for shard in run:
         rows = shard.read()
         index.add_with_ids(rows, np.arange(shard.start, shard.start + len(rows)))
-    if faiss.get_num_gpus() > 0:
-        index = faiss.index_gpu_to_cpu(index)
-    write_whole(path, lambda draft: faiss.write_index(index, str(draft)))
+    return index
+
+
+def _filled_on_gpu(trained: Path, run: tuple[VectorShard, ...]) -> faiss.Index | None:
+    """The filled index, back in this machine's memory; None when the GPU cannot take one of this shape or size."""
+    options = faiss.GpuClonerOptions()
+    options.useFloat16 = True  # tables of codes of 56 bytes and more fit a multiprocessor in half precision only
+    options.allowCpuCoarseQuantizer = True  # there is no graph over the lists on GPUs
+    resources = faiss.StandardGpuResources()
+    try:
+        index = faiss.index_cpu_to_gpu(resources, 0, faiss.read_index(str(trained)), options)
+        return faiss.index_gpu_to_cpu(_filled(index, run))
+    except RuntimeError as error:
+        log.warning("index.fill_on_cpu reason=%s", str(error).strip().splitlines()[0][:300])
+        return None
 
 
 def _merge(trained: Path, filled: list[Path], folder: Path) -> None:

@@ -25,7 +25,8 @@ def train_index(choice: IndexChoice, vectors: VectorShards, path: Path) -> int:
     sample = vectors.sample(min(_SAMPLE_PER_LIST * inverted.nlist, sample_rows(vectors.num_rows, vectors.dimension)))
     inverted.cp.max_points_per_centroid = max(1, len(sample) // inverted.nlist + 1)
     if faiss.get_num_gpus() > 0:
-        inverted.clustering_index = faiss.index_cpu_to_all_gpus(faiss.IndexFlatIP(vectors.dimension))
+        on_gpus = faiss.index_cpu_to_all_gpus(faiss.IndexFlatIP(vectors.dimension))
+        inverted.clustering_index = on_gpus  # which does not keep it alive: the name does, until the training has ended
     index.train(sample)
     write_whole(path, lambda draft: faiss.write_index(index, str(draft)))
     return len(sample)
