@@ -9,6 +9,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from server.chat.model_version import model_version
 from server.chat.moderation import Classifier, Moderator
 from server.chat.policy import DEFAULT_POLICY, Policy, Role, load_policy
 from server.chat.prompt import PromptBuilder
@@ -104,7 +105,7 @@ def _turns(
     window = context_window(settings)
     prompts = PromptBuilder(_tokenizer(settings.chat_model), window, settings.passage_tokens)
     turn_settings = TurnSettings(
-        model=Path(settings.chat_model).name,
+        model=model_version(Path(settings.chat_model)),
         owner=front_owner(settings.run_dir),
         index_version="" if retriever is None else retriever.version,
         search_k=settings.search_k,
