@@ -9,7 +9,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,9 +48,18 @@ class Container:
         return self._ask(urllib.request.Request(f"http://127.0.0.1:{self.port}{path}"))
 
     def post(self, path: str, body: object) -> tuple[int, Any]:
-        headers = {"Content-Type": "application/json"}
-        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", json.dumps(body).encode(), headers)
-        return self._ask(request)
+        return self._ask(self._request(path, body))
+
+    def stream(self, body: dict[str, object]) -> list[dict[str, Any]]:
+        """All records of a streamed answer, once it has ended."""
+        with urllib.request.urlopen(self._request("/invocations", {**body, "stream": True}), timeout=70) as answer:
+            return [json.loads(line) for line in answer]
+
+    def wait_until(self, condition: Callable[[], bool], deadline_s: float = 60.0) -> None:
+        deadline = time.monotonic() + deadline_s
+        while not condition():
+            assert time.monotonic() < deadline, self.log[-6000:]
+            time.sleep(0.1)
 
     def wait_until_ready(self) -> None:
         deadline = time.monotonic() + START_S
@@ -74,6 +83,10 @@ class Container:
         done = podman("exec", self.name, "python", "-c", code)
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
+
+    def _request(self, path: str, body: object) -> urllib.request.Request:
+        headers = {"Content-Type": "application/json"}
+        return urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", json.dumps(body).encode(), headers)
 
     def _ask(self, request: urllib.request.Request) -> tuple[int, Any]:
         try:
