@@ -16,7 +16,9 @@ WORKDIR /app
 ARG FLAVOR=gpu
 COPY container/requirements/torch-cpu.txt container/requirements/
 
-# The CPU build of torch: from a folder of wheels where PIP_FIND_LINKS names one, else from its index.
+# The CPU build of torch: from a folder of wheels where PIP_FIND_LINKS names one, else from its index. It is the one package
+# whose hash is checked only where TORCH_CPU_SHA256 gives it: builders have different wheels of it. The GPU flavour's torch
+# stands in gpu.lock with its hashes.
 ARG PIP_FIND_LINKS=
 ARG TORCH_CPU_INDEX=https://download.pytorch.org/whl/cpu
 ARG TORCH_CPU_SHA256=
