@@ -45,7 +45,9 @@ class Generate(msgspec.Struct, frozen=True, tag="generate"):
 class Score(msgspec.Struct, frozen=True, tag="score"):
     """Log-probabilities of each candidate continuation of prefix + opening + text + closing, for `model`.
 
-    A text that does not fit the model's window is scored in overlapping windows; nothing of it is cut.
+    A text that does not fit the model's window is scored in overlapping windows; nothing of it is cut. `parts` are
+    scored as texts of their own, in windows after the text's. The verdict on a reply under way has places in the queue
+    that no other text can take, and goes first.
     """
 
     request_id: str
@@ -55,6 +57,8 @@ class Score(msgspec.Struct, frozen=True, tag="score"):
     closing: tuple[int, ...]
     candidates: tuple[tuple[int, ...], ...]
     deadline_s: float | None = None
+    parts: tuple[tuple[int, ...], ...] = ()
+    of_reply: bool = False
 
 
 class Cancel(msgspec.Struct, frozen=True, tag="cancel"):

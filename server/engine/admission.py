@@ -58,23 +58,45 @@ class Admission:
         )
 
     def score(self, message: Score, now: float) -> ScoreRequest:
-        """One sequence a window. Raises ServiceError INVALID_FIELD or PROMPT_TOO_LONG."""
+        """One sequence a window of the text and of each of its parts.
+
+        Raises:
+            ServiceError: INVALID_FIELD or PROMPT_TOO_LONG.
+        """
         if message.model == CHAT or message.model not in self._windows:
             legal = ", ".join(sorted(set(self._windows) - {CHAT})) or "none is loaded"
             raise _invalid("model", f"model={message.model!r} does not classify; legal: {legal}.")
         self._refuse_unknown_tokens(message.model, prefix=message.prefix, text=message.text, closing=message.closing)
+        self._refuse_unknown_tokens(message.model, parts=[token for each in message.parts for token in each])
         self._refuse_unknown_tokens(message.model, candidates=[token for each in message.candidates for token in each])
         tree = self._tree(message.candidates)
         if not message.prefix and not message.text and not message.closing:
             raise _invalid("text", "prefix, text and closing have no tokens, at least one is needed.")
-        room = self._text_room(message, tree)
-        if len(message.text) > room and not can_split(room):
+        windows = self._text_windows(message, self._text_room(message, tree))
+        self._refuse_long(message, tree, windows)
+        return self._score_request(message, tree, windows, now)
+
+    def _text_windows(self, message: Score, room: int) -> list[tuple[int, ...]]:
+        texts = (message.text, *message.parts)
+        longest = max(map(len, texts))
+        if longest > room and not can_split(room):
             raise _too_long(
                 "text",
-                f"text has {len(message.text)} tokens; prefix and closing leave {room} a window of {message.model!r}, "
+                f"text has {longest} tokens; prefix and closing leave {room} a window of {message.model!r}, "
                 f"and overlapping windows need at least {2 * MIN_OVERLAP_TOKENS}.",
             )
-        return self._score_request(message, tree, text_windows(message.text, room), now)
+        return [window for text in texts for window in text_windows(text, room)]
+
+    def _refuse_long(self, message: Score, tree: TokenTree, windows: list[tuple[int, ...]]) -> None:
+        """A text that would keep others out of the queue. A reply's length is bounded by its own window."""
+        num_tokens = sum(map(len, windows)) + len(windows) * (len(message.closing) + tree.num_tokens)
+        most = self._limits.max_text_tokens
+        if num_tokens > most and len(windows) > 1 and not message.of_reply:
+            raise _too_long(
+                "text",
+                f"the text has {len(message.text)} tokens and takes {num_tokens} in {len(windows)} windows; "
+                f"at most {most} are judged as one text.",
+            )
 
     def _refuse_unknown_tokens(self, model: str, **fields: Sequence[int]) -> None:
         size = self._vocab_sizes.get(model, _MAX_VOCAB_SIZE)
@@ -99,22 +121,29 @@ class Admission:
         by_position = self._windows[message.model] - around - tree.max_depth
         return min(by_position, self._pools[message.model].num_tokens - around - tree.num_tokens)
 
-    def _score_request(self, message: Score, tree: TokenTree, texts: list[tuple[int, ...]], now: float) -> ScoreRequest:
+    def _score_request(
+        self, message: Score, tree: TokenTree, windows: list[tuple[int, ...]], now: float
+    ) -> ScoreRequest:
         deadline = None if message.deadline_s is None else now + message.deadline_s
         digests = self._chain_digests(message.prefix, self._pools[message.model].block_tokens)
         request = ScoreRequest(
-            request_id=message.request_id, model=message.model, tree=tree, arrival=now, deadline=deadline
+            request_id=message.request_id,
+            model=message.model,
+            tree=tree,
+            arrival=now,
+            deadline=deadline,
+            of_reply=message.of_reply,
         )
         request.sequences = [
             ScoreSequence(
                 request_id=message.request_id,
                 model=message.model,
-                tokens=[*message.prefix, *text, *message.closing],
+                tokens=[*message.prefix, *window, *message.closing],
                 known_digests=list(digests),
                 request=request,
                 num_prefix_tokens=len(message.prefix),
             )
-            for text in texts
+            for window in windows
         ]
         return request
 

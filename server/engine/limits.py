@@ -9,8 +9,8 @@ from dataclasses import dataclass
 class Limits:
     """Bounds of one engine group.
 
-    `max_queue` and `max_queued_tokens` bound replies and classifications separately, so that a full chat queue cannot
-    refuse the verdict on a reply that is already under way.
+    `max_queue` and `max_queued_tokens` bound replies, verdicts on replies under way and all other classifications
+    separately, so that neither a full chat queue nor a flood of texts can refuse the verdict that a reply waits for.
 
     Raises:
         ValueError: a bound under which some admitted request could never run.
@@ -19,7 +19,7 @@ class Limits:
     max_step_tokens: int = 512  # new tokens of all models in one step
     max_running: int = 32  # replies being prefilled or decoded at once
     max_queue: int = 128  # requests that wait beyond those that could start at once
-    max_queued_tokens: int = 131072  # their tokens; a request that waits alone may have more
+    max_queued_tokens: int = 131072  # their tokens; a reply or its verdict that waits alone may have more
     max_step_score_tokens: int | None = None  # classification's part while chat has prompts to prefill; None: half
     max_pinned_prefixes: int = 4  # of each model
 
@@ -39,6 +39,11 @@ class Limits:
     def score_share_tokens(self) -> int:
         """Classification's tokens in a step in which a chat prompt waits to be prefilled."""
         return self.max_step_tokens // 2 if self.max_step_score_tokens is None else self.max_step_score_tokens
+
+    @property
+    def max_text_tokens(self) -> int:
+        """What one text in several windows may take of the queue's tokens, so that it leaves room for others."""
+        return self.max_queued_tokens // 4
 
     @property
     def max_score_tail_tokens(self) -> int:

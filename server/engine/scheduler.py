@@ -92,9 +92,9 @@ class Scheduler:
         """Queue a text. Raises ServiceError INVALID_FIELD, PROMPT_TOO_LONG or QUEUE_FULL with nothing changed."""
         self._refuse_known(message.request_id)
         request = self._admission.score(message, self._clock())
-        num_tokens = sum(window.num_own_tokens for window in request.sequences)
         num_places = self._limits.max_queue + self._limits.max_running
-        self._refuse_full(len(self._scores.waiting), num_places, self._scores.num_waiting_tokens, num_tokens)
+        line = self._scores.line(request)
+        self._refuse_full(len(line.requests), num_places, line.num_tokens, request.num_waiting_tokens)
         self._scores.add(request)
         self._note(request)
         return request

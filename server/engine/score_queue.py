@@ -4,14 +4,46 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
+from itertools import chain
 
 from server.engine.model_blocks import ModelBlocks
 from server.engine.plan import PlanDraft
 from server.engine.sequence import ScoreRequest, ScoreSequence
 
 
+class ScoreLine:
+    """Requests with windows to begin, next turn first."""
+
+    def __init__(self) -> None:
+        self.requests: deque[ScoreRequest] = deque()
+        self.num_tokens = 0  # of the windows to begin
+
+    def add(self, request: ScoreRequest) -> None:
+        """Wait behind the others."""
+        self.requests.append(request)
+        self.num_tokens += request.num_waiting_tokens
+
+    def remove(self, request: ScoreRequest) -> None:
+        """Forget a request with windows to begin."""
+        self.requests.remove(request)
+        self.num_tokens -= request.num_waiting_tokens
+
+    def take_window(self, request: ScoreRequest) -> ScoreSequence:
+        """The request's next window; the request goes to the end of the line if it has more."""
+        window = request.sequences[request.num_begun]
+        request.num_begun += 1
+        self.num_tokens -= window.num_own_tokens
+        self.requests.remove(request)
+        if request.num_begun < len(request.sequences):
+            self.requests.append(request)
+        return window
+
+
 class ScoreQueue:
     """Requests take turns to begin a window each, so that a long text does not keep short ones waiting.
+
+    Verdicts on replies stand in a line of their own, which goes first: what is under way ends before more begins. There
+    are never more of them than replies under way, so the other line moves on too.
 
     A window takes all its blocks, those of its label tree included, before it begins, so one that has begun always
     ends and nothing is ever preempted.
@@ -19,25 +51,36 @@ class ScoreQueue:
 
     def __init__(self, blocks: Mapping[str, ModelBlocks]) -> None:
         self.running: list[ScoreSequence] = []  # windows that have begun, the first of them first in every step
-        self.waiting: deque[ScoreRequest] = deque()  # with windows to begin, next turn first
-        self.num_waiting_tokens = 0
+        self._of_replies, self._others = ScoreLine(), ScoreLine()
         self._blocks = blocks
+
+    @property
+    def waiting(self) -> list[ScoreRequest]:
+        """All requests with windows to begin, next turn first."""
+        return [*self._of_replies.requests, *self._others.requests]
+
+    @property
+    def num_waiting_tokens(self) -> int:
+        """Tokens of the windows to begin."""
+        return self._of_replies.num_tokens + self._others.num_tokens
 
     @property
     def has_work(self) -> bool:
         """Whether there is a window to plan."""
-        return bool(self.running or self.waiting)
+        return bool(self.running or self._of_replies.requests or self._others.requests)
+
+    def line(self, request: ScoreRequest) -> ScoreLine:
+        """Where the request stands, or would."""
+        return self._of_replies if request.of_reply else self._others
 
     def add(self, request: ScoreRequest) -> None:
         """Wait behind the others."""
-        self.waiting.append(request)
-        self.num_waiting_tokens += sum(window.num_own_tokens for window in request.waiting)
+        self.line(request).add(request)
 
     def remove(self, request: ScoreRequest) -> None:
         """Forget a request and take the blocks of its windows back."""
         if request.waiting:
-            self.waiting.remove(request)
-            self.num_waiting_tokens -= sum(window.num_own_tokens for window in request.waiting)
+            self.line(request).remove(request)
         for window in [each for each in self.running if each.request is request]:
             self.end(window)
 
@@ -69,18 +112,14 @@ class ScoreQueue:
 
     def _next_turn(self, full: set[str]) -> ScoreRequest | None:
         """The first in the queue whose model may still have room; None when there is none."""
-        return next((request for request in self.waiting if request.model not in full), None)
+        requests = chain(self._of_replies.requests, self._others.requests)
+        return next((request for request in requests if request.model not in full), None)
 
     def _begin(self, request: ScoreRequest) -> ScoreSequence:
-        """Admit the request's next window and send the request to the end of the queue if it has more."""
-        window = request.sequences[request.num_begun]
+        """Admit the request's next window."""
+        window = self.line(request).take_window(request)
         self._blocks[request.model].admit(window, window.num_entries)
         self.running.append(window)
-        self.num_waiting_tokens -= window.num_own_tokens
-        self.waiting.remove(request)
-        request.num_begun += 1
-        if request.waiting:
-            self.waiting.append(request)
         return window
 
     def _make_room(self, window: ScoreSequence) -> bool:

@@ -120,6 +120,7 @@ class ScoreRequest:
     tree: TokenTree
     arrival: float
     deadline: float | None = None
+    of_reply: bool = False  # the verdict that a reply under way waits for
     sequences: list[ScoreSequence] = field(default_factory=list)
     num_begun: int = 0  # sequences[:num_begun] have had blocks
     ended: bool = False
@@ -128,6 +129,11 @@ class ScoreRequest:
     def waiting(self) -> list[ScoreSequence]:
         """Windows that have not begun."""
         return self.sequences[self.num_begun :]
+
+    @property
+    def num_waiting_tokens(self) -> int:
+        """Tokens of the windows that have not begun."""
+        return sum(window.num_own_tokens for window in self.waiting)
 
     def scored(self) -> Scored | None:
         """The result, or None while a window is missing."""
