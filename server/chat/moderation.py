@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import math
 import re
-import unicodedata
+import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import msgspec
+
 from server import wire
 from server.chat.policy import Policy, Role, RoleRule
+from server.chat.readings import readings
 from server.chat.records import Judgement
 
 LogProbs = Sequence[Sequence[float]]  # [candidate][token]
 
-# Whatever a renderer may take for the end of a line, and runs of other white space.
-_BLANK = re.compile(r"[\s\x0b\x0c\x1c-\x1f\x85\u2028\u2029]+")
-# The markers of the few-shot form; a text that writes them is also judged in the parts between them.
-_MARKER = re.compile(r"\b(?:input|output|possible labels)\s*[:\uff1a]", re.IGNORECASE)
+# The markers of the few-shot form, wherever they stand and however they are spaced; a text that writes them is also
+# judged in the parts between them.
+_WORDS = "|".join(" ?".join(word) for word in ("input", "output", "possiblelabels"))
+_MARKER = re.compile(rf"({_WORDS})(?: ?[:\uff1a])+", re.IGNORECASE)
+# What one call may have in the queue at once, so that a long list leaves places to others.
+_TEXTS_AT_ONCE = 8
+_TOKENS_AT_ONCE = 8192
 
 
 class Scorer(Protocol):
@@ -57,17 +63,24 @@ class Classifier:
             candidates=tuple(tuple(encoder.encode(f" {label}") + encoder.encode("\n")) for label in policy.labels),
         )
 
-    def request(self, text: str, deadline_s: float | None) -> wire.Score:
-        """The classification of one text, already made plain."""
+    def request(
+        self, text: str, deadline_s: float | None, parts: Sequence[str] = (), *, of_reply: bool = False
+    ) -> wire.Score:
+        """The classification of one text with its parts, all made plain already."""
         return wire.Score(
             request_id=f"score-{uuid.uuid4().hex}",
             model=self.model,
             prefix=self.prefix,
-            text=tuple(self.encoder.encode(f" {text}")),
+            text=self._encoded(text),
             closing=self.closing,
             candidates=self.candidates,
             deadline_s=deadline_s,
+            parts=tuple(map(self._encoded, parts)),
+            of_reply=of_reply,
         )
+
+    def _encoded(self, text: str) -> tuple[int, ...]:
+        return tuple(self.encoder.encode(f" {text}"))
 
 
 class Moderator:
@@ -79,18 +92,33 @@ class Moderator:
         self._classifiers = classifiers
 
     def judge(self, texts: Sequence[str], role: Role, deadline_s: float | None = None) -> list[Judgement]:
-        """One judgement a text, in order. Raises ServiceError when the engine group cannot answer."""
-        classifier = self._classifiers[role]
-        parts = [parts_to_judge(text) for text in texts]
-        requests = [classifier.request(part, deadline_s) for each in parts for part in each]
-        scored = iter(self._engine.score(requests) if requests else [])
-        return [self._worst([next(scored) for _ in each], role) for each in parts]
+        """One judgement a text, in order; a few at a time are under way.
 
-    def _worst(self, scored: Sequence[wire.Scored], role: Role) -> Judgement:
-        """The most severe verdict over the windows of a text's parts."""
+        Raises:
+            ServiceError: a text is too long, or the engine group cannot answer.
+        """
+        end = None if deadline_s is None else time.monotonic() + deadline_s
+        judgements: list[Judgement] = []
+        for group in _groups([self._request(text, role) for text in texts]):
+            left_s = None if end is None else max(0.0, end - time.monotonic())
+            timed = [msgspec.structs.replace(each, deadline_s=left_s) for each in group]
+            judgements += [self._worst(each, role) for each in self._engine.score(timed)]
+        return judgements
+
+    def judge_reply(self, text: str, deadline_s: float) -> Judgement:
+        """The judgement on a reply under way; no other text can keep it waiting. Raises ServiceError."""
+        request = self._request(text, Role.OUTPUT, of_reply=True)
+        [scored] = self._engine.score([msgspec.structs.replace(request, deadline_s=deadline_s)])
+        return self._worst(scored, Role.OUTPUT)
+
+    def _request(self, text: str, role: Role, *, of_reply: bool = False) -> wire.Score:
+        whole, *parts = parts_to_judge(text)
+        return self._classifiers[role].request(whole, None, parts, of_reply=of_reply)
+
+    def _worst(self, scored: wire.Scored, role: Role) -> Judgement:
+        """The most severe verdict over the windows of a text and its parts."""
         classifier, rule = self._classifiers[role], self.policy.rule(role)
-        windows = [log_probs for each in scored for log_probs in each.log_probs]
-        judgements = [judgement(self.policy, rule, classifier.candidates, each) for each in windows]
+        judgements = [judgement(self.policy, rule, classifier.candidates, each) for each in scored.log_probs]
         return max(judgements, key=lambda each: self._severity(each, rule))
 
     def _severity(self, each: Judgement, rule: RoleRule) -> tuple[bool, int, float]:
@@ -99,26 +127,36 @@ class Moderator:
 
 
 def parts_to_judge(text: str) -> list[str]:
-    """What is classified for `text`: all of it, and the parts between imitated markers each by itself.
+    """What is classified for `text`, each once: every reading of it, whole and in the parts between imitated markers.
 
-    The worst part counts, so nothing that is appended in the form of the few-shot prompt can soften what stands
-    before it.
+    The worst counts, so neither look-alikes nor invisible characters hide what a reader sees, and nothing that is
+    appended in the form of the few-shot prompt can soften what stands before it.
     """
-    whole = plain(text)
-    pieces = _MARKER.split(whole)
-    if len(pieces) == 1:
-        return [whole]
-    parts = [part.strip() for part in pieces if part.strip()]
-    # The colon goes, so that a marker inside a text is only words.
-    unmarked = _MARKER.sub(lambda match: match[0].rstrip(":\uff1a "), whole)
-    return [unmarked, *parts]
+    return list(dict.fromkeys(part for reading in readings(text) for part in _parts(reading)))
 
 
-def plain(text: str) -> str:
-    """`text` as a reader sees it, on one line: compatibility forms folded, invisible characters gone."""
-    folded = unicodedata.normalize("NFKC", text)
-    visible = "".join(char for char in folded if unicodedata.category(char) != "Cf")
-    return _BLANK.sub(" ", visible).strip()
+def _parts(reading: str) -> list[str]:
+    """The reading, with the colons of its markers gone so that they are only words; then what stands between them."""
+    unmarked = _MARKER.sub(r"\1", reading)
+    if unmarked == reading:
+        return [reading]
+    between = (part.strip() for part in _MARKER.sub("\n", reading).splitlines())
+    return [unmarked, *(part for part in between if part)]
+
+
+def _groups(requests: Sequence[wire.Score]) -> Iterator[list[wire.Score]]:
+    """`requests` in order, a few at a time."""
+    group: list[wire.Score] = []
+    num_tokens = 0
+    for request in requests:
+        size = len(request.text) + sum(map(len, request.parts))
+        if group and (len(group) == _TEXTS_AT_ONCE or num_tokens + size > _TOKENS_AT_ONCE):
+            yield group
+            group, num_tokens = [], 0
+        group.append(request)
+        num_tokens += size
+    if group:
+        yield group
 
 
 def judgement(policy: Policy, rule: RoleRule, candidates: Sequence[Sequence[int]], log_probs: LogProbs) -> Judgement:

@@ -14,8 +14,9 @@ from transformers import AutoModelForCausalLM
 
 from container.demo.moderation_data import Phrases
 from server import wire
-from server.chat.moderation import Classifier, Moderator, plain
+from server.chat.moderation import Classifier, Moderator
 from server.chat.policy import Role, load_policy
+from server.chat.readings import plain
 from server.chat.tokenizer import ChatTokenizer
 
 MODEL = ROOT / "container/demo/moderation"

@@ -14,11 +14,14 @@ class Bytes:
         return list(text.encode())
 
 
-def scored(request: wire.Score, labels: Sequence[str], label: str) -> wire.Scored:
-    """The scores of a model that is sure of `label`."""
-    wanted = labels.index(label)
-    log_probs = tuple(
+def scored(request: wire.Score, labels: Sequence[str], *found: str) -> wire.Scored:
+    """The scores of a model that is sure of one label in each window."""
+    windows = tuple(_log_probs(request, labels.index(label)) for label in found)
+    return wire.Scored(request.request_id, windows, 1, 0)
+
+
+def _log_probs(request: wire.Score, wanted: int) -> tuple[tuple[float, ...], ...]:
+    return tuple(
         tuple(-0.1 if index == wanted else -5.0 for _ in candidate)
         for index, candidate in enumerate(request.candidates)
     )
-    return wire.Scored(request.request_id, (log_probs,), 1, 0)

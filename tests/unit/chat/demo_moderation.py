@@ -1,0 +1,56 @@
+"""The demo's moderation model in this process: scheduler and runner of one rank in float32, without the loop."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from server import wire
+from server.chat.moderation import Classifier, Moderator
+from server.chat.policy import Role, load_policy
+from server.chat.tokenizer import ChatTokenizer
+from server.engine.block_pool import BlockPool
+from server.engine.group import Rank
+from server.engine.limits import Limits
+from server.engine.load import load_model
+from server.engine.loop import gather
+from server.engine.runner import ModelRunner, PoolShape
+from server.engine.scheduler import Scheduler
+
+DEMO = Path(__file__).parents[3] / "container" / "demo"
+_MODEL = wire.INPUT_MODERATION
+_BLOCK_TOKENS = 8
+
+
+class DemoEngine:
+    """Scores as the engine group does."""
+
+    def __init__(self) -> None:
+        device = torch.device("cpu")
+        model = load_model(DEMO / "moderation", Rank(0, 1, device), torch.float32)
+        window = int(model.config.max_position_embeddings)
+        shape = PoolShape(8 * window // _BLOCK_TOKENS, _BLOCK_TOKENS)
+        self._runner = ModelRunner(model, shape, torch.float32, device)
+        pools = {_MODEL: BlockPool(shape.num_blocks, _BLOCK_TOKENS), wire.CHAT: BlockPool(4, 16)}
+        limits = Limits(max_step_tokens=window, max_running=8)
+        self._scheduler = Scheduler(pools, {_MODEL: window, wire.CHAT: 64}, limits, time.monotonic)
+
+    def score(self, requests: Sequence[wire.Score]) -> list[wire.Scored]:
+        ends = {}
+        for request in requests:
+            self._scheduler.add_score(request)
+        while (plan := self._scheduler.plan_step()) is not None:
+            logits = {each.model: self._runner.run(each) for each in plan.step.model_steps}
+            settled = self._scheduler.settle(plan, [], [gather(logits, rows) for rows in plan.score_rows])
+            ends.update({each.request_id: each for each in settled if isinstance(each, wire.Scored)})
+        return [ends[request.request_id] for request in requests]
+
+
+def demo_moderator() -> Moderator:
+    """A moderator of both roles over the demo's model and the policy that is the default."""
+    policy = load_policy()
+    classifier = Classifier.of(_MODEL, ChatTokenizer.from_folder(DEMO / "moderation"), policy)
+    return Moderator(DemoEngine(), policy, dict.fromkeys(Role, classifier))
