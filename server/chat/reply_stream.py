@@ -109,19 +109,24 @@ class ReplyStream:
         return ReplyVerdict(shown_reply(self._written), self._finished, self._judgement, blocked)
 
     def pieces(self) -> Iterator[TextPiece | KeepAlive]:
-        """Text that may leave, and keep-alives while there is none.
+        """Text that may leave, and a keep-alive whenever none has for a while, also while tokens come.
 
         Raises:
             ServiceError: the generation or a classification failed; nothing that was not judged has left.
         """
         self._engine.start(self._request, self._events.put)
+        silent_since = time.monotonic()
         try:
             while not self._is_over():
-                if not self._take_event():
-                    yield KeepAlive()
+                self._take_event(silent_since + _KEEP_ALIVE_S)
                 self._judge_next()
                 if text := self._leaving():
                     yield TextPiece(text)
+                elif time.monotonic() >= silent_since + _KEEP_ALIVE_S:
+                    yield KeepAlive()
+                else:
+                    continue
+                silent_since = time.monotonic()
         finally:
             # A reply that has ended is unknown to the engine; any other gives its blocks back.
             self._engine.cancel(self._request.request_id)
@@ -134,18 +139,15 @@ class ReplyStream:
             return True
         return self._finished is not None and not self._judging and self._num_passed == len(self._written)
 
-    def _take_event(self) -> bool:
-        """Wait for the next event and apply it; False when a keep-alive is due instead."""
+    def _take_event(self, until: float) -> None:
+        """Wait for the next event, but not beyond `until`, and apply it."""
         if self._ending.is_set() and self._finished is None:
             self._finish_early()
-            return True
+            return
         try:
-            event = self._events.get(timeout=_KEEP_ALIVE_S)
+            self._apply(self._events.get(timeout=max(0.0, until - time.monotonic())))
         except queue.Empty:
             self._check_deadline()
-            return False
-        self._apply(event)
-        return True
 
     def _apply(self, event: _Event) -> None:
         if isinstance(event, ServiceError):

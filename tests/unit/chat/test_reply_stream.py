@@ -185,3 +185,27 @@ def test_a_long_sentence_is_judged_in_parts() -> None:
     assert next_to_judge("short", 0) == 0
     assert next_to_judge("One. Two", 0) == 5
     assert next_to_judge("One. Two", 5) == 5
+
+
+def test_keep_alives_come_while_tokens_do_and_no_sentence_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("server.chat.reply_stream._KEEP_ALIVE_S", 0.05)
+    seen = threading.Event()
+
+    class Talker(Script):
+        """Writes one word, then tokens that show nothing, until the test has seen what it waits for."""
+
+        def start(self, request: wire.Generate, deliver: Callable[[wire.FromEngine], None]) -> None:
+            threading.Thread(target=self._talk, args=(request, deliver), daemon=True).start()
+
+        def _talk(self, request: wire.Generate, deliver: Callable[[wire.FromEngine], None]) -> None:
+            deliver(wire.Piece(request.request_id, "Word", 1))
+            while not seen.wait(0.002):
+                deliver(wire.Piece(request.request_id, "", 2))
+            deliver(wire.Finished(request.request_id, "stop", 3, 0, 2))
+
+    request = wire.Generate("r", (1, 2, 3), wire.Sampling())
+    reply = ReplyStream(Talker([]), request, Judge(), EXECUTOR, threading.Event(), piecewise=True, deadline_s=30)
+    pieces = reply.pieces()
+    assert isinstance(next(pieces), KeepAlive)
+    seen.set()
+    assert [each for each in pieces if isinstance(each, TextPiece)] == [TextPiece("Word")]
