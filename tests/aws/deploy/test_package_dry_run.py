@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 from aws_account import REGION, AwsServer
 from safetensors import safe_open
-from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
+from small_checkpoint import write_checkpoint
 
 from deploy.__main__ import main
 
@@ -20,21 +19,8 @@ BUCKET = "models-of-ours"
 @pytest.fixture
 def checkpoint(tmp_path: Path) -> Path:
     """A GPT-NeoX of two small layers, as save_pretrained writes it."""
-    folder = tmp_path / "checkpoint"
-    config = GPTNeoXConfig(
-        vocab_size=331,
-        hidden_size=128,
-        num_hidden_layers=2,
-        num_attention_heads=8,
-        intermediate_size=320,
-        max_position_embeddings=64,
-        tie_word_embeddings=False,
-    )
-    GPTNeoXForCausalLM(config).save_pretrained(folder)
-    tokenizer = Tokenizer(models.WordLevel({f"w{token}": token for token in range(331)}, "w0"))
-    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    tokenizer.save(str(folder / "tokenizer.json"))
-    return folder
+    write_checkpoint(tmp_path / "checkpoint")
+    return tmp_path / "checkpoint"
 
 
 def printed(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:

@@ -18,6 +18,7 @@ from deploy.client.retry import RetryPolicy
 from deploy.endpoint_file import Autoscaling, Update
 from deploy.local_container import PING_TIMEOUT_S, STOP_S
 from deploy.plan import PROVISION_S
+from deploy.timeouts import shift_s
 from server.config import Settings
 
 README = Path(deploy.__file__).with_name("README.md").read_text()
@@ -72,6 +73,8 @@ def test_the_table_has_the_constants_of_deploy():
     assert by_words["SageMaker: instances"] == str(PROVISION_S)
     assert by_words["SageMaker, `local`: the end of the container after SIGTERM, then SIGKILL"] == str(STOP_S)
     assert by_words["SageMaker: the old fleet after an update"] == str(Update().termination_wait_s)
+    moving = "update`: besides, requests to move: `update.wait_s` a step, and the end of the old fleet"
+    assert by_words[f"`{moving}"] == str(shift_s(Update()))
     scaling = Autoscaling()
     cooldowns = f"{scaling.scale_out_cooldown_s}, {scaling.scale_in_cooldown_s}"
     assert by_words["autoscaling: after adding, after taking away an instance"] == cooldowns
