@@ -19,16 +19,18 @@ from index_builder.build_plan import (
 from index_builder.cluster.connection import connected
 from index_builder.documents.columns import USUAL_COLUMNS, Columns
 from index_builder.documents.source import SourceError, open_source
+from index_builder.embeddings.shard import rows_of_shard
 from index_builder.embeddings.stage import embed_on_cluster, embed_passages, plan_embedding
 from index_builder.evaluation.score_floor import small_talk_floor
 from index_builder.evaluation.stage import evaluate
 from index_builder.index.choice import IndexKind
 from index_builder.index.stage import write_index_files
+from index_builder.index.vector_shards import VectorShards
 from index_builder.manifest import encoder_facts, new_manifest, passage_facts, store_manifest
 from index_builder.passages.stage import PassageTotals, write_passages
 from index_builder.passages.window import WindowShape
 from index_builder.progress import Progress
-from index_builder.work_folder import WorkFolder, WorkFolderError
+from index_builder.work_folder import WorkFolder, WorkFolderError, sweep_drafts
 from server.retrieval.encoder import Encoder, Precision
 from server.retrieval.index_retriever import VECTORS_FILE
 from server.retrieval.manifest import MANIFEST, Manifest, read_manifest
@@ -38,22 +40,27 @@ log = logging.getLogger(__name__)
 
 
 def build(plan: BuildPlan, folder: Path, work: WorkFolder, progress: Progress) -> Manifest:
-    """Everything, one stage after another; at once when `folder` already holds this very index."""
+    """Everything, one stage after another; at once when `folder` already holds this very index.
+
+    Raises:
+        WorkFolderError: another process works in the same folder.
+    """
     source = open_source(plan.source, plan.columns)
     shard_passages = plan.shard_passages or usual_shard_passages(source)
     passages = passage_inputs(source, plan.shape, shard_passages)
     fingerprint = index_fingerprint(vector_inputs(passages, plan.encoder, plan.precision), plan.index)
-    if (found := finished(folder)) is not None and found.fingerprint == fingerprint:
-        log.info("build.unchanged folder=%s version=%s", folder, found.version)
+    with work.locked():
+        if (found := finished(folder)) is not None and found.fingerprint == fingerprint:
+            log.info("build.unchanged folder=%s version=%s", folder, found.version)
+            work.remove()
+            return found
+        sweep_drafts(work.path, folder)
+        with connected(plan.ray):
+            cut(plan.source, plan.shape, work, shard_passages, plan.num_workers, progress, plan.columns, plan.ray)
+            embed(work, plan.encoder, plan.precision, plan.num_workers, progress, plan.ray)
+        train(work, plan.index, folder, plan.name, progress)
+        manifest, _ = evaluate(folder, plan.recall_floor, progress)
         work.remove()
-        return found
-    work.sweep_drafts()
-    with connected(plan.ray):
-        cut(plan.source, plan.shape, work, shard_passages, plan.num_workers, progress, plan.columns, plan.ray)
-        embed(work, plan.encoder, plan.precision, plan.num_workers, progress, plan.ray)
-    train(work, plan.index, folder, plan.name, progress)
-    manifest, _ = evaluate(folder, plan.recall_floor, progress)
-    work.remove()
     return manifest
 
 
@@ -110,11 +117,16 @@ def embed(
 
 
 def train(work: WorkFolder, kind: IndexKind, folder: Path, name: str, progress: Progress) -> Manifest:
-    """Write an index folder from the shards of `work`; it is complete, but not evaluated yet."""
+    """Write an index folder from the shards of `work`; it is complete, but not evaluated yet.
+
+    Raises:
+        WorkFolderError: a stage before has not ended, or its shards are not all there.
+    """
     inputs, totals = _finished_passages(work)
     vectors = work.inputs("vectors")
     if vectors is None:
         raise WorkFolderError(f"work folder {work.path} holds no vectors; run the verb `embed` first")
+    _refuse_other_counts(work, totals.num_passages)
     work.claim("index", {"index": kind})
     (folder / MANIFEST).unlink(missing_ok=True)
     facts, names = write_index_files(kind, work, folder, progress)
@@ -137,6 +149,17 @@ def train(work: WorkFolder, kind: IndexKind, folder: Path, name: str, progress: 
     )
     store_manifest(folder, manifest)
     return manifest
+
+
+def _refuse_other_counts(work: WorkFolder, num_passages: int) -> None:
+    """Compare the shards with each other and with what was counted when they were written."""
+    passages = [rows_of_shard(path) for path in work.passage_shards()]
+    vectors = [shard.num_rows for shard in VectorShards.of(work.vector_shards()).shards]
+    if sum(passages) != num_passages or passages != vectors:
+        raise WorkFolderError(
+            f"work folder {work.path} counted {num_passages} passages, its shards hold {sum(passages)} and "
+            f"{sum(vectors)} vectors; some were lost or changed: remove the folder and begin again"
+        )
 
 
 def _finished_passages(work: WorkFolder) -> tuple[Inputs, PassageTotals]:

@@ -90,27 +90,33 @@ def deliver(flags: Flags, progress: Progress, make: Callable[[Path, WorkFolder],
 
 def run_passages(flags: Flags, progress: Progress) -> None:
     """`passages`: only the first stage."""
-    totals = build.cut(
-        flags.source,
-        _shape(flags),
-        WorkFolder(flags.work),
-        flags.shard_passages,
-        flags.workers,
-        progress,
-        columns_named(flags),
-        flags.ray,
-    )
+    work = WorkFolder(flags.work)
+    with work.locked():
+        totals = build.cut(
+            flags.source,
+            _shape(flags),
+            work,
+            flags.shard_passages,
+            flags.workers,
+            progress,
+            columns_named(flags),
+            flags.ray,
+        )
     print(f"{totals.num_documents} documents, {totals.num_passages} passages, skipped {totals.skipped}")
 
 
 def run_embed(flags: Flags, progress: Progress) -> None:
     """`embed`: only the second stage."""
-    build.embed(WorkFolder(flags.work), flags.encoder, flags.precision, flags.workers, progress, flags.ray)
+    work = WorkFolder(flags.work)
+    with work.locked():
+        build.embed(work, flags.encoder, flags.precision, flags.workers, progress, flags.ray)
 
 
 def run_train(flags: Flags, progress: Progress) -> None:
     """`train`: only the third stage."""
-    manifest = build.train(WorkFolder(flags.work), flags.index, Path(flags.out), flags.name, progress)
+    work = WorkFolder(flags.work)
+    with work.locked():
+        manifest = build.train(work, flags.index, Path(flags.out), flags.name, progress)
     print(f"{manifest.label}: {manifest.index.factory}; next: python -m index_builder evaluate --index {flags.out}")
 
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 import msgspec
 
 _DRAFT = ".draft-"
+_LOCK = ".lock"
 
 
 class WorkFolderError(ValueError):
-    """A work folder that belongs to another build; the sentence says what to do."""
+    """A work folder that belongs to another build, or is incomplete; the sentence says what to do."""
 
 
 class WorkFolder:
@@ -72,6 +75,21 @@ class WorkFolder:
     def _inputs_path(self, stage: str) -> Path:
         return self.path / f"{stage}.inputs.json"
 
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes out while the block runs; a killed one lets go by itself.
+
+        Raises:
+            WorkFolderError: another process works in this folder.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        with (self.path / _LOCK).open("w") as file:
+            if not _taken(file):
+                raise WorkFolderError(
+                    f"another process works in {self.path}; wait for it, or name another folder with --work"
+                )
+            yield
+
     def mark_done(self, stage: str, facts: dict[str, object]) -> None:
         """Say that `stage` has ended, and what it found."""
         write_whole(self.path / f"{stage}.done.json", lambda draft: draft.write_bytes(msgspec.json.encode(facts)))
@@ -81,14 +99,15 @@ class WorkFolder:
         path = self.path / f"{stage}.done.json"
         return msgspec.json.decode(path.read_bytes(), type=dict[str, object]) if path.exists() else None
 
-    def sweep_drafts(self) -> None:
-        """Delete what killed runs left half written."""
-        for draft in self.path.rglob(f".*{_DRAFT}*"):
-            draft.unlink(missing_ok=True)
-
     def remove(self) -> None:
         """Delete everything."""
         shutil.rmtree(self.path, ignore_errors=True)
+
+
+def sweep_drafts(work: Path, out: Path) -> None:
+    """Delete what killed runs left half written in a work folder, and right in the folder of their result."""
+    for draft in (*work.rglob(f".*{_DRAFT}*"), *out.glob(f".*{_DRAFT}*")):
+        draft.unlink(missing_ok=True)
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
@@ -106,6 +125,15 @@ def drafted(path: Path) -> Iterator[Path]:
     with draft.open("rb") as file:
         os.fsync(file.fileno())
     draft.replace(path)
+
+
+def _taken(file: TextIO) -> bool:
+    """Whether the lock is ours now: nobody held it, and whoever held it before has not removed the file since."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return os.fstat(file.fileno()).st_nlink > 0
 
 
 def _contiguous(folder: Path, suffix: str) -> list[Path]:

@@ -26,6 +26,13 @@ def read_shard(path: Path) -> pa.Table:
     return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
 
 
+def rows_of_shard(path: Path) -> int:
+    """How many passages a passage shard holds."""
+    with pa.memory_map(str(path)) as source:
+        file = pa.ipc.open_file(source)
+        return sum(file.get_batch(batch).num_rows for batch in range(file.num_record_batches))
+
+
 def encoded_texts(texts: list[str], encoder: Encoder, on_step: Callable[[int], object] | None = None) -> bytes:
     """The content of a vector shard: a .npy file with the float16 matrix of these texts."""
     file = io.BytesIO()

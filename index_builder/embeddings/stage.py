@@ -12,10 +12,8 @@ from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pyarrow as pa
-
 from index_builder.embeddings.precision import resolved_precision
-from index_builder.embeddings.shard import write_vectors
+from index_builder.embeddings.shard import rows_of_shard, write_vectors
 from index_builder.progress import Progress
 from index_builder.work_folder import WorkFolder, write_whole
 from server.retrieval.encoder import Device, Encoder, Precision
@@ -122,7 +120,11 @@ def _one_precision(work: WorkFolder, precision: Precision) -> Precision:
 def _missing(work: WorkFolder) -> dict[int, int]:
     """How many passages each shard holds that has no vectors yet, by its number."""
     numbers = range(len(work.passage_shards()))
-    return {number: _num_passages(work, number) for number in numbers if not work.vector_shard(number).exists()}
+    return {
+        number: rows_of_shard(work.passage_shard(number))
+        for number in numbers
+        if not work.vector_shard(number).exists()
+    }
 
 
 def _stage(progress: Progress, num_passages: int, missing: dict[int, int]) -> AbstractContextManager[tqdm]:
@@ -182,9 +184,3 @@ def _take(next_job: Synchronized[int]) -> int:
     with next_job.get_lock():
         next_job.value += 1
         return next_job.value - 1
-
-
-def _num_passages(work: WorkFolder, number: int) -> int:
-    with pa.memory_map(str(work.passage_shard(number))) as source:
-        file = pa.ipc.open_file(source)
-        return sum(file.get_batch(batch).num_rows for batch in range(file.num_record_batches))

@@ -25,7 +25,7 @@ from index_builder.index.choice import IndexKind
 from index_builder.passages.stage import PassageTotals
 from index_builder.processes import ordered_map
 from index_builder.progress import Progress
-from index_builder.work_folder import WorkFolder
+from index_builder.work_folder import WorkFolder, sweep_drafts
 from server.retrieval.encoder import Encoder
 from server.retrieval.manifest import Manifest
 
@@ -71,17 +71,18 @@ def import_index(plan: ImportPlan, folder: Path, work: WorkFolder, progress: Pro
     if (found := build.finished(folder)) is not None and found.fingerprint == fingerprint:
         log.info("import.unchanged folder=%s version=%s", folder, found.version)
         return found
-    work.sweep_drafts()
-    work.claim("passages", passages)
-    work.claim("vectors", embedding)
-    if work.done("passages") is None:
-        encoder = None if vectors is None else _agreeing_encoder(plan.encoder, published, table, vectors)
-        _write_shards(plan, work, ShardWriter(work, vectors, encoder), table, progress)
-    if vectors is None:
-        build.embed(work, plan.encoder, "auto", plan.num_workers, progress)
-    build.train(work, plan.index, folder, plan.name, progress)
-    manifest, _ = evaluate(folder, plan.recall_floor, progress)
-    work.remove()
+    with work.locked():
+        sweep_drafts(work.path, folder)
+        work.claim("passages", passages)
+        work.claim("vectors", embedding)
+        if work.done("passages") is None:
+            encoder = None if vectors is None else _agreeing_encoder(plan.encoder, published, table, vectors)
+            _write_shards(plan, work, ShardWriter(work, vectors, encoder), table, progress)
+        if vectors is None:
+            build.embed(work, plan.encoder, "auto", plan.num_workers, progress)
+        build.train(work, plan.index, folder, plan.name, progress)
+        manifest, _ = evaluate(folder, plan.recall_floor, progress)
+        work.remove()
     return manifest
 
 

@@ -146,9 +146,12 @@ class _ShardWriter:
             self._write()
 
     def finish(self, reading: ReadReport) -> None:
-        self._report.add(reading)
+        """Write the last shard, then count what reading left out: a run that goes on reads the whole source again, so
+        no shard's footer may hold those counts.
+        """
         if any(waiting.num_rows for waiting in self._waiting):
             self._write()
+        self._report.add(reading)
         self._settle_report()
 
     def _resume(self, shards: list[Path]) -> None:
