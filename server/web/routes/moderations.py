@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from flask import Blueprint, Response, request
 
 from server.chat.visible import is_blank
@@ -12,11 +16,19 @@ from server.web.moderation_schema import ModerationRequest, ModerationResponse, 
 from server.web.openai_request import check_model
 from server.web.struct_reader import invalid, read_struct
 
+MAX_CHARS = 262144  # of all texts of a call together
+# Calls that are judged at once. The moderator sends a few texts of each at a time, so that whatever is asked here,
+# most places in the engine's queue are left to questions and replies.
+_CALLS_AT_ONCE = 3
+_WAIT_S = 10.0
+_RETRY_AFTER_S = 5.0
+
 
 def blueprint(front: Front) -> Blueprint:
     """The route over `front`."""
     routes = work_blueprint("moderations", front)
     services = front.services
+    lanes = threading.BoundedSemaphore(_CALLS_AT_ONCE)
 
     @routes.post("/v1/moderations")
     def moderations() -> Response:
@@ -25,7 +37,8 @@ def blueprint(front: Front) -> Blueprint:
             raise ServiceError(ErrorCode.NOT_FOUND, "moderation is off on this server")
         check_model(asked.model, services.policy.name)
         _check_texts(asked)
-        judgements = services.moderator.judge(asked.texts, asked.role, services.settings.request_deadline_s)
+        with _lane(lanes):
+            judgements = services.moderator.judge(asked.texts, asked.role, services.settings.request_deadline_s)
         for judgement in judgements:
             front.metrics.judged(asked.role.value, judgement)
         results = tuple(moderation_result(each) for each in judgements)
@@ -39,3 +52,19 @@ def _check_texts(asked: ModerationRequest) -> None:
     for field, text in zip(asked.fields, asked.texts, strict=True):
         if is_blank(text):
             raise invalid(field, text, "must hold visible text")
+    num_chars = sum(map(len, asked.texts))
+    if num_chars > MAX_CHARS:
+        message = f"input has {num_chars} characters, at most {MAX_CHARS} are judged in one call"
+        raise ServiceError(ErrorCode.INVALID_FIELD, message, field="input")
+
+
+@contextmanager
+def _lane(lanes: threading.BoundedSemaphore) -> Iterator[None]:
+    """Take part in judging. Raises ServiceError QUEUE_FULL when the calls before this one take too long."""
+    if not lanes.acquire(timeout=_WAIT_S):
+        message = f"{_CALLS_AT_ONCE} calls of /v1/moderations are being judged, which is the limit"
+        raise ServiceError(ErrorCode.QUEUE_FULL, message, retry_after_s=_RETRY_AFTER_S)
+    try:
+        yield
+    finally:
+        lanes.release()

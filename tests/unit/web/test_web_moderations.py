@@ -1,13 +1,19 @@
 from __future__ import annotations
 
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from fakes import OVERRIDE, Fakes
+from fakes import OVERRIDE, FakeModerator, Fakes
 from flask.testing import FlaskClient
 
 from server.chat.policy import Role
+from server.chat.records import Judgement
+from server.config import Settings
 from server.web.app import create_app
+from server.web.routes import moderations
 
 
 def test_each_text_gets_its_verdict_in_openai_s_shape(client: FlaskClient) -> None:
@@ -78,3 +84,38 @@ def test_verdicts_are_counted(client: FlaskClient) -> None:
     text = client.get("/metrics").text
     assert 'ock_moderation_decisions_total{decision="allow",label="casual",role="input"} 1.0' in text
     assert 'ock_moderation_decisions_total{decision="block",label="needs intervention",role="input"} 1.0' in text
+
+
+def test_more_than_can_be_judged_in_a_call_is_refused_with_the_numbers() -> None:
+    fakes = Fakes(settings=Settings(max_body_bytes=10**6, threads=12))
+    client = create_app(fakes.services).test_client()
+    most = moderations.MAX_CHARS // 2
+    assert client.post("/v1/moderations", json={"input": ["a" * most] * 2}).status_code == 200
+    response = client.post("/v1/moderations", json={"input": ["a" * most, "a" * most, "a"]})
+    assert response.status_code == 400
+    assert response.json["error"]["field"] == "input"
+    assert (
+        f"{moderations.MAX_CHARS + 1} characters, at most {moderations.MAX_CHARS}" in response.json["error"]["message"]
+    )
+
+
+def test_a_few_calls_are_judged_at_once_and_the_others_wait_or_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Slow(FakeModerator):
+        def judge(self, texts: Sequence[str], role: Role, deadline_s: float | None = None) -> list[Judgement]:
+            begun.release()
+            assert go_on.wait(30)
+            return super().judge(texts, role, deadline_s)
+
+    def post(text: str) -> int:
+        return app.test_client().post("/v1/moderations", json={"input": text}).status_code
+
+    begun, go_on = threading.Semaphore(0), threading.Event()
+    monkeypatch.setattr(moderations, "_WAIT_S", 0.1)
+    app = create_app(Fakes(moderator=Slow()).services)
+    with ThreadPoolExecutor(4) as pool:
+        first = [pool.submit(post, "hello") for _ in range(3)]
+        assert all(begun.acquire(timeout=30) for _ in first)
+        assert post("hello") == 429
+        go_on.set()
+        assert [each.result() for each in first] == [200] * 3
+    assert post("hello") == 200
