@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from collections.abc import Sequence
 
 from server.chat.moderation import Moderator
 from server.chat.policy import Role
+from server.chat.verdict_cache import VerdictCache
 from server.retrieval.retriever import Passage
 
 _MAX_REMEMBERED = 65536
-_Key = tuple[str, int]
 
 
 class PassageVerdicts:
@@ -22,35 +20,19 @@ class PassageVerdicts:
 
     def __init__(self, moderator: Moderator, max_remembered: int = _MAX_REMEMBERED) -> None:
         self._moderator = moderator
-        self._max_remembered = max_remembered
-        self._blocked: OrderedDict[_Key, bool] = OrderedDict()  # the one used longest ago first
-        self._lock = threading.Lock()
+        self._blocked: VerdictCache[tuple[str, int], bool] = VerdictCache(max_remembered)
 
     def allowed(self, passages: Sequence[Passage], deadline_s: float) -> list[Passage]:
         """Those that may stand in a prompt. Raises ServiceError when the engine group cannot judge a new one."""
-        # This call's own verdicts: what is remembered may be forgotten again before the call ends.
-        blocked = self._recall(passages)
+        blocked = self._blocked.recall(map(_key, passages))
         unknown = {_key(each): each.text for each in passages if _key(each) not in blocked}
         if unknown:
             verdicts = self._moderator.judge(list(unknown.values()), Role.INPUT, deadline_s)
             judged = {key: verdict.blocked for key, verdict in zip(unknown, verdicts, strict=True)}
-            self._remember(judged)
+            self._blocked.remember(judged)
             blocked |= judged
         return [each for each in passages if not blocked[_key(each)]]
 
-    def _recall(self, passages: Sequence[Passage]) -> dict[_Key, bool]:
-        with self._lock:
-            known = {key: self._blocked[key] for key in map(_key, passages) if key in self._blocked}
-            for key in known:
-                self._blocked.move_to_end(key)
-        return known
 
-    def _remember(self, blocked: dict[_Key, bool]) -> None:
-        with self._lock:
-            self._blocked.update(blocked)
-            while len(self._blocked) > self._max_remembered:
-                self._blocked.popitem(last=False)
-
-
-def _key(passage: Passage) -> _Key:
+def _key(passage: Passage) -> tuple[str, int]:
     return passage.passage_id, hash(passage.text)

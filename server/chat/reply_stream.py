@@ -12,7 +12,6 @@ from typing import Protocol
 
 from server import wire
 from server.chat.moderation import Moderator
-from server.chat.policy import Role
 from server.chat.records import Judgement, KeepAlive, TextPiece
 from server.chat.release import next_to_judge
 from server.chat.reply import shown_reply, stable_end
@@ -191,7 +190,7 @@ class ReplyStream:
         assert self._moderator is not None
         try:
             text = shown_reply(self._written[:end])
-            [judgement] = self._moderator.judge([text], Role.OUTPUT, max(1.0, self._deadline - time.monotonic()))
+            judgement = self._moderator.judge_reply(text, max(1.0, self._deadline - time.monotonic()))
             self._events.put(_Judged(end, judgement))
         except ServiceError as error:
             self._events.put(error)

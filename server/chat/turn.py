@@ -13,6 +13,7 @@ from typing import TypeVar
 import msgspec
 
 from server import wire
+from server.chat.brought_verdicts import BroughtVerdicts, texts_to_judge
 from server.chat.moderation import Moderator
 from server.chat.open_turn import OpenTurn
 from server.chat.passage_verdicts import PassageVerdicts
@@ -70,6 +71,7 @@ class TurnService:
         self._prompts = prompts
         self._store = store
         self._moderator = moderator
+        self._brought_verdicts = BroughtVerdicts(moderator) if moderator else None
         self._passage_verdicts = PassageVerdicts(moderator) if moderator and moderator.policy.passages else None
         self._retriever = retriever
         self._executor = executor
@@ -112,12 +114,15 @@ class TurnService:
     def _events(self, request: TurnRequest, *, piecewise: bool) -> Iterator[TurnEvent]:
         self.check(request)
         turn = OpenTurn(request)
+        if request.history is not None:
+            turn.session = Session(request.session_id or "", self._this_hour(), request.history)
         # The store's answers are waited for while the question is judged and searched for.
         judged = self._start_judging(turn)
         found = self._start_search(turn)
         stored = False
         try:
-            self._take_session(turn)
+            if request.history is None:
+                self._take_session(turn)
             blocked = self._await_input_verdict(turn, judged)
             if blocked is not None:
                 result = turn.result(blocked.message, "moderated_input")
@@ -142,12 +147,8 @@ class TurnService:
                 self._store.release(turn.claim)
 
     def _take_session(self, turn: OpenTurn) -> None:
-        """Load the session and claim its next turn; a request that brings its own turns needs neither."""
-        request = turn.request
-        if request.history is not None:
-            turn.session = Session(request.session_id or "", self._this_hour(), request.history)
-            return
-        turn.session = self._load(request.session_id)
+        """Load the session and claim its next turn."""
+        turn.session = self._load(turn.request.session_id)
         turn.claim = self._claim(turn)
 
     def _this_hour(self) -> float:
@@ -178,12 +179,16 @@ class TurnService:
             turn.session = self._load(turn.session.session_id)
 
     def _start_judging(self, turn: OpenTurn) -> Future[list[Judgement]]:
-        """Judge the question, and what a client brings along as earlier questions or as instructions."""
-        if self._moderator is None:
+        """Judge the question, last, after what a client brings along."""
+        if self._moderator is None or self._brought_verdicts is None:
             return _nothing()
-        brought = [each.user for each in turn.request.history or ()]
-        texts = [text for text in (turn.request.system, *brought) if text.strip()]
-        return self._executor.submit(self._moderator.judge, [*texts, turn.request.text], Role.INPUT, turn.remaining_s)
+        if turn.request.history is None and not turn.request.system:
+            return self._executor.submit(self._moderator.judge, [turn.request.text], Role.INPUT, turn.remaining_s)
+        # Turns that do not fit the window even where no passage takes room from them never enter a prompt.
+        num_dropped = self._build(turn).num_dropped_turns if turn.request.history else 0
+        return self._executor.submit(
+            self._brought_verdicts.judge, texts_to_judge(turn.request, num_dropped), turn.remaining_s
+        )
 
     def _start_search(self, turn: OpenTurn) -> Future[list[Passage]]:
         if self._retriever is None or not turn.request.retrieval:

@@ -44,10 +44,10 @@ class Judge:
         self._word = word
         self.asked: list[str] = []
 
-    def judge(self, texts: list[str], role: object, deadline_s: float | None = None) -> list[Judgement]:
-        self.asked += texts
-        blocked = any(self._word in text for text in texts)
-        return [Judgement("needs intervention" if blocked else "casual", {}, {}, blocked, "No." if blocked else "")]
+    def judge_reply(self, text: str, deadline_s: float) -> Judgement:
+        self.asked.append(text)
+        blocked = self._word in text
+        return Judgement("needs intervention" if blocked else "casual", {}, {}, blocked, "No." if blocked else "")
 
 
 def run(engine: Script, moderator: Judge | None, *, piecewise: bool = True) -> tuple[list[str], ReplyStream]:
@@ -143,7 +143,7 @@ def test_a_lost_group_fails_the_reply_and_nothing_unjudged_has_left(piecewise: b
 
 def test_a_classification_that_fails_fails_the_reply() -> None:
     class Broken(Judge):
-        def judge(self, texts: list[str], role: object, deadline_s: float | None = None) -> list[Judgement]:
+        def judge_reply(self, text: str, deadline_s: float) -> Judgement:
             raise ServiceError(ErrorCode.QUEUE_FULL, "full")
 
     with pytest.raises(ServiceError, match="full"):

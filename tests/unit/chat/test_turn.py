@@ -13,6 +13,8 @@ from chat_tokenizers import chat_tokenizer
 from turn_doubles import Engine, Index, Judge, WatchedRows
 
 from server import wire
+from server.chat.brought_verdicts import Brought, BroughtVerdicts
+from server.chat.policy import Role
 from server.chat.prompt import PromptBuilder
 from server.chat.records import KeepAlive, Session, Turn, TurnRequest, TurnResult
 from server.chat.store.store import Store
@@ -233,3 +235,54 @@ def wait_until(true: Callable[[], bool]) -> None:
     while not true():
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+def brought(*exchanges: tuple[str, str]) -> tuple[Turn, ...]:
+    return tuple(Turn(number, user, reply, "stop", 0.0) for number, (user, reply) in enumerate(exchanges, 1))
+
+
+def test_what_a_client_says_that_the_bot_said_is_judged_as_the_bot_s() -> None:
+    bench = Bench()
+    result = bench.ask(history=brought(("Hello", "Hi there"), ("How are you?", "BAD of me")), system="Be kind")
+    assert (result.outputs, result.finish_reason) == ("No.", "moderated_input")
+    assert bench.engine.started == []
+    assert (Role.OUTPUT, "BAD of me") in bench.judge.asked
+    assert sorted(text for role, text in bench.judge.asked if role is Role.INPUT) == [
+        "Be kind", "Hello", "How are you?", "Is it so?",
+    ]  # fmt: skip
+
+
+def test_a_conversation_that_comes_again_is_not_judged_again() -> None:
+    bench = Bench()
+    bench.ask("Hello", history=())
+    bench.ask("Why?", history=brought(("Hello", "It is so.")))
+    assert bench.judge.asked == [(Role.INPUT, "Hello"), (Role.INPUT, "Why?"), (Role.OUTPUT, "It is so.")]
+    bench.judge.asked.clear()
+    bench.ask("Why?", history=brought(("Hello", "It is so.")))
+    assert bench.judge.asked == []
+
+
+@pytest.mark.parametrize("passages", [False, True])
+def test_every_brought_turn_of_the_prompt_was_judged_and_few_others(passages: bool) -> None:
+    bench = Bench(index=Index() if passages else None)
+    turns = brought(*((f"question {number} ", f"reply {number} {'word ' * (number % 17)}") for number in range(400)))
+    assert bench.ask(history=turns).finish_reason == "stop"
+    judged = {text for _, text in bench.judge.asked}
+    prompt = chat_tokenizer("ordinary").decode(list(bench.engine.started[0].prompt))
+    in_prompt = {text for turn in turns for text in (turn.user, turn.reply) if f"{text.strip()}\n" in prompt}
+    assert 4 < len(in_prompt) <= len(judged) < 100
+    assert in_prompt <= judged
+
+
+def test_a_brought_turn_that_was_forgotten_at_once_still_counts() -> None:
+    verdicts = BroughtVerdicts(Judge(), max_remembered=1)  # type: ignore[arg-type]
+    texts = [Brought(Role.OUTPUT, text) for text in ("BAD", "fine", "so so", "BAD", "BADLY")]
+    for _ in range(2):
+        assert [each.blocked for each in verdicts.judge(texts, 5.0)] == [True, False, False, True, True]
+
+
+def test_the_same_text_has_a_verdict_in_each_role() -> None:
+    judge = Judge()
+    verdicts = BroughtVerdicts(judge)  # type: ignore[arg-type]
+    verdicts.judge([Brought(Role.OUTPUT, "Hello"), Brought(Role.INPUT, "Hello")], 5.0)
+    assert judge.asked == [(Role.INPUT, "Hello"), (Role.OUTPUT, "Hello")]

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from server import wire
+from server.chat.policy import Role
 from server.chat.records import Judgement
 from server.chat.store.memory import MemoryRows
 from server.errors import ErrorCode, ServiceError
@@ -35,18 +36,26 @@ class Engine:
 
 
 class Judge:
-    """Allows everything; `begun` is set once it was asked."""
+    """Blocks what has `word` in it; `begun` is set once it was asked, and `asked` has the role with every text."""
 
     policy = SimpleNamespace(passages=False)
 
-    def __init__(self) -> None:
-        self.asked: list[str] = []
+    def __init__(self, word: str = "BAD") -> None:
+        self.word = word
+        self.asked: list[tuple[Role, str]] = []
         self.begun = threading.Event()
 
-    def judge(self, texts: Sequence[str], role: object, deadline_s: float | None = None) -> list[Judgement]:
-        self.asked += texts
+    def judge(self, texts: Sequence[str], role: Role, deadline_s: float | None = None) -> list[Judgement]:
+        self.asked += [(role, text) for text in texts]
         self.begun.set()
-        return [Judgement("casual", {}, {}, False) for _ in texts]
+        return [self._judged(text) for text in texts]
+
+    def judge_reply(self, text: str, deadline_s: float) -> Judgement:
+        return self._judged(text)
+
+    def _judged(self, text: str) -> Judgement:
+        blocked = self.word in text
+        return Judgement("needs intervention" if blocked else "casual", {}, {}, blocked, "No." if blocked else "")
 
 
 class Index:
