@@ -78,7 +78,8 @@ class Endpoint:
         found = self._aws.find(requests.describe_config(target), assumed=_assumed_config(self._file))
         if found is None:
             raise DeployError(f"the earlier configuration {target} of {self._file.name} has been deleted")
-        with Undo(self._aws, self._file.name, self._say, wanted=True) as made:
+        rest = "python -m deploy autoscale sets autoscaling again"  # a second rollback would go forward
+        with Undo(self._aws, self._file.name, self._say, wanted=True, rest=rest) as made:
             self._remember_for_rollback(current, made)
             scaled = self._free_to_move(current, found["ProductionVariants"][0]["InstanceType"], made)
             self._move(target, timeout_s, made)

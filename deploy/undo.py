@@ -13,15 +13,18 @@ from deploy.failure import EndpointFailedError, EndpointMixedError, log_group, l
 class Undo:
     """A block of steps: on a failure the log's end is shown, the steps so far are undone, last first.
 
-    While `in_use`, SageMaker uses what was made, which is unmade only when the endpoint itself has failed.
-    An interrupt (Ctrl-C) is no failure: SageMaker goes on, and nothing is undone.
+    While `in_use`, SageMaker uses what was made, which is unmade only when the endpoint itself has failed; after another
+    error the person is told what does the `rest`. An interrupt (Ctrl-C) is no failure: SageMaker goes on.
     """
 
-    def __init__(self, aws: Aws, endpoint: str, say: Say, wanted: bool) -> None:
+    def __init__(
+        self, aws: Aws, endpoint: str, say: Say, wanted: bool, rest: str = "the same command again does the rest"
+    ) -> None:
         self._aws = aws
         self._endpoint = endpoint
         self._say = say
         self._wanted = wanted
+        self._rest = rest
         self._steps: list[Callable[[], None]] = []
         self.in_use = False
 
@@ -40,7 +43,7 @@ class Undo:
         if isinstance(error, EndpointFailedError):
             self._show_log()
         if self.in_use and not _is_over(error):
-            self._say("nothing is undone; when the endpoint has settled, the same command again does the rest")
+            self._say(f"nothing is undone; when the endpoint has settled, {self._rest}")
         elif self._wanted:
             self._unmake()
         elif self._steps:

@@ -88,6 +88,20 @@ def test_a_network_that_stays_away_during_update_leaves_the_configuration_it_mov
     assert deploy("rollback", endpoint_toml) == 0
 
 
+def test_a_network_that_stays_away_during_rollback_does_not_advise_a_second_one(
+    proxy, ready_account, endpoint_toml, capsys, monkeypatch
+):
+    assert deploy("create", endpoint_toml) == 0
+    change(endpoint_toml)
+    assert deploy("update", endpoint_toml) == 0
+    proxy.spoil("DescribeEndpoint", None, None, *AWAY)
+    assert deploy("rollback", endpoint_toml) == 1
+    said = capsys.readouterr().err
+    assert "when the endpoint has settled, python -m deploy autoscale sets autoscaling again" in said
+    assert "same command" not in said
+    assert resources(ready_account, monkeypatch) == (1, 2, 2)
+
+
 @pytest.mark.parametrize("verb", ["create", "update"])
 def test_a_request_that_was_accepted_although_its_answer_was_lost_is_waited_for(
     proxy, ready_account, endpoint_toml, monkeypatch, verb
