@@ -145,7 +145,8 @@ def train(work: WorkFolder, kind: IndexKind, folder: Path, name: str, progress: 
         ),
         facts,
         names,
-        small_talk_floor(encoder, StoredVectors(folder / VECTORS_FILE)),
+        small_talk_floor(encoder, StoredVectors(folder / VECTORS_FILE), progress),
+        progress,
     )
     store_manifest(folder, manifest)
     return manifest

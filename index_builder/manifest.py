@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
 from index_builder.index.folder import ROWS_PER_BATCH
 from index_builder.passages.stage import PassageTotals
+from index_builder.progress import Progress
 from index_builder.work_folder import write_whole
 from server.retrieval.encoder import Encoder
 from server.retrieval.encoder_source import encoder_path
@@ -66,6 +67,7 @@ def new_manifest(
     index: IndexFacts,
     file_names: list[str],
     score_floor: float,
+    progress: Progress,
 ) -> Manifest:
     """The manifest of the files in `folder`, which are check-summed; its name is the source's."""
     created = datetime.now(UTC)
@@ -79,7 +81,7 @@ def new_manifest(
         encoder=encoder,
         passages=passages,
         index=index,
-        files={name: file_facts(folder / name) for name in file_names},
+        files=_all_facts([folder / name for name in file_names], progress),
         score_floor=score_floor,
     )
 
@@ -89,13 +91,19 @@ def store_manifest(folder: Path, manifest: Manifest) -> None:
     write_whole(folder / MANIFEST, lambda draft: draft.write_bytes(encode_manifest(manifest)))
 
 
-def file_facts(path: Path) -> FileFacts:
-    """Checksum and size of a file."""
+def file_facts(path: Path, on_bytes: Callable[[int], object] = lambda _: None) -> FileFacts:
+    """Checksum and size of a file; `on_bytes` hears how many were read."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(_READ_BYTES):
             digest.update(block)
+            on_bytes(len(block))
     return FileFacts(sha256=digest.hexdigest(), num_bytes=path.stat().st_size)
+
+
+def _all_facts(paths: list[Path], progress: Progress) -> dict[str, FileFacts]:
+    with progress.stage("checksum", sum(path.stat().st_size for path in paths), "B") as bar:
+        return {path.name: file_facts(path, bar.update) for path in paths}
 
 
 def encoder_revision(name: str) -> str:

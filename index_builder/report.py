@@ -18,6 +18,7 @@ def print_report(manifest: Manifest, progress: Progress, address: str) -> None:
     print(f"  recall {index.recall}, latency {index.latency_ms}, breadth {index.breadth}")
     for stage, cost in progress.costs.items():
         print(
-            f"  {stage:<9} {cost.seconds:>9.1f} s   peak memory so far {cost.peak_mib:.0f} MiB, "
-            f"largest child {cost.peak_children_mib:.0f} MiB"
+            f"  {stage:<9} {cost.seconds:>9.1f} s   peak memory {cost.peak_mib:.0f} MiB, "
+            f"largest child so far {cost.peak_children_mib:.0f} MiB"
         )
+    print(f"  peak memory of all, {progress.peak_mib:.0f} MiB")

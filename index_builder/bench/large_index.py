@@ -46,7 +46,7 @@ def measure(folder: Path, num_vectors: int, dimension: int, kind: IndexKind) -> 
     build_s = time.perf_counter() - started
     totals = PassageTotals("synthetic", 0, -(-num_vectors // _PASSAGES_PER_DOCUMENT), num_vectors)
     passages, encoder = passage_facts(totals, "en", 3, 3, EMBEDDED), encoder_facts(Encoder(_ENCODER))
-    store_manifest(index, new_manifest(index, "synthetic", "none", encoder, passages, facts, names, -1.0))
+    store_manifest(index, new_manifest(index, "synthetic", "none", encoder, passages, facts, names, -1.0, progress))
     manifest, chosen = evaluate(index, _RECALL_FLOOR, progress)
     return {
         "vectors": num_vectors,
@@ -55,7 +55,7 @@ def measure(folder: Path, num_vectors: int, dimension: int, kind: IndexKind) -> 
         "reason": manifest.index.reason,
         "build_s": round(build_s, 1),
         "evaluate_s": progress.costs["evaluate"].seconds,
-        "build_and_evaluate_peak_mib": max(cost.peak_mib for cost in progress.costs.values()),
+        "build_and_evaluate_peak_mib": progress.peak_mib,
         "resident_mib": round(resident_mib(), 1),
         "index_mib": round(sum(file.num_bytes for file in manifest.files.values()) / 2**20, 1),
         "chosen": {

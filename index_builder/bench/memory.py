@@ -62,12 +62,13 @@ def _build(dump: Path, encoder: str) -> dict[str, object]:
 
 
 def _reported(report: str) -> dict[str, object]:
-    """Counts, and the peak after the last stage, from the build's report."""
+    """Counts, and the peaks of the stages and of all, from the build's report."""
     documents, passages = re.search(r"documents (\d+), passages (\d+)", report).groups()  # type: ignore[union-attr]
-    stages = dict(re.findall(r"^  (\w+) .* peak memory so far (\d+) MiB", report, re.MULTILINE))
+    stages = dict(re.findall(r"^  (\w+) .* peak memory (\d+) MiB", report, re.MULTILINE))
+    (peak,) = re.findall(r"^  peak memory of all, (\d+) MiB", report, re.MULTILINE)
     return {
         "documents": int(documents),
         "passages": int(passages),
-        "peak_mib_after": {stage: int(mib) for stage, mib in stages.items()},
-        "peak_mib": max(int(mib) for mib in stages.values()),
+        "peak_mib_of": {stage: int(mib) for stage, mib in stages.items()},
+        "peak_mib": int(peak),
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from index_builder.evaluation.exact import exact_neighbours
+from index_builder.progress import Progress
 from server.retrieval.encoder import Encoder
 from server.retrieval.stored_vectors import StoredVectors
 
@@ -24,7 +25,8 @@ SMALL_TALK = (
 )  # fmt: skip
 
 
-def small_talk_floor(encoder: Encoder, vectors: StoredVectors) -> float:
+def small_talk_floor(encoder: Encoder, vectors: StoredVectors, progress: Progress) -> float:
     """The cosine similarity to its nearest passage that nearly all small talk stays under."""
-    scores, _ = exact_neighbours(encoder.encode(SMALL_TALK), vectors, 1)
+    with progress.stage("floor", len(vectors), "vector") as bar:
+        scores, _ = exact_neighbours(encoder.encode(SMALL_TALK), vectors, 1, bar.update)
     return round(float(np.percentile(scores[:, 0], SHARE_UNDER_FLOOR)), 3)

@@ -52,9 +52,9 @@ def sweep(folder: Path, facts: IndexFacts, progress: Progress, num_queries: int 
     faiss.omp_set_num_threads(1)
     try:
         settings = list(_settings(facts, len(vectors)))
-        with progress.stage("evaluate", len(settings) + 1, "point") as bar:
-            _, truth = exact_neighbours(queries, vectors, min(max(DEPTHS), len(vectors)))
-            bar.update()
+        with progress.stage("exact", len(vectors), "vector") as bar:
+            _, truth = exact_neighbours(queries, vectors, min(max(DEPTHS), len(vectors)), bar.update)
+        with progress.stage("evaluate", len(settings), "point") as bar:
             for setting in settings:
                 points.append(_measure(VectorIndex(folder / INDEX_FILE, setting, vectors), setting, queries, truth))
                 vectors.forget_pages()

@@ -42,7 +42,9 @@ def write_inverted_file(
                 _fill(trained, run, path)
             filled.append(path)
             bar.update(sum(shard.num_rows for shard in run))
-    _merge(trained, filled, folder)
+    with progress.stage("merge", vectors.num_rows, "vector") as bar:
+        _merge(trained, filled, folder)
+        bar.update(vectors.num_rows)  # one call into Faiss, which tells nothing on the way
     return [INDEX_FILE, LISTS_FILE]
 
 

@@ -10,6 +10,7 @@ import pyarrow as pa
 from numpy.lib import format as npy
 
 from index_builder.embeddings.shard import read_shard
+from index_builder.progress import Progress
 from index_builder.work_folder import drafted
 from server.retrieval.lexical_index import NUM_BUCKETS, OPENING, TERM_COUNTS_FILE, TERM_STARTS_FILE, TERMS_FILE
 
@@ -17,12 +18,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def write_lexical_files(shards: list[Path], folder: Path) -> list[str]:
+def write_lexical_files(shards: list[Path], folder: Path, progress: Progress) -> list[str]:
     """Write the terms, their starts and their counts, one shard after another; the files' names."""
     sizes = [_size(_column(shard)) for shard in shards]
     num_passages, num_terms = (sum(numbers) for numbers in zip(*sizes, strict=True))
     counts = np.zeros(NUM_BUCKETS, dtype=np.uint32)
     with (
+        progress.stage("words", num_passages, "passage") as bar,
         drafted(folder / TERMS_FILE) as terms_draft,
         drafted(folder / TERM_STARTS_FILE) as starts_draft,
         terms_draft.open("wb") as terms_file,
@@ -37,6 +39,7 @@ def write_lexical_files(shards: list[Path], folder: Path) -> list[str]:
             starts_file.write((start + np.cumsum(lengths) - lengths).astype("<i8").tobytes())
             start += len(terms)
             _count(counts, lengths, terms)
+            bar.update(len(lengths))
         starts_file.write(np.array([start], dtype="<i8").tobytes())
     with drafted(folder / TERM_COUNTS_FILE) as draft, draft.open("wb") as file:
         np.save(file, counts)

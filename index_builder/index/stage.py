@@ -15,6 +15,7 @@ from index_builder.progress import Progress
 from index_builder.work_folder import WorkFolder
 from server.retrieval.index_retriever import PASSAGES_FILE, VECTORS_FILE
 from server.retrieval.manifest import IndexFacts
+from server.retrieval.vector_index import LISTS_FILE
 
 log = logging.getLogger(__name__)
 
@@ -27,9 +28,9 @@ def write_index_files(
     vectors = VectorShards.of(work.vector_shards())
     choice = choose_index(kind, vectors.num_rows, vectors.dimension)
     log.info("index.choice kind=%s factory=%s reason=%s", choice.kind, choice.factory, choice.reason)
-    write_passage_file(work, folder)
-    write_vector_file(vectors, folder)
-    lexical = write_lexical_files(work.passage_shards(), folder)
+    write_passage_file(work, folder, progress)
+    write_vector_file(vectors, folder, progress)
+    lexical = write_lexical_files(work.passage_shards(), folder, progress)
     names = write_faiss_index(choice, vectors, work, folder, progress)
     return index_facts(choice), [*names, PASSAGES_FILE, VECTORS_FILE, *lexical]
 
@@ -40,6 +41,7 @@ def write_faiss_index(
     """Write the Faiss index of `vectors` into `folder`; its files' names."""
     if choice.kind == "ivfpq":
         return write_inverted_file(choice, vectors, work, folder, progress)
+    (folder / LISTS_FILE).unlink(missing_ok=True)  # of an earlier index in this folder, which the server would open
     return write_in_memory_index(choice, vectors, folder, progress)
 
 

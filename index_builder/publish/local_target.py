@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 from index_builder.manifest import file_facts
 from index_builder.work_folder import write_whole
 from server.retrieval.manifest import MANIFEST, FileFacts
+
+_COPY_BYTES = 8 << 20
 
 
 class LocalTarget:
@@ -30,5 +31,11 @@ class LocalTarget:
 
     def put(self, path: Path, name: str, facts: FileFacts, progress: Callable[[int], object]) -> None:
         """Copy a file and rename it into place."""
-        write_whole(self._folder / name, lambda draft: shutil.copyfile(path, draft))
-        progress(facts.num_bytes)
+        write_whole(self._folder / name, lambda draft: _copy(path, draft, progress))
+
+
+def _copy(path: Path, draft: Path, progress: Callable[[int], object]) -> None:
+    with path.open("rb") as source, draft.open("wb") as target:
+        while block := source.read(_COPY_BYTES):
+            target.write(block)
+            progress(len(block))

@@ -79,9 +79,8 @@ def _refuse_damaged(folder: Path, manifest: Manifest, progress: Progress) -> Non
     total = sum(facts.num_bytes for facts in manifest.files.values())
     with progress.stage("verify", total, "B") as bar:
         for name, facts in manifest.files.items():
-            if not (folder / name).is_file() or file_facts(folder / name) != facts:
+            if not (folder / name).is_file() or file_facts(folder / name, bar.update) != facts:
                 raise PublishError(f"{folder / name} is not what the manifest describes; build the index again")
-            bar.update(facts.num_bytes)
 
 
 def _put_missing(target: Target, folder: Path, manifest: Manifest, progress: Progress) -> None:

@@ -66,7 +66,7 @@ def build(tmp_path: Path, kind: str, num_rows: int = 6000) -> tuple[Path, np.nda
     shards = write_shards(tmp_path / "vectors", rows, [1000, 1, 2999, num_rows - 4000])
     folder = tmp_path / "index"
     folder.mkdir()
-    write_vector_file(shards, folder)
+    write_vector_file(shards, folder, QUIET)
     choice = choose_index(kind, num_rows, 32)  # type: ignore[arg-type]
     write_faiss_index(choice, shards, WorkFolder(tmp_path / "work"), folder, QUIET)
     return folder, rows
@@ -86,7 +86,7 @@ def test_every_kind_finds_what_exact_search_finds(tmp_path: Path, kind: str, mon
 def test_an_index_of_fewer_passages_than_are_asked_for_finds_them_all(tmp_path: Path) -> None:
     shards = write_shards(tmp_path / "vectors", clustered(4, 32), [4])
     choice = choose_index("auto", 4, 32)
-    write_vector_file(shards, tmp_path)
+    write_vector_file(shards, tmp_path, QUIET)
     write_faiss_index(choice, shards, WorkFolder(tmp_path / "work"), tmp_path, QUIET)
     (point,) = sweep(tmp_path, index_facts(choice), QUIET)
     assert (point.recall_at_1, point.recall_at_5, point.recall_at_10) == (1.0, 1.0, 1.0)
