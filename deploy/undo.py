@@ -13,8 +13,8 @@ from deploy.failure import EndpointFailedError, EndpointMixedError, log_group, l
 class Undo:
     """A block of steps: on a failure the log's end is shown, the steps so far are undone, last first.
 
-    While `in_use`, SageMaker uses what was made, which is unmade only when the endpoint itself has failed; after another
-    error the person is told what does the `rest`. An interrupt (Ctrl-C) is no failure: SageMaker goes on.
+    While `in_use`, SageMaker uses what was made, which is unmade only when the endpoint itself has failed; after other
+    errors the person is told what does the `rest`. An interrupt (Ctrl-C) is no failure: SageMaker goes on.
     """
 
     def __init__(
