@@ -10,15 +10,8 @@ from typing import TextIO
 from deploy.artifact_sizes import MANIFEST
 from deploy.checkpoint import Checkpoint
 from deploy.errors import DeployError
+from server.engine.carried_files import CARRIED_FILES
 
-# Besides the tensors; a test compares them with what packaging writes.
-_CARRIED = (
-    "config.json",
-    "generation_config.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-)
 BYTES_OF_DTYPE = {"float16": 2, "bfloat16": 2, "float32": 4}
 
 
@@ -45,10 +38,12 @@ def planned_files(checkpoint: Checkpoint, degree: int, dtype: str) -> dict[str, 
 
     names = [COMMON_FILE, *(rank_file(rank) for rank in range(degree))]
     if not checkpoint.folder.is_dir():
-        return dict.fromkeys([*names, *_CARRIED, MANIFEST])
+        return dict.fromkeys([*names, *CARRIED_FILES, MANIFEST])
     sizes = _tensor_bytes(checkpoint.folder, degree, BYTES_OF_DTYPE[dtype])
     carried = {
-        name: (checkpoint.folder / name).stat().st_size for name in _CARRIED if (checkpoint.folder / name).is_file()
+        name: (checkpoint.folder / name).stat().st_size
+        for name in CARRIED_FILES
+        if (checkpoint.folder / name).is_file()
     }
     return {**dict(zip(names, sizes, strict=True)), **carried, MANIFEST: None}
 

@@ -69,7 +69,11 @@ class ChatClient:
 
     def history(self, session_id: str | None = None) -> list[dict[str, Any]]:
         """The stored turns of a session, oldest first. Raises ChatError "session_not_found"."""
-        turns: list[dict[str, Any]] = self._act("history", session_id).get("turns", [])
+        page = self._act("history", session_id)
+        turns: list[dict[str, Any]] = page.get("turns", [])
+        while (after := page.get("next_after")) is not None:
+            page = self._act("history", session_id, after=after)
+            turns += page.get("turns", [])
         return turns
 
     def forget(self, session_id: str | None = None) -> None:
@@ -77,11 +81,11 @@ class ChatClient:
         self._act("delete", session_id)
         self.session_id = None
 
-    def _act(self, action: str, session_id: str | None) -> dict[str, Any]:
+    def _act(self, action: str, session_id: str | None, **more: int) -> dict[str, Any]:
         chosen = session_id or self.session_id
         if chosen is None:
             raise ValueError("no session is remembered; give session_id")
-        answer: dict[str, Any] = _json(self._post(_encode({"action": action, "session_id": chosen})))
+        answer: dict[str, Any] = _json(self._post(_encode({"action": action, "session_id": chosen, **more})))
         return answer
 
     def _body(self, prompt: str, session_id: str | None, parameters: dict[str, Any], stream: bool) -> bytes:

@@ -16,6 +16,7 @@ import torch
 from msgspec.structs import asdict
 from torch import Tensor
 
+from server.engine.carried_files import CARRIED_FILES
 from server.engine.cut_plan import ParameterPlan, plan_cuts
 from server.engine.golden_reference import compute_golden
 from server.engine.group import Rank
@@ -30,13 +31,6 @@ from server.engine.weights import COMMON_FILE, MANIFEST, is_packaged, rank_file
 Progress = Callable[[str, int, int], None]  # file, bytes done, bytes in all
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-_CARRIED = (
-    "config.json",
-    "generation_config.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-)
 
 
 class PackageError(ValueError):
@@ -82,7 +76,7 @@ def write_package(job: PackageJob, progress: Progress = silent) -> Manifest:
     _check_room(job.out, files)
     for file in files:
         record.add(file.name, _write_file(job.out / file.name, file, source, progress))
-    for name in _CARRIED:
+    for name in CARRIED_FILES:
         if (job.source / name).is_file():
             shutil.copyfile(job.source / name, job.out / name)
             record.add(name, sha256_of(job.out / name))
@@ -129,7 +123,7 @@ def _write_file(path: Path, file: _PlannedFile, source: WholeSource, progress: P
 
 def _narrowed(spec: TensorSpec, share: Tensor) -> Tensor:
     """`share` in the package's dtype, without a copy when it is in it already."""
-    if spec.dtype is torch.float16 and share.dtype is not torch.float16:
+    if share.numel() and spec.dtype is torch.float16 and share.dtype is not torch.float16:
         low, high = (float(each) for each in share.aminmax())
         most = torch.finfo(torch.float16).max
         if not (low >= -most and high <= most):
@@ -160,7 +154,7 @@ def _check_room(out: Path, files: list[_PlannedFile]) -> None:
 
 
 def _identity(job: PackageJob) -> Identity:
-    carried = [path for name in _CARRIED if (path := job.source / name).is_file()]
+    carried = [path for name in CARRIED_FILES if (path := job.source / name).is_file()]
     return Identity(
         source=job.source_name,
         revision=job.revision,

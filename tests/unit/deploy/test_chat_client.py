@@ -187,14 +187,16 @@ def test_a_shutdown_event_before_the_record_does_not_hide_the_record(bench):
 
 
 def test_a_conversation_is_read_and_erased_through_the_same_door(bench):
-    turns = b'{"session_id": "s-1", "turns": [{"turn": 1, "user": "a", "reply": "one"}]}'
+    turns = b'{"session_id": "s-1", "turns": [{"turn": 1, "user": "a", "reply": "one"}], "next_after": 1}'
     erased = Answer(body=b'{"session_id": "s-1", "deleted": true}')
-    bench.container.answers.extend([answered("one"), Answer(body=turns), erased])
+    more = b'{"session_id": "s-1", "turns": [{"turn": 2, "user": "b", "reply": "two"}]}'
+    bench.container.answers.extend([answered("one"), Answer(body=turns), Answer(body=more), erased])
     bench.client.chat("a")
-    assert bench.client.history()[0]["reply"] == "one"
+    assert [turn["reply"] for turn in bench.client.history()] == ["one", "two"]
     bench.client.forget()
     assert bench.container.asked[1:] == [
         {"action": "history", "session_id": "s-1"},
+        {"action": "history", "session_id": "s-1", "after": 1},
         {"action": "delete", "session_id": "s-1"},
     ]
     assert bench.client.session_id is None
