@@ -31,8 +31,12 @@ class Guarded:
 
     @property
     def version(self) -> str:
-        """The retriever's own."""
-        return self._retriever.version
+        """The retriever's own; its name and "unknown" when it cannot say."""
+        try:
+            return str(self._retriever.version)
+        except Exception as error:  # noqa: BLE001 - the edge to code that anyone may have written
+            log.error("retriever.broken name=%s error=%s", self.name, type(error).__name__)
+            return f"{self.name}/unknown"
 
     def search(self, query: str, k: int, window: int, threshold: float) -> list[Passage]:
         """The retriever's passages.

@@ -66,7 +66,7 @@ def embed(work: Path) -> list[str]:
 
 
 def files(work: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(work)): path.read_bytes() for path in sorted(work.rglob("*")) if path.is_file()}
+    return {str(path.relative_to(work)): path.read_bytes() for path in sorted(work.rglob("[!.]*")) if path.is_file()}
 
 
 @pytest.fixture(scope="module")

@@ -114,6 +114,20 @@ def test_when_all_fail_the_search_fails_with_every_reason() -> None:
         composite.search("q", 1, 0, 0.0)
 
 
+def test_a_version_that_cannot_be_told_is_unknown() -> None:
+    class Unversioned(Answering):
+        @property
+        def version(self) -> str:
+            raise KeyError("version")
+
+        @version.setter
+        def version(self, value: str) -> None:
+            pass
+
+    composite = Composite({"own": Unversioned("x"), "b": Answering("y")}, timeout_s=30)  # type: ignore[dict-item]
+    assert composite.version == "own/unknown+y"
+
+
 def test_closing_closes_every_member() -> None:
     members = {"a": Answering("x"), "b": Answering("y")}
     composite = Composite(members, timeout_s=30)
