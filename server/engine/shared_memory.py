@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import deepspeed
+import ninja
 import torch
 from deepspeed.accelerator import get_accelerator
 from deepspeed.git_version_info import installed_ops
@@ -37,6 +38,8 @@ def load_operator() -> None:
     folder = operator_folder()
     folder.mkdir(parents=True, exist_ok=True)
     os.environ["TORCH_EXTENSIONS_DIR"] = str(folder)
+    # torch runs the first ninja on the path. Two versions disbelieve each other's records, and compile anew in turns.
+    os.environ["PATH"] = f"{ninja.BIN_DIR}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
     with (folder / "compiling.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         (folder / builder.NAME / "lock").unlink(missing_ok=True)

@@ -2,18 +2,38 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 from server.engine.shared_memory import load_operator, operator_folder
 
 LOAD = "from server.engine.shared_memory import load_operator; load_operator(); print('loaded')"
 
 
+def compiled_at() -> int:
+    return (operator_folder() / "deepspeed_shm_comm" / "deepspeed_shm_comm.so").stat().st_mtime_ns
+
+
+def load_elsewhere(**environ: str) -> None:
+    command = [sys.executable, "-c", LOAD]
+    environ = {**os.environ, **environ}
+    ran = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=300, check=True)
+    assert ran.stdout.splitlines()[-1] == "loaded"
+
+
 def test_a_lock_that_a_killed_process_left_does_not_stop_the_next_start() -> None:
     load_operator()  # compiled here where it was not yet
     left = operator_folder() / "deepspeed_shm_comm" / "lock"
     left.touch()
-    ran = subprocess.run([sys.executable, "-c", LOAD], capture_output=True, text=True, timeout=120, check=True)
-    assert ran.stdout.splitlines()[-1] == "loaded"
+    load_elsewhere()
     assert not left.exists()
+
+
+def test_it_is_compiled_once_whatever_path_a_start_has() -> None:
+    load_operator()
+    before = compiled_at()
+    load_elsewhere(PATH=f"{Path(sys.executable).parent}:/usr/bin:/bin")
+    load_elsewhere(PATH="/usr/bin:/bin")
+    assert compiled_at() == before
