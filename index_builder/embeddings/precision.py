@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import cast
-
-from server.retrieval import encoder
-from server.retrieval.encoder import Precision
+from server.retrieval.encoder import Precision, pick_device, pick_precision
 
 
 def resolved_precision(precision: Precision) -> Precision:
     """What an encoder on this machine computes in when it is asked for `precision`."""
-    return cast(Precision, encoder._precision(precision, encoder._device("auto")))
+    return pick_precision(precision, pick_device("auto"))

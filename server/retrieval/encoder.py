@@ -43,8 +43,8 @@ class Encoder:
 
         torch.set_num_threads(num_threads)
         self.name = name
-        self.device = _device(device)
-        self.precision = _precision(precision, self.device)
+        self.device = pick_device(device)
+        self.precision = pick_precision(precision, self.device)
         self._model = _load(name, self.device).to(getattr(torch, self.precision))
         self._tokenizer = self._model.tokenizer
         self._step_tokens = CUDA_STEP_TOKENS if self.device == "cuda" else CPU_STEP_TOKENS
@@ -104,7 +104,8 @@ class Encoder:
         return found
 
 
-def _device(device: Device) -> str:
+def pick_device(device: Device) -> str:
+    """cuda or cpu. Raises RetrievalError when cuda is asked for and torch sees none."""
     import torch
 
     if device == "cuda" and not torch.cuda.is_available():
@@ -112,7 +113,8 @@ def _device(device: Device) -> str:
     return "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
 
 
-def _precision(precision: Precision, device: str) -> str:
+def pick_precision(precision: Precision, device: str) -> Precision:
+    """What an encoder on `device` computes in: "auto" comes to bfloat16 where that is fast."""
     import torch
 
     if precision != "auto":
