@@ -184,9 +184,8 @@ def test_half_sent_heads_on_every_thread_hold_the_front_up_for_a_moment_only(sta
         for connection in stalled:
             connection.settimeout(30)
             assert connection.recv(1) == b""
-    log = server.log.read_text()
-    assert "head.late connections=" in log
-    assert "Traceback" not in log
+    wait_until(lambda: "head.late connections=" in server.log.read_text(), "no word of the late heads in the log")
+    assert "Traceback" not in server.log.read_text()
 
 
 def test_a_head_that_comes_a_byte_at_a_time_has_no_longer_than_one_that_stops(impatient_server: Server) -> None:

@@ -153,8 +153,10 @@ def test_a_compressed_file_that_is_no_dump_is_counted(tmp_path: Path) -> None:
 
 
 def test_a_source_that_holds_no_passage_is_told_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "t.jsonl").write_text('{"text": null}\n{"text": 5}\n')
-    assert main(["--quiet", "passages", "--source", str(tmp_path), "--work", str(tmp_path / "w")]) == 2
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "t.jsonl").write_text('{"text": null}\n{"text": 5}\n')
+    assert main(["--quiet", "passages", "--source", str(source), "--work", str(tmp_path / "w")]) == 2
     told = "holds no passage; left out: {'no text': 1, 'text that is no string': 1}"
     assert told in capsys.readouterr().err
 
