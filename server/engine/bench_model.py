@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import tempfile
 from pathlib import Path
 from typing import Any
+
+from server.engine.cache_folder import cache_folder
 
 SHAPES = {
     "gpt-neox-410m": {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16},
@@ -22,7 +23,7 @@ def random_model(name: str) -> Path:
         KeyError: no such shape.
     """
     shape = SHAPES[name]
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "openchatkit" / "bench"
+    cache = cache_folder() / "bench"
     folder = cache / name
     if not folder.is_dir():
         cache.mkdir(parents=True, exist_ok=True)
