@@ -4,20 +4,9 @@ import os
 from pathlib import Path
 
 import pytest
+from still_clock import Clock
 
 from container.pulse import Pulse
-
-
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture

@@ -1,20 +1,9 @@
 from __future__ import annotations
 
 import pytest
+from still_clock import Clock
 
 from container.restarts import NoRestart, RestartBudget
-
-
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture
