@@ -37,6 +37,8 @@ class Settings(BaseModel):
     tensor_parallel_degree: int = Field(1, ge=1, le=64)
     dtype: Literal["float16", "bfloat16", "float32", "int8"] = "bfloat16"
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    kernels: Literal["auto", "torch"] = "auto"  # auto: the engine's own where they work; torch: torch's operators alone
+    overlap: Literal["auto", "on", "off"] = "auto"  # plan a step while the one before it runs; auto: on a GPU
     kernel_inject: bool = False  # see _no_injected_kernels
     max_context_tokens: int = Field(0, ge=0)  # 0: the model's own window; else 64 or more
     max_step_tokens: int = Field(512, ge=16)

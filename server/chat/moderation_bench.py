@@ -127,7 +127,7 @@ class _Engine:
         )
         while (plan := self._scheduler.plan_step()) is not None:
             logits = {each.model: self._runner.run(each) for each in plan.step.model_steps}
-            ends = self._scheduler.settle(plan, [], [gather(logits, rows) for rows in plan.score_rows])
+            ends = self._scheduler.settle(plan, [], [gather(logits, rows).tolist() for rows in plan.score_rows])
         [end] = ends
         assert isinstance(end, wire.Scored), end
         return end

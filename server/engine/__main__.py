@@ -17,6 +17,7 @@ from pathlib import Path
 from setproctitle import setproctitle
 
 from server.config import ConfigError, Settings, from_env
+from server.engine.process_end import end_process
 
 log = logging.getLogger("server.engine")
 
@@ -104,13 +105,5 @@ def _mark_ready(run_dir: Path, attempt: int) -> None:
     temporary.replace(run_dir / READY_FILE)
 
 
-def _end(status: int) -> None:
-    """End without taking the interpreter apart: torch's threads dawdle then, or abort because a peer is gone."""
-    logging.shutdown()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(status)
-
-
 if __name__ == "__main__":
-    _end(main())
+    end_process(main())

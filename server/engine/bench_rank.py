@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import resource
-import sys
 import time
 from pathlib import Path
 
@@ -15,9 +14,9 @@ from torch import distributed as dist
 
 from server.config import from_env
 from server.engine.bench_driver import Driver, Recorder, TimedRunner, Work
-from server.engine.channel import StepReceiver, StepSender
-from server.engine.loop import follow
+from server.engine.channel import StepSender
 from server.engine.native_library import open_library
+from server.engine.process_end import end_process
 from server.engine.processor import processor_level
 from server.engine.sequence import CHAT
 from server.engine.serve import Serving
@@ -32,10 +31,10 @@ class BenchedServing(Serving):
     def bench(self, work: Work) -> dict[str, object] | None:
         """Do the work; on rank 0 its figures."""
         if not self._rank.leads:
-            follow(self._runner, StepReceiver(self._settings.run_dir, self._attempt, self._rank.rank), self._watchdog)
+            self._follow()
             self._measure_machine()
             return None
-        timed = TimedRunner(self._runner)
+        timed = TimedRunner(self._runner, self._rank.device)
         self._runner = timed  # type: ignore[assignment]
         recorder = Recorder()
         followers = StepSender(self._settings.run_dir, self._attempt, self.world)
@@ -101,4 +100,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end_process(main())

@@ -47,7 +47,7 @@ class GenerateQueue:
     def plan_decodes(self, draft: PlanDraft) -> None:
         """One token for every sequence that is past its prompt, the oldest first; the newest give blocks to them."""
         for sequence in tuple(self.running):
-            if sequence.blocks and _num_missing_tokens(sequence) == 1 and self._make_room(sequence):
+            if _can_decode(sequence) and self._make_room(sequence):
                 draft.add_generate(sequence, 1)
 
     def plan_prefills(self, draft: PlanDraft) -> None:
@@ -67,6 +67,8 @@ class GenerateQueue:
         if not self.waiting or not self.num_open_places:
             return False
         head = self.waiting[0]
+        if head.is_all_planned:  # preempted behind its last step; it ends when that is settled
+            return False
         return self._blocks.has_room_for(head, head.num_tokens, num_reserved=len(self.running))
 
     def _make_room(self, sequence: GenerateSequence) -> bool:
@@ -85,6 +87,10 @@ class GenerateQueue:
         self.waiting.appendleft(sequence)
         self.num_waiting_tokens += sequence.num_tokens
         self.num_preemptions += 1
+
+
+def _can_decode(sequence: GenerateSequence) -> bool:
+    return bool(sequence.blocks) and _num_missing_tokens(sequence) == 1 and not sequence.is_all_planned
 
 
 def _num_missing_tokens(sequence: GenerateSequence) -> int:

@@ -62,8 +62,8 @@ def chat_tokens(
 def _room(free_bytes: int, ranks_beside: int, num_gathered: int, shape: KvShape, *, on_gpu: bool) -> int:
     """Bytes for keys and values on one rank.
 
-    A decode step on a GPU gathers the keys and values that it reads, one layer's at a time: at most `num_gathered`
-    tokens, when every running reply has filled its window.
+    A step on a GPU may gather the keys and values that it reads, one layer's at a time: at most `num_gathered` tokens,
+    when every running reply has filled its window.
     """
     if not on_gpu:
         return int(free_bytes * _CPU_SHARE / ranks_beside)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from deepspeed.module_inject.layers import LinearAllreduce, LinearLayer, LmHeadLinearAllreduce
 from torch import Tensor, nn
-from torch.nn.functional import pad
+from torch.nn.functional import linear, pad
 
+from server.engine.proven import proven
 from server.engine.reduce import AllReduce
 
 Product = Callable[[Tensor], Tensor]
@@ -57,7 +59,7 @@ def quantise(weight: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def int8_product(weight: Tensor) -> Product:
-    """Weight-only int8: activations keep their dtype.
+    """Weight-only int8 by torch's operator: activations keep their dtype.
 
     torch's operator reads past the end of sizes that are not multiples of 32 on a CPU, so they are padded with zeros.
     """
@@ -77,6 +79,14 @@ def int8_product(weight: Tensor) -> Product:
     return product
 
 
+def int8_kernel_product(weight: Tensor) -> Product:
+    """The same on a GPU, by a kernel of our own: torch's operator takes no heed of how many rows there are."""
+    from server.engine.triton_int8 import int8_linear
+
+    quantised, scales = quantise(weight)
+    return lambda x: int8_linear(x, quantised, scales)
+
+
 def reordered_product(weight: Tensor) -> Product:
     """The weight in oneDNN's own order, made once instead of at every call."""
     packed = torch.ops.mkldnn._reorder_linear_weight(weight)
@@ -93,19 +103,38 @@ def multiplies_bfloat16() -> bool:
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
-def pack_linears(model: nn.Module, dtype: torch.dtype, device: torch.device, *, int8: bool) -> None:
+def pack_linears(
+    model: nn.Module, dtype: torch.dtype, device: torch.device, *, int8: bool, own_kernels: bool = True
+) -> None:
     """Replace every linear layer of `model` for which a packed form is quicker; float32 keeps its own, exact ones."""
+    names = [name for name, module in model.named_modules() if isinstance(module, _LINEARS)]
+    if not names:  # packed already
+        return
     if int8:
-        pack = int8_product
+        pack = int8_kernel_product if own_kernels and _multiplies_int8(dtype, device) else int8_product
     elif device.type == "cpu" and dtype == torch.bfloat16 and multiplies_bfloat16():
         pack = reordered_product
     else:
         return
     reduce = AllReduce()
     # By name: each module is let go of as soon as it is packed, so that never more than one is there twice.
-    for name in [name for name, module in model.named_modules() if isinstance(module, _LINEARS)]:
+    for name in names:
         owner, _, leaf = name.rpartition(".")
         setattr(model.get_submodule(owner), leaf, _packed(model.get_submodule(name), pack, reduce))
+
+
+def _multiplies_int8(dtype: torch.dtype, device: torch.device) -> bool:
+    """Whether the kernel works on `device`."""
+    if device.type != "cuda" or importlib.util.find_spec("triton") is None:
+        return False
+    from server.engine.triton_int8 import int8_linear
+
+    weight, x = (torch.randn(rows, 256, device=device).to(dtype) for rows in (96, 5))
+    return proven(int8_linear, _int8_by_widening, x, *quantise(weight))
+
+
+def _int8_by_widening(x: Tensor, weight: Tensor, scales: Tensor) -> Tensor:
+    return linear(x, weight.to(x.dtype)) * scales
 
 
 def _packed(module: Any, pack: Callable[[Tensor], Product], reduce: AllReduce) -> PackedLinear:
@@ -115,7 +144,7 @@ def _packed(module: Any, pack: Callable[[Tensor], Product], reduce: AllReduce) -
         inputs = slice(sum(sizes[: reduce.rank]), sum(sizes[: reduce.rank + 1]))
     summed = reduce if isinstance(module, LinearAllreduce) else None
     weight = module.weight.detach()
-    num_bytes = weight.numel() if pack is int8_product else weight.nbytes
+    num_bytes = weight.nbytes if pack is reordered_product else weight.numel()
     return PackedLinear(pack(weight), num_bytes, module.bias, summed, inputs)
 
 

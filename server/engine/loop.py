@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import msgspec
+import numpy as np
 import torch
 from tokenizers import Tokenizer
 
@@ -21,6 +22,8 @@ from server.engine.sampling import Draws, SamplingRow, sample
 from server.engine.scheduler import End, Scheduler
 from server.engine.sequence import CHAT, GenerateSequence
 from server.engine.text_stream import TextStream
+from server.engine.token_relay import TokenRelay
+from server.engine.transfer import Readback, to_device
 from server.engine.watchdog import Watchdog
 from server.errors import ErrorCode, ServiceError
 
@@ -53,6 +56,14 @@ class ReplyTokenizer:
     end_tokens: frozenset[int]
 
 
+@dataclass(frozen=True)
+class UnderWay:
+    """A step that every rank has queued, and its results when they are there."""
+
+    plan: Plan
+    results: Readback  # tokens of `plan.generate_rows`, then the log-probabilities of each of `plan.score_rows`
+
+
 class Leader:
     """Requests in, steps out, results back: `take(messages)`, then `step()`, for ever."""
 
@@ -60,6 +71,7 @@ class Leader:
         self,
         scheduler: Scheduler,
         runner: Runner,
+        relay: TokenRelay,
         followers: StepSender,
         outlet: Outlet,
         tokenizer: ReplyTokenizer,
@@ -68,6 +80,7 @@ class Leader:
     ) -> None:
         self._scheduler = scheduler
         self._runner = runner
+        self._relay = relay
         self._followers = followers
         self._outlet = outlet
         self._tokenizer = tokenizer
@@ -76,12 +89,13 @@ class Leader:
         self._clients: set[Client] = set()
         self._client_of: dict[str, Client] = {}
         self._replies: dict[str, Reply] = {}
+        self._under_way: UnderWay | None = None
         self._status_at = 0.0
 
     @property
     def is_idle(self) -> bool:
         """Whether there is nothing to compute."""
-        return self._scheduler.is_idle
+        return self._scheduler.is_idle and self._under_way is None
 
     def take(self, client: Client, message: wire.ToEngine) -> None:
         """Apply one message of `client`."""
@@ -95,18 +109,21 @@ class Leader:
             self._admit(client, message)
 
     def step(self) -> None:
-        """Plan, run and settle one step, if there is work."""
+        """Plan, run and settle one step, if there is work.
+
+        When steps overlap, the one planned and queued here is settled by the next call, and what is settled here ran
+        while this one was planned.
+        """
         for end in self._scheduler.expire(time.monotonic()):
             self._send_end(end)
         plan = self._scheduler.plan_step()
-        if plan is None:
-            return
-        with self._watchdog:
-            self._followers.send(plan.step)
-            logits = self._runner.run(plan.step)
-            tokens = self._sample(plan, logits)
-            gathered = [gather(logits, rows) for rows in plan.score_rows]
-        self._settle(plan, tokens, gathered)
+        queued = None if plan is None else self._queue(plan)
+        before, self._under_way = self._under_way, queued
+        if before is not None:
+            self._settle(before)
+        if queued is not None and not self._relay.overlaps:
+            self._under_way = None
+            self._settle(queued)
 
     def send_status(self) -> None:
         """Tell every client how it stands, about twice a second."""
@@ -140,18 +157,34 @@ class Leader:
         text = TextStream(self._tokenizer.tokenizer, message.sampling.stop)
         self._replies[message.request_id] = Reply(sequence, text, Draws(message.sampling.seed))
 
-    def _sample(self, plan: Plan, logits: dict[str, torch.Tensor]) -> list[int]:
+    def _queue(self, plan: Plan) -> UnderWay:
+        with self._watchdog:
+            self._followers.send(plan.step)
+            logits = self._runner.run(plan.step)
+            tokens = self._sample(plan, logits)
+            self._relay.publish(tokens)
+            return UnderWay(plan, Readback([tokens, *(gather(logits, rows) for rows in plan.score_rows)]))
+
+    def _sample(self, plan: Plan, logits: dict[str, torch.Tensor]) -> torch.Tensor:
         if not plan.generate_rows:
-            return []
+            return torch.empty(0, dtype=torch.long)
         rows = [self._sampling_row(sequence) for sequence in plan.generate_rows]
-        return sample(logits[CHAT], rows)
+        return sample(logits[CHAT], rows, self._relay.sampled)
 
     def _sampling_row(self, sequence: GenerateSequence) -> SamplingRow:
         reply = self._replies.get(sequence.request_id)
         draw = reply.draws.next() if reply is not None and sequence.sampling.do_sample else 0.0
-        return SamplingRow(sequence.sampling, sequence.tokens, draw)
+        # The last token is the one that is to be sampled.
+        token_ids = sequence.tokens[:-1] if sequence.sampling.repetition_penalty != 1.0 else ()
+        return SamplingRow(sequence.sampling, token_ids, draw)
 
-    def _settle(self, plan: Plan, tokens: list[int], gathered: list[list[float]]) -> None:
+    def _settle(self, under_way: UnderWay) -> None:
+        plan = under_way.plan
+        with self._watchdog:
+            tokens, *gathered = under_way.results.values()
+        self._end_or_go_on(plan, [int(token) for token in tokens], gathered)
+
+    def _end_or_go_on(self, plan: Plan, tokens: list[int], gathered: list[list[float]]) -> None:
         ends = {end.request_id: end for end in self._scheduler.settle(plan, tokens, gathered)}
         for sequence, token in zip(plan.generate_rows, tokens, strict=True):
             reply = self._replies.get(sequence.request_id)
@@ -193,15 +226,15 @@ class Leader:
         self._client_of.pop(request_id, None)
 
 
-def gather(logits: dict[str, torch.Tensor], rows: ScoreRows) -> list[float]:
+def gather(logits: dict[str, torch.Tensor], rows: ScoreRows) -> torch.Tensor:
     """The log-probabilities that a window asks for, from the rows it names."""
     scores = logits[rows.model]
     used = sorted(set(rows.rows))  # several tokens are asked of one row
     place = {row: index for index, row in enumerate(used)}
-    picked = scores[torch.tensor(used, device=scores.device)].float()
-    at = torch.tensor([place[row] for row in rows.rows], device=scores.device)
-    values = picked[at, torch.tensor(rows.token_ids, device=scores.device)] - picked.logsumexp(-1)[at]
-    return list(values.tolist())
+    at = [place[row] for row in rows.rows]
+    used_rows, at_row, token_ids = (to_device(np.array(each), scores.device) for each in (used, at, rows.token_ids))
+    picked = scores[used_rows].float()
+    return picked[at_row, token_ids] - picked.logsumexp(-1)[at_row]
 
 
 def lead(leader: Leader, door: Door, should_stop: Callable[[], bool]) -> None:
@@ -216,8 +249,9 @@ def lead(leader: Leader, door: Door, should_stop: Callable[[], bool]) -> None:
     leader.fail_all("the engine group is stopping; try again in a few seconds")
 
 
-def follow(runner: Runner, steps: StepReceiver, watchdog: Watchdog) -> None:
+def follow(runner: Runner, relay: TokenRelay, steps: StepReceiver, watchdog: Watchdog) -> None:
     """Run what rank 0 plans until it says stop."""
     while (step := steps.receive()) is not None:
         with watchdog:
             runner.run(step)
+            relay.receive(step)

@@ -33,6 +33,7 @@ class ModelBlocks:
         sequence.add_blocks(reused)
         sequence.add_blocks(self.pool.take_blocks(self.pool.num_blocks_for(num_entries) - len(reused)))
         sequence.num_computed_tokens = len(reused) * self.pool.block_tokens
+        sequence.num_registered_blocks = len(reused)
         if not sequence.was_admitted:
             sequence.was_admitted = True
             sequence.num_cached_tokens = sequence.num_computed_tokens
@@ -48,13 +49,18 @@ class ModelBlocks:
         return True
 
     def advance(self, sequence: Sequence, num_tokens: int) -> None:
-        """Note that `num_tokens` more are computed, and offer each block that became full for reuse."""
-        block_tokens = self.pool.block_tokens
-        first = sequence.num_computed_tokens // block_tokens
+        """Note that the step just planned computes `num_tokens` more."""
         sequence.num_computed_tokens += num_tokens
-        num_full = sequence.num_computed_tokens // block_tokens
-        if not self._prefix_reuse or first == num_full:
+        self.register_full(sequence)
+
+    def register_full(self, sequence: Sequence) -> None:
+        """Offer each block that became full of known tokens for reuse. Steps run in order: a later one may read it."""
+        block_tokens = self.pool.block_tokens
+        first = sequence.num_registered_blocks
+        num_full = min(sequence.num_computed_tokens, sequence.num_known_tokens) // block_tokens
+        if not self._prefix_reuse or first >= num_full:
             return
+        sequence.num_registered_blocks = num_full
         digests = sequence.digests(num_full, block_tokens)
         for index in range(first, num_full):
             parent = digests[index - 1] if index else NO_PARENT
@@ -105,7 +111,8 @@ class ModelBlocks:
         if not self._prefix_reuse:
             return []
         block_tokens = self.pool.block_tokens
-        return self.pool.find_prefix(sequence.digests((sequence.num_tokens - 1) // block_tokens, block_tokens))
+        num_full = min(sequence.num_tokens - 1, sequence.num_known_tokens) // block_tokens
+        return self.pool.find_prefix(sequence.digests(num_full, block_tokens))
 
     def _unpin_oldest(self) -> None:
         _, blocks = self._pinned.popitem(last=False)

@@ -17,6 +17,7 @@ from server.engine.group import Rank
 from server.engine.kv_budget import KvShape, chat_tokens, score_tokens
 from server.engine.linear import pack_linears
 from server.engine.load import load_model
+from server.engine.processor import Level
 from server.engine.runner import ModelRunner, PoolShape
 from server.memory import available_bytes
 from server.wire import CHAT, INPUT_MODERATION, OUTPUT_MODERATION
@@ -87,10 +88,11 @@ def _resident(
     if name == CHAT and settings.max_context_tokens:
         window = min(window, settings.max_context_tokens)
     int8 = settings.dtype == "int8"
+    level = Level.NONE if settings.kernels == "torch" else Level.AMX
     if rank.device.type == "cuda":  # before the room for keys and values is measured, which packing changes
-        pack_linears(model, dtype, rank.device, int8=int8)
+        pack_linears(model, dtype, rank.device, int8=int8, own_kernels=level is not Level.NONE)
     pool = _pool_shape(name, window, model, settings, rank, dtype)
-    runner = ModelRunner(model, pool, dtype, rank.device, int8=int8)
+    runner = ModelRunner(model, pool, dtype, rank.device, int8=int8, level=level)
     return GroupModel(name, folder, window, int(model.config.vocab_size), pool, runner)
 
 

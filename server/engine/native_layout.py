@@ -6,17 +6,23 @@ from collections.abc import Iterable
 from itertools import chain
 
 import numpy as np
+import torch
+from torch import Tensor
 
+from server.engine.pending import resolve
 from server.engine.step import ModelStep, Segment
 
 
 class NativeLayout:
     """The arrays of one step; `pointers` and `rows_pointer` are valid as long as the object lives."""
 
-    def __init__(self, step: ModelStep, block_tokens: int) -> None:
+    def __init__(self, step: ModelStep, block_tokens: int, sampled_before: Tensor | None = None) -> None:
         segments = step.segments
         self._shapes = np.array([_shape(segment) for segment in segments], dtype=np.int32)
         self._tokens = _flat(segment.tokens for segment in segments)
+        if self._tokens.min() < 0:
+            assert sampled_before is not None, "a pending token needs the step before"
+            self._tokens = resolve(torch.from_numpy(self._tokens), sampled_before).to(torch.int32).numpy()
         self._blocks = _flat(segment.blocks for segment in segments)
         self._ancestors = _flat(segment.ancestors for segment in segments)
         self._rows = _logit_rows(self._shapes[:, 0], np.array([segment.num_logits for segment in segments]))

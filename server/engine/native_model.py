@@ -115,9 +115,9 @@ class NativeModel:
         if getattr(self, "_model", None):
             self._library.model_free(self._model)
 
-    def run(self, step: ModelStep, block_tokens: int) -> Tensor:
-        """Logits [num_rows, vocab] in float32, summed over the ranks."""
-        layout = NativeLayout(step, block_tokens)
+    def run(self, step: ModelStep, block_tokens: int, sampled_before: Tensor | None = None) -> Tensor:
+        """Logits [num_rows, vocab] in float32, summed over the ranks; `sampled_before` for tokens that are pending."""
+        layout = NativeLayout(step, block_tokens, sampled_before)
         layout.check(self._embedding.shape[0], self._num_positions, self._num_slots)
         library, model, num_tokens = self._library, self._model, layout.num_tokens
         if self._partial.shape[0] < num_tokens:

@@ -17,6 +17,7 @@ from server.engine.native_model import NativeModel, refusal
 from server.engine.processor import Level, processor_level
 from server.engine.reduce import AllReduce
 from server.engine.step import ModelStep, Step
+from server.engine.token_relay import TokenRelay
 from server.engine.torch_model import TorchModel
 
 log = logging.getLogger(__name__)
@@ -46,7 +47,7 @@ class ModelRunner:
     """One model with its paged keys and values.
 
     bfloat16 and int8 on a CPU run on the native kernels where processor and model allow it; everything else on torch.
-    `level` caps what the kernels may use of the processor; Level.NONE turns them off.
+    `level` caps what the kernels may use of the processor; Level.NONE turns them off, and those on a GPU too.
     """
 
     def __init__(
@@ -61,7 +62,8 @@ class ModelRunner:
     ) -> None:
         self._block_tokens = shape.block_tokens
         native = _native(model, shape, dtype, device, int8=int8, level=level)
-        self._model = native or TorchModel(model, shape.num_slots, dtype, device, int8=int8)
+        own_kernels = level is not Level.NONE
+        self._model = native or TorchModel(model, shape.num_slots, dtype, device, int8=int8, own_kernels=own_kernels)
 
     @property
     def kv_bytes(self) -> int:
@@ -74,9 +76,12 @@ class ModelRunner:
         return self._model.weight_bytes
 
     @torch.inference_mode()
-    def run(self, step: ModelStep) -> Tensor:
-        """Logits [num_rows, vocab], float32, of the rows that the segments ask for; none are legal and cost nothing."""
-        return self._model.run(step, self._block_tokens)
+    def run(self, step: ModelStep, sampled_before: Tensor | None = None) -> Tensor:
+        """Logits [num_rows, vocab], float32, of the rows that the segments ask for; none are legal and cost nothing.
+
+        `sampled_before` is what the step before sampled, for tokens that are pending. On a GPU the work is queued.
+        """
+        return self._model.run(step, self._block_tokens, sampled_before)
 
 
 def _native(
@@ -98,9 +103,11 @@ def _native(
 class GroupRunner:
     """All models of the group; every rank runs the same model steps in the same order."""
 
-    def __init__(self, runners: dict[str, ModelRunner]) -> None:
+    def __init__(self, runners: dict[str, ModelRunner], relay: TokenRelay) -> None:
         self._runners = runners
+        self._relay = relay
 
     def run(self, step: Step) -> dict[str, Tensor]:
         """Logits of each model in the step."""
-        return {each.model: self._runners[each.model].run(each) for each in step.model_steps}
+        sampled = self._relay.sampled
+        return {each.model: self._runners[each.model].run(each, sampled) for each in step.model_steps}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 
 from server.engine.admission import Admission
@@ -19,13 +20,18 @@ from server.wire import Failed, Finished, Generate, Score, Scored, Status
 
 End = Finished | Scored | Failed
 
+_MAX_UNSETTLED = 2  # the step that runs, and the one planned behind it
+
 
 class Scheduler:
     """All work of one engine group, on rank 0.
 
     The loop is `plan_step`, run `plan.step`, `settle`. Requests may be added, cancelled or expired at any time between
     these calls, also while a planned step runs. Each admitted request ends once: exactly one `End` is returned for it,
-    by whichever method ends it. `plan_step` must not be called again before the plan is settled.
+    by whichever method ends it.
+
+    Steps may overlap: one more step may be planned before the last one is settled. Tokens that the last one samples
+    are `pending_token`s there, and what it computes may be read. Steps must run and be settled in the order of plans.
     """
 
     def __init__(
@@ -56,7 +62,8 @@ class Scheduler:
         self._scores = ScoreQueue({model: blocks for model, blocks in self._blocks.items() if model != CHAT})
         self._requests: dict[str, GenerateSequence | ScoreRequest] = {}
         self._next_deadline = math.inf
-        self._planned: Plan | None = None
+        self._unsettled: deque[Plan] = deque()
+        self._settled_at = -math.inf
 
     @property
     def num_running(self) -> int:
@@ -137,22 +144,25 @@ class Scheduler:
         return [Failed(request.request_id, code, message) for request in requests]
 
     def plan_step(self) -> Plan | None:
-        """The next step; None when nothing can run, which is when everything has ended."""
-        assert self._planned is None, "the last plan is not settled"
+        """The next step; None when nothing can run: everything has ended, or waits for the step under way."""
+        assert len(self._unsettled) < _MAX_UNSETTLED, "the plan before the last one is not settled"
         draft = PlanDraft(self._limits.max_step_tokens)
         self._replies.plan_decodes(draft)
         if self._scores.has_work:
             self._scores.plan(draft, self._score_room(draft))
         self._replies.plan_prefills(draft)
-        self._planned = draft.finish(self._counters.steps, self._clock())
-        assert self._planned or self.is_idle, "work is left, but none of it can run"
-        return self._planned
+        plan = draft.finish(self._counters.steps + len(self._unsettled), self._clock())
+        assert plan or self._unsettled or self.is_idle, "work is left, but none of it can run"
+        if plan is not None:
+            self._unsettled.append(plan)
+            self._advance(plan)
+        return plan
 
     def settle(self, plan: Plan, sampled_tokens: Sequence[int], gathered: Sequence[Sequence[float]]) -> list[End]:
-        """Take a step's results: what it computed may be reused, replies grow, and some requests end.
+        """Take a step's results: replies grow, and some requests end.
 
         Args:
-            plan: of the last `plan_step`.
+            plan: the first that is not settled.
             sampled_tokens: one for each of `plan.generate_rows`.
             gathered: for each of `plan.score_rows`, the log-probability of each of its (row, token id) pairs.
 
@@ -160,9 +170,9 @@ class Scheduler:
             `Finished(reason="length")` for a reply that has all its tokens, `Scored` for a text whose last window is
             done. What has ended since the step was planned is passed over.
         """
-        assert plan is self._planned, "only the last plan can be settled"
-        self._planned = None
-        self._advance(plan)
+        first = self._unsettled.popleft()
+        assert plan is first, "plans are settled in order"
+        self._count(plan)
         ends: list[End] = []
         for sequence, token in zip(plan.generate_rows, sampled_tokens, strict=True):
             ends.extend(self._settle_reply(sequence, token))
@@ -207,17 +217,25 @@ class Scheduler:
         return min(self._limits.score_share_tokens, draft.room - 1)
 
     def _advance(self, plan: Plan) -> None:
-        num_decoded = sum(1 for sequence in plan.generate_rows if sequence.num_new_tokens)
-        self._counters.add_step(plan.step.num_tokens, num_decoded, self._clock() - plan.started)
         for advance in plan.advances:
-            sequence = advance.sequence
-            if not sequence.ended:
-                self._blocks[sequence.model].advance(sequence, advance.num_tokens)
+            self._blocks[advance.sequence.model].advance(advance.sequence, advance.num_tokens)
+        for row, sequence in enumerate(plan.generate_rows):
+            sequence.plan_token(row)
+        for rows in plan.score_rows:
+            rows.sequence.is_all_planned = True
+
+    def _count(self, plan: Plan) -> None:
+        now = self._clock()
+        num_decoded = sum(1 for sequence in plan.generate_rows if sequence.num_new_tokens)
+        # An overlapped step begins in earnest when the one before it is done.
+        self._counters.add_step(plan.step.num_tokens, num_decoded, now - max(plan.started, self._settled_at))
+        self._settled_at = now
 
     def _settle_reply(self, sequence: GenerateSequence, token: int) -> list[End]:
         if sequence.ended:
             return []
-        sequence.tokens.append(token)
+        sequence.settle_token(token)
+        self._blocks[CHAT].register_full(sequence)
         self._counters.generated_tokens += 1
         if sequence.num_new_tokens < sequence.max_new_tokens:
             return []
@@ -247,6 +265,7 @@ class Scheduler:
         request.ended = True
         if isinstance(request, GenerateSequence):
             self._replies.remove(request)
+            request.drop_pending()
         else:
             self._scores.remove(request)
 

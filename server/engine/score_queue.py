@@ -104,6 +104,8 @@ class ScoreQueue:
 
     def _plan_next(self, window: ScoreSequence, draft: PlanDraft, room: int) -> None:
         """The rest with its tree if it fits; else as much text as leaves at least a token to end with."""
+        if window.is_all_planned:
+            return
         num_missing = window.num_tokens - window.num_computed_tokens
         if num_missing + window.tree.num_tokens <= room:
             draft.add_score_end(window)

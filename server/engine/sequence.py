@@ -6,6 +6,7 @@ from collections.abc import Sequence as TokenRun
 from dataclasses import dataclass, field
 
 from server.engine.block_pool import NO_PARENT, chain_digest
+from server.engine.step import pending_token
 from server.engine.token_tree import TokenTree
 from server.wire import Finished, Sampling, Scored
 
@@ -16,7 +17,8 @@ CHAT = "chat"  # the model that replies; every other one classifies
 class Sequence:
     """Tokens of one model with the blocks that hold their keys and values.
 
-    [0, num_computed_tokens) have keys and values in `blocks`; the rest of `tokens` is still to be computed.
+    [0, num_computed_tokens) have keys and values in `blocks` once the steps that are planned have run; the rest of
+    `tokens` is still to be computed. The last `num_pending_tokens` are `pending_token`s of steps that are not settled.
     """
 
     request_id: str
@@ -24,6 +26,8 @@ class Sequence:
     tokens: list[int]
     blocks: list[int] = field(default_factory=list)
     num_computed_tokens: int = 0
+    num_pending_tokens: int = 0
+    num_registered_blocks: int = 0  # the first full blocks, offered for reuse
     num_cached_tokens: int = 0  # taken from earlier sequences when first admitted
     was_admitted: bool = False
     ended: bool = False
@@ -32,8 +36,13 @@ class Sequence:
 
     @property
     def num_tokens(self) -> int:
-        """Tokens known so far."""
+        """Tokens so far, those included that are pending."""
         return len(self.tokens)
+
+    @property
+    def num_known_tokens(self) -> int:
+        """Tokens whose values are here."""
+        return len(self.tokens) - self.num_pending_tokens
 
     @property
     def block_table(self) -> tuple[int, ...]:
@@ -55,11 +64,11 @@ class Sequence:
     def drop_blocks(self) -> list[int]:
         """The blocks, no longer this sequence's; everything is to be computed again."""
         blocks, self.blocks, self._block_table = self.blocks, [], None
-        self.num_computed_tokens = 0
+        self.num_computed_tokens = self.num_registered_blocks = 0
         return blocks
 
     def digests(self, num_blocks: int, block_tokens: int) -> list[bytes]:
-        """Content names of the first `num_blocks` full blocks; each is computed once."""
+        """Content names of the first `num_blocks` full blocks of known tokens; each is computed once."""
         known = self.known_digests
         for index in range(len(known), num_blocks):
             parent = known[-1] if known else NO_PARENT
@@ -80,7 +89,28 @@ class GenerateSequence(Sequence):
     @property
     def num_new_tokens(self) -> int:
         """Reply tokens so far."""
-        return len(self.tokens) - self.num_prompt_tokens
+        return self.num_known_tokens - self.num_prompt_tokens
+
+    @property
+    def is_all_planned(self) -> bool:
+        """Whether every token of the reply is known or pending: no step needs more of it."""
+        return len(self.tokens) - self.num_prompt_tokens >= self.max_new_tokens
+
+    def plan_token(self, row: int) -> None:
+        """The step just planned will sample the next token from row `row` of its logits."""
+        self.tokens.append(pending_token(row))
+        self.num_pending_tokens += 1
+
+    def settle_token(self, token: int) -> None:
+        """The first pending token is known."""
+        assert self.num_pending_tokens, self.request_id
+        self.tokens[self.num_known_tokens] = token
+        self.num_pending_tokens -= 1
+
+    def drop_pending(self) -> None:
+        """Forget what is not known: the reply ends here."""
+        del self.tokens[self.num_known_tokens :]
+        self.num_pending_tokens = 0
 
     def finished(self, reason: str) -> Finished:
         """The request's end, as the front hears of it."""
@@ -93,6 +123,7 @@ class ScoreSequence(Sequence):
 
     request: ScoreRequest
     num_prefix_tokens: int
+    is_all_planned: bool = False  # its last chunk and its tree are in a step
     log_probs: tuple[tuple[float, ...], ...] | None = None  # [candidate][token]
 
     @property

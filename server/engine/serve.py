@@ -27,6 +27,7 @@ from server.engine.scheduler import Scheduler
 from server.engine.sequence import CHAT
 from server.engine.start_check import StartCheck
 from server.engine.step import ModelStep, Segment, Step
+from server.engine.token_relay import TokenRelay
 from server.engine.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
@@ -40,7 +41,9 @@ class Serving:
         self._rank = rank
         self._attempt = attempt
         self._models = models
-        self._runner = GroupRunner({name: model.runner for name, model in models.items()})
+        overlaps = settings.overlap == "on" or (settings.overlap == "auto" and rank.device.type == "cuda")
+        self._relay = TokenRelay(rank, overlaps=overlaps)
+        self._runner = GroupRunner({name: model.runner for name, model in models.items()}, self._relay)
         self._watchdog = Watchdog(settings.step_timeout_s, f"engine rank {rank.rank}")
 
     @classmethod
@@ -82,7 +85,7 @@ class Serving:
     def run(self, should_stop: Callable[[], bool]) -> None:
         """Lead or follow until told to stop."""
         if not self._rank.leads:
-            follow(self._runner, StepReceiver(self._settings.run_dir, self._attempt, self._rank.rank), self._watchdog)
+            self._follow()
             return
         followers = StepSender(self._settings.run_dir, self._attempt, self.world)
         door = Door(self._settings.engine_address)
@@ -91,6 +94,10 @@ class Serving:
         finally:
             followers.close()
             door.close()
+
+    def _follow(self) -> None:
+        steps = StepReceiver(self._settings.run_dir, self._attempt, self._rank.rank)
+        follow(self._runner, self._relay, steps, self._watchdog)
 
     def _leader(self, followers: StepSender, door: Door) -> Leader:
         settings, models = self._settings, self._models
@@ -114,7 +121,7 @@ class Serving:
             max_queue=settings.max_queue,
         )
         tokenizer = open_tokenizer(models[CHAT].folder)
-        return Leader(scheduler, self._runner, followers, door, tokenizer, welcome, self._watchdog)
+        return Leader(scheduler, self._runner, self._relay, followers, door, tokenizer, welcome, self._watchdog)
 
 
 def open_tokenizer(folder: Path) -> ReplyTokenizer:

@@ -5,13 +5,22 @@ from __future__ import annotations
 import msgspec
 
 
+def pending_token(row: int) -> int:
+    """What stands for a token that is not known yet: the one that the step before samples from row `row` of its logits.
+
+    Its own inverse: `pending_token(pending_token(row)) == row`.
+    """
+    return -1 - row
+
+
 class Segment(msgspec.Struct, frozen=True, array_like=True):
     """A run of tokens of one sequence whose keys and values are computed in this step.
 
     `blocks` is the sequence's block table; entry e of the sequence lives in slot
     `blocks[e // block_tokens] * block_tokens + e % block_tokens`. Token i of the run is written to entry `entry + i`,
     has rotary position `position + i`, and sees entries [0, num_context), `ancestors`, and [entry, entry + i].
-    Outside label trees `num_context == entry == position` and there are no ancestors.
+    Outside label trees `num_context == entry == position` and there are no ancestors. A negative token is a
+    `pending_token`: the step was planned before the results of the one before it were there.
     """
 
     tokens: tuple[int, ...]

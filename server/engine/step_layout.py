@@ -2,23 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from server.engine.pending import resolve
 from server.engine.step import ModelStep, Segment
+from server.engine.transfer import to_device
 
 
 @dataclass(frozen=True)
-class Span:
-    """One segment in the packed step: queries [start, stop), which see `slots` causally from the right."""
+class Spans:
+    """The segments of several tokens, one behind the other. The last visible entries of each are its own tokens."""
 
-    start: int
-    stop: int
-    slots: Tensor  # [num_visible], the last (stop - start) of them are the queries' own
+    rows: Tensor  # [num_queries] their tokens' places in the packed step
+    slots: Tensor  # [num_visible] what each segment sees
+    query_starts: Tensor  # [num_spans + 1] int32, in rows
+    visible_starts: Tensor  # [num_spans + 1] int32, in slots
+    num_queries: tuple[int, ...]  # by segment
+    num_visible: tuple[int, ...]
+
+    @cached_property
+    def masks(self) -> tuple[Tensor | None, ...]:
+        """By segment [queries, visible], causal from the right; None where queries and visible entries are as many."""
+        device = self.rows.device
+        return tuple(
+            None
+            if queries == visible
+            else torch.ones(queries, visible, dtype=torch.bool, device=device).tril(visible - queries)
+            for queries, visible in zip(self.num_queries, self.num_visible, strict=True)
+        )
 
 
 @dataclass(frozen=True)
@@ -38,37 +56,68 @@ class StepLayout:
     positions: Tensor  # [1, num_tokens]
     write_slots: Tensor  # [num_tokens]
     logit_rows: Tensor  # [num_rows]
-    spans: tuple[Span, ...]
+    spans: Spans | None
     decode: DecodeRows | None
 
     @property
     def is_decode(self) -> bool:
         """Whether every segment is a single token with logits."""
-        return not self.spans and self.logit_rows.numel() == self.token_ids.shape[1]
+        return self.spans is None and self.logit_rows.numel() == self.token_ids.shape[1]
 
 
-def lay_out(step: ModelStep, block_tokens: int, device: torch.device) -> StepLayout:
-    """The tensors of one model step, on `device`."""
-    offsets = np.arange(block_tokens, dtype=np.int64)
-    ids: list[int] = []
-    positions, writes, rows, visible, starts = [], [], [], [], []
+def lay_out(
+    step: ModelStep, block_tokens: int, device: torch.device, sampled_before: Tensor | None = None
+) -> StepLayout:
+    """The tensors of one model step, on `device`; `sampled_before` for tokens that are pending."""
+    drafts = _drafts(step, block_tokens)
+    ids = np.fromiter((token for each in drafts for token in each.segment.tokens), np.int64)
+    wide, single = [each for each in drafts if each.count > 1], [each for each in drafts if each.count == 1]
+    longest = max((len(each.visible) for each in single), default=0)
+    token_ids, positions, write_slots, logit_rows, span_rows, span_slots, rows, slots, num_visible = _transfer(
+        (
+            ids,
+            _joined(each.segment.position + np.arange(each.count) for each in drafts),
+            _joined(each.writes for each in drafts),
+            _joined(each.places[each.count - each.segment.num_logits :] for each in drafts),
+            _joined(each.places for each in wide),
+            _joined(each.visible for each in wide),
+            _joined(each.places for each in single),
+            _joined(np.pad(each.visible, (0, longest - len(each.visible))) for each in single),
+            np.array([len(each.visible) for each in single], np.int64),
+        ),
+        device,
+    )
+    if ids.min() < 0:
+        assert sampled_before is not None, "a pending token needs the step before"
+        token_ids = resolve(token_ids, sampled_before)
+    spans = _spans(wide, span_rows, span_slots) if wide else None
+    decode = DecodeRows(rows, slots.view(len(single), longest), num_visible) if single else None
+    return StepLayout(token_ids[None], positions[None], write_slots, logit_rows, spans, decode)
+
+
+@dataclass(frozen=True)
+class _Draft:
+    """One segment on the host."""
+
+    segment: Segment
+    places: np.ndarray  # in the packed step
+    writes: np.ndarray  # slots of its own tokens
+    visible: np.ndarray  # slots that its last token sees
+
+    @property
+    def count(self) -> int:
+        return len(self.segment.tokens)
+
+
+def _drafts(step: ModelStep, block_tokens: int) -> list[_Draft]:
+    offsets, start, drafts = np.arange(block_tokens, dtype=np.int64), 0, []
     for segment in step.segments:
         table = (np.asarray(segment.blocks, dtype=np.int64)[:, None] * block_tokens + offsets).reshape(-1)
-        start, count = len(ids), len(segment.tokens)
-        starts.append(start)
-        ids.extend(segment.tokens)
-        positions.append(np.arange(segment.position, segment.position + count))
-        writes.append(table[segment.entry : segment.entry + count])
-        rows.append(np.arange(start + count - segment.num_logits, start + count))
-        visible.append(_visible(segment, table))
-    return StepLayout(
-        token_ids=torch.tensor([ids], dtype=torch.long, device=device),
-        positions=_tensor(positions, device)[None],
-        write_slots=_tensor(writes, device),
-        logit_rows=_tensor(rows, device),
-        spans=_spans(step, starts, visible, device),
-        decode=_decode_rows(step, starts, visible, device),
-    )
+        stop = start + len(segment.tokens)
+        writes = table[segment.entry : segment.entry + len(segment.tokens)]
+        drafts.append(_Draft(segment, np.arange(start, stop), writes, _visible(segment, table)))
+        start = stop
+    return drafts
 
 
 def _visible(segment: Segment, table: np.ndarray) -> np.ndarray:
@@ -79,30 +128,22 @@ def _visible(segment: Segment, table: np.ndarray) -> np.ndarray:
     return np.concatenate((table[: segment.num_context], ancestors, table[segment.entry : last]))
 
 
-def _spans(step: ModelStep, starts: list[int], visible: list[np.ndarray], device: torch.device) -> tuple[Span, ...]:
-    return tuple(
-        Span(start, start + len(segment.tokens), torch.from_numpy(slots).to(device))
-        for segment, start, slots in zip(step.segments, starts, visible, strict=True)
-        if len(segment.tokens) > 1
-    )
+def _spans(wide: list[_Draft], rows: Tensor, slots: Tensor) -> Spans:
+    num_queries = tuple(each.count for each in wide)
+    num_visible = tuple(len(each.visible) for each in wide)
+    starts = np.zeros((2, len(wide) + 1), np.int32)
+    starts[:, 1:] = np.cumsum((num_queries, num_visible), axis=1)
+    query_starts, visible_starts = to_device(starts, rows.device)
+    return Spans(rows, slots, query_starts, visible_starts, num_queries, num_visible)
 
 
-def _decode_rows(
-    step: ModelStep, starts: list[int], visible: list[np.ndarray], device: torch.device
-) -> DecodeRows | None:
-    single = [index for index, segment in enumerate(step.segments) if len(segment.tokens) == 1]
-    if not single:
-        return None
-    counts = np.array([len(visible[index]) for index in single])
-    slots = np.zeros((len(single), int(counts.max())), dtype=np.int64)
-    for row, index in enumerate(single):
-        slots[row, : counts[row]] = visible[index]
-    rows = torch.tensor([starts[index] for index in single], device=device)
-    return DecodeRows(rows, torch.from_numpy(slots).to(device), torch.from_numpy(counts).to(device))
+def _joined(parts: Iterable[np.ndarray]) -> np.ndarray:
+    return np.concatenate((np.empty(0, np.int64), *parts))
 
 
-def _tensor(parts: list[np.ndarray], device: torch.device) -> Tensor:
-    return torch.from_numpy(np.concatenate(parts)).to(device)
+def _transfer(arrays: tuple[np.ndarray, ...], device: torch.device) -> tuple[Tensor, ...]:
+    """All of them in one copy."""
+    return torch.split(to_device(np.concatenate(arrays), device), [len(each) for each in arrays])
 
 
 def pad_decode(layout: StepLayout, batch: int, longest: int, spare_slot: int) -> StepLayout:
@@ -122,6 +163,6 @@ def pad_decode(layout: StepLayout, batch: int, longest: int, spare_slot: int) ->
         positions=pad(layout.positions, missing),
         write_slots=pad(layout.write_slots, missing, value=spare_slot),
         logit_rows=rows,
-        spans=(),
+        spans=None,
         decode=DecodeRows(rows, slots, pad(decode.num_visible, missing, value=1)),
     )

@@ -17,13 +17,20 @@ class TorchModel:
     """One model with its keys and values."""
 
     def __init__(
-        self, model: PreTrainedModel, num_slots: int, dtype: torch.dtype, device: torch.device, *, int8: bool = False
+        self,
+        model: PreTrainedModel,
+        num_slots: int,
+        dtype: torch.dtype,
+        device: torch.device,
+        *,
+        int8: bool = False,
+        own_kernels: bool = True,
     ) -> None:
         self._model = model
         self._device = device
-        pack_linears(model, dtype, device, int8=int8)
+        pack_linears(model, dtype, device, int8=int8, own_kernels=own_kernels)
         self.weight_bytes = weight_bytes(model)
-        self._layers: list[PagedAttention] = hang_in(model, num_slots + 1, dtype, device)
+        self._layers: list[PagedAttention] = hang_in(model, num_slots + 1, dtype, device, own_kernels=own_kernels)
         # The last slot is nobody's: padding goes there.
         self._graphs = DecodeGraphs(self.forward, spare_slot=num_slots) if device.type == "cuda" else None
 
@@ -32,9 +39,9 @@ class TorchModel:
         """Bytes of keys and values on this rank."""
         return sum(layer.keys.nbytes + layer.values.nbytes for layer in self._layers)
 
-    def run(self, step: ModelStep, block_tokens: int) -> Tensor:
-        """Logits [num_rows, vocab] in float32."""
-        layout = lay_out(step, block_tokens, self._device)
+    def run(self, step: ModelStep, block_tokens: int, sampled_before: Tensor | None = None) -> Tensor:
+        """Logits [num_rows, vocab] in float32; `sampled_before` for tokens that are pending."""
+        layout = lay_out(step, block_tokens, self._device, sampled_before)
         if self._graphs is not None and layout.is_decode:
             return self._graphs.run(layout).float()
         return self.forward(layout).float()

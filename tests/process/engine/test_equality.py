@@ -33,14 +33,18 @@ class Served:
 
 @pytest.fixture(
     scope="module",
-    params=[("neox", 1), ("neox", 2), ("neox", 4), ("neox_sequential", 2), ("gptj", 1), ("gptj", 2), ("gptj", 4)],
-    ids=lambda param: f"{param[0]}-{param[1]}",
+    params=[
+        *(("neox", 1, "off"), ("neox", 2, "off"), ("neox", 4, "off"), ("neox_sequential", 2, "off")),
+        *(("gptj", 1, "off"), ("gptj", 2, "off"), ("gptj", 4, "off")),
+        *(("neox", 1, "on"), ("neox", 2, "on"), ("gptj", 2, "on")),
+    ],
+    ids=lambda param: f"{param[0]}-{param[1]}{'-overlapped' if param[2] == 'on' else ''}",
 )
 def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    kind, world = request.param
+    kind, world, overlap = request.param
     folder: Path = tmp_path_factory.mktemp(f"{kind}-{world}")
     model = make(kind, folder / "model")
-    group = EngineGroup(folder / "model", world, folder / "run", **SETTINGS)
+    group = EngineGroup(folder / "model", world, folder / "run", OCK_OVERLAP=overlap, **SETTINGS)
     try:
         group.wait_ready()
         yield Served(group, model)

@@ -8,7 +8,7 @@ from tiny_models import BLOCK_TOKENS, VOCAB_SIZE, make_model, prompt_of, rest, s
 
 from server.engine.decode_graphs import rounded_shape
 from server.engine.native_layout import NativeLayout
-from server.engine.step import Segment
+from server.engine.step import Segment, pending_token
 from server.engine.step_layout import lay_out, pad_decode
 from server.engine.torch_model import TorchModel
 
@@ -21,7 +21,9 @@ def test_tokens_positions_and_slots_follow_the_block_table() -> None:
     assert layout.token_ids.tolist() == [[5, 6, 7]]
     assert layout.positions.tolist() == [[7, 8, 9]]
     assert layout.write_slots.tolist() == [4 * 8 + 7, 1 * 8, 1 * 8 + 1]
-    assert layout.spans[0].slots.tolist() == [*range(32, 40), 8, 9]
+    assert layout.spans is not None
+    assert layout.spans.slots.tolist() == [*range(32, 40), 8, 9]
+    assert (layout.spans.query_starts.tolist(), layout.spans.visible_starts.tolist()) == ([0, 3], [0, 10])
     assert layout.decode is None
 
 
@@ -30,6 +32,29 @@ def test_a_branch_sees_its_context_its_ancestors_and_itself() -> None:
     layout = lay_out(step_of(branch), BLOCK_TOKENS, CPU)
     assert layout.decode is not None
     assert layout.decode.slots[0, : layout.decode.num_visible[0]].tolist() == [0, 1, 2, 3, 5, 16]
+
+
+def test_spans_and_single_tokens_of_a_step_keep_their_places() -> None:
+    segments = (whole(0, prompt_of(3)), rest(1, prompt_of(9), 8), rest(2, prompt_of(20), 16), rest(3, prompt_of(5), 4))
+    layout = lay_out(step_of(*segments), BLOCK_TOKENS, CPU)
+    assert layout.spans is not None
+    assert layout.decode is not None
+    assert layout.spans.rows.tolist() == [0, 1, 2, 4, 5, 6, 7]
+    assert (layout.spans.num_queries, layout.spans.num_visible) == ((3, 4), (3, 20))
+    assert layout.spans.masks[0] is None
+    assert layout.spans.masks[1].tolist() == [[entry <= 16 + row for entry in range(20)] for row in range(4)]
+    assert (layout.decode.rows.tolist(), layout.decode.num_visible.tolist()) == ([3, 8], [9, 5])
+    assert layout.decode.slots[1, 5:].tolist() == [0, 0, 0, 0]
+
+
+def test_pending_tokens_are_those_that_the_step_before_sampled_on_both_paths() -> None:
+    step = step_of(Segment((pending_token(2),), (0,), 3, 3, 3, (), 1), Segment((7,), (1,), 0, 0, 0, (), 1))
+    sampled = torch.tensor([11, 12, 13])
+    assert lay_out(step, BLOCK_TOKENS, CPU, sampled).token_ids.tolist() == [[13, 7]]
+    assert NativeLayout(step, BLOCK_TOKENS, sampled)._tokens.tolist() == [13, 7]
+    for make in (lay_out, NativeLayout):
+        with pytest.raises(AssertionError, match="step before"):
+            make(step, BLOCK_TOKENS, *((CPU,) if make is lay_out else ()))
 
 
 def test_rows_with_logits_are_the_last_of_each_segment_on_both_paths() -> None:

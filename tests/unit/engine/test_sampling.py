@@ -14,10 +14,16 @@ from transformers import (
     TopPLogitsWarper,
 )
 
-from server.engine.sampling import Draws, SamplingRow, sample
+from server.engine import sampling as on_device
+from server.engine.sampling import Draws, SamplingRow
+from server.engine.step import pending_token
 from server.wire import Sampling
 
 VOCABULARY = 200
+
+
+def sample(logits: torch.Tensor, rows: list[SamplingRow]) -> list[int]:
+    return on_device.sample(logits, rows).tolist()
 
 
 def rows(number: int, sampling: Sampling, seed: int = 0) -> list[SamplingRow]:
@@ -127,3 +133,9 @@ def test_the_most_extreme_legal_parameters_still_give_a_token(
     assert all(0 <= token < VOCABULARY for token in sample(logits * 1e4, rows(64, sampling)))
     if penalty >= 1 and (temperature < 1e-4 or top_p < 1e-4):  # a tiny penalty makes equal scores of many
         assert sample(logits, rows(64, sampling)) == sample(logits, rows(64, Sampling(repetition_penalty=penalty)))
+
+
+def test_a_pending_token_is_penalised_as_the_one_that_the_step_before_sampled() -> None:
+    logits = torch.tensor([[2.0, 1.5, 1.9, 0.0]])
+    row = SamplingRow(Sampling(repetition_penalty=2.0), [0, 3, pending_token(1)], 0.0)
+    assert on_device.sample(logits, [row], torch.tensor([0, 2])).tolist() == [1]

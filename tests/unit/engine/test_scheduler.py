@@ -7,6 +7,7 @@ from toy_engine import Shape, ToyEngine
 from toy_runner import solo_reply
 
 from server.engine.limits import Limits
+from server.engine.step import pending_token
 from server.errors import ErrorCode
 from server.wire import Failed
 
@@ -187,16 +188,42 @@ def test_an_idle_scheduler_plans_nothing() -> None:
     assert ToyEngine(ROOMY).scheduler.plan_step() is None
 
 
-def test_a_step_must_be_settled_before_the_next() -> None:
+def test_one_step_may_be_planned_before_the_last_one_is_settled_and_no_more() -> None:
     engine = ToyEngine(ROOMY)
     engine.generate(prompt(1, 5), 5)
-    plan = engine.scheduler.plan_step()
+    first, second = engine.scheduler.plan_step(), engine.scheduler.plan_step()
+    assert first is not None
+    assert second is not None
+    assert second.step.model_steps[0].segments[0].tokens == (pending_token(0),)
     with pytest.raises(AssertionError, match="not settled"):
         engine.scheduler.plan_step()
-    assert plan is not None
-    engine.scheduler.settle(plan, [1], [])
-    with pytest.raises(AssertionError, match="only the last plan"):
-        engine.scheduler.settle(plan, [1], [])
+    with pytest.raises(AssertionError, match="in order"):
+        engine.scheduler.settle(second, [2], [])
+
+
+def test_a_reply_that_ends_while_its_next_step_runs_keeps_what_was_settled() -> None:
+    engine = ToyEngine(ROOMY)
+    sequence = engine.generate(prompt(1, 5), 5)
+    first, second = engine.scheduler.plan_step(), engine.scheduler.plan_step()
+    assert first is not None
+    assert second is not None
+    engine.scheduler.settle(first, [7], [])
+    end = engine.scheduler.finish(sequence, "stop")
+    assert end is not None
+    assert (end.num_new_tokens, engine.reply(sequence)) == (1, [7])
+    assert engine.scheduler.settle(second, [8], []) == []
+    assert engine.reply(sequence) == [7]
+    assert engine.pools["chat"].num_free_blocks == engine.pools["chat"].num_blocks
+
+
+def test_no_step_is_planned_for_a_reply_whose_last_token_is_under_way() -> None:
+    engine = ToyEngine(ROOMY)
+    engine.generate(prompt(1, 5), 1)
+    first = engine.scheduler.plan_step()
+    assert first is not None
+    assert engine.scheduler.plan_step() is None
+    assert [end.request_id for end in engine.scheduler.settle(first, [7], [])] == ["r1"]
+    assert engine.scheduler.is_idle
 
 
 def test_steps_are_numbered_and_decodes_ask_for_one_row_each() -> None:

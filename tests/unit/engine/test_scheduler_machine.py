@@ -52,9 +52,9 @@ def limits(draw: st.DrawFn) -> Limits:
 class SchedulerMachine(RuleBasedStateMachine):
     """The toy engine checks each step; this drives it."""
 
-    @initialize(shapes=shapes(), limits=limits(), prefix_reuse=st.booleans())
-    def start(self, shapes: dict[str, Shape], limits: Limits, prefix_reuse: bool) -> None:
-        self.engine = ToyEngine(shapes, limits, prefix_reuse=prefix_reuse)
+    @initialize(shapes=shapes(), limits=limits(), prefix_reuse=st.booleans(), overlaps=st.booleans())
+    def start(self, shapes: dict[str, Shape], limits: Limits, prefix_reuse: bool, overlaps: bool) -> None:
+        self.engine = ToyEngine(shapes, limits, prefix_reuse=prefix_reuse, overlaps=overlaps)
 
     @rule(
         prefix=st.sampled_from(PREFIXES),

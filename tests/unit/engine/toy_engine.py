@@ -51,10 +51,29 @@ class Book:
         return [request_id for request_id in self.admitted if request_id not in self.ends]
 
 
-class ToyEngine:
-    """Adds, steps and drains; `book` has what came of it."""
+@dataclass(frozen=True)
+class Launched:
+    """A step that has run, its results not yet settled."""
 
-    def __init__(self, shapes: dict[str, Shape], limits: Limits | None = None, *, prefix_reuse: bool = True) -> None:
+    plan: Plan
+    sampled: list[int]
+    gathered: list[list[float]]
+
+
+class ToyEngine:
+    """Adds, steps and drains; `book` has what came of it.
+
+    With `overlaps` every step is planned and run before the results of the one before it are settled.
+    """
+
+    def __init__(
+        self,
+        shapes: dict[str, Shape],
+        limits: Limits | None = None,
+        *,
+        prefix_reuse: bool = True,
+        overlaps: bool = False,
+    ) -> None:
         self.clock = Clock()
         self.limits = limits or Limits()
         self.pools = {model: BlockPool(shape.num_blocks, shape.block_tokens) for model, shape in shapes.items()}
@@ -67,6 +86,8 @@ class ToyEngine:
         )
         self.runner = ToyRunner({model: shape.block_tokens for model, shape in shapes.items()})
         self.book = Book()
+        self._overlaps = overlaps
+        self._launched: Launched | None = None
         self._num_requests = 0
 
     def generate(self, prompt: tuple[int, ...], num_tokens: int, deadline_s: float | None = None) -> GenerateSequence:
@@ -93,21 +114,35 @@ class ToyEngine:
         return request
 
     def step(self, while_running: Callable[[], None] = lambda: None) -> Plan | None:
-        """One step; `while_running` acts between planning and settling."""
-        oldest = self._oldest()
+        """One step; `while_running` acts between planning and settling. None when there was nothing to do at all."""
+        before, self._launched = self._launched, None
+        plan = self._launch(before)
+        while_running()
+        if before is not None:
+            self._settle(before)
+        if self._launched is not None and not self._overlaps:
+            self._settle(self._launched)
+            self._launched = None
+        return plan or (before.plan if before else None)
+
+    def _launch(self, before: Launched | None) -> Plan | None:
+        oldest, decoding = self._oldest(), self._decoding()
         plan = self.scheduler.plan_step()
-        assert (plan is None) == (not self.book.live)
         if plan is None:
+            assert before is not None or not self.book.live
             return None
         assert 0 < plan.step.num_tokens <= self.limits.max_step_tokens
         moved = {id(advance.sequence) for advance in plan.advances}
         assert oldest is None or id(oldest) in moved, "the oldest reply must move in every step"
-        self._check_decodes(moved)
-        sampled, gathered = toy_results(plan, self.runner.run(plan.step))
-        while_running()
-        self._close(self.scheduler.settle(plan, sampled, gathered))
+        self._check_decodes(decoding, moved)
         self.scheduler.check()
+        states = self.runner.run(plan.step, before.sampled if before else ())
+        self._launched = Launched(plan, *toy_results(plan, states))
         return plan
+
+    def _settle(self, launched: Launched) -> None:
+        self._close(self.scheduler.settle(launched.plan, launched.sampled, launched.gathered))
+        self.scheduler.check()
 
     def drain(self) -> list[Plan]:
         """Steps until everything has ended. Each moves the oldest work, so their number has a bound."""
@@ -161,15 +196,23 @@ class ToyEngine:
         assert end.num_new_tokens == len(reply) <= sequence.max_new_tokens
         assert (end.reason == "length") == (len(reply) == sequence.max_new_tokens)
 
-    def _check_decodes(self, moved: set[int]) -> None:
+    def _check_decodes(self, decoding: list[GenerateSequence], moved: set[int]) -> None:
         """A reply that runs and has its prompt behind it gets a token, whatever else is to be done."""
-        replies = [each for each in self.book.admitted.values() if isinstance(each, GenerateSequence)]
-        decoding = [each for each in replies if not each.ended and each.blocks and _num_missing(each) == 1]
-        assert all(id(each) in moved for each in decoding)
+        assert all(id(each) in moved for each in decoding if each.blocks), "preempted ones have no blocks"
+
+    def _replies(self) -> list[GenerateSequence]:
+        """Those that need more steps, the oldest first."""
+        live = (self.book.admitted[name] for name in self.book.live)
+        replies = [each for each in live if isinstance(each, GenerateSequence)]
+        # One that was preempted behind its last step holds up the line for a step.
+        waiting = next((place for place, each in enumerate(replies) if each.is_all_planned and not each.blocks), None)
+        return [each for each in replies[:waiting] if not each.is_all_planned]
+
+    def _decoding(self) -> list[GenerateSequence]:
+        return [each for each in self._replies() if each.blocks and each.num_tokens - each.num_computed_tokens == 1]
 
     def _oldest(self) -> GenerateSequence | None:
-        replies = (self.book.admitted[name] for name in self.book.live)
-        return next((each for each in replies if isinstance(each, GenerateSequence)), None)
+        return next(iter(self._replies()), None)
 
     def _max_steps(self) -> int:
         """A step a token, and every preemption may repeat a window."""
@@ -180,7 +223,7 @@ class ToyEngine:
                 num_tokens += request.num_prompt_tokens + request.max_new_tokens
             else:
                 num_tokens += sum(window.num_entries for window in request.sequences)
-        return num_tokens
+        return num_tokens * (2 if self._overlaps else 1)  # some overlapping ones only wait for the one before
 
     def _close(self, ends: list[End]) -> None:
         for end in ends:
@@ -190,7 +233,3 @@ class ToyEngine:
         self._num_requests += 1
         self.clock.now += 1e-6
         return f"r{self._num_requests}"
-
-
-def _num_missing(sequence: GenerateSequence) -> int:
-    return sequence.num_tokens - sequence.num_computed_tokens

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from server.engine.plan import Plan
-from server.engine.step import ModelStep, Segment, Step
+from server.engine.step import ModelStep, Segment, Step, pending_token
 
 VOCAB = 97
 
@@ -63,21 +63,22 @@ class ToyRunner:
         self._block_tokens = block_tokens
         self._slots: dict[str, dict[int, int]] = {model: {} for model in block_tokens}
 
-    def run(self, step: Step) -> dict[str, list[int]]:
-        """The state of each row whose logits are wanted, by model, in segment order."""
-        return {each.model: self._run_model(each) for each in step.model_steps}
+    def run(self, step: Step, sampled: Sequence[int] = ()) -> dict[str, list[int]]:
+        """The state of each row whose logits are wanted, by model, in segment order; `sampled` by the step before."""
+        return {each.model: self._run_model(each, sampled) for each in step.model_steps}
 
-    def _run_model(self, step: ModelStep) -> list[int]:
+    def _run_model(self, step: ModelStep, sampled: Sequence[int]) -> list[int]:
         self._refuse_shared_writes(step)
-        return [state for segment in step.segments for state in self._run_segment(step.model, segment)]
+        return [state for segment in step.segments for state in self._run_segment(step.model, segment, sampled)]
 
-    def _run_segment(self, model: str, segment: Segment) -> list[int]:
+    def _run_segment(self, model: str, segment: Segment, sampled: Sequence[int]) -> list[int]:
         assert segment.tokens, "a segment without tokens"
         slots = self._slots[model]
         seen = [*range(segment.num_context), *segment.ancestors]
         visible = [slots[self._slot(model, segment, entry)] for entry in seen]
         states = []
-        for offset, token in enumerate(segment.tokens):
+        for offset, token_or_row in enumerate(segment.tokens):
+            token = token_or_row if token_or_row >= 0 else sampled[pending_token(token_or_row)]
             states.append(state_of(token, segment.position + offset, visible))
             slots[self._slot(model, segment, segment.entry + offset)] = states[-1]
             visible.append(states[-1])

@@ -1,0 +1,46 @@
+"""The tokens that the last step sampled, on every rank's device before any host has read them.
+
+With them a step can be queued behind the one whose tokens it continues (overlapped scheduling, as vLLM's asynchronous
+scheduler and SGLang's overlap scheduler do): the device never waits for the scheduler.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch import distributed as dist
+
+from server.engine.group import Rank
+from server.engine.sequence import CHAT
+from server.engine.step import Step
+
+
+class TokenRelay:
+    """Rank 0 publishes what it sampled after every step with rows of the chat model, and the others receive it.
+
+    Attributes:
+        sampled: [num_rows] of the last such step, when steps overlap.
+    """
+
+    def __init__(self, rank: Rank, *, overlaps: bool) -> None:
+        self.overlaps = overlaps
+        self.sampled = torch.empty(0, dtype=torch.long, device=rank.device)
+        self._rank = rank
+
+    def publish(self, tokens: Tensor) -> None:
+        """Rank 0: the tokens [num_rows] of the step just queued."""
+        if self.overlaps and tokens.numel():
+            self._exchange(tokens)
+
+    def receive(self, step: Step) -> None:
+        """The others: what rank 0 publishes after `step`."""
+        num_rows = sum(
+            segment.num_logits for each in step.model_steps if each.model == CHAT for segment in each.segments
+        )
+        if self.overlaps and num_rows:
+            self._exchange(torch.empty(num_rows, dtype=torch.long, device=self._rank.device))
+
+    def _exchange(self, tokens: Tensor) -> None:
+        if self._rank.world > 1:
+            dist.broadcast(tokens, 0)
+        self.sampled = tokens

@@ -1,0 +1,66 @@
+"""What the GPU's kernels compute, by Triton's interpreter. Run by test_triton_kernels.py in a process of its own."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from server.engine.attend import decode_by_products
+from server.engine.linear import quantise
+from server.engine.step_layout import DecodeRows
+from server.engine.triton_decode import decode_by_kernel
+from server.engine.triton_int8 import int8_linear
+
+
+def stored(heads: int, head_dim: int, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    torch.manual_seed(head_dim)
+    keys, values = torch.randn(2, 1500, heads, head_dim).to(dtype)
+    return torch.randn(6, heads, head_dim).to(dtype), keys, values
+
+
+def decode_of(num_visible: list[int], longest: int) -> DecodeRows:
+    slots = torch.stack([torch.randperm(1500)[:longest] for _ in num_visible])
+    return DecodeRows(torch.tensor([4, 0, 5, 1, 3])[: len(num_visible)], slots, torch.tensor(num_visible))
+
+
+@pytest.mark.parametrize(
+    ("heads", "head_dim", "dtype", "bound"),
+    [
+        (3, 96, torch.float32, 1e-5),  # GPT-NeoX-20B's head
+        (2, 256, torch.float16, 2e-3),  # GPT-J-6B's
+        (2, 20, torch.float32, 1e-5),
+        (1, 64, torch.bfloat16, 1e-2),
+    ],
+)
+def test_a_decode_gives_what_the_products_give(heads: int, head_dim: int, dtype: torch.dtype, bound: float) -> None:
+    query, keys, values = stored(heads, head_dim, dtype)
+    for decode in (decode_of([1, 31, 256, 257, 700], 768), decode_of([9], 9), decode_of([256, 3], 256)):
+        expected = decode_by_products(query, keys, values, decode, head_dim**-0.5)
+        found = decode_by_kernel(query, keys, values, decode, head_dim**-0.5)
+        assert found.dtype == dtype
+        assert float((found - expected).abs().max()) < bound
+
+
+def test_a_sequence_decodes_to_the_same_bits_whatever_else_is_in_the_batch() -> None:
+    query, keys, values = stored(2, 32, torch.float32)
+    batch = decode_of([300, 17, 1000], 1024)
+    alone = DecodeRows(batch.rows[:1], batch.slots[:1, :300], batch.num_visible[:1])
+    together, single = (decode_by_kernel(query, keys, values, each, 0.2) for each in (batch, alone))
+    assert torch.equal(together[:1], single)
+
+
+# Triton's interpreter has no bfloat16 products; tests/gpu has.
+@pytest.mark.parametrize(("dtype", "bound"), [(torch.float32, 1e-5), (torch.float16, 1e-3)])
+@pytest.mark.parametrize(
+    ("rows", "outputs", "inputs"), [(1, 40, 96), (17, 70, 200), (64, 32, 130), (65, 33, 50), (0, 32, 32)]
+)
+def test_an_int8_product_gives_what_widened_weights_give(
+    dtype: torch.dtype, bound: float, rows: int, outputs: int, inputs: int
+) -> None:
+    torch.manual_seed(rows)
+    weight, scales = quantise(torch.randn(outputs, inputs).to(dtype))
+    x = torch.randn(rows, inputs).to(dtype)
+    found = int8_linear(x, weight, scales)
+    expected = x.float() @ (weight.float() * scales.float()[:, None]).T
+    assert (found.dtype, found.shape) == (dtype, (rows, outputs))
+    assert float((found.float() - expected).norm()) <= bound * float(expected.norm())
