@@ -64,8 +64,11 @@ RUN rm /demo/index/LICENSE \
 
 FROM ${BASE_IMAGE}
 ENV DEBIAN_FRONTEND=noninteractive
-RUN apt-get update --quiet --quiet \
- && apt-get install --quiet --quiet --yes --no-install-recommends ca-certificates libgomp1 python3 \
+ARG FLAVOR=gpu
+# Triton compiles the GPU's kernels at the first start, and the stub that launches each in C.
+RUN if [ "$FLAVOR" = gpu ]; then set -- gcc libc6-dev python3-dev; else set --; fi \
+ && apt-get update --quiet --quiet \
+ && apt-get install --quiet --quiet --yes --no-install-recommends ca-certificates libgomp1 python3 "$@" \
  && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/*.log /var/log/apt \
  && mkdir -p /data
 COPY --from=slim /opt/venv /opt/venv

@@ -17,6 +17,7 @@ from pathlib import Path
 from setproctitle import setproctitle
 
 from server.config import ConfigError, Settings, from_env
+from server.engine.cache_folder import cache_folder
 from server.engine.process_end import end_process
 
 log = logging.getLogger("server.engine")
@@ -51,6 +52,7 @@ def main() -> int:
 
 def _serve(settings: Settings, rank: int, attempt: int) -> int:
     os.environ.setdefault("DS_ACCELERATOR", "cpu" if settings.device == "cpu" else _accelerator())
+    os.environ.setdefault("TRITON_CACHE_DIR", str(cache_folder() / "triton"))
     # torch and DeepSpeed take seconds to import; a wrong setting must not wait for them.
     from server.engine.golden import GoldenError
     from server.engine.heartbeat import Heartbeat

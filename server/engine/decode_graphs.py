@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -9,6 +10,8 @@ import torch
 from torch import Tensor
 
 from server.engine.step_layout import DecodeRows, StepLayout, pad_decode
+
+log = logging.getLogger(__name__)
 
 _SLOTS_STEP = 256
 _WARM_UPS = 2
@@ -22,12 +25,17 @@ class _Graph:
 
 
 class DecodeGraphs:
-    """Graphs of `forward`, one for each shape of decode step that has come up: sizes are rounded up to few shapes."""
+    """Graphs of `forward`, one for each shape of decode step that has come up: sizes are rounded up to few shapes.
+
+    Where something cannot be recorded, decode steps run as they are: a rank with graphs and one without make the same
+    calls of the all-reduce.
+    """
 
     def __init__(self, forward: Callable[[StepLayout], Tensor], spare_slot: int) -> None:
         self._forward = forward
         self._spare_slot = spare_slot
         self._graphs: dict[tuple[int, int], _Graph] = {}
+        self._can_record = True
         # One pool of memory for all of them: no two run at once, and each keeps only its logits.
         self._pool = torch.cuda.graph_pool_handle()
 
@@ -38,11 +46,22 @@ class DecodeGraphs:
         shape = rounded_shape(batch, longest)
         padded = pad_decode(layout, *shape, self._spare_slot)
         graph = self._graphs.get(shape)
+        if graph is None and self._can_record:
+            graph = self._try_to_record(padded, shape)
         if graph is None:
-            graph = self._graphs[shape] = self._record(padded)
+            return self._forward(layout)
         _fill(graph.layout, padded)
         graph.graph.replay()
         return graph.logits[:batch]
+
+    def _try_to_record(self, layout: StepLayout, shape: tuple[int, int]) -> _Graph | None:
+        try:
+            graph = self._graphs[shape] = self._record(layout)
+        except RuntimeError as error:
+            log.warning("graphs.off why=%r: decode steps run without", str(error))
+            self._can_record = False
+            return None
+        return graph
 
     def _record(self, layout: StepLayout) -> _Graph:
         aside = torch.cuda.Stream()

@@ -1,4 +1,4 @@
-"""The torch path on a CUDA device: the same tokens, with decode steps replayed as graphs."""
+"""The torch path on a CUDA device gives what float32 on the CPU gives: prompts, chunks, trees, replayed decodes."""
 
 from __future__ import annotations
 
@@ -6,64 +6,94 @@ import copy
 
 import pytest
 import torch
-from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
+from tiny_models import BLOCK_TOKENS, make_model, prompt_of, reference, relative_error, rest, step_of, whole
 
+from server.engine.processor import Level
 from server.engine.runner import ModelRunner, PoolShape
-from server.engine.step import ModelStep, Segment
+from server.engine.step import Segment, pending_token
 
 pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no CUDA device"),
 ]
 
-
-def make_model() -> GPTNeoXForCausalLM:
-    torch.manual_seed(3)
-    config = GPTNeoXConfig(
-        vocab_size=512,
-        hidden_size=256,
-        num_hidden_layers=3,
-        num_attention_heads=4,
-        intermediate_size=512,
-        max_position_embeddings=512,
-        initializer_range=0.1,
-        tie_word_embeddings=False,
-    )
-    return GPTNeoXForCausalLM(config).eval()
+DEVICE = torch.device("cuda", 0)
+DTYPES = [
+    (torch.float32, False, 1e-3),
+    (torch.float16, False, 0.02),
+    (torch.bfloat16, False, 0.05),
+    (torch.bfloat16, True, 0.1),
+]
 
 
-@torch.inference_mode()
-def logits_of(runner: ModelRunner, prompts: list[list[int]], num_decodes: int) -> torch.Tensor:
-    """Logits of the prompts' last tokens, then of `num_decodes` fixed tokens after them: [steps, prompts, vocab]."""
-    blocks = [tuple(range(index * 32, index * 32 + 32)) for index in range(len(prompts))]
-    first = [Segment(tuple(tokens), table, 0, 0, 0, (), 1) for tokens, table in zip(prompts, blocks, strict=True)]
-    found = [runner.run(ModelStep("m", tuple(first))).cpu()]
-    for step in range(num_decodes):
-        at = [len(tokens) + step for tokens in prompts]
-        next_ = [Segment((7 + step,), table, n, n, n, (), 1) for n, table in zip(at, blocks, strict=True)]
-        found.append(runner.run(ModelStep("m", tuple(next_))).cpu())
-    return torch.stack(found)
-
-
-@pytest.mark.parametrize(
-    ("dtype", "int8", "bound"),
-    [
-        (torch.float32, False, 1e-3),
-        (torch.float16, False, 0.02),
-        (torch.bfloat16, False, 0.05),
-        (torch.bfloat16, True, 0.1),
-    ],
-)
-def test_cuda_gives_the_cpu_s_logits_in_prefill_and_in_replayed_decodes(
-    dtype: torch.dtype, int8: bool, bound: float
-) -> None:
-    model = make_model()
-    prompts = [torch.randint(512, (length,)).tolist() for length in (1, 9, 64, 200)]
-    shape = PoolShape(128, 16)
-    exact = logits_of(ModelRunner(copy.deepcopy(model), shape, torch.float32, torch.device("cpu")), prompts, 5)
-    device = torch.device("cuda", 0)
-    moved = copy.deepcopy(model).to(device)
-    for parameter in moved.parameters():  # rotary frequencies stay float32, as the loader leaves them
+def runner_of(kind: str, dtype: torch.dtype, *, int8: bool = False, level: Level = Level.AMX) -> ModelRunner:
+    model = copy.deepcopy(make_model(kind)).to(DEVICE)
+    for parameter in model.parameters():  # rotary frequencies stay float32, as the loader leaves them
         parameter.data = parameter.data.to(dtype)
-    found = logits_of(ModelRunner(moved, shape, dtype, device, int8=int8), prompts, 5)
-    assert float((found - exact).norm() / exact.norm()) < bound
+    return ModelRunner(model, PoolShape(256, BLOCK_TOKENS), dtype, DEVICE, int8=int8, level=level)
+
+
+@pytest.fixture(params=["neox", "neox_sequential", "gptj"])
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.mark.parametrize("level", [Level.AMX, Level.NONE], ids=["own-kernels", "torch"])
+@pytest.mark.parametrize(("dtype", "int8", "bound"), DTYPES)
+def test_prompts_and_replayed_decodes_give_the_models_own_logits(
+    kind: str, dtype: torch.dtype, int8: bool, bound: float, level: Level
+) -> None:
+    runner, model = runner_of(kind, dtype, int8=int8, level=level), make_model(kind)
+    sequences = [prompt_of(length) for length in (1, 9, 64, 200)]
+    logits = runner.run(step_of(*(whole(index, tokens) for index, tokens in enumerate(sequences)))).cpu()
+    for _ in range(5):
+        expected = torch.stack([reference(model, tokens)[-1] for tokens in sequences])
+        assert relative_error(logits, expected) < bound
+        sequences = [[*tokens, 7] for tokens in sequences]
+        last = [rest(index, tokens, len(tokens) - 1) for index, tokens in enumerate(sequences)]
+        logits = runner.run(step_of(*last)).cpu()
+
+
+@pytest.mark.parametrize(("dtype", "int8", "bound"), DTYPES)
+def test_a_chunk_beside_a_decode_gives_the_models_own_logits(
+    kind: str, dtype: torch.dtype, int8: bool, bound: float
+) -> None:
+    runner, model = runner_of(kind, dtype, int8=int8), make_model(kind)
+    long, short = prompt_of(100), prompt_of(9)
+    assert runner.run(step_of(whole(0, long[:37], num_logits=0))).shape == (0, model.config.vocab_size)
+    runner.run(step_of(whole(1, short[:-1])))
+    logits = runner.run(step_of(rest(0, long, 37, num_logits=2), rest(1, short, len(short) - 1))).cpu()
+    expected = torch.cat([reference(model, long)[-2:], reference(model, short)[-1:]])
+    assert relative_error(logits, expected) < bound
+
+
+@pytest.mark.parametrize(("dtype", "int8", "bound"), DTYPES)
+def test_branches_of_a_label_tree_see_their_ancestors_and_not_each_other(
+    kind: str, dtype: torch.dtype, int8: bool, bound: float
+) -> None:
+    runner, model = runner_of(kind, dtype, int8=int8), make_model(kind)
+    context, blocks = prompt_of(21), whole(0, prompt_of(40)).blocks
+    runner.run(step_of(Segment(tuple(context), blocks, 0, 0, 0)))
+    first = Segment((11, 12, 13), blocks, 21, 21, 21, (), 3)
+    branch = Segment((14, 15), blocks, 22, 24, 21, (21,), 2)  # after 11, in the place of 12
+    other = Segment((16,), blocks, 21, 26, 21, (), 1)
+    logits = runner.run(step_of(first, branch, other)).cpu()
+    expected = [reference(model, [*context, 11, 12, 13])[-3:], reference(model, [*context, 11, 14, 15])[-2:]]
+    expected.append(reference(model, [*context, 16])[-1:])
+    assert relative_error(logits, torch.cat(expected)) < bound
+
+
+def test_a_step_queued_behind_the_one_it_continues_reads_what_that_one_sampled(kind: str) -> None:
+    runner, model = runner_of(kind, torch.float32), make_model(kind)
+    tokens = prompt_of(30)
+    sampled = runner.run(step_of(whole(0, tokens))).argmax(-1)
+    found = []
+    for _ in range(6):  # nothing waits for the device in between
+        tokens = [*tokens, pending_token(0)]
+        logits = runner.run(step_of(rest(0, tokens, len(tokens) - 1)), sampled)
+        sampled = logits.argmax(-1)
+        found.append(sampled)
+    expected = prompt_of(30)
+    for _ in range(7):
+        expected.append(int(reference(model, expected)[-1].argmax()))
+    assert [int(each) for each in found] == expected[31:]

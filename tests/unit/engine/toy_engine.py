@@ -201,18 +201,20 @@ class ToyEngine:
         assert all(id(each) in moved for each in decoding if each.blocks), "preempted ones have no blocks"
 
     def _replies(self) -> list[GenerateSequence]:
-        """Those that need more steps, the oldest first."""
+        """Those that have not ended, the oldest first."""
         live = (self.book.admitted[name] for name in self.book.live)
-        replies = [each for each in live if isinstance(each, GenerateSequence)]
-        # One that was preempted behind its last step holds up the line for a step.
-        waiting = next((place for place, each in enumerate(replies) if each.is_all_planned and not each.blocks), None)
-        return [each for each in replies[:waiting] if not each.is_all_planned]
+        return [each for each in live if isinstance(each, GenerateSequence)]
 
     def _decoding(self) -> list[GenerateSequence]:
-        return [each for each in self._replies() if each.blocks and each.num_tokens - each.num_computed_tokens == 1]
+        running = [each for each in self._replies() if each.blocks and not each.is_all_planned]
+        return [each for each in running if each.num_tokens - each.num_computed_tokens == 1]
 
     def _oldest(self) -> GenerateSequence | None:
-        return next(iter(self._replies()), None)
+        """The first that needs more steps; none while it waits for what one whose last step runs still holds."""
+        replies = self._replies()
+        oldest = next((each for each in replies if not each.is_all_planned), None)
+        is_held_up = oldest is not None and not oldest.blocks and any(each.is_all_planned for each in replies)
+        return None if is_held_up else oldest
 
     def _max_steps(self) -> int:
         """A step a token, and every preemption may repeat a window."""
