@@ -39,7 +39,9 @@ class Settings(BaseModel):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     kernels: Literal["auto", "torch"] = "auto"  # auto: the engine's own where they work; torch: torch's operators alone
     overlap: Literal["auto", "on", "off"] = "auto"  # plan a step while the one before it runs; auto: on a GPU
-    kernel_inject: bool = False  # see _no_injected_kernels
+    kernel_inject: bool = (
+        False  # DeepSpeed's kernels (see server/engine/injection.py) if the golden check passes with them
+    )
     max_context_tokens: int = Field(0, ge=0)  # 0: the model's own window; else 64 or more
     max_step_tokens: int = Field(512, ge=16)
     max_running: int = Field(32, ge=1)
@@ -109,16 +111,6 @@ class Settings(BaseModel):
     def _room_for_a_question(cls, value: int) -> int:
         if 0 < value < _LEAST_CONTEXT_TOKENS:
             raise ValueError(f"legal are 0, the model's own window, and {_LEAST_CONTEXT_TOKENS} or more")
-        return value
-
-    @field_validator("kernel_inject")
-    @classmethod
-    def _no_injected_kernels(cls, value: bool) -> bool:
-        if value:
-            raise ValueError(
-                "legal is false: DeepSpeed's injected kernels keep the keys and values of one batch in a workspace of "
-                "their own, and this engine's batches change with every step"
-            )
         return value
 
     @model_validator(mode="after")

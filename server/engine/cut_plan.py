@@ -63,12 +63,12 @@ def _join_pretended_group(degree: int) -> None:
     from torch import distributed as dist
     from torch.testing._internal.distributed.fake_pg import FakeStore
 
-    from server.engine.shared_memory import load_operator
+    from server.engine.deepspeed_ops import load_all_reduce
 
     # A LOCAL_SIZE unlike WORLD_SIZE keeps the shared-memory operator from waiting for ranks that do not exist.
     os.environ.update(RANK="0", LOCAL_RANK="0", WORLD_SIZE=str(degree), LOCAL_SIZE="1")
     dist.init_process_group("fake", rank=0, world_size=degree, store=FakeStore())
-    load_operator()
+    load_all_reduce()
     deepspeed.init_distributed(dist_backend="fake", auto_mpi_discovery=False, verbose=False)
 
 

@@ -11,7 +11,7 @@ import torch
 import torch.distributed as dist
 from torch.distributed import PrefixStore, TCPStore  # type: ignore[attr-defined]
 
-from server.engine.shared_memory import load_operator
+from server.engine.deepspeed_ops import load_all_reduce
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,16 @@ def join(rank: int, world: int, attempt: int, device: torch.device, timeout_s: f
         torch.cuda.set_device(device)
     store = PrefixStore(f"attempt_{attempt}", server)
     dist.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=timeout)
-    load_operator()
+    load_all_reduce()
     deepspeed.init_distributed(dist_backend=backend, verbose=False)
     # Without a barrier a fast rank may read what a dead group left in the shared-memory segments.
     dist.barrier()
     return Rank(rank, world, device)
+
+
+def all_agree(rank: Rank, holds: bool) -> bool:
+    """Whether `holds` on every rank. All ranks call this."""
+    count = torch.tensor(int(holds), device=rank.device)
+    if rank.world > 1:
+        dist.all_reduce(count)
+    return int(count) == rank.world

@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 # Only full blocks of the few-shot prefix are shared; with small ones little of it is computed again for each text.
 _SCORE_BLOCK_TOKENS = 4
 
-_COMPUTE_DTYPES = {
+COMPUTE_DTYPES = {
     "float32": torch.float32,
     "bfloat16": torch.bfloat16,
     "float16": torch.float16,
@@ -69,7 +69,7 @@ def load_models(settings: Settings, rank: Rank) -> dict[str, GroupModel]:
         WeightsError: a folder that cannot be loaded.
         ValueError: not enough memory for one full window of keys and values.
     """
-    dtype = _COMPUTE_DTYPES[settings.dtype]
+    dtype = COMPUTE_DTYPES[settings.dtype]
     loaded = {}
     for name, folder in model_folders(settings).items():
         started = time.monotonic()

@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 
 from server.engine.build import BuildError
 from server.engine.cores import keep_to_own_cores
+from server.engine.injection import Kernels
 from server.engine.native_library import open_library
 from server.engine.native_model import NativeModel, refusal
 from server.engine.processor import Level, processor_level
@@ -74,6 +75,16 @@ class ModelRunner:
     def weight_bytes(self) -> int:
         """Bytes of this rank's weights that one decode step reads."""
         return self._model.weight_bytes
+
+    def inject(self, kernels: Kernels) -> None:
+        """Use `kernels` in the place of the model's own operators; no effect where the native kernels run it."""
+        if isinstance(self._model, TorchModel):
+            self._model.inject(kernels)
+
+    def withdraw(self) -> None:
+        """Use the model's own operators again."""
+        if isinstance(self._model, TorchModel):
+            self._model.withdraw()
 
     @torch.inference_mode()
     def run(self, step: ModelStep, sampled_before: Tensor | None = None) -> Tensor:

@@ -19,9 +19,11 @@ from server.engine.block_pool import BlockPool
 from server.engine.channel import StepReceiver, StepSender
 from server.engine.door import Door
 from server.engine.group import Rank, join, pick_device
+from server.engine.injection import load_kernels
+from server.engine.injection_trial import try_injection
 from server.engine.limits import Limits
 from server.engine.loop import Leader, ReplyTokenizer, follow, lead
-from server.engine.models import GroupModel, load_models
+from server.engine.models import COMPUTE_DTYPES, GroupModel, load_models
 from server.engine.runner import GroupRunner
 from server.engine.scheduler import Scheduler
 from server.engine.sequence import CHAT
@@ -61,6 +63,8 @@ class Serving:
         check.check_files(place)
         models = load_models(settings, place)
         serving = cls(settings, place, attempt, models)
+        if settings.kernel_inject:
+            serving.try_injection(check)
         serving.warm_up()
         check.check_answers(models)
         dist.barrier()
@@ -81,6 +85,20 @@ class Serving:
             for name, logits in self._runner.run(Step(number, steps)).items():
                 if not torch.isfinite(logits).all():
                     raise RuntimeError(f"model {name!r} gives logits that are not finite; OCK_DTYPE may be too narrow")
+
+    def try_injection(self, check: StartCheck) -> None:
+        """Inject DeepSpeed's kernels where the golden check passes with them."""
+        if not check.covers_all:
+            log.warning("injection.off why='no golden data for every model': torch's operators are used")
+            return
+        runners = [model.runner for model in self._models.values()]
+        kernels = load_kernels(COMPUTE_DTYPES[self._settings.dtype], self._rank.device)
+
+        def prove() -> None:
+            self.warm_up()
+            check.check_answers(self._models)
+
+        try_injection(runners, kernels, self._rank, prove)
 
     def run(self, should_stop: Callable[[], bool]) -> None:
         """Lead or follow until told to stop."""

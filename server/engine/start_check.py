@@ -6,12 +6,9 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
-from torch import distributed as dist
-
 from server.config import Settings
 from server.engine.golden import GoldenCheck, GoldenError
-from server.engine.group import Rank
+from server.engine.group import Rank, all_agree
 from server.engine.manifest import Manifest, check_file, read_manifest
 from server.engine.models import GroupModel, model_folders
 from server.engine.weights import WeightsError, is_packaged
@@ -50,12 +47,17 @@ class StartCheck:
             WeightsError: a file of this rank, or of another, is damaged.
         """
         damage = _first_damage(self._manifests, self._folders, rank.rank)
-        failed = torch.tensor(int(damage is not None), device=rank.device)
-        dist.all_reduce(failed)
+        all_whole = all_agree(rank, damage is None)
         if damage is not None:
             raise damage
-        if failed.item():
+        if not all_whole:
             raise WeightsError("another rank found a damaged file and says which")
+
+    @property
+    def covers_all(self) -> bool:
+        """Whether `check_answers` has golden data for every model."""
+        golden = [name for name, manifest in self._manifests.items() if manifest.golden is not None]
+        return self._settings.golden != "off" and len(golden) == len(self._folders)
 
     def check_answers(self, models: Mapping[str, GroupModel]) -> None:
         """Run every packaged model's golden prompts through the group.

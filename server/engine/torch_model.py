@@ -8,6 +8,7 @@ from transformers import PreTrainedModel
 
 from server.engine.attention import PagedAttention, hang_in
 from server.engine.decode_graphs import DecodeGraphs
+from server.engine.injection import Injection, Kernels
 from server.engine.linear import pack_linears, weight_bytes
 from server.engine.step import ModelStep
 from server.engine.step_layout import StepLayout, lay_out
@@ -31,13 +32,27 @@ class TorchModel:
         pack_linears(model, dtype, device, int8=int8, own_kernels=own_kernels)
         self.weight_bytes = weight_bytes(model)
         self._layers: list[PagedAttention] = hang_in(model, num_slots + 1, dtype, device, own_kernels=own_kernels)
-        # The last slot is nobody's: padding goes there.
-        self._graphs = DecodeGraphs(self.forward, spare_slot=num_slots) if device.type == "cuda" else None
+        self._spare_slot = num_slots  # nobody's: padding goes there
+        self._graphs = self._new_graphs()
+        self._injection: Injection | None = None
 
     @property
     def kv_bytes(self) -> int:
         """Bytes of keys and values on this rank."""
         return sum(layer.keys.nbytes + layer.values.nbytes for layer in self._layers)
+
+    def inject(self, kernels: Kernels) -> None:
+        """Use `kernels` in the place of the model's own operators."""
+        self._injection, self._graphs = Injection(self._model, kernels), self._new_graphs()
+
+    def withdraw(self) -> None:
+        """Use the model's own operators again."""
+        if self._injection is not None:
+            self._injection.withdraw()
+            self._injection, self._graphs = None, self._new_graphs()
+
+    def _new_graphs(self) -> DecodeGraphs | None:
+        return DecodeGraphs(self.forward, self._spare_slot) if self._device.type == "cuda" else None
 
     def run(self, step: ModelStep, block_tokens: int, sampled_before: Tensor | None = None) -> Tensor:
         """Logits [num_rows, vocab] in float32; `sampled_before` for tokens that are pending."""

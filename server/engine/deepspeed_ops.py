@@ -1,4 +1,4 @@
-"""DeepSpeed's shared-memory all-reduce as compiled code: found, or compiled by one process while others wait.
+"""DeepSpeed's operators as compiled code: found, or compiled by one process while others wait.
 
 torch guards the folder in which it compiles with a plain file. A process killed while it holds that file leaves it
 behind, and every later start would wait for it without end; so the file is only ever made under a lock that the
@@ -23,18 +23,21 @@ from deepspeed.git_version_info import installed_ops
 from server.engine.cache_folder import cache_folder
 
 
-def load_operator() -> None:
-    """Load the operator, so that DeepSpeed finds it loaded when it joins a group.
+def load_all_reduce() -> None:
+    """Load the shared-memory all-reduce, so that DeepSpeed finds it loaded when it joins a group.
 
     Raises:
         RuntimeError: it is not part of the installation and cannot be compiled.
     """
-    builder: Any = get_accelerator().create_op_builder("ShareMemCommBuilder")
-    if builder is None or not deepspeed.ops.__compatible_ops__.get(builder.NAME, False):
-        return  # ranks sum through their process group then
+    builder = get_accelerator().create_op_builder("ShareMemCommBuilder")
+    if builder is not None and deepspeed.ops.__compatible_ops__.get(builder.NAME, False):
+        load_operator(builder)  # else ranks sum through their process group
+
+
+def load_operator(builder: Any) -> Any:
+    """The module that DeepSpeed's `builder` makes."""
     if installed_ops.get(builder.NAME, False):
-        builder.load(verbose=False)
-        return
+        return builder.load(verbose=False)
     folder = operator_folder()
     folder.mkdir(parents=True, exist_ok=True)
     os.environ["TORCH_EXTENSIONS_DIR"] = str(folder)
@@ -43,10 +46,10 @@ def load_operator() -> None:
     with (folder / "compiling.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         (folder / builder.NAME / "lock").unlink(missing_ok=True)
-        builder.load(verbose=False)
+        return builder.load(verbose=False)
 
 
 def operator_folder() -> Path:
-    """Where this environment's operator is compiled: another one has other headers, and would compile it again."""
+    """Where this environment's operators are compiled: another one has other headers, and would compile them again."""
     environment = "\n".join((sys.prefix, sys.version, torch.__version__, deepspeed.__version__))
     return cache_folder() / f"deepspeed-{hashlib.sha256(environment.encode()).hexdigest()[:16]}"

@@ -7,9 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from server.engine.shared_memory import load_operator, operator_folder
+from server.engine.deepspeed_ops import load_all_reduce, operator_folder
 
-LOAD = "from server.engine.shared_memory import load_operator; load_operator(); print('loaded')"
+LOAD = "from server.engine.deepspeed_ops import load_all_reduce; load_all_reduce(); print('loaded')"
 
 
 def compiled_at() -> int:
@@ -24,7 +24,7 @@ def load_elsewhere(**environ: str) -> None:
 
 
 def test_a_lock_that_a_killed_process_left_does_not_stop_the_next_start() -> None:
-    load_operator()  # compiled here where it was not yet
+    load_all_reduce()  # compiled here where it was not yet
     left = operator_folder() / "deepspeed_shm_comm" / "lock"
     left.touch()
     load_elsewhere()
@@ -32,7 +32,7 @@ def test_a_lock_that_a_killed_process_left_does_not_stop_the_next_start() -> Non
 
 
 def test_it_is_compiled_once_whatever_path_a_start_has() -> None:
-    load_operator()
+    load_all_reduce()
     before = compiled_at()
     load_elsewhere(PATH=f"{Path(sys.executable).parent}:/usr/bin:/bin")
     load_elsewhere(PATH="/usr/bin:/bin")
