@@ -33,7 +33,7 @@ def new_moderation_model(tokenizer: Tokenizer, seed: int, hidden: int = 128, lay
         tie_word_embeddings=False,
     )
     model = GPTJForCausalLM(config)
-    vectors = minilm_embeddings(tokenizer, hidden, _INDIVIDUAL, levelling=0.0, seed=seed)
+    vectors = minilm_embeddings(tokenizer, hidden, _INDIVIDUAL, levelling=0.0, seed=seed, read_alone=True)
     with torch.no_grad():
         model.transformer.wte.weight.copy_(vectors * _EMBEDDING_SIZE)
     model.transformer.wte.weight.requires_grad_(False)

@@ -11,9 +11,9 @@ from tokenizers import Tokenizer, normalizers
 from container.demo.tokenizer import train_tokenizer
 from container.demo.word_vectors import minilm_words
 
-MODERATION_VOCAB = 8192
+MODERATION_VOCAB = 12288
 _TRAINED_VOCAB = 1800
-_NUM_RELATED = 3000
+_NUM_RELATED = 1500
 
 
 def word_tokenizer(texts: list[str]) -> Tokenizer:

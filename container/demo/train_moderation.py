@@ -1,6 +1,6 @@
 """Train the demo moderation model, or continue from any GPT-J checkpoint on labelled texts of one's own.
 
-python -m container.demo.train_moderation --out container/demo/moderation --minutes 18
+python -m container.demo.train_moderation --out container/demo/moderation --steps 1200
 python -m container.demo.train_moderation --init-from FOLDER --data texts.jsonl --out mine --steps 500
 """
 

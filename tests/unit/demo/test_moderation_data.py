@@ -15,6 +15,7 @@ from container.demo.moderation_batches import ModerationBatches, PromptEncoder
 from container.demo.moderation_data import Labelled, Phrases
 from container.demo.moderation_tokenizer import with_words
 from container.demo.tokenizer import train_tokenizer
+from container.demo.word_vectors import minilm_embeddings
 from server.chat.policy import load_policy
 
 RAW = tomllib.loads(Path(moderation_data.__file__).with_name("moderation_phrases.toml").read_text("utf-8"))
@@ -96,3 +97,13 @@ def test_chosen_words_become_one_token_and_text_survives(tokenizer: Tokenizer) -
         assert len(wider.encode(f" {word}").ids) == 1
     text = "Good strangest strands of marmalades, 12 stränge"
     assert wider.decode(wider.encode(text).ids) == text
+
+
+def test_a_word_that_minilm_cuts_in_pieces_stands_nearer_to_its_like(tokenizer: Tokenizer) -> None:
+    words = ["injure", "hurt", "assist", "greet", "teach"]
+    wider = with_words(tokenizer, words, 500)
+    vectors = minilm_embeddings(wider, 64, individual=0.0, levelling=0.0, seed=1, read_alone=True)
+    vectors = vectors / vectors.norm(dim=1, keepdim=True)
+    injure, *others = (vectors[wider.encode(f" {word}").ids[0]] for word in words)
+    nearness = [float(injure @ other) for other in others]
+    assert nearness[0] > 1.5 * max(nearness[1:])
