@@ -19,8 +19,11 @@ def rank(mode, run_dir, number, attempt):
         print("golden prompt 3 differs", flush=True)
         sys.exit(2)
     if mode == "part" and number == "0":  # it loses its peer, which is about to say what is wrong
+        while not Path(run_dir, f"deaf.{attempt}").exists():
+            time.sleep(0.01)
         sys.exit(1)
     if mode == "part":
+        Path(run_dir, f"deaf.{attempt}").touch()
         time.sleep(0.1)
         sys.exit(2)
     if mode == "orphan":  # a grandchild in a session of its own outlives its parent by a moment
