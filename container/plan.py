@@ -147,7 +147,10 @@ def _chat_tokens(request: Request, window: int, left: int, fixed: list[Item]) ->
     # The engine asks the driver for what is free when only weights and context are there; workspace comes later.
     free = left + fixed[-1].size * (1 if on_gpu else request.world)
     beside = 1 if on_gpu else request.world
+    widest = max(2 * width * (each.hidden // request.world) for each in (shape, *request.moderation))
     try:
-        return chat_tokens(request.kv_cache_tokens, window, request.max_running, kv, free, beside, on_gpu=on_gpu)
+        return chat_tokens(
+            request.kv_cache_tokens, window, request.max_running, kv, free, beside, on_gpu=on_gpu, widest=widest
+        )
     except ValueError as error:
         raise Refusal(str(error)) from error

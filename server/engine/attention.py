@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from server.engine.attention_ways import Ways, choose_ways
+from server.engine.attention_ways import Ways
 from server.engine.reduce import AllReduce
 from server.engine.step_layout import StepLayout
 
@@ -49,24 +49,27 @@ class PagedAttention:
         self.keys.index_copy_(0, layout.write_slots, key.to(self.keys.dtype))
         self.values.index_copy_(0, layout.write_slots, value.to(self.values.dtype))
         out = torch.empty_like(query, memory_format=torch.contiguous_format)
-        spans, decode = layout.spans, layout.decode
-        if spans is not None:
+        for spans in layout.spans:
             seen = self._ways.spans(query, self.keys, self.values, spans, self.scale)
             out.index_copy_(0, spans.rows, seen)
-        if decode is not None:
-            seen = self._ways.decode(query, self.keys, self.values, decode, self.scale)
-            out.index_copy_(0, decode.rows, seen)
+        if layout.decode is not None:
+            seen = self._ways.decode(query, self.keys, self.values, layout.decode, self.scale)
+            out.index_copy_(0, layout.decode.rows, seen)
         return out[None]
 
 
+def head_shape(model: PreTrainedModel) -> tuple[int, int]:
+    """This rank's heads, and the dimensions of each."""
+    # AutoTP leaves the configuration global; the loader refuses heads that do not divide over the ranks.
+    config = model.config
+    return config.num_attention_heads // AllReduce().world, config.hidden_size // config.num_attention_heads
+
+
 def hang_in(
-    model: PreTrainedModel, num_slots: int, dtype: torch.dtype, device: torch.device, *, own_kernels: bool
+    model: PreTrainedModel, num_slots: int, dtype: torch.dtype, device: torch.device, ways: Ways
 ) -> list[PagedAttention]:
     """Give every attention layer of `model` paged keys and values; the layers in order."""
-    # AutoTP leaves the configuration global; the loader refuses heads that do not divide over the ranks.
-    heads = model.config.num_attention_heads // AllReduce().world
-    head_dim = model.config.hidden_size // model.config.num_attention_heads
-    ways = choose_ways(heads, head_dim, dtype, device, own_kernels=own_kernels)
+    heads, head_dim = head_shape(model)
     layers = []
     attentions: list[Any] = [module for module in model.modules() if _is_attention(module)]
     for module in attentions:

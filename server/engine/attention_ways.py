@@ -22,10 +22,14 @@ _MAX_FLASH_HEAD = 256
 
 @dataclass(frozen=True)
 class Ways:
-    """How segments of several tokens attend, and how single tokens do."""
+    """How segments of several tokens attend, and how single tokens do.
+
+    `decodes_in_place`: single tokens read what they see where it lies, and nothing else.
+    """
 
     spans: SpansWay = spans_by_sdpa
     decode: DecodeWay = decode_by_products
+    decodes_in_place: bool = False
 
 
 def choose_ways(heads: int, head_dim: int, dtype: torch.dtype, device: torch.device, *, own_kernels: bool) -> Ways:
@@ -33,9 +37,11 @@ def choose_ways(heads: int, head_dim: int, dtype: torch.dtype, device: torch.dev
     if device.type == "cpu":
         return Ways()
     sample = _Sample(heads, head_dim, dtype, device)
+    decode = _kernel_or_sdpa(sample) if own_kernels else decode_by_sdpa
     return Ways(
         spans_by_flash if _has_flash(head_dim, dtype, device) and sample.proves_flash() else spans_by_sdpa,
-        _kernel_or_sdpa(sample) if own_kernels else decode_by_sdpa,
+        decode,
+        decodes_in_place=decode is not decode_by_sdpa,
     )
 
 

@@ -73,6 +73,8 @@ class Group:
             "WORLD_SIZE": str(self.world),
             "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads)),
         }
+        if environment.get("OCK_DEVICE") == "cpu":  # DeepSpeed would take the GPU that the machine has
+            environment.setdefault("DS_ACCELERATOR", "cpu")
         encoded = msgspec.json.encode(work).decode()
         command = [sys.executable, "-m", "server.engine.bench_rank", "--rank", str(rank), "--work", encoded]
         return subprocess.Popen([*command, "--json", str(out)], env=environment, stdout=sys.stderr)

@@ -28,16 +28,18 @@ class Rank:
         return self.rank == 0
 
 
-def pick_device(wanted: str, rank: int) -> torch.device:
-    """The device of a rank: `wanted` is auto, cpu or cuda.
+def pick_device(wanted: str, rank: int, world: int) -> torch.device:
+    """The device of a rank: `wanted` is auto, cpu or cuda. All ranks of a group are on devices of one kind.
 
     Raises:
         RuntimeError: cuda was asked for and torch sees fewer devices than ranks.
     """
     num_devices = torch.cuda.device_count() if wanted != "cpu" and torch.cuda.is_available() else 0
-    if wanted == "cuda" and num_devices <= rank:
-        raise RuntimeError(f"OCK_DEVICE='cuda': rank {rank} needs a CUDA device of its own, torch sees {num_devices}")
-    return torch.device("cuda", rank) if num_devices > rank else torch.device("cpu")
+    if num_devices >= world:
+        return torch.device("cuda", rank)
+    if wanted == "cuda":
+        raise RuntimeError(f"OCK_DEVICE='cuda': {world} ranks need a CUDA device each, torch sees {num_devices}")
+    return torch.device("cpu")
 
 
 def join(rank: int, world: int, attempt: int, device: torch.device, timeout_s: float = 300.0) -> Rank:

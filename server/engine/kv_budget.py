@@ -8,6 +8,7 @@ _GPU_SHARE = 0.9  # of what is free after the weights; the rest is the forward p
 _CPU_SHARE = 0.25  # of the memory that is available after the weights; the front and the page cache live there too
 _SCORE_WINDOWS = 4  # texts being classified at once, at full length
 _MAX_CPU_TOKENS = 1 << 18
+MAX_GATHERED_TOKENS = 1 << 15  # that one call of attention over several segments gathers, unless a segment sees more
 
 
 @dataclass(frozen=True)
@@ -20,9 +21,14 @@ class KvShape:
     bytes_per_value: int
 
     @property
+    def bytes_per_layer(self) -> int:
+        """Keys and values of one token in one layer."""
+        return 2 * self.heads * self.head_dim * self.bytes_per_value
+
+    @property
     def bytes_per_token(self) -> int:
         """Keys and values of one token over all layers."""
-        return 2 * self.layers * self.heads * self.head_dim * self.bytes_per_value
+        return self.layers * self.bytes_per_layer
 
 
 def score_tokens(window: int) -> int:
@@ -31,11 +37,20 @@ def score_tokens(window: int) -> int:
 
 
 def chat_tokens(
-    wanted: int, window: int, max_running: int, shape: KvShape, free_bytes: int, ranks_beside: int, *, on_gpu: bool
+    wanted: int,
+    window: int,
+    max_running: int,
+    shape: KvShape,
+    free_bytes: int,
+    ranks_beside: int,
+    *,
+    on_gpu: bool,
+    widest: int = 0,
 ) -> int:
     """Tokens kept for the chat model: `wanted`, or as many as memory allows and `max_running` full windows can use.
 
-    `free_bytes` is what is free on this rank's device, `ranks_beside` how many ranks share it (1 on a GPU of its own).
+    `free_bytes` is what is free on this rank's device, `ranks_beside` how many ranks share it (1 on a GPU of its own),
+    `widest` the `bytes_per_layer` of the group's widest model.
 
     Raises:
         ValueError: not even one full window fits; the sentence gives the numbers.
@@ -48,7 +63,9 @@ def chat_tokens(
                 "memory allows"
             )
         return wanted
-    room = _room(free_bytes, ranks_beside, max_running * window, shape, on_gpu=on_gpu)
+    room = int(free_bytes * (_GPU_SHARE if on_gpu else _CPU_SHARE) / ranks_beside)
+    if on_gpu:
+        room = max(0, room - _num_gathered(window, max_running) * max(widest, shape.bytes_per_layer))
     affordable = room // shape.bytes_per_token
     if affordable < window:
         raise ValueError(
@@ -59,13 +76,9 @@ def chat_tokens(
     return min(affordable, useful) if on_gpu else min(affordable, useful, max(_MAX_CPU_TOKENS, window))
 
 
-def _room(free_bytes: int, ranks_beside: int, num_gathered: int, shape: KvShape, *, on_gpu: bool) -> int:
-    """Bytes for keys and values on one rank.
+def _num_gathered(window: int, max_running: int) -> int:
+    """Tokens whose keys and values of one layer a step on a GPU may gather: all that decodes see, or a group of chunks.
 
-    A step on a GPU may gather the keys and values that it reads, one layer's at a time: at most `num_gathered` tokens,
-    when every running reply has filled its window.
+    Decode steps are padded to a power of two.
     """
-    if not on_gpu:
-        return int(free_bytes * _CPU_SHARE / ranks_beside)
-    gathered = num_gathered * shape.bytes_per_token // shape.layers
-    return max(0, int(free_bytes * _GPU_SHARE / ranks_beside) - gathered)
+    return max((1 << (max_running - 1).bit_length()) * window, MAX_GATHERED_TOKENS)

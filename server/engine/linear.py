@@ -120,7 +120,7 @@ def pack_linears(
     # By name: each module is let go of as soon as it is packed, so that never more than one is there twice.
     for name in names:
         owner, _, leaf = name.rpartition(".")
-        setattr(model.get_submodule(owner), leaf, _packed(model.get_submodule(name), pack, reduce))
+        setattr(model.get_submodule(owner), leaf, _packed(model.get_submodule(name), pack, reduce, device))
 
 
 def _multiplies_int8(dtype: torch.dtype, device: torch.device) -> bool:
@@ -137,13 +137,13 @@ def _int8_by_widening(x: Tensor, weight: Tensor, scales: Tensor) -> Tensor:
     return linear(x, weight.to(x.dtype)) * scales
 
 
-def _packed(module: Any, pack: Callable[[Tensor], Product], reduce: AllReduce) -> PackedLinear:
+def _packed(module: Any, pack: Callable[[Tensor], Product], reduce: AllReduce, device: torch.device) -> PackedLinear:
     inputs = None
     if isinstance(module, LmHeadLinearAllreduce):
         sizes = module._partition_sizes  # frozen by AutoTP when it cut the weight; not always equal
         inputs = slice(sum(sizes[: reduce.rank]), sum(sizes[: reduce.rank + 1]))
     summed = reduce if isinstance(module, LinearAllreduce) else None
-    weight = module.weight.detach()
+    weight = module.weight.detach().to(device)
     num_bytes = weight.nbytes if pack is reordered_product else weight.numel()
     return PackedLinear(pack(weight), num_bytes, module.bias, summed, inputs)
 

@@ -25,15 +25,17 @@ from server.engine.group import Rank
 from server.engine.weights import PackagedCheckpoint, WeightsError, WeightSource, cast, cut_of, open_weights
 
 
-def load_model(folder: Path, rank: Rank, dtype: torch.dtype) -> PreTrainedModel:
+def load_model(folder: Path, rank: Rank, dtype: torch.dtype, *, matrices_on_host: bool = False) -> PreTrainedModel:
     """The causal language model in `folder`, this rank's share of it, ready for a forward pass in evaluation mode.
+
+    With `matrices_on_host` all matrices but embeddings stay in the host's memory: who packs them moves them.
 
     Raises:
         WeightsError: the folder has no usable config or weights, or the heads do not divide by the world.
     """
     model = shard_on_meta(read_config(folder), rank)
     source = open_weights(folder, rank.rank, rank.world, tied_parameters(model))
-    _fill(model, source, rank, dtype)
+    _fill(model, source, rank, dtype, torch.device("cpu") if matrices_on_host else rank.device)
     for module in model.modules():
         for name, buffer in module.named_buffers(recurse=False):
             module._buffers[name] = buffer.to(rank.device)
@@ -80,7 +82,7 @@ def _apply_autotp(model: PreTrainedModel, world: int) -> None:
             replace_transformer_layer(layer_class, model, None, config, model.config, training_mode=False)
 
 
-def _fill(model: nn.Module, source: WeightSource, rank: Rank, dtype: torch.dtype) -> None:
+def _fill(model: nn.Module, source: WeightSource, rank: Rank, dtype: torch.dtype, matrix_device: torch.device) -> None:
     for name, parameter in list(model.named_parameters(remove_duplicate=False)):
         share = source.tensor(name, cut_of(parameter, rank.rank))
         if share.shape != parameter.shape:
@@ -89,8 +91,10 @@ def _fill(model: nn.Module, source: WeightSource, rank: Rank, dtype: torch.dtype
             )
         owner, _, leaf = name.rpartition(".")
         module = model.get_submodule(owner)
-        # The runner packs matrices into a layout of its own; until then a packaged one stays where the file is mapped.
-        packed_later = parameter.dim() == 2 and not isinstance(module, nn.Embedding) and rank.device.type == "cpu"
-        if not (packed_later and isinstance(source, PackagedCheckpoint) and share.dtype == dtype):
-            share = cast(share, dtype, rank.device)
+        is_matrix = parameter.dim() == 2 and not isinstance(module, nn.Embedding)
+        device = matrix_device if is_matrix else rank.device
+        # Matrices are packed into a layout of their own; until then a packaged one stays where the file is mapped.
+        stays_mapped = is_matrix and device.type == "cpu" and isinstance(source, PackagedCheckpoint)
+        if not (stays_mapped and share.dtype == dtype):
+            share = cast(share, dtype, device)
         module._parameters[leaf] = nn.Parameter(share, requires_grad=False)

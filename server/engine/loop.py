@@ -136,7 +136,10 @@ class Leader:
             self._outlet.send(client, status)
 
     def fail_all(self, why: str) -> None:
-        """End everything that is under way: the group stops."""
+        """End everything that is under way: the group stops. What the last step has brought still counts."""
+        under_way, self._under_way = self._under_way, None
+        if under_way is not None:
+            self._settle(under_way)
         for failed in self._scheduler.fail_all(ErrorCode.ENGINE_UNAVAILABLE, why):
             self._send_end(failed)
 
@@ -163,7 +166,8 @@ class Leader:
             logits = self._runner.run(plan.step)
             tokens = self._sample(plan, logits)
             self._relay.publish(tokens)
-            return UnderWay(plan, Readback([tokens, *(gather(logits, rows) for rows in plan.score_rows)]))
+            gathered = [gather(logits, rows) for rows in plan.score_rows]
+            return UnderWay(plan, Readback([tokens, *gathered], self._relay.device))
 
     def _sample(self, plan: Plan, logits: dict[str, torch.Tensor]) -> torch.Tensor:
         if not plan.generate_rows:

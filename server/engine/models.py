@@ -70,42 +70,55 @@ def load_models(settings: Settings, rank: Rank) -> dict[str, GroupModel]:
         ValueError: not enough memory for one full window of keys and values.
     """
     dtype = COMPUTE_DTYPES[settings.dtype]
-    loaded = {}
+    loaded: dict[str, PreTrainedModel] = {}
     for name, folder in model_folders(settings).items():
         started = time.monotonic()
-        loaded[name] = load_model(folder, rank, dtype)
+        loaded[name] = _load(folder, settings, rank)
         log.info("model.loaded rank=%d model=%s seconds=%.1f", rank.rank, name, time.monotonic() - started)
     # The chat model's keys and values get what is left when all weights are there.
     folders = model_folders(settings)
     order = [*(name for name in loaded if name != CHAT), CHAT]
-    return {name: _resident(name, folders[name], loaded[name], settings, rank, dtype) for name in order}
+    widest = max(_kv_shape(model, rank, dtype).bytes_per_layer for model in loaded.values())
+    return {name: _resident(name, folders[name], loaded[name], settings, rank, widest) for name in order}
+
+
+def _load(folder: Path, settings: Settings, rank: Rank) -> PreTrainedModel:
+    """This rank's share; on a GPU in the form in which it is multiplied, so that what is free can be measured."""
+    dtype, int8 = COMPUTE_DTYPES[settings.dtype], settings.dtype == "int8"
+    on_gpu = rank.device.type == "cuda"
+    model = load_model(folder, rank, dtype, matrices_on_host=int8 and on_gpu)
+    if on_gpu:
+        pack_linears(model, dtype, rank.device, int8=int8, own_kernels=settings.kernels == "auto")
+        model.to(rank.device)  # type: ignore[arg-type] # matrices that are not a linear layer's
+        torch.cuda.empty_cache()  # what packing used on the way is free again
+    return model
 
 
 def _resident(
-    name: str, folder: Path, model: PreTrainedModel, settings: Settings, rank: Rank, dtype: torch.dtype
+    name: str, folder: Path, model: PreTrainedModel, settings: Settings, rank: Rank, widest: int
 ) -> GroupModel:
+    dtype = COMPUTE_DTYPES[settings.dtype]
     window = int(model.config.max_position_embeddings)
     if name == CHAT and settings.max_context_tokens:
         window = min(window, settings.max_context_tokens)
     int8 = settings.dtype == "int8"
     level = Level.NONE if settings.kernels == "torch" else Level.AMX
-    if rank.device.type == "cuda":  # before the room for keys and values is measured, which packing changes
-        pack_linears(model, dtype, rank.device, int8=int8, own_kernels=level is not Level.NONE)
-    pool = _pool_shape(name, window, model, settings, rank, dtype)
+    pool = _pool_shape(name, window, _kv_shape(model, rank, dtype), settings, rank, widest)
     runner = ModelRunner(model, pool, dtype, rank.device, int8=int8, level=level)
     return GroupModel(name, folder, window, int(model.config.vocab_size), pool, runner)
 
 
-def _pool_shape(
-    name: str, window: int, model: PreTrainedModel, settings: Settings, rank: Rank, dtype: torch.dtype
-) -> PoolShape:
+def _kv_shape(model: PreTrainedModel, rank: Rank, dtype: torch.dtype) -> KvShape:
     config = model.config
-    shape = KvShape(
+    return KvShape(
         layers=config.num_hidden_layers,
         heads=config.num_attention_heads // rank.world,
         head_dim=config.hidden_size // config.num_attention_heads,
         bytes_per_value=dtype.itemsize,
     )
+
+
+def _pool_shape(name: str, window: int, shape: KvShape, settings: Settings, rank: Rank, widest: int) -> PoolShape:
     on_gpu = rank.device.type == "cuda"
     if name == CHAT:
         num_tokens = chat_tokens(
@@ -116,6 +129,7 @@ def _pool_shape(
             _free_bytes(rank.device),
             1 if on_gpu else rank.world,
             on_gpu=on_gpu,
+            widest=widest,
         )
         num_tokens = _least_of_all_ranks(num_tokens, rank)
     else:

@@ -81,6 +81,12 @@ class ModelRunner:
         if isinstance(self._model, TorchModel):
             self._model.inject(kernels)
 
+    @torch.inference_mode()
+    def record_decodes(self, max_rows: int) -> None:
+        """On a GPU, record decode steps of up to `max_rows` rows now. All ranks call this."""
+        if isinstance(self._model, TorchModel):
+            self._model.record_decodes(max_rows)
+
     def withdraw(self) -> None:
         """Use the model's own operators again."""
         if isinstance(self._model, TorchModel):

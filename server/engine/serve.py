@@ -18,6 +18,7 @@ from server.config import Settings
 from server.engine.block_pool import BlockPool
 from server.engine.channel import StepReceiver, StepSender
 from server.engine.door import Door
+from server.engine.golden import GoldenError
 from server.engine.group import Rank, join, pick_device
 from server.engine.injection import load_kernels
 from server.engine.injection_trial import try_injection
@@ -54,12 +55,12 @@ class Serving:
 
         Raises:
             WeightsError: a checkpoint that cannot be loaded, or a packaged file that is damaged.
-            GoldenError: a packaged model does not say what it should.
+            GoldenError: a packaged model does not say what it should, or any one gives logits that are not finite.
         """
         check = StartCheck(settings)
         world = settings.tensor_parallel_degree
         torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
-        place = join(rank, world, attempt, pick_device(settings.device, rank), settings.start_timeout_s)
+        place = join(rank, world, attempt, pick_device(settings.device, rank, world), settings.start_timeout_s)
         check.check_files(place)
         models = load_models(settings, place)
         serving = cls(settings, place, attempt, models)
@@ -67,6 +68,7 @@ class Serving:
             serving.try_injection(check)
         serving.warm_up()
         check.check_answers(models)
+        models[CHAT].runner.record_decodes(settings.max_running)
         dist.barrier()
         return serving
 
@@ -84,7 +86,7 @@ class Serving:
             steps = tuple(ModelStep(name, (segment,)) for name in self._models)
             for name, logits in self._runner.run(Step(number, steps)).items():
                 if not torch.isfinite(logits).all():
-                    raise RuntimeError(f"model {name!r} gives logits that are not finite; OCK_DTYPE may be too narrow")
+                    raise GoldenError(f"model {name!r} gives logits that are not finite; OCK_DTYPE may be too narrow")
 
     def try_injection(self, check: StartCheck) -> None:
         """Inject DeepSpeed's kernels where the golden check passes with them."""

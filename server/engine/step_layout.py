@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from server.engine.kv_budget import MAX_GATHERED_TOKENS
 from server.engine.pending import resolve
 from server.engine.step import ModelStep, Segment
 from server.engine.transfer import to_device
@@ -56,13 +57,13 @@ class StepLayout:
     positions: Tensor  # [1, num_tokens]
     write_slots: Tensor  # [num_tokens]
     logit_rows: Tensor  # [num_rows]
-    spans: Spans | None
+    spans: tuple[Spans, ...]  # in groups that see at most MAX_GATHERED_TOKENS slots, or one segment that sees more
     decode: DecodeRows | None
 
     @property
     def is_decode(self) -> bool:
         """Whether every segment is a single token with logits."""
-        return self.spans is None and self.logit_rows.numel() == self.token_ids.shape[1]
+        return not self.spans and self.logit_rows.numel() == self.token_ids.shape[1]
 
 
 def lay_out(
@@ -90,7 +91,7 @@ def lay_out(
     if ids.min() < 0:
         assert sampled_before is not None, "a pending token needs the step before"
         token_ids = resolve(token_ids, sampled_before)
-    spans = _spans(wide, span_rows, span_slots) if wide else None
+    spans = _spans(wide, span_rows, span_slots)
     decode = DecodeRows(rows, slots.view(len(single), longest), num_visible) if single else None
     return StepLayout(token_ids[None], positions[None], write_slots, logit_rows, spans, decode)
 
@@ -128,10 +129,30 @@ def _visible(segment: Segment, table: np.ndarray) -> np.ndarray:
     return np.concatenate((table[: segment.num_context], ancestors, table[segment.entry : last]))
 
 
-def _spans(wide: list[_Draft], rows: Tensor, slots: Tensor) -> Spans:
-    num_queries = tuple(each.count for each in wide)
-    num_visible = tuple(len(each.visible) for each in wide)
-    starts = np.zeros((2, len(wide) + 1), np.int32)
+def _spans(wide: list[_Draft], rows: Tensor, slots: Tensor) -> tuple[Spans, ...]:
+    groups = _groups(wide)
+    num_rows = [sum(each.count for each in group) for group in groups]
+    num_slots = [sum(len(each.visible) for each in group) for group in groups]
+    return tuple(map(_group_spans, groups, rows.split(num_rows), slots.split(num_slots)))
+
+
+def _groups(wide: list[_Draft]) -> list[list[_Draft]]:
+    """In order, so that no attention gathers more than MAX_GATHERED_TOKENS at once."""
+    groups: list[list[_Draft]] = []
+    num_gathered = 0
+    for each in wide:
+        num_gathered += len(each.visible)
+        if not groups or num_gathered > MAX_GATHERED_TOKENS:
+            groups.append([])
+            num_gathered = len(each.visible)
+        groups[-1].append(each)
+    return groups
+
+
+def _group_spans(group: list[_Draft], rows: Tensor, slots: Tensor) -> Spans:
+    num_queries = tuple(each.count for each in group)
+    num_visible = tuple(len(each.visible) for each in group)
+    starts = np.zeros((2, len(group) + 1), np.int32)
     starts[:, 1:] = np.cumsum((num_queries, num_visible), axis=1)
     query_starts, visible_starts = to_device(starts, rows.device)
     return Spans(rows, slots, query_starts, visible_starts, num_queries, num_visible)
@@ -163,6 +184,6 @@ def pad_decode(layout: StepLayout, batch: int, longest: int, spare_slot: int) ->
         positions=pad(layout.positions, missing),
         write_slots=pad(layout.write_slots, missing, value=spare_slot),
         logit_rows=rows,
-        spans=None,
+        spans=(),
         decode=DecodeRows(rows, slots, pad(decode.num_visible, missing, value=1)),
     )

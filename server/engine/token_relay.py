@@ -19,11 +19,14 @@ class TokenRelay:
     """Rank 0 publishes what it sampled after every step with rows of the chat model, and the others receive it.
 
     Attributes:
-        sampled: [num_rows] of the last such step, when steps overlap.
+        overlaps: whether steps do; else nothing is exchanged.
+        device: the rank's.
+        sampled: [num_rows] of the last such step.
     """
 
     def __init__(self, rank: Rank, *, overlaps: bool) -> None:
         self.overlaps = overlaps
+        self.device = rank.device
         self.sampled = torch.empty(0, dtype=torch.long, device=rank.device)
         self._rank = rank
 
@@ -38,7 +41,7 @@ class TokenRelay:
             segment.num_logits for each in step.model_steps if each.model == CHAT for segment in each.segments
         )
         if self.overlaps and num_rows:
-            self._exchange(torch.empty(num_rows, dtype=torch.long, device=self._rank.device))
+            self._exchange(torch.empty(num_rows, dtype=torch.long, device=self.device))
 
     def _exchange(self, tokens: Tensor) -> None:
         if self._rank.world > 1:

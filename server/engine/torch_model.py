@@ -6,10 +6,13 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from server.engine.attention import PagedAttention, hang_in
+from server.engine.attention import PagedAttention, hang_in, head_shape
+from server.engine.attention_ways import choose_ways
 from server.engine.decode_graphs import DecodeGraphs
+from server.engine.group import Rank, all_agree
 from server.engine.injection import Injection, Kernels
 from server.engine.linear import pack_linears, weight_bytes
+from server.engine.reduce import AllReduce
 from server.engine.step import ModelStep
 from server.engine.step_layout import StepLayout, lay_out
 
@@ -31,7 +34,8 @@ class TorchModel:
         self._device = device
         pack_linears(model, dtype, device, int8=int8, own_kernels=own_kernels)
         self.weight_bytes = weight_bytes(model)
-        self._layers: list[PagedAttention] = hang_in(model, num_slots + 1, dtype, device, own_kernels=own_kernels)
+        self._ways = choose_ways(*head_shape(model), dtype, device, own_kernels=own_kernels)
+        self._layers: list[PagedAttention] = hang_in(model, num_slots + 1, dtype, device, self._ways)
         self._spare_slot = num_slots  # nobody's: padding goes there
         self._graphs = self._new_graphs()
         self._injection: Injection | None = None
@@ -51,8 +55,18 @@ class TorchModel:
             self._injection.withdraw()
             self._injection, self._graphs = None, self._new_graphs()
 
+    def record_decodes(self, max_rows: int) -> None:
+        """Record decode steps of up to `max_rows` rows, where they are recorded at all. All ranks call this."""
+        if self._graphs is not None:
+            self._graphs.record_up_to(max_rows, self._device)
+
     def _new_graphs(self) -> DecodeGraphs | None:
-        return DecodeGraphs(self.forward, self._spare_slot) if self._device.type == "cuda" else None
+        if self._device.type != "cuda":
+            return None
+        reduce = AllReduce()
+        rank = Rank(reduce.rank, reduce.world, self._device)
+        longest = int(self._model.config.max_position_embeddings) if self._ways.decodes_in_place else None
+        return DecodeGraphs(self.forward, self._spare_slot, lambda holds: all_agree(rank, holds), longest)
 
     def run(self, step: ModelStep, block_tokens: int, sampled_before: Tensor | None = None) -> Tensor:
         """Logits [num_rows, vocab] in float32; `sampled_before` for tokens that are pending."""

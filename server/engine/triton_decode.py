@@ -18,7 +18,8 @@ RUN = 256  # entries a program; decode graphs round the longest sequence up to i
 TILE = 32  # entries at once
 
 
-@triton.jit(do_not_specialize=["longest", "num_runs"])
+# Where a step's numbers begin in memory differs from step to step.
+@triton.jit(do_not_specialize=["longest", "num_runs"], do_not_specialize_on_alignment=["slots", "num_visible"])
 def attend_runs(
     query, keys, values, slots, num_visible, seen, peaks, sums, scale, longest, heads, num_runs,
     head_dim: tl.constexpr, head_tile: tl.constexpr, run: tl.constexpr, tile: tl.constexpr,
@@ -53,7 +54,7 @@ def attend_runs(
     tl.store(sums + place, total)
 
 
-@triton.jit(do_not_specialize=["num_runs"])
+@triton.jit(do_not_specialize=["num_runs"], do_not_specialize_on_alignment=["num_visible"])
 def merge_runs(
     seen, peaks, sums, num_visible, out, heads, num_runs,
     head_dim: tl.constexpr, head_tile: tl.constexpr, run: tl.constexpr,

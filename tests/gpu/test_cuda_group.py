@@ -56,3 +56,15 @@ def test_log_probabilities_of_labels_equal_the_model_s_own(served: tuple[EngineG
     request = wire.Score("score", "input_moderation", tuple(text[:15]), tuple(text[15:]), (), candidates)
     for candidate, found in zip(candidates, group.client.score([request])[0].log_probs[0], strict=True):
         assert list(found) == pytest.approx(log_probs(model, text, candidate), abs=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["neox", "gptj"])
+def test_int8_matrices_go_from_the_host_to_the_device_and_serve(kind: str, tmp_path: Path) -> None:
+    make(kind, tmp_path / "model")
+    group = EngineGroup(tmp_path / "model", 1, tmp_path / "run", OCK_DEVICE=DEVICE, OCK_DTYPE="int8")
+    try:
+        group.wait_ready()
+        tokens, end = group.reply(random.Random(5).choices(range(1, VOCAB_SIZE), k=30), 12)
+        assert (len(tokens), end.reason) == (12, "length")
+    finally:
+        group.close()

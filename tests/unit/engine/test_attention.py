@@ -72,8 +72,7 @@ def test_segments_of_several_tokens_see_causally_from_the_right(
     step = step_of(
         whole(0, prompt_of(12)), rest(1, prompt_of(9), 8), rest(2, prompt_of(40), 30), whole(3, prompt_of(2))
     )
-    spans = lay_out(step, BLOCK_TOKENS, torch.device("cpu")).spans
-    assert spans is not None
+    [spans] = lay_out(step, BLOCK_TOKENS, torch.device("cpu")).spans
     query = torch.randn(12 + 1 + 10 + 2, HEADS, HEAD_DIM)
     expected = torch.cat(
         [

@@ -29,6 +29,8 @@ class Recorder:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.num_recorded = 0
         self.fails = False
+        self.streams: list[object] = []
+        self.rows: list[int] = []  # of each step that ran
         self._open: FakeGraph | None = None
         stream = contextlib.nullcontext()
         for name, value in {
@@ -36,13 +38,14 @@ class Recorder:
             "Stream": FakeStream,
             "current_stream": FakeStream,
             "stream": lambda _: stream,
+            "set_stream": self.streams.append,
             "CUDAGraph": FakeGraph,
             "graph": self.graph,
         }.items():
             monkeypatch.setattr(torch.cuda, name, value)
 
     @contextlib.contextmanager
-    def graph(self, graph: FakeGraph, pool: str) -> Iterator[None]:
+    def graph(self, graph: FakeGraph, pool: str, stream: FakeStream) -> Iterator[None]:
         assert pool == "pool"
         if self.fails:
             raise RuntimeError("operation not permitted when stream is capturing")
@@ -55,6 +58,8 @@ class Recorder:
         logits = compute(layout)
         if self._open is not None:
             self._open.recorded = layout, logits
+        else:
+            self.rows.append(len(logits))
         return logits
 
 
@@ -76,9 +81,13 @@ def decode_step(*lengths: int) -> StepLayout:
     return lay_out(step_of(*segments), BLOCK_TOKENS, torch.device("cpu"))
 
 
+def graphs_of(recorder: Recorder, longest: int | None = None, *, peers_can: bool = True) -> DecodeGraphs:
+    return DecodeGraphs(recorder.forward, SPARE_SLOT, lambda holds: holds and peers_can, longest)
+
+
 def test_a_replay_computes_with_what_the_step_brings(monkeypatch: pytest.MonkeyPatch) -> None:
     recorder = Recorder(monkeypatch)
-    graphs = DecodeGraphs(recorder.forward, SPARE_SLOT)
+    graphs = graphs_of(recorder)
     for lengths in ((3, 9, 40), (12, 2, 5), (1, 2, 3, 4), (7, 7, 30)):  # all of one shape
         layout = decode_step(*lengths)
         torch.testing.assert_close(graphs.run(layout), compute(layout))
@@ -87,14 +96,42 @@ def test_a_replay_computes_with_what_the_step_brings(monkeypatch: pytest.MonkeyP
     assert recorder.num_recorded == 2
 
 
-def test_where_nothing_can_be_recorded_steps_run_as_they_are(
+def test_graphs_of_one_length_are_recorded_before_they_are_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    recorder = Recorder(monkeypatch)
+    graphs = graphs_of(recorder, longest=2000)
+    graphs.record_up_to(5, torch.device("cpu"))
+    assert recorder.num_recorded == 4  # of 1, 2, 4 and 8 rows
+    for lengths in ((3, 90, 40, 7, 7), (12,), (1, 2)):
+        layout = decode_step(*lengths)
+        torch.testing.assert_close(graphs.run(layout), compute(layout))
+    assert recorder.num_recorded == 4
+
+
+def test_graphs_of_many_lengths_are_recorded_as_they_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    recorder = Recorder(monkeypatch)
+    graphs_of(recorder).record_up_to(5, torch.device("cpu"))
+    assert recorder.num_recorded == 0
+
+
+def test_where_nothing_can_be_recorded_steps_run_without(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     recorder = Recorder(monkeypatch)
     recorder.fails = True
-    graphs = DecodeGraphs(recorder.forward, SPARE_SLOT)
+    graphs = graphs_of(recorder)
     for lengths in ((3, 9, 40), (12, 2, 5)):
         layout = decode_step(*lengths)
         torch.testing.assert_close(graphs.run(layout), compute(layout))
     assert caplog.text.count("graphs.off") == 1
     assert "not permitted" in caplog.text
+    assert len(recorder.streams) == 1, "a failed capture leaves its own stream current"
+
+
+def test_a_rank_that_could_record_goes_without_where_a_peer_could_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    recorder = Recorder(monkeypatch)
+    graphs = graphs_of(recorder, peers_can=False)
+    for lengths in ((3, 9, 40), (12, 2, 5)):
+        layout = decode_step(*lengths)
+        torch.testing.assert_close(graphs.run(layout), compute(layout))
+    assert recorder.num_recorded == 1, "tried once"
+    assert recorder.rows == [4] * 4, "two to warm up, then padded steps: a peer's all-reduce is as long"

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from server.engine.kv_budget import KvShape, chat_tokens
+from server.engine.kv_budget import MAX_GATHERED_TOKENS, KvShape, chat_tokens
 
 SHAPE = KvShape(layers=44, heads=16, head_dim=96, bytes_per_value=2)  # a quarter of GPT-NeoX-20B
 GIB = 2**30
 WINDOW = 2048
 
 
-def tokens(wanted: int = 0, free: int = 8 * GIB, running: int = 32, *, on_gpu: bool = True) -> int:
-    return chat_tokens(wanted, WINDOW, running, SHAPE, free, 1 if on_gpu else 4, on_gpu=on_gpu)
+def tokens(wanted: int = 0, free: int = 8 * GIB, running: int = 32, *, on_gpu: bool = True, widest: int = 0) -> int:
+    return chat_tokens(wanted, WINDOW, running, SHAPE, free, 1 if on_gpu else 4, on_gpu=on_gpu, widest=widest)
 
 
 def test_what_is_wanted_is_kept_from_one_window_on() -> None:
@@ -26,6 +26,17 @@ def test_a_gpu_keeps_room_for_what_a_decode_step_gathers_of_one_layer() -> None:
     assert tokens() == (int(8 * GIB * 0.9) - gathered) // SHAPE.bytes_per_token
 
 
+@pytest.mark.parametrize(("running", "gathered"), [(33, 64 * WINDOW), (3, MAX_GATHERED_TOKENS)])
+def test_what_is_gathered_is_padded_decodes_or_a_group_of_chunks(running: int, gathered: int) -> None:
+    room = int(4 * GIB * 0.9) - gathered * SHAPE.bytes_per_layer
+    assert tokens(free=4 * GIB, running=running) == min(room // SHAPE.bytes_per_token, (running + 1) * WINDOW)
+
+
+def test_the_widest_model_of_the_group_is_the_one_that_gathers_most() -> None:
+    widest = 3 * SHAPE.bytes_per_layer
+    assert tokens(widest=widest) == (int(8 * GIB * 0.9) - 32 * WINDOW * widest) // SHAPE.bytes_per_token
+
+
 def test_no_more_than_every_running_reply_can_fill() -> None:
     assert tokens(free=800 * GIB) == 33 * WINDOW
     assert tokens(running=2, free=800 * GIB) == 3 * WINDOW
@@ -36,5 +47,5 @@ def test_ranks_that_share_a_cpu_s_memory_share_what_is_free() -> None:
 
 
 def test_less_than_a_window_is_refused_with_the_numbers() -> None:
-    with pytest.raises(ValueError, match="one window of 2048 tokens need 528 MiB a rank, 412 MiB are left"):
+    with pytest.raises(ValueError, match="one window of 2048 tokens need 528 MiB a rank, 268 MiB are left"):
         tokens(free=GIB // 2, running=4)

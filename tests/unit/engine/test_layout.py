@@ -21,9 +21,9 @@ def test_tokens_positions_and_slots_follow_the_block_table() -> None:
     assert layout.token_ids.tolist() == [[5, 6, 7]]
     assert layout.positions.tolist() == [[7, 8, 9]]
     assert layout.write_slots.tolist() == [4 * 8 + 7, 1 * 8, 1 * 8 + 1]
-    assert layout.spans is not None
-    assert layout.spans.slots.tolist() == [*range(32, 40), 8, 9]
-    assert (layout.spans.query_starts.tolist(), layout.spans.visible_starts.tolist()) == ([0, 3], [0, 10])
+    [spans] = layout.spans
+    assert spans.slots.tolist() == [*range(32, 40), 8, 9]
+    assert (spans.query_starts.tolist(), spans.visible_starts.tolist()) == ([0, 3], [0, 10])
     assert layout.decode is None
 
 
@@ -37,14 +37,30 @@ def test_a_branch_sees_its_context_its_ancestors_and_itself() -> None:
 def test_spans_and_single_tokens_of_a_step_keep_their_places() -> None:
     segments = (whole(0, prompt_of(3)), rest(1, prompt_of(9), 8), rest(2, prompt_of(20), 16), rest(3, prompt_of(5), 4))
     layout = lay_out(step_of(*segments), BLOCK_TOKENS, CPU)
-    assert layout.spans is not None
+    [spans] = layout.spans
     assert layout.decode is not None
-    assert layout.spans.rows.tolist() == [0, 1, 2, 4, 5, 6, 7]
-    assert (layout.spans.num_queries, layout.spans.num_visible) == ((3, 4), (3, 20))
-    assert layout.spans.masks[0] is None
-    assert layout.spans.masks[1].tolist() == [[entry <= 16 + row for entry in range(20)] for row in range(4)]
+    assert spans.rows.tolist() == [0, 1, 2, 4, 5, 6, 7]
+    assert (spans.num_queries, spans.num_visible) == ((3, 4), (3, 20))
+    assert spans.masks[0] is None
+    assert spans.masks[1].tolist() == [[entry <= 16 + row for entry in range(20)] for row in range(4)]
     assert (layout.decode.rows.tolist(), layout.decode.num_visible.tolist()) == ([3, 8], [9, 5])
     assert layout.decode.slots[1, 5:].tolist() == [0, 0, 0, 0]
+
+
+def test_segments_that_see_much_attend_in_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("server.engine.step_layout.MAX_GATHERED_TOKENS", 50)
+    lengths = (20, 30, 3, 70, 40, 10)
+    step = step_of(*(whole(index, prompt_of(length)) for index, length in enumerate(lengths)))
+    layout = lay_out(step, BLOCK_TOKENS, CPU)
+    assert [group.num_visible for group in layout.spans] == [(20, 30), (3,), (70,), (40, 10)]
+    assert torch.cat([group.rows for group in layout.spans]).tolist() == list(range(sum(lengths)))
+    assert [group.query_starts.tolist() for group in layout.spans] == [[0, 20, 50], [0, 3], [0, 70], [0, 40, 50]]
+    model = TorchModel(make_model("neox"), 256 * BLOCK_TOKENS, torch.float32, CPU)
+    with torch.inference_mode():
+        in_groups = model.forward(layout)
+        monkeypatch.undo()
+        at_once = model.forward(lay_out(step, BLOCK_TOKENS, CPU))
+    torch.testing.assert_close(in_groups, at_once)
 
 
 def test_pending_tokens_are_those_that_the_step_before_sampled_on_both_paths() -> None:
