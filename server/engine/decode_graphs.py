@@ -68,7 +68,7 @@ class DecodeGraphs:
         """Logits [batch, vocab] of a decode step; valid until the next call."""
         assert layout.decode is not None, layout
         batch, longest = layout.decode.slots.shape
-        shape = rounded_shape(batch, self._longest or longest)
+        shape = rounded_shape(batch, max(longest, self._longest or 0))
         padded = pad_decode(layout, *shape, self._spare_slot)
         graph = self._graphs.get(shape)
         if graph is None and self._can_record:
