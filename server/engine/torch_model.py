@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from server.engine.attend import decode_by_sdpa
 from server.engine.attention import PagedAttention, hang_in, head_shape
-from server.engine.attention_ways import choose_ways
+from server.engine.attention_ways import Ways, choose_ways
 from server.engine.decode_graphs import DecodeGraphs
 from server.engine.group import Rank, all_agree
 from server.engine.injection import Injection, Kernels
@@ -34,7 +37,9 @@ class TorchModel:
         self._device = device
         pack_linears(model, dtype, device, int8=int8, own_kernels=own_kernels)
         self.weight_bytes = weight_bytes(model)
-        self._ways = choose_ways(*head_shape(model), dtype, device, own_kernels=own_kernels)
+        reduce = AllReduce()
+        self._rank = Rank(reduce.rank, reduce.world, device)
+        self._ways = self._agreed(choose_ways(*head_shape(model), dtype, device, own_kernels=own_kernels))
         self._layers: list[PagedAttention] = hang_in(model, num_slots + 1, dtype, device, self._ways)
         self._spare_slot = num_slots  # nobody's: padding goes there
         self._graphs = self._new_graphs()
@@ -63,10 +68,14 @@ class TorchModel:
     def _new_graphs(self) -> DecodeGraphs | None:
         if self._device.type != "cuda":
             return None
-        reduce = AllReduce()
-        rank = Rank(reduce.rank, reduce.world, self._device)
         longest = int(self._model.config.max_position_embeddings) if self._ways.decodes_in_place else None
-        return DecodeGraphs(self.forward, self._spare_slot, lambda holds: all_agree(rank, holds), longest)
+        return DecodeGraphs(self.forward, self._spare_slot, lambda holds: all_agree(self._rank, holds), longest)
+
+    def _agreed(self, ways: Ways) -> Ways:
+        """On a GPU, `ways` with the decode that works on every rank: they record graphs of the same shapes."""
+        if self._device.type == "cpu" or all_agree(self._rank, ways.decodes_in_place):
+            return ways
+        return replace(ways, decode=decode_by_sdpa, decodes_in_place=False)
 
     def run(self, step: ModelStep, block_tokens: int, sampled_before: Tensor | None = None) -> Tensor:
         """Logits [num_rows, vocab] in float32; `sampled_before` for tokens that are pending."""
