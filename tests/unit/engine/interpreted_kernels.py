@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
+from tiny_models import BLOCK_TOKENS, make_model, prompt_of, reference, relative_error, rest, step_of, whole
 
 from server.engine.attend import decode_by_products
+from server.engine.attention_ways import Ways
 from server.engine.linear import quantise
 from server.engine.step_layout import DecodeRows
+from server.engine.torch_model import TorchModel
 from server.engine.triton_decode import decode_by_kernel
 from server.engine.triton_int8 import int8_linear
 
@@ -64,3 +67,22 @@ def test_an_int8_product_gives_what_widened_weights_give(
     expected = x.float() @ (weight.float() * scales.float()[:, None]).T
     assert (found.dtype, found.shape) == (dtype, (rows, outputs))
     assert float((found.float() - expected).norm()) <= bound * float(expected.norm())
+
+
+@pytest.mark.parametrize("kind", ["neox", "gptj"])
+def test_a_model_that_decodes_by_the_kernel_gives_its_own_logits(kind: str) -> None:
+    model, runner = (
+        make_model(kind),
+        TorchModel(make_model(kind), 128 * BLOCK_TOKENS, torch.float32, torch.device("cpu")),
+    )
+    for layer in runner._layers:
+        layer._ways = Ways(decode=decode_by_kernel, decodes_in_place=True)
+    sequences = [prompt_of(length) for length in (3, 40)]
+    with torch.inference_mode():
+        runner.run(step_of(*(whole(index, tokens) for index, tokens in enumerate(sequences))), BLOCK_TOKENS)
+        for _ in range(2):
+            sequences = [[*tokens, 7] for tokens in sequences]
+            last = [rest(index, tokens, len(tokens) - 1) for index, tokens in enumerate(sequences)]
+            logits = runner.run(step_of(*last), BLOCK_TOKENS)
+            expected = torch.stack([reference(model, tokens)[-1] for tokens in sequences])
+            assert relative_error(logits, expected) < 1e-5
