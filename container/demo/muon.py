@@ -1,6 +1,7 @@
 """Muon in float32 (Jordan and others, 2024): momentum whose matrices are made orthogonal before they move the weights.
 
-The orthogonal matrix comes from five rounds of their quintic Newton-Schulz iteration. PyTorch's own does the same in bfloat16, which takes several times as long on a CPU that has no bfloat16 arithmetic.
+The orthogonal matrix comes from five rounds of their quintic Newton-Schulz iteration. PyTorch's own optimiser does the
+same in bfloat16, which takes several times as long on a CPU that has no bfloat16 arithmetic.
 """
 
 from __future__ import annotations
