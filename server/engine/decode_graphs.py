@@ -56,7 +56,7 @@ class DecodeGraphs:
         self._aside = torch.cuda.Stream()
 
     def record_up_to(self, max_rows: int, device: torch.device) -> None:
-        """Record the graphs of up to `max_rows` rows now, so that no reply waits for them."""
+        """Where all graphs are of one length, record those of up to `max_rows` rows now: no reply waits for them."""
         if self._longest is None:
             return
         rows = 1

@@ -77,8 +77,9 @@ def chat_tokens(
 
 
 def _num_gathered(window: int, max_running: int) -> int:
-    """Tokens whose keys and values of one layer a step on a GPU may gather: all that decodes see, or a group of chunks.
+    """Tokens whose keys and values of one layer a step on a GPU may gather: a group of chunks, or all that decodes see.
 
-    Decode steps are padded to a power of two.
+    Decodes gather only where the kernel that reads in place does not work, which is not known yet; they are padded to a
+    power of two.
     """
     return max((1 << (max_running - 1).bit_length()) * window, MAX_GATHERED_TOKENS)

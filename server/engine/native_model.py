@@ -57,10 +57,10 @@ class ModelParts:
     parallel: bool
 
 
-def refusal(model: PreTrainedModel, dtype: torch.dtype, device: torch.device) -> str | None:
-    """Why the native kernels cannot run `model`; None when they can."""
-    if device.type != "cpu" or dtype != torch.bfloat16:
-        return f"{dtype} on {device.type}"
+def refusal(model: PreTrainedModel, dtype: torch.dtype) -> str | None:
+    """Why the native kernels cannot run `model`, which is on the CPU; None when they can."""
+    if dtype != torch.bfloat16:
+        return f"{dtype}"
     parts = _parts(model)
     if parts is None:
         return f"model type {model.config.model_type!r}"

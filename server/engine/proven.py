@@ -1,4 +1,4 @@
-"""Kernels of our own on a GPU take effect only where they compile and give what torch's operators give."""
+"""Kernels take effect only where they run and give what torch's plain operators give; ours and others' alike."""
 
 from __future__ import annotations
 

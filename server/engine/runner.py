@@ -83,7 +83,10 @@ class ModelRunner:
 
     @torch.inference_mode()
     def record_decodes(self, max_rows: int) -> None:
-        """On a GPU, record decode steps of up to `max_rows` rows now. All ranks call this."""
+        """On a GPU where attention reads keys in place, record decode steps of up to `max_rows` rows now.
+
+        Elsewhere on a GPU each shape is recorded at its first step. All ranks call this.
+        """
         if isinstance(self._model, TorchModel):
             self._model.record_decodes(max_rows)
 
@@ -104,7 +107,9 @@ class ModelRunner:
 def _native(
     model: PreTrainedModel, shape: PoolShape, dtype: torch.dtype, device: torch.device, *, int8: bool, level: Level
 ) -> NativeModel | None:
-    why = "turned off" if level is Level.NONE else refusal(model, dtype, device)
+    if device.type != "cpu":
+        return None
+    why = "turned off" if level is Level.NONE else refusal(model, dtype)
     if why is None:
         try:
             level = min(level, processor_level())
@@ -113,7 +118,7 @@ def _native(
             return NativeModel(model, library, reduce, shape.num_slots, int8=int8, level=level)
         except BuildError as error:
             why = str(error)
-    log.info("kernels.off model_type=%s why=%r: torch's operators are used", model.config.model_type, why)
+    log.info("native_kernels.off model_type=%s why=%r: the torch path runs it", model.config.model_type, why)
     return None
 
 

@@ -19,7 +19,7 @@ from server.engine.transfer import to_device
 
 @dataclass(frozen=True)
 class Spans:
-    """The segments of several tokens, one behind the other. The last visible entries of each are its own tokens."""
+    """A group of segments of several tokens, one behind the other. The last that each sees are its own tokens."""
 
     rows: Tensor  # [num_queries] their tokens' places in the packed step
     slots: Tensor  # [num_visible] what each segment sees

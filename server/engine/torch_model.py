@@ -1,4 +1,7 @@
-"""Any causal model that AutoTP shards, on torch's own operators with paged keys and values."""
+"""Any causal model that AutoTP shards, run by transformers' modules over paged keys and values.
+
+On a CPU by torch's operators; on a GPU our kernels and recorded decode steps come in where they work.
+"""
 
 from __future__ import annotations
 

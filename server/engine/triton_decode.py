@@ -14,7 +14,7 @@ from torch import Tensor
 
 from server.engine.step_layout import DecodeRows
 
-RUN = 256  # entries a program; decode graphs round the longest sequence up to it
+RUN = 256  # entries a program; one that begins past a sequence's end does nothing
 TILE = 32  # entries at once
 
 

@@ -25,7 +25,13 @@ def test_with_nothing_named_or_mounted_the_demo_is_served(places: Places) -> Non
         "OCK_MODERATION_MODEL": str(places.demo / "moderation"),
         "OCK_INDEX": str(places.demo / "index"),
         "OCK_ENCODER": str(places.demo / "encoder"),
+        "OCK_SEARCH_WINDOW": "0",
+        "OCK_MAX_NEW_TOKENS": "96",
     }
+
+
+def test_what_suits_the_demo_gives_way_to_what_is_set(places: Places) -> None:
+    assert with_defaults({"OCK_MAX_NEW_TOKENS": "12"}, places)["OCK_MAX_NEW_TOKENS"] == "12"
 
 
 def test_parts_of_the_demo_never_join_a_chat_model_of_the_users(places: Places) -> None:
