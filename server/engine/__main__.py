@@ -51,7 +51,7 @@ def main() -> int:
 
 
 def _serve(settings: Settings, rank: int, attempt: int) -> int:
-    os.environ.setdefault("DS_ACCELERATOR", "cpu" if settings.device == "cpu" else _accelerator())
+    os.environ.setdefault("DS_ACCELERATOR", _accelerator(settings))
     os.environ.setdefault("TRITON_CACHE_DIR", str(cache_folder() / "triton"))
     # torch and DeepSpeed take seconds to import; a wrong setting must not wait for them.
     from server.engine.golden import GoldenError
@@ -79,10 +79,12 @@ def _serve(settings: Settings, rank: int, attempt: int) -> int:
     return 0
 
 
-def _accelerator() -> str:
-    import torch
+def _accelerator(settings: Settings) -> str:
+    if settings.device == "cpu":
+        return "cpu"
+    from server.engine.device_kind import device_kind  # brings torch
 
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    return device_kind(settings.device, settings.tensor_parallel_degree)
 
 
 class _Stopping:

@@ -25,6 +25,7 @@ import msgspec
 from server.engine.bench_driver import Work
 from server.engine.bench_model import SHAPES, random_model
 from server.engine.bench_rivals import time_openai, time_transformers
+from server.engine.device_kind import device_kind
 from server.machine import machine_facts
 
 _PACKAGES = ("torch", "deepspeed", "transformers", "safetensors", "numpy")
@@ -73,18 +74,11 @@ class Group:
             "WORLD_SIZE": str(self.world),
             "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads)),
         }
-        environment.setdefault("DS_ACCELERATOR", _accelerator(self.world))
+        # By itself DeepSpeed takes a GPU wherever the machine has one.
+        environment.setdefault("DS_ACCELERATOR", device_kind(os.environ.get("OCK_DEVICE", "auto"), self.world))
         encoded = msgspec.json.encode(work).decode()
         command = [sys.executable, "-m", "server.engine.bench_rank", "--rank", str(rank), "--work", encoded]
         return subprocess.Popen([*command, "--json", str(out)], env=environment, stdout=sys.stderr)
-
-
-def _accelerator(world: int) -> str:
-    """Of DeepSpeed: what the ranks will run on. By itself it takes a GPU wherever the machine has one."""
-    import torch
-
-    wanted = os.environ.get("OCK_DEVICE", "auto")
-    return "cuda" if wanted != "cpu" and torch.cuda.is_available() and torch.cuda.device_count() >= world else "cpu"
 
 
 def _free_port() -> int:

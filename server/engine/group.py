@@ -12,6 +12,7 @@ import torch.distributed as dist
 from torch.distributed import PrefixStore, TCPStore  # type: ignore[attr-defined]
 
 from server.engine.deepspeed_ops import load_all_reduce
+from server.engine.device_kind import device_kind
 
 
 @dataclass(frozen=True)
@@ -34,10 +35,10 @@ def pick_device(wanted: str, rank: int, world: int) -> torch.device:
     Raises:
         RuntimeError: cuda was asked for and torch sees fewer devices than ranks.
     """
-    num_devices = torch.cuda.device_count() if wanted != "cpu" and torch.cuda.is_available() else 0
-    if num_devices >= world:
+    if device_kind(wanted, world) == "cuda":
         return torch.device("cuda", rank)
     if wanted == "cuda":
+        num_devices = torch.cuda.device_count()
         raise RuntimeError(f"OCK_DEVICE='cuda': {world} ranks need a CUDA device each, torch sees {num_devices}")
     return torch.device("cpu")
 

@@ -16,12 +16,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import gelu, layer_norm
 
+from server.engine.native_model import TANH_GELU
 from server.engine.proven import proven
 
 log = logging.getLogger(__name__)
 
 _BIAS_GELU = {torch.float32: "bias_gelu_fp32", torch.float16: "bias_gelu_fp16", torch.bfloat16: "bias_gelu_bf16"}
-_TANH_GELU = ("gelu_new", "gelu_fast", "gelu_pytorch_tanh", "gelu_python_tanh")
 
 
 @dataclass(frozen=True)
@@ -108,4 +108,4 @@ def _ends_in_tanh_gelu(module: Any, model: Any) -> bool:
     config = model.config
     name = getattr(config, "hidden_act", None) or getattr(config, "activation_function", None)
     first = getattr(module, "fc_in", None) or getattr(module, "dense_h_to_4h", None)
-    return name in _TANH_GELU and first is not None and first.bias is not None and hasattr(module, "act")
+    return name in TANH_GELU and first is not None and first.bias is not None and hasattr(module, "act")

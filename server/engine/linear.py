@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from deepspeed.module_inject.layers import LinearAllreduce, LinearLayer, LmHeadLinearAllreduce
 from torch import Tensor, nn
-from torch.nn.functional import linear, pad
+from torch.nn.functional import pad
 
 from server.engine.proven import proven
 from server.engine.reduce import AllReduce
@@ -127,14 +127,10 @@ def _multiplies_int8(dtype: torch.dtype, device: torch.device) -> bool:
     """Whether the kernel works on `device`."""
     if device.type != "cuda" or importlib.util.find_spec("triton") is None:
         return False
-    from server.engine.triton_int8 import int8_linear
+    from server.engine.triton_int8 import int8_linear, linear_by_widening
 
     weight, x = (torch.randn(rows, 256, device=device).to(dtype) for rows in (96, 5))
-    return proven(int8_linear, _int8_by_widening, x, *quantise(weight))
-
-
-def _int8_by_widening(x: Tensor, weight: Tensor, scales: Tensor) -> Tensor:
-    return linear(x, weight.to(x.dtype)) * scales
+    return proven(int8_linear, linear_by_widening, x, *quantise(weight))
 
 
 def _packed(module: Any, pack: Callable[[Tensor], Product], reduce: AllReduce, device: torch.device) -> PackedLinear:

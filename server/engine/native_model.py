@@ -22,7 +22,7 @@ from server.engine.reduce import AllReduce
 from server.engine.step import ModelStep
 
 _ERF_GELU = ("gelu", "gelu_python")
-_TANH_GELU = ("gelu_new", "gelu_fast", "gelu_pytorch_tanh", "gelu_python_tanh")
+TANH_GELU = ("gelu_new", "gelu_fast", "gelu_pytorch_tanh", "gelu_python_tanh")
 
 
 # Submodules are found by name: torch types them as "a tensor or a module", which says less than Any does.
@@ -64,7 +64,7 @@ def refusal(model: PreTrainedModel, dtype: torch.dtype) -> str | None:
     parts = _parts(model)
     if parts is None:
         return f"model type {model.config.model_type!r}"
-    if parts.activation not in _ERF_GELU + _TANH_GELU:
+    if parts.activation not in _ERF_GELU + TANH_GELU:
         return f"activation {parts.activation!r}"
     if parts.rotary == 0 or model.config.tie_word_embeddings:
         return "no rotary dimensions, or a head tied to the embedding"
@@ -210,7 +210,7 @@ def _config_struct(config: PretrainedConfig, parts: ModelParts, layer: LayerPart
         vocabulary=parts.head.weight.shape[0],
         positions=config.max_position_embeddings,
         slots=num_slots,
-        tanh_gelu=parts.activation in _TANH_GELU,
+        tanh_gelu=parts.activation in TANH_GELU,
         parallel=parts.parallel,
         norms=1 if layer.second_norm is None else 2,
         epsilon=parts.epsilon,
