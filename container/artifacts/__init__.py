@@ -1,0 +1,1 @@
+"""Models and indexes: found, fetched, checked."""

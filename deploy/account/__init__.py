@@ -1,0 +1,1 @@
+"""The AWS account: requests, roles, buckets, what to remove."""

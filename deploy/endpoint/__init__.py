@@ -1,0 +1,1 @@
+"""An endpoint: its file, plan, requests and life."""

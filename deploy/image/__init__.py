@@ -1,0 +1,1 @@
+"""The image: built here or in CodeBuild, pushed to ECR."""

@@ -1,0 +1,1 @@
+"""The image on this machine, as the endpoint would run it."""

@@ -1,0 +1,1 @@
+"""Load and moderation measured from outside."""

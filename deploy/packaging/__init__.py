@@ -1,0 +1,1 @@
+"""What `deploy package` is about to write."""

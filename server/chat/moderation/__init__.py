@@ -1,0 +1,1 @@
+"""What is judged, by which policy, and what follows."""

@@ -1,0 +1,1 @@
+"""What a text really says: visible characters, folding, look-alikes, neutralised tags."""

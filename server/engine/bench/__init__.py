@@ -1,0 +1,1 @@
+"""Measuring the engine: `python -m server.engine.bench`."""

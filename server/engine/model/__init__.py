@@ -1,0 +1,1 @@
+"""One forward pass: attention, layout, graphs, sampling, text."""

@@ -1,0 +1,1 @@
+"""Making a packaged folder: per-rank shards and golden answers."""

@@ -1,0 +1,1 @@
+"""Being one of N ranks: the group, its all-reduce, its cores and device."""

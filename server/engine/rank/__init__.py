@@ -1,0 +1,1 @@
+"""A serving process: start, sockets, the step loop, liveness."""

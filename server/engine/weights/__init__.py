@@ -1,0 +1,1 @@
+"""From a checkpoint to a rank's share of the weights."""

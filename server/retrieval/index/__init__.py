@@ -1,0 +1,1 @@
+"""The published index: memory-mapped vectors, words and passages."""

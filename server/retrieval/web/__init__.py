@@ -1,0 +1,1 @@
+"""Passages from a web search."""

@@ -1,0 +1,1 @@
+"""/openapi.json: what the routes take and give."""

@@ -1,0 +1,1 @@
+"""POST /invocations: schema, streams, sticky sessions."""

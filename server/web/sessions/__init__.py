@@ -1,0 +1,1 @@
+"""GET and DELETE /sessions/{id}."""
