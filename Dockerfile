@@ -47,7 +47,7 @@ RUN packages=$(python -c "import sysconfig; print(sysconfig.get_path('purelib'))
 # native: the engine's own kernels.
 FROM build AS native
 COPY server/ server/
-RUN python -m server.engine.build && python -m compileall -q server
+RUN python -m server.engine.cpu.build && python -m compileall -q server
 
 # demo: the index and the encoder of the embedded demo. An index that `make run` or `make test` has already built, under
 # .demo/index, is taken as it is (the licence beside it only keeps COPY content where there is none).

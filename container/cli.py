@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from container.commands import ROOT
 from container.defaults import Places
-from container.plan_command import add_plan_arguments, run_plan
+from container.machine.plan_command import add_plan_arguments, run_plan
 from container.start import check, serve
 from container.version import version_lines
 

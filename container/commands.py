@@ -42,7 +42,7 @@ class Commands:
 
     def rank(self, rank: int, attempt: int, master_port: int) -> Command:
         """One rank of the engine group."""
-        argv = [sys.executable, "-m", "server.engine", "--rank", str(rank), "--attempt", str(attempt)]
+        argv = [sys.executable, "-m", "server.engine.rank", "--rank", str(rank), "--attempt", str(attempt)]
         environ = {
             **self._common(),
             "RANK": str(rank),

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from container.child import Child
 from container.commands import RankCommand
+from container.machine.segments import unlink_segments
 from container.pulse import Pulse
-from container.segments import unlink_segments
 from container.watch import Watch
-from server.engine.heartbeat import BEAT_FILE
+from server.engine.rank.heartbeat import BEAT_FILE
 
 READY_FILE = "engine.ready"
 

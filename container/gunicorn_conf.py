@@ -8,7 +8,7 @@ import signal
 import threading
 from typing import Any
 
-from container.ports import bind_address
+from container.machine.ports import bind_address
 from server.config import ConfigError, from_env
 
 try:
@@ -18,7 +18,7 @@ except ConfigError as error:
 
 bind = bind_address(_settings.host, _settings.port)
 workers = 1
-worker_class = "server.web.head_limit.HeadLimitWorker"  # gthread with a limit on the time of a head
+worker_class = "server.web.limits.head_limit.HeadLimitWorker"  # gthread with a limit on the time of a head
 threads = _settings.threads
 worker_connections = max(1000, 2 * _settings.threads)
 backlog = 2048

@@ -8,20 +8,20 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from types import FrameType
 
-from container.artifacts import as_environ, resolve
+from container.artifacts.fetch import Fetcher
+from container.artifacts.resolve import as_environ, resolve
 from container.commands import Commands
 from container.console import Console
 from container.defaults import Places, with_defaults
-from container.fetch import Fetcher
 from container.group import EngineGroup
-from container.machine import Machine, look_at_machine
-from container.memory import check_memory
-from container.ports import PortError, free_loopback_port
-from container.preflight import check_machine, check_store, hold_run_dir
+from container.machine.facts import Machine, look_at_machine
+from container.machine.memory import check_memory
+from container.machine.ports import PortError, free_loopback_port
+from container.machine.preflight import check_machine, check_store, hold_run_dir
+from container.machine.segments import unlink_abandoned
+from container.machine.shm_need import shm_need
 from container.refusal import Refusal
 from container.restarts import RestartBudget
-from container.segments import unlink_abandoned
-from container.shm_need import shm_need
 from container.supervisor import SILENCE_MARGIN_S, Exit, Limits, Supervisor
 from container.watch import Watch
 from server.config import ConfigError, Settings, describe, from_env

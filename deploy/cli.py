@@ -6,10 +6,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from deploy import endpoint_file
-from deploy.aws import Aws, DryRun, LiveAws
-from deploy.endpoint_file import EndpointFile
-from deploy.waiting import Waiter
+from deploy.account.aws import Aws, DryRun, LiveAws
+from deploy.endpoint import endpoint_file
+from deploy.endpoint.endpoint_file import EndpointFile
+from deploy.endpoint.waiting import Waiter
 
 DEFAULT_FILE = Path("endpoint.toml")
 

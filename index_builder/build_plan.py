@@ -11,7 +11,7 @@ from index_builder.embeddings.shard import EMBEDDED
 from index_builder.index.choice import IndexKind
 from index_builder.manifest import encoder_revision
 from index_builder.passages.window import WindowShape
-from server.retrieval.encoder import Precision
+from server.retrieval.encoder.encoder import Precision
 
 SMALL_SOURCE_BYTES = 100 << 20
 Inputs = dict[str, str]

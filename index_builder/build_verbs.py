@@ -18,8 +18,8 @@ from index_builder.progress import Progress
 from index_builder.publish import PublishError, publish, refuse_poor, refuse_unwritable
 from index_builder.report import print_report
 from index_builder.work_folder import WorkFolder
-from server.retrieval.encoder import Precision
-from server.retrieval.manifest import Manifest
+from server.retrieval.encoder.encoder import Precision
+from server.retrieval.index.manifest import Manifest
 
 Flags = argparse.Namespace
 _PLAN = BuildPlan("", "")

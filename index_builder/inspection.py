@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from index_builder.manifest import file_facts
-from server.retrieval.encoder import Encoder
-from server.retrieval.index_retriever import IndexRetriever
-from server.retrieval.manifest import Manifest, read_manifest
+from server.retrieval.encoder.encoder import Encoder
+from server.retrieval.index.manifest import Manifest, read_manifest
+from server.retrieval.index.retriever import IndexRetriever
 
 
 def inspect(folder: Path, query: str | None, encoder: str, k: int) -> None:

@@ -11,9 +11,9 @@ from index_builder.index.folder import ROWS_PER_BATCH
 from index_builder.passages.stage import PassageTotals
 from index_builder.progress import Progress
 from index_builder.work_folder import write_whole
-from server.retrieval.encoder import Encoder
-from server.retrieval.encoder_source import encoder_path
-from server.retrieval.manifest import (
+from server.retrieval.encoder.encoder import Encoder
+from server.retrieval.encoder.source import encoder_path
+from server.retrieval.index.manifest import (
     FORMAT,
     MANIFEST,
     EncoderFacts,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from index_builder.progress import Progress
-from server.retrieval.manifest import Manifest
+from server.retrieval.index.manifest import Manifest
 
 
 def print_report(manifest: Manifest, progress: Progress, address: str) -> None:

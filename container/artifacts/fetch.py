@@ -6,11 +6,11 @@ import hashlib
 import time
 from pathlib import Path, PurePosixPath
 
+from container.artifacts.hub_id import read_hub_id
 from container.console import Console
-from container.hub_id import read_hub_id
 from container.refusal import Refusal
 from server.artifacts import ArtifactError, fetch_prefix
-from server.retrieval.index_files import local_index
+from server.retrieval.index.files import local_index
 from server.retrieval.retriever import RetrievalError
 
 _PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
@@ -35,7 +35,7 @@ class Fetcher:
         hub_id = read_hub_id(value)
         if hub_id is None:
             raise Refusal(f"{setting}={value}: no such folder")
-        from container.hub import fetch_hub  # the hub's library takes a second to import
+        from container.artifacts.hub import fetch_hub  # the hub's library takes a second to import
 
         return fetch_hub(setting, hub_id, self._cache, self._console, self._deadline_s)
 

@@ -9,9 +9,9 @@ import httpx2
 from huggingface_hub import DryRunFileInfo, snapshot_download
 from huggingface_hub.errors import HFValidationError
 
+from container.artifacts.folders import encoder_way_out
+from container.artifacts.hub_id import HubId
 from container.console import Console
-from container.folders import encoder_way_out
-from container.hub_id import HubId
 from container.refusal import Refusal
 from server.artifacts import ArtifactError, FolderLock
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from container.folders import check_encoder, check_index, check_model, read_encoder_name
+from container.artifacts.folders import check_encoder, check_index, check_model, read_encoder_name
 from container.refusal import Refusal
 from server.config import Settings
-from server.retrieval.encoder_source import SAMPLE, encoder_path
+from server.retrieval.encoder.source import SAMPLE, encoder_path
 from server.retrieval.retriever import RetrievalError
 
 Fetch = Callable[[str, str], Path]

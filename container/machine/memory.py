@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from container.machine import Machine
-from container.plan import Request, make_plan
-from container.shapes import Shape, find_shape
+from container.machine.facts import Machine
+from container.machine.plan import Request, make_plan
+from container.machine.shapes import Shape, find_shape
 from server.config import Settings
 
 

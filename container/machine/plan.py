@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from container.machine import MIB
+from container.machine.facts import MIB
+from container.machine.shapes import Shape
+from container.machine.shm_need import shm_need
 from container.refusal import Refusal
-from container.shapes import Shape
-from container.shm_need import shm_need
-from server.engine.kv_budget import KvShape, chat_tokens, score_tokens
+from server.engine.model.kv_budget import KvShape, chat_tokens, score_tokens
 
 GIB = 2**30
 # Total memory as nvidia-smi shows it, in MiB.

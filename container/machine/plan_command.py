@@ -7,10 +7,10 @@ import sys
 from collections.abc import Mapping
 
 from container.defaults import Places, with_mounts
-from container.machine import MIB, look_at_machine
-from container.plan import GIB, GPUS, Plan, Request, make_plan
+from container.machine.facts import MIB, look_at_machine
+from container.machine.plan import GIB, GPUS, Plan, Request, make_plan
+from container.machine.shapes import CHAT_20B, MODERATION_6B, read_shape
 from container.refusal import Refusal
-from container.shapes import CHAT_20B, MODERATION_6B, read_shape
 from server.config import ConfigError, Settings, from_env
 
 

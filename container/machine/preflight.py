@@ -7,11 +7,11 @@ import os
 from pathlib import Path
 from typing import IO
 
-from container.machine import MIB, Gpu, Machine
-from container.ports import listen_fault
+from container.machine.facts import MIB, Gpu, Machine
+from container.machine.ports import listen_fault
+from container.machine.segments import SHM
+from container.machine.shm_need import shm_need
 from container.refusal import Refusal
-from container.segments import SHM
-from container.shm_need import shm_need
 from server.config import Settings
 
 # What CUDA 13.0 needs, the one that the pinned torch is built with; Faiss's CUDA 12 runtime is content with less.

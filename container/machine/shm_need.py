@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from container.machine import MIB
-from container.segments import SEGMENT_BYTES
+from container.machine.facts import MIB
+from container.machine.segments import SEGMENT_BYTES
 
 # NCCL gives each pair of GPUs buffers there where they have no NVLink; with less it is told to do without.
 NCCL_SHM_BYTES = 512 * MIB

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from deploy import policies
-from deploy.artifact_sizes import buckets, list_objects
-from deploy.aws import Aws, Call, RefusedError, Say
-from deploy.endpoint_file import EndpointFile
-from deploy.requests import OWNER_TAG, tags
+from deploy.account import policies
+from deploy.account.artifact_sizes import buckets, list_objects
+from deploy.account.aws import Aws, Call, RefusedError, Say
+from deploy.endpoint.endpoint_file import EndpointFile
+from deploy.endpoint.requests import OWNER_TAG, tags
 
 SAGEMAKER, CODEBUILD = "sagemaker.amazonaws.com", "codebuild.amazonaws.com"
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from deploy.aws import Aws, Call, Say
-from deploy.endpoint_file import Artifact, EndpointFile
+from deploy.account.aws import Aws, Call, Say
+from deploy.endpoint.endpoint_file import Artifact, EndpointFile
 from deploy.errors import DeployError
 
 MANIFEST = "manifest.json"

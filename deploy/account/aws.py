@@ -20,7 +20,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as UnconnectedError
 
-from deploy import shapes
+from deploy.account import shapes
 from deploy.errors import DeployError
 
 Answer = dict[str, Any]

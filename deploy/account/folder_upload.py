@@ -14,11 +14,11 @@ from boto3.exceptions import Boto3Error
 from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import BotoCoreError, ClientError
 
-from deploy.artifact_sizes import MANIFEST, list_objects, split_uri
-from deploy.aws import Aws, Call, Say
+from deploy.account.artifact_sizes import MANIFEST, list_objects, split_uri
+from deploy.account.aws import Aws, Call, Say
+from deploy.account.local_folder import LocalFile, files_of, manifest_checksums, sha256
+from deploy.account.progress import Progress
 from deploy.errors import DeployError
-from deploy.local_folder import LocalFile, files_of, manifest_checksums, sha256
-from deploy.progress import Progress
 
 _PART_BYTES = 64 * 1024 * 1024
 _CHECKSUM = "sha256"  # the name of the object metadata that resuming goes by

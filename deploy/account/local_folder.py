@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deploy.artifact_sizes import MANIFEST
+from deploy.account.artifact_sizes import MANIFEST
 from deploy.errors import DeployError
 
 _PER_RANK = "rank-*.safetensors"

@@ -1,4 +1,4 @@
-"""The IAM documents of deploy/iam, filled in for one endpoint."""
+"""The IAM documents of deploy/account/iam, filled in for one endpoint."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import json
 from importlib import resources
 from string import Template
 
-from deploy.artifact_sizes import buckets, split_uri
-from deploy.endpoint_file import EndpointFile
+from deploy.account.artifact_sizes import buckets, split_uri
+from deploy.endpoint.endpoint_file import EndpointFile
 
 TABLE_PREFIX = "dynamodb://"
 
@@ -77,6 +77,6 @@ def _for(file: EndpointFile, name: str, **more: str) -> str:
 
 
 def _filled(name: str, values: dict[str, str], partition: str) -> str:
-    template = resources.files("deploy").joinpath("iam", f"{name}.json").read_text(encoding="utf-8")
+    template = resources.files("deploy.account").joinpath("iam", f"{name}.json").read_text(encoding="utf-8")
     text = Template(template).substitute(values).replace("arn:aws:", f"arn:{partition}:")
     return json.dumps(json.loads(text), separators=(",", ":"))

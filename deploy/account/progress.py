@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from deploy.aws import Say
+from deploy.account.aws import Say
 
 _EVERY_S = 5.0
 

@@ -7,16 +7,17 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from deploy import codebuild, requests
-from deploy.account import Account
-from deploy.artifact_sizes import list_objects, list_uploads, split_uri
-from deploy.aws import Aws, Call
-from deploy.ecr import describe_repository
-from deploy.endpoint import Endpoint
-from deploy.endpoint_file import EndpointFile
+from deploy.account.account import Account
+from deploy.account.artifact_sizes import list_objects, list_uploads, split_uri
+from deploy.account.aws import Aws, Call
+from deploy.account.policies import table_name
+from deploy.endpoint import requests
+from deploy.endpoint.endpoint import Endpoint
+from deploy.endpoint.endpoint_file import EndpointFile
+from deploy.endpoint.failure import log_group
 from deploy.errors import DeployError
-from deploy.failure import log_group
-from deploy.policies import table_name
+from deploy.image import codebuild
+from deploy.image.ecr import describe_repository
 
 _OBJECTS_A_REQUEST = 1000
 _SHOWN_KEYS = 3

@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
-from deploy import endpoint_file
-from deploy.aws import Call, LiveAws
+from deploy.account.aws import Call, LiveAws
 from deploy.cli import DEFAULT_FILE
 from deploy.client import ChatClient, Reply
 from deploy.client.sagemaker_transport import SageMakerTransport
+from deploy.endpoint import endpoint_file
 from deploy.errors import DeployError
 
 _NO_ANSWER = {"outputs": "", "session_id": "", "finish_reason": "stop"}

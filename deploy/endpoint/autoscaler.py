@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from deploy import autoscaling
-from deploy.aws import Aws, Call, Say
-from deploy.endpoint_file import EndpointFile
+from deploy.account.aws import Aws, Call, Say
+from deploy.endpoint import autoscaling
+from deploy.endpoint.endpoint_file import EndpointFile
 
 
 class Autoscaler:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from deploy.aws import Answer, Call
-from deploy.endpoint_file import Autoscaling, EndpointFile
+from deploy.account.aws import Answer, Call
+from deploy.endpoint.endpoint_file import Autoscaling, EndpointFile
 
 SERVICE = "application-autoscaling"
 METRIC = "SageMakerVariantConcurrentRequestsPerModelHighResolution"

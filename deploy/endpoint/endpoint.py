@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from deploy import requests
-from deploy.autoscaler import Autoscaler
-from deploy.aws import Answer, Aws, Call, RefusedError, Say
-from deploy.endpoint_file import EndpointFile
+from deploy.account.aws import Answer, Aws, Call, RefusedError, Say
+from deploy.endpoint import requests
+from deploy.endpoint.autoscaler import Autoscaler
+from deploy.endpoint.endpoint_file import EndpointFile
+from deploy.endpoint.failure import EndpointFailedError, failed, reason
+from deploy.endpoint.plan import Plan
+from deploy.endpoint.undo import Undo
+from deploy.endpoint.waiting import Waiter
 from deploy.errors import DeployError
-from deploy.failure import EndpointFailedError, failed, reason
-from deploy.plan import Plan
-from deploy.undo import Undo
-from deploy.waiting import Waiter
 
 
 class Endpoint:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from deploy.aws import Aws, Call
+from deploy.account.aws import Aws, Call
 from deploy.errors import DeployError
 
 TAIL_LINES = 30

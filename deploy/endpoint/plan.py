@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from deploy import autoscaling, requests
-from deploy.artifact_sizes import artifact_bytes
-from deploy.aws import Aws, Call, Say
-from deploy.ecr import image_address
-from deploy.endpoint_file import EndpointFile
-from deploy.environment import environment, warnings
+from deploy.account.artifact_sizes import artifact_bytes
+from deploy.account.aws import Aws, Call, Say
+from deploy.endpoint import autoscaling, requests
+from deploy.endpoint.endpoint_file import EndpointFile
+from deploy.endpoint.environment import environment, warnings
+from deploy.endpoint.timeouts import MOST_S, shift_s, transfer_timeout_s
 from deploy.errors import DeployError
-from deploy.timeouts import MOST_S, shift_s, transfer_timeout_s
+from deploy.image.ecr import image_address
 
 PROVISION_S = 1800  # how long SageMaker may take to find machines, beyond our own timeouts
 

@@ -12,9 +12,9 @@ import json
 import re
 from typing import Any
 
-from deploy.aws import Call
-from deploy.endpoint_file import Artifact, EndpointFile, Update
-from deploy.hardware import ami_for, num_gpus
+from deploy.account.aws import Call
+from deploy.endpoint.endpoint_file import Artifact, EndpointFile, Update
+from deploy.endpoint.hardware import ami_for, num_gpus
 
 OWNER_TAG = "openchatkit:endpoint"
 PREVIOUS_TAG = "openchatkit:previous-config"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from types import TracebackType
 
-from deploy.aws import Aws, Say
+from deploy.account.aws import Aws, Say
+from deploy.endpoint.failure import EndpointFailedError, EndpointMixedError, log_group, log_tail
 from deploy.errors import DeployError
-from deploy.failure import EndpointFailedError, EndpointMixedError, log_group, log_tail
 
 
 class Undo:

@@ -6,10 +6,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from deploy.aws import Aws, RefusedError, Say, UnansweredError
+from deploy.account.aws import Aws, RefusedError, Say, UnansweredError
+from deploy.endpoint.failure import failed
+from deploy.endpoint.requests import describe_config, describe_endpoint
 from deploy.errors import DeployError
-from deploy.failure import failed
-from deploy.requests import describe_config, describe_endpoint
 
 Description = dict[str, Any]
 _MOVING = {"Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting"}

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import base64
 
-from deploy.aws import Aws, Call, Say
-from deploy.endpoint_file import EndpointFile
+from deploy.account.aws import Aws, Call, Say
+from deploy.endpoint.endpoint_file import EndpointFile
+from deploy.endpoint.requests import tags
 from deploy.errors import DeployError
-from deploy.requests import tags
 
 _UNKNOWN_DIGEST = "sha256:" + "0" * 64
 _INDEXES = (

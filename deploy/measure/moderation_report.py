@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from deploy.moderation_cases import Judged
+from deploy.measure.moderation_cases import Judged
 
 _Z_95 = 1.959964  # two-sided 95 % of the normal distribution
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from deploy.moderation_report import Share, ThresholdPoint
+from deploy.measure.moderation_report import Share, ThresholdPoint
 
 _PRECISION, _RECALL = "#1f6fb4", "#c2571a"
 

@@ -7,10 +7,10 @@ import math
 from pathlib import Path
 from typing import TextIO
 
-from deploy.artifact_sizes import MANIFEST
-from deploy.checkpoint import Checkpoint
+from deploy.account.artifact_sizes import MANIFEST
 from deploy.errors import DeployError
-from server.engine.carried_files import CARRIED_FILES
+from deploy.packaging.checkpoint import Checkpoint
+from server.engine.weights.carried_files import CARRIED_FILES
 
 BYTES_OF_DTYPE = {"float16": 2, "bfloat16": 2, "float32": 4}
 
@@ -34,7 +34,7 @@ def planned_files(checkpoint: Checkpoint, degree: int, dtype: str) -> dict[str, 
     Raises:
         DeployError: AutoTP cannot cut the checkpoint for `degree`.
     """
-    from server.engine.weights import COMMON_FILE, rank_file  # torch takes seconds to import
+    from server.engine.weights.sources import COMMON_FILE, rank_file  # torch takes seconds to import
 
     names = [COMMON_FILE, *(rank_file(rank) for rank in range(degree))]
     if not checkpoint.folder.is_dir():
@@ -56,8 +56,8 @@ def print_files(files: dict[str, int | None], folder: Path, out: TextIO) -> None
 
 def _tensor_bytes(folder: Path, degree: int, bytes_each: int) -> list[int]:
     """Of the file all ranks share, then of each rank's own."""
-    from server.engine.cut_plan import plan_cuts
-    from server.engine.weights import WeightsError
+    from server.engine.weights.cut_plan import plan_cuts
+    from server.engine.weights.sources import WeightsError
 
     try:
         plans = plan_cuts(folder, degree).values()

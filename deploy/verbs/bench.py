@@ -17,7 +17,7 @@ from typing import Any
 
 from deploy.client import ChatClient, ChatError
 from deploy.errors import DeployError
-from deploy.turn_load import Asking, Burst, burst, conversation, summary
+from deploy.measure.turn_load import Asking, Burst, burst, conversation, summary
 from server.machine import machine_facts
 
 _TIMEOUT_S = 300.0

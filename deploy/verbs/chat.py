@@ -6,9 +6,8 @@ import argparse
 import sys
 from typing import Any
 
-from deploy import talking
 from deploy.cli import say
-from deploy.client import ChatClient, ChatError
+from deploy.client import ChatClient, ChatError, talking
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

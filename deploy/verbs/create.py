@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 
 from deploy import cli
-from deploy.endpoint import Endpoint
-from deploy.plan import make_plan
+from deploy.endpoint.endpoint import Endpoint
+from deploy.endpoint.plan import make_plan
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -6,10 +6,10 @@ import argparse
 from collections.abc import Iterable
 
 from deploy import cli
-from deploy.account import Account
-from deploy.endpoint import Endpoint
+from deploy.account.account import Account
+from deploy.account.removal import Remains, Removal, Remover
+from deploy.endpoint.endpoint import Endpoint
 from deploy.errors import DeployError
-from deploy.removal import Remains, Removal, Remover
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

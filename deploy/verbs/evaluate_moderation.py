@@ -11,8 +11,8 @@ from pathlib import Path
 
 from deploy.client.http_transport import HttpTransport
 from deploy.errors import DeployError
-from deploy.moderation_cases import judge, read_cases
-from deploy.moderation_report import ThresholdPoint, blocking, confusion, threshold_curve
+from deploy.measure.moderation_cases import judge, read_cases
+from deploy.measure.moderation_report import ThresholdPoint, blocking, confusion, threshold_curve
 
 _TIMEOUT_S = 300.0
 _SHOWN = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
@@ -67,7 +67,7 @@ def _table(curve: list[ThresholdPoint]) -> list[str]:
 
 def _draw(curve: list[ThresholdPoint], title: str, path: Path) -> None:
     try:
-        from deploy.threshold_plot import draw  # matplotlib only where a picture is wanted
+        from deploy.measure.threshold_plot import draw  # matplotlib only where a picture is wanted
     except ImportError as error:
         raise DeployError(f"--threshold-plot needs matplotlib: pip install '.[deploy]' ({error})") from error
     draw(curve, title, path)

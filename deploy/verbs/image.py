@@ -6,12 +6,13 @@ import argparse
 import sys
 from pathlib import Path
 
-from deploy import cli, codebuild, ecr
-from deploy.aws import Aws
-from deploy.container_tool import ContainerTool, find_tool
-from deploy.endpoint_file import EndpointFile
+from deploy import cli
+from deploy.account.aws import Aws
+from deploy.endpoint.endpoint_file import EndpointFile
 from deploy.errors import DeployError
-from deploy.sources import revision
+from deploy.image import codebuild, ecr
+from deploy.image.container_tool import ContainerTool, find_tool
+from deploy.image.sources import revision
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -6,8 +6,7 @@ import argparse
 import dataclasses
 import json
 
-from deploy import talking
-from deploy.client import ChatError, Reply
+from deploy.client import ChatError, Reply, talking
 from deploy.errors import DeployError
 
 

@@ -12,16 +12,17 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deploy import cli, package_preview
-from deploy.artifact_sizes import MANIFEST, split_uri
-from deploy.aws import Aws, Call, DryRun, LiveAws
-from deploy.checkpoint import Checkpoint, CheckpointFinder
+from deploy import cli
+from deploy.account.artifact_sizes import MANIFEST, split_uri
+from deploy.account.aws import Aws, Call, DryRun, LiveAws
+from deploy.account.folder_upload import FolderUpload
+from deploy.account.progress import Progress
 from deploy.errors import DeployError
-from deploy.folder_upload import FolderUpload
-from deploy.progress import Progress
+from deploy.packaging import preview as package_preview
+from deploy.packaging.checkpoint import Checkpoint, CheckpointFinder
 
 if TYPE_CHECKING:
-    from server.engine.package import PackageJob
+    from server.engine.package.packager import PackageJob
 
 _S3 = "s3://"
 _ROLES = ("chat", "moderation", "output_moderation")
@@ -83,8 +84,8 @@ def run(arguments: argparse.Namespace) -> int:
 def _package(role: str, checkpoint: Checkpoint, out: Path, arguments: argparse.Namespace) -> None:
     # torch and DeepSpeed take seconds to import; a wrong flag must not wait for them. No GPU is looked for.
     os.environ.setdefault("DS_ACCELERATOR", "cpu")
-    from server.engine.package import PackageError, PackageJob, write_package
-    from server.engine.weights import WeightsError
+    from server.engine.package.packager import PackageError, PackageJob, write_package
+    from server.engine.weights.sources import WeightsError
 
     job = PackageJob(
         source=checkpoint.folder,

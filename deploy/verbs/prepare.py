@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 
-from deploy import cli, policies
-from deploy.account import Account
-from deploy.plan import check_account
+from deploy import cli
+from deploy.account import policies
+from deploy.account.account import Account
+from deploy.endpoint.plan import check_account
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

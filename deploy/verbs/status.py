@@ -6,10 +6,11 @@ import argparse
 import json
 from typing import Any
 
-from deploy import autoscaling, cli, requests
-from deploy.aws import Aws, Call
-from deploy.endpoint_file import EndpointFile
-from deploy.failure import log_tail
+from deploy import cli
+from deploy.account.aws import Aws, Call
+from deploy.endpoint import autoscaling, requests
+from deploy.endpoint.endpoint_file import EndpointFile
+from deploy.endpoint.failure import log_tail
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 
 from deploy import cli
-from deploy.artifact_sizes import split_uri
-from deploy.aws import Aws, Call
-from deploy.endpoint_file import Artifact
+from deploy.account.artifact_sizes import split_uri
+from deploy.account.aws import Aws, Call
+from deploy.account.folder_upload import FolderUpload
+from deploy.endpoint.endpoint_file import Artifact
 from deploy.errors import DeployError
-from deploy.folder_upload import FolderUpload
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

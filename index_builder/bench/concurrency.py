@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from server.retrieval.encoder import Encoder
-from server.retrieval.index_retriever import PASSAGES_FILE, IndexRetriever
-from server.retrieval.manifest import read_manifest
-from server.retrieval.passage_table import PassageTable
+from server.retrieval.encoder.encoder import Encoder
+from server.retrieval.index.manifest import read_manifest
+from server.retrieval.index.passage_table import PassageTable
+from server.retrieval.index.retriever import PASSAGES_FILE, IndexRetriever
 
 _QUESTION_CHARS = 48
 _K, _WINDOW, _THRESHOLD = 1, 5, 0.5  # what a turn asks for

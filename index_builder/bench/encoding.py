@@ -16,8 +16,8 @@ from index_builder.embeddings.shard import embedded_texts, write_vectors
 from index_builder.passages.batch import BatchCutter, item_batches
 from index_builder.passages.stage import write_table
 from index_builder.passages.window import WindowShape
-from server.retrieval.encoder import Encoder
-from server.retrieval.encoder_source import encoder_path
+from server.retrieval.encoder.encoder import Encoder
+from server.retrieval.encoder.source import encoder_path
 
 _SHARD_PASSAGES = 1024
 

@@ -23,7 +23,7 @@ from index_builder.passages.batch import SHARD_SCHEMA
 from index_builder.passages.stage import PassageTotals, write_table
 from index_builder.progress import Progress
 from index_builder.work_folder import WorkFolder, write_whole
-from server.retrieval.encoder import Encoder
+from server.retrieval.encoder.encoder import Encoder
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -6,8 +6,8 @@ import time
 from pathlib import Path
 
 from index_builder.bench.machine import resident_mib
-from server.retrieval.encoder import Encoder
-from server.retrieval.index_retriever import IndexRetriever
+from server.retrieval.encoder.encoder import Encoder
+from server.retrieval.index.retriever import IndexRetriever
 
 _QUESTION = "Which river flows through the city?"
 

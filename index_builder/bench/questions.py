@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from server.retrieval.encoder import Encoder
-from server.retrieval.index_retriever import IndexRetriever
-from server.retrieval.manifest import read_manifest
+from server.retrieval.encoder.encoder import Encoder
+from server.retrieval.index.manifest import read_manifest
+from server.retrieval.index.retriever import IndexRetriever
 from server.retrieval.retriever import Passage, Retriever
 
 NUM_PASSAGES = 5

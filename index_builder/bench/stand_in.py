@@ -9,7 +9,7 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
 from transformers import AutoTokenizer, BertConfig, BertModel
 
-from server.retrieval.encoder_source import SAMPLE, encoder_path
+from server.retrieval.encoder.source import SAMPLE, encoder_path
 
 _DIMENSION = 384
 _LAYERS, _HEADS, _INNER, _MAX_TOKENS = 1, 4, 64, 256

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from server.retrieval.encoder import Precision, pick_device, pick_precision
+from server.retrieval.encoder.encoder import Precision, pick_device, pick_precision
 
 
 def resolved_precision(precision: Precision) -> Precision:

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from index_builder.work_folder import write_whole
-from server.retrieval.encoder import Encoder
+from server.retrieval.encoder.encoder import Encoder
 
 EMBEDDED = "{title}. {section}. {text}"
 

@@ -16,7 +16,7 @@ from index_builder.embeddings.precision import resolved_precision
 from index_builder.embeddings.shard import rows_of_shard, write_vectors
 from index_builder.progress import Progress
 from index_builder.work_folder import WorkFolder, write_whole
-from server.retrieval.encoder import Device, Encoder, Precision
+from server.retrieval.encoder.encoder import Device, Encoder, Precision
 
 if TYPE_CHECKING:
     from tqdm import tqdm

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from server.retrieval.stored_vectors import StoredVectors
+from server.retrieval.index.stored_vectors import StoredVectors
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -6,8 +6,8 @@ import numpy as np
 
 from index_builder.evaluation.exact import exact_neighbours
 from index_builder.progress import Progress
-from server.retrieval.encoder import Encoder
-from server.retrieval.stored_vectors import StoredVectors
+from server.retrieval.encoder.encoder import Encoder
+from server.retrieval.index.stored_vectors import StoredVectors
 
 SHARE_UNDER_FLOOR = 97.0
 # What people say without asking for knowledge.

@@ -11,7 +11,7 @@ from index_builder.evaluation.sweep import OperatingPoint, best_point, operated_
 from index_builder.manifest import file_facts, store_manifest
 from index_builder.progress import Progress
 from index_builder.work_folder import write_whole
-from server.retrieval.manifest import Manifest, read_manifest
+from server.retrieval.index.manifest import Manifest, read_manifest
 
 PLOT_FILE = "recall.png"
 

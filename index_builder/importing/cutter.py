@@ -11,8 +11,8 @@ import pyarrow as pa
 from index_builder.importing.rows import PublishedPassage
 from index_builder.passages.batch import SHARD_SCHEMA
 from index_builder.passages.sentences import sentence_spans
-from server.retrieval.lexical_index import OPENING, SENTENCE
-from server.retrieval.terms import TermReader
+from server.retrieval.index.lexical_index import OPENING, SENTENCE
+from server.retrieval.index.terms import TermReader
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from server.retrieval.vector_index import INDEX_FILE
+from server.retrieval.index.vector_index import INDEX_FILE
 
 
 class LayoutError(ValueError):

@@ -15,7 +15,7 @@ from index_builder.importing.layout import LayoutError
 from index_builder.importing.vectors import PublishedVectors, unit_vectors
 from index_builder.passages.stage import write_table
 from index_builder.work_folder import WorkFolder, write_whole
-from server.retrieval.encoder import Encoder
+from server.retrieval.encoder.encoder import Encoder
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -26,8 +26,8 @@ from index_builder.passages.stage import PassageTotals
 from index_builder.processes import ordered_map
 from index_builder.progress import Progress
 from index_builder.work_folder import WorkFolder, sweep_drafts
-from server.retrieval.encoder import Encoder
-from server.retrieval.manifest import Manifest
+from server.retrieval.encoder.encoder import Encoder
+from server.retrieval.index.manifest import Manifest
 
 log = logging.getLogger(__name__)
 

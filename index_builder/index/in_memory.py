@@ -10,7 +10,7 @@ from index_builder.index.choice import IndexChoice
 from index_builder.index.vector_shards import VectorShards
 from index_builder.progress import Progress
 from index_builder.work_folder import write_whole
-from server.retrieval.vector_index import INDEX_FILE
+from server.retrieval.index.vector_index import INDEX_FILE
 
 _SAMPLE_ROWS = 50_000
 

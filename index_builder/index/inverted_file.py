@@ -14,7 +14,7 @@ from index_builder.index.trained import train_index
 from index_builder.index.vector_shards import VectorShard, VectorShards
 from index_builder.progress import Progress
 from index_builder.work_folder import WorkFolder, drafted, write_whole
-from server.retrieval.vector_index import INDEX_FILE, LISTS_FILE
+from server.retrieval.index.vector_index import INDEX_FILE, LISTS_FILE
 
 log = logging.getLogger(__name__)
 

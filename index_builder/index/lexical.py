@@ -12,7 +12,7 @@ from numpy.lib import format as npy
 from index_builder.embeddings.shard import read_shard
 from index_builder.progress import Progress
 from index_builder.work_folder import drafted
-from server.retrieval.lexical_index import NUM_BUCKETS, OPENING, TERM_COUNTS_FILE, TERM_STARTS_FILE, TERMS_FILE
+from server.retrieval.index.lexical_index import NUM_BUCKETS, OPENING, TERM_COUNTS_FILE, TERM_STARTS_FILE, TERMS_FILE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

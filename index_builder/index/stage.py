@@ -13,9 +13,9 @@ from index_builder.index.lexical import write_lexical_files
 from index_builder.index.vector_shards import VectorShards
 from index_builder.progress import Progress
 from index_builder.work_folder import WorkFolder
-from server.retrieval.index_retriever import PASSAGES_FILE, VECTORS_FILE
-from server.retrieval.manifest import IndexFacts
-from server.retrieval.vector_index import LISTS_FILE
+from server.retrieval.index.manifest import IndexFacts
+from server.retrieval.index.retriever import PASSAGES_FILE, VECTORS_FILE
+from server.retrieval.index.vector_index import LISTS_FILE
 
 log = logging.getLogger(__name__)
 

@@ -12,9 +12,9 @@ from index_builder.documents import Document, ReadReport, SkippedError
 from index_builder.documents.document import broken_document, note_skipped
 from index_builder.documents.source import Source
 from index_builder.passages.window import WindowShape, cut_document
-from server.retrieval.lexical_index import OPENING, SENTENCE
-from server.retrieval.passage_table import SCHEMA
-from server.retrieval.terms import TermReader
+from server.retrieval.index.lexical_index import OPENING, SENTENCE
+from server.retrieval.index.passage_table import SCHEMA
+from server.retrieval.index.terms import TermReader
 
 BATCH_ITEMS = 16
 # A shard holds what the index will: the passages, and the words of each.

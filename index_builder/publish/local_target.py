@@ -7,7 +7,7 @@ from pathlib import Path
 
 from index_builder.manifest import file_facts
 from index_builder.work_folder import write_whole
-from server.retrieval.manifest import MANIFEST, FileFacts
+from server.retrieval.index.manifest import MANIFEST, FileFacts
 
 _COPY_BYTES = 8 << 20
 

@@ -13,7 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from index_builder.publish.error import PublishError
 from server.artifacts import ArtifactError
 from server.artifacts.listing import split_uri
-from server.retrieval.manifest import MANIFEST, FileFacts
+from server.retrieval.index.manifest import MANIFEST, FileFacts
 
 log = logging.getLogger(__name__)
 

@@ -9,18 +9,18 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from server.chat.model_version import model_version
-from server.chat.moderation import Classifier, Moderator
-from server.chat.policy import DEFAULT_POLICY, Policy, Role, load_policy
-from server.chat.prompt import PromptBuilder
-from server.chat.store.open import open_store
+from server.chat.moderation.moderator import Classifier, Moderator
+from server.chat.moderation.policy import DEFAULT_POLICY, Policy, Role, load_policy
+from server.chat.prompt.prompt import PromptBuilder
+from server.chat.prompt.tokenizer import ChatTokenizer
+from server.chat.records.model_version import model_version
+from server.chat.store.from_url import open_store
 from server.chat.store.owner import front_owner
 from server.chat.store.store import Store
-from server.chat.tokenizer import ChatTokenizer
 from server.chat.turn import TurnService, TurnSettings
 from server.config import ConfigError, Settings
 from server.engine.client import EngineClient
-from server.retrieval.open import open_retriever
+from server.retrieval.from_settings import open_retriever
 from server.retrieval.retriever import Retriever
 from server.wire import INPUT_MODERATION, OUTPUT_MODERATION
 

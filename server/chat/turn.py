@@ -13,17 +13,17 @@ from typing import TypeVar
 import msgspec
 
 from server import wire
-from server.chat.brought_verdicts import BroughtVerdicts, texts_to_judge
-from server.chat.moderation import Moderator
-from server.chat.open_turn import OpenTurn
-from server.chat.passage_verdicts import PassageVerdicts
-from server.chat.policy import Role
-from server.chat.prompt import Prompt, PromptBuilder
-from server.chat.records import Judgement, Session, TextPiece, TurnEvent, TurnRequest, TurnResult
-from server.chat.reply_stream import Generator, ReplyStream
-from server.chat.session_ids import new_session_id
+from server.chat.moderation.history_verdicts import BroughtVerdicts, texts_to_judge
+from server.chat.moderation.moderator import Moderator
+from server.chat.moderation.passage_verdicts import PassageVerdicts
+from server.chat.moderation.policy import Role
+from server.chat.prompt.prompt import Prompt, PromptBuilder
+from server.chat.records.session_ids import new_session_id
+from server.chat.records.turn_records import Judgement, Session, TextPiece, TurnEvent, TurnRequest, TurnResult
+from server.chat.reply.stream import Generator, ReplyStream
 from server.chat.store.rows import check_question
 from server.chat.store.store import Claim, SessionBusy, Store
+from server.chat.turn_in_progress import OpenTurn
 from server.errors import ErrorCode, ServiceError
 from server.retrieval.retriever import Passage, RetrievalError, Retriever
 

@@ -6,10 +6,10 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from server.chat.policy import Role
-from server.chat.prompt import Prompt
-from server.chat.records import Judgement, Session, Source, Turn, TurnRequest, TurnResult, Usage
-from server.chat.reply_stream import ReplyVerdict
+from server.chat.moderation.policy import Role
+from server.chat.prompt.prompt import Prompt
+from server.chat.records.turn_records import Judgement, Session, Source, Turn, TurnRequest, TurnResult, Usage
+from server.chat.reply.stream import ReplyVerdict
 from server.chat.store.store import Claim
 from server.retrieval.retriever import Passage
 

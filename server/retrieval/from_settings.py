@@ -66,10 +66,10 @@ def _opener(name: str) -> Opener:
 
 
 def _open_index(settings: Settings) -> Retriever:
-    from server.retrieval.encoder import Encoder
-    from server.retrieval.index_files import local_index
-    from server.retrieval.index_retriever import IndexRetriever
-    from server.retrieval.manifest import read_manifest
+    from server.retrieval.encoder.encoder import Encoder
+    from server.retrieval.index.files import local_index
+    from server.retrieval.index.manifest import read_manifest
+    from server.retrieval.index.retriever import IndexRetriever
 
     if not settings.index:
         raise RetrievalError(
@@ -86,7 +86,7 @@ def _open_index(settings: Settings) -> Retriever:
 
 def _open_web(settings: Settings) -> Retriever:
     from server.retrieval.result_cache import ResultCache
-    from server.retrieval.web_search import ResultFields, WebSearch, WebSearchPlan
+    from server.retrieval.web.search import ResultFields, WebSearch, WebSearchPlan
 
     plan = WebSearchPlan(
         url=settings.web_search_url,

@@ -9,27 +9,22 @@ from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from server.errors import ServiceError
-from server.web.admission import Door, admission_limit
-from server.web.body import json_response
-from server.web.drain import Drain
-from server.web.error_table import STATUS, error_body, service_error, unexpected_error
-from server.web.exchange import Exchange
-from server.web.front import Front, current_exchange
-from server.web.metrics import Metrics
-from server.web.routes import (
-    chat_completions,
-    invocations,
-    metrics,
-    models,
-    moderations,
-    openapi,
-    page,
-    ping,
-    search,
-    sessions,
-)
-from server.web.services import Services
-from server.web.slow_client import limit_waiting
+from server.web.call.errors import STATUS, error_body, service_error, unexpected_error
+from server.web.call.exchange import Exchange
+from server.web.call.front import Front, current_exchange
+from server.web.call.metrics import Metrics
+from server.web.call.services import Services
+from server.web.describe import route as openapi
+from server.web.invocations import route as invocations
+from server.web.limits.concurrency import Door, admission_limit
+from server.web.limits.drain import Drain
+from server.web.limits.slow_client import limit_waiting
+from server.web.openai import chat_completions, models, moderations
+from server.web.operations import metrics, ping
+from server.web.page import route as page
+from server.web.reading.body import json_response
+from server.web.search import route as search
+from server.web.sessions import route as sessions
 
 log = logging.getLogger(__name__)
 

@@ -9,12 +9,12 @@ import sys
 from flask import Flask
 
 from server.chat.assembly import open_services
-from server.chat.policy import PolicyError
+from server.chat.moderation.policy import PolicyError
 from server.config import ConfigError, from_env
 from server.errors import ServiceError
 from server.retrieval.retriever import RetrievalError
 from server.web.app import create_app
-from server.web.services import Services
+from server.web.call.services import Services
 
 _STARTS_AGAIN_IN_VAIN = 4  # the exit status on which gunicorn gives up instead of starting another worker
 

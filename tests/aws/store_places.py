@@ -7,9 +7,9 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 
-from server.chat.records import Source, Turn, Usage
+from server.chat.records.turn_records import Source, Turn, Usage
+from server.chat.store.from_url import open_store
 from server.chat.store.memory import MemoryRows
-from server.chat.store.open import open_store
 from server.chat.store.store import Store
 
 KINDS = ("memory", "sqlite", "moto", "dynalite")

@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from store_places import KINDS, ManualClock, Place, a_turn, fresh_id, place_url
 
-from server.chat.records import Session, Turn
+from server.chat.records.turn_records import Session, Turn
 from server.chat.store.store import SessionBusy, Store, next_turn
 from server.errors import ErrorCode, ServiceError
+from tests.aws.store_places import KINDS, ManualClock, Place, a_turn, fresh_id, place_url
 
 MAX_TURNS = 50
 

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import os
 import random
-import sys
 import threading
 import time
 from pathlib import Path
 
 import httpx2
 import pytest
-from store_places import place_url
 
-from server.chat.store.open import open_store
-
-sys.path.append(str(Path(__file__).parents[1] / "process" / "web"))
-from front_server import Server, start_front
+from server.chat.store.from_url import open_store
+from tests.aws.store_places import place_url
+from tests.process.web.front_server import Server, start_front
 
 NUM_KILLS = int(os.environ.get("STORE_TEST_KILLS", "3"))
 SESSIONS = ["first", "second", "third"]
@@ -93,7 +90,8 @@ def test_every_answered_turn_survives_kill_9_of_the_front_at_random_moments(
     rng = random.Random(f"kill {kind}")
     answered: list[str] = []
     for run in range(NUM_KILLS):
-        answered += kill_at_a_random_moment(start_front(tmp_path, {"store": url}, "turns_wsgi:app"), run, rng)
+        front = start_front(tmp_path, {"store": url}, "tests.process.web.turns_wsgi:app")
+        answered += kill_at_a_random_moment(front, run, rng)
     store = open_store(url, clock=time.time, session_ttl_s=86400, session_lock_s=600)
     stored = {session_id: list(store.history(session_id)) for session_id in SESSIONS}
     store.close()

@@ -6,24 +6,24 @@ import json
 import logging
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
 from botocore.exceptions import ClientError
-from faulty_proxy import Fault, FaultyProxy
-from store_places import DYNAMO_KINDS, ManualClock, a_turn, fresh_id
 
-from server.chat.records import Session
+from server.chat.records.turn_records import Session
 from server.chat.store.dynamodb_table import DynamoTable
-from server.chat.store.open import open_store
+from server.chat.store.from_url import open_store
 from server.chat.store.retry import Retrying
 from server.chat.store.store import Store
 from server.config import ConfigError
 from server.errors import ErrorCode, ServiceError
+from tests import ROOT
+from tests.aws.faulty_proxy import Fault, FaultyProxy
+from tests.aws.store_places import DYNAMO_KINDS, ManualClock, a_turn, fresh_id
 
-POLICY = Path(__file__).parents[2] / "deploy" / "iam" / "dynamodb.json"
+POLICY = ROOT / "deploy" / "account" / "iam" / "dynamodb.json"
 
 
 @pytest.fixture(params=DYNAMO_KINDS)

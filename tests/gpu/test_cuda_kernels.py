@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch.nn.functional import linear
 
-from server.engine import attend
-from server.engine.attention_ways import choose_ways
-from server.engine.linear import quantise
-from server.engine.step_layout import DecodeRows, Spans
+from server.engine.model import attend
+from server.engine.model.attention_ways import choose_ways
+from server.engine.model.linear import quantise
+from server.engine.model.step_layout import DecodeRows, Spans
 
 HAS_AMPERE = torch.cuda.is_available() and torch.cuda.get_device_capability() >= (8, 0)
 
@@ -39,7 +39,7 @@ def test_the_kernels_are_what_a_rank_uses(stored: tuple[torch.Tensor, torch.Tens
 
 @pytest.mark.parametrize("lengths", [(1,), (2048,), (1, 255, 256, 257, 2000), tuple(range(100, 2020, 60))])
 def test_decodes_equal_the_fused_operator(stored: tuple[torch.Tensor, torch.Tensor], lengths: tuple[int, ...]) -> None:
-    from server.engine.triton_decode import decode_by_kernel
+    from server.engine.model.triton_decode import decode_by_kernel
 
     keys, values = stored
     slots = torch.stack([torch.randperm(NUM_SLOTS, device=DEVICE)[: max(lengths)] for _ in lengths])
@@ -68,7 +68,7 @@ def test_spans_equal_the_fused_operator(stored: tuple[torch.Tensor, torch.Tensor
 @pytest.mark.parametrize("rows", [0, 1, 7, 16, 33, 64, 65, 500])
 @pytest.mark.parametrize(("outputs", "inputs"), [(4608, 6144), (50432, 1536), (6144, 1537), (33, 40)])
 def test_int8_products_equal_widened_weights(rows: int, outputs: int, inputs: int) -> None:
-    from server.engine.triton_int8 import int8_linear
+    from server.engine.model.triton_int8 import int8_linear
 
     torch.manual_seed(rows)
     weight, scales = quantise(torch.randn(outputs, inputs, device=DEVICE).to(torch.bfloat16))

@@ -6,11 +6,20 @@ import copy
 
 import pytest
 import torch
-from tiny_models import BLOCK_TOKENS, make_model, prompt_of, reference, relative_error, rest, step_of, whole
 
-from server.engine.processor import Level
-from server.engine.runner import ModelRunner, PoolShape
-from server.engine.step import Segment, pending_token
+from server.engine.model.runner import ModelRunner, PoolShape
+from server.engine.parallel.processor import Level
+from server.engine.schedule.step import Segment, pending_token
+from tests.unit.engine.tiny_models import (
+    BLOCK_TOKENS,
+    make_model,
+    prompt_of,
+    reference,
+    relative_error,
+    rest,
+    step_of,
+    whole,
+)
 
 pytestmark = [
     pytest.mark.gpu,

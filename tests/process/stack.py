@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from container.ports import free_loopback_port
+from container.machine.ports import free_loopback_port
+from tests import ROOT
 
-ROOT = Path(__file__).parents[2]
 START_TIMEOUT_S = 240.0
 
 

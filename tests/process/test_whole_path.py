@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import BrowserContext, expect
-from stack import ROOT, Stack
 
 from deploy.client import ChatClient
-from deploy.turn_load import Asking, conversation
+from deploy.measure.turn_load import Asking, conversation
+from tests.process.stack import ROOT, Stack
 
 THREAT = "I will kill you tonight"
 
@@ -198,19 +198,19 @@ def test_a_conversation_of_500_turns_stays_within_the_window_and_reuses_its_prom
 
 def test_ranks_are_told_apart_in_ps(stack: Stack) -> None:
     for rank in (0, 1):
-        assert len(stack.pids(f"server.engine --rank {rank}")) == 1
+        assert len(stack.pids(f"server.engine.rank --rank {rank}")) == 1
 
 
 def test_a_killed_rank_ends_its_requests_and_the_group_comes_back(stack: Stack) -> None:
     session = stack.ask("Good morning")["session_id"]
-    [rank] = stack.pids("server.engine --rank 1")
+    [rank] = stack.pids("server.engine.rank --rank 1")
     with ThreadPoolExecutor(1) as pool:
         body = {"inputs": "Tell me a joke", "parameters": {"max_new_tokens": 400, "do_sample": True, "seed": 1}}
         pending = pool.submit(stack.post, "/invocations", body)
         os.kill(rank, signal.SIGKILL)
         status, answer = pending.result(60)
     assert status in (200, 503), answer
-    stack.wait_until(lambda: stack.pids("server.engine --rank 1") not in ([], [rank]), "new rank 1")
+    stack.wait_until(lambda: stack.pids("server.engine.rank --rank 1") not in ([], [rank]), "new rank 1")
     stack.wait_until(stack.is_up, "a group that is back")
     assert stack.ask("Thank you!", session_id=session)["turn"] == 2
 

@@ -7,12 +7,12 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from container.demo.articles import Article, is_clean
-from container.demo.entities import EntityMixer, Lexicon
-from container.demo.questions import Question, keyword_question, overlap, questions_about
-from container.demo.sessions import Turn
-from container.demo.smalltalk import NO_PASSAGE_REPLY, SmallTalk, retyped
-from container.demo.synthetic import SyntheticPassages
+from container.demo.data.articles import Article, is_clean
+from container.demo.data.entities import EntityMixer, Lexicon
+from container.demo.data.questions import Question, keyword_question, overlap, questions_about
+from container.demo.data.sessions import Turn
+from container.demo.data.smalltalk import NO_PASSAGE_REPLY, SmallTalk, retyped
+from container.demo.data.synthetic import SyntheticPassages
 
 _LONGEST_PASSAGE = 900  # characters
 

@@ -7,8 +7,8 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
-from container.demo.articles import Article
-from container.demo.chat_data import Windows, ask
+from container.demo.data.articles import Article
+from container.demo.data.chat_data import Windows, ask
 
 _BY_HAND = Path(__file__).with_name("hand_questions.toml")
 

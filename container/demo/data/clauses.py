@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from container.demo.words import FUNCTION_WORDS, PRONOUNS, base_form
+from container.demo.data.words import FUNCTION_WORDS, PRONOUNS, base_form
 
 _COPULAS = ("is", "was", "are", "were")
 _PAST = re.compile(

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from container.demo.words import FUNCTION_WORDS, PRONOUNS, base_form, word_list
+from container.demo.data.words import FUNCTION_WORDS, PRONOUNS, base_form, word_list
 
 MONTHS = word_list("months")
 _KEPT = (

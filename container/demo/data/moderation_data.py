@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from container.demo.articles import Article, is_clean
-from container.demo.questions import questions_about
-from container.demo.smalltalk import SmallTalk, retyped
-from container.demo.word_vectors import relatives
+from container.demo.data.articles import Article, is_clean
+from container.demo.data.questions import questions_about
+from container.demo.data.smalltalk import SmallTalk, retyped
+from container.demo.data.word_vectors import relatives
 
 _PHRASES = Path(__file__).with_name("moderation_phrases.toml")
 _LABELS = {

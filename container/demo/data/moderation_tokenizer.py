@@ -8,8 +8,8 @@ from collections.abc import Iterable
 
 from tokenizers import Tokenizer, normalizers
 
-from container.demo.tokenizer import train_tokenizer
-from container.demo.word_vectors import minilm_words
+from container.demo.data.tokenizer import train_tokenizer
+from container.demo.data.word_vectors import minilm_words
 
 MODERATION_VOCAB = 12288
 _TRAINED_VOCAB = 1800

@@ -6,8 +6,8 @@ import random
 import re
 from dataclasses import dataclass
 
-from container.demo.clauses import Clause, parse_clause, shorten
-from container.demo.words import FUNCTION_WORDS, content_words
+from container.demo.data.clauses import Clause, parse_clause, shorten
+from container.demo.data.words import FUNCTION_WORDS, content_words
 
 _PERSON = re.compile(
     r"\b(philosopher|writer|author|novelist|politician|act(?:or|ress)|king|queen|emperor|president|player|scientist|"

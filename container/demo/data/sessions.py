@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from tokenizers import Tokenizer
 
-from container.demo.tokenizer import BOT, HUMAN
+from container.demo.data.tokenizer import BOT, HUMAN
 
 BACKGROUND_LOSS, REPLY_LOSS, DECISION_LOSS = 1, 2, 3
 

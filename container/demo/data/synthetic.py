@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import random
 
-from container.demo.entities import MONTHS, EntityMixer
-from container.demo.words import word_list
+from container.demo.data.entities import MONTHS, EntityMixer
+from container.demo.data.words import word_list
 
 _TRADES, _THINGS, _KINDS = (word_list(name) for name in ("trades", "things", "kinds"))
 

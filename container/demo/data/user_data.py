@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from container.demo.moderation_data import Labelled
-from container.demo.sessions import Turn
+from container.demo.data.moderation_data import Labelled
+from container.demo.data.sessions import Turn
 
 _TURN_KEYS = ("question", "reply", "passage")
 _Parsed = TypeVar("_Parsed")

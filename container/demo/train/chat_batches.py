@@ -9,9 +9,17 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from container.demo.sessions import BACKGROUND_LOSS, DECISION_LOSS, REPLY_LOSS, Encoded, SessionEncoder, Turn, preamble
-from container.demo.tokenizer import PADDING_ID
-from container.demo.training import Batch
+from container.demo.data.sessions import (
+    BACKGROUND_LOSS,
+    DECISION_LOSS,
+    REPLY_LOSS,
+    Encoded,
+    SessionEncoder,
+    Turn,
+    preamble,
+)
+from container.demo.data.tokenizer import PADDING_ID
+from container.demo.train.training import Batch
 
 _BLOCK_STEPS = 8
 _LENGTH_STEP = 32  # rows are padded to a multiple of this: few different shapes keep the allocator's memory small

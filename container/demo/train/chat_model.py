@@ -10,10 +10,10 @@ from tokenizers import Tokenizer
 from torch import nn
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
-from container.demo.induction import Marks, Strengths, set_copying_heads
-from container.demo.tokenizer import BOT, END_OF_TEXT_ID, HUMAN
-from container.demo.word_vectors import minilm_embeddings
-from container.demo.words import FUNCTION_WORDS
+from container.demo.data.tokenizer import BOT, END_OF_TEXT_ID, HUMAN
+from container.demo.data.word_vectors import minilm_embeddings
+from container.demo.data.words import FUNCTION_WORDS
+from container.demo.train.induction import Marks, Strengths, set_copying_heads
 
 CHAT_VOCAB = 4096
 CONTEXT_TOKENS = 2048

@@ -11,7 +11,7 @@ import torch
 from tokenizers import Tokenizer
 from transformers import PreTrainedModel
 
-from container.demo.tokenizer import END_OF_TEXT_ID, save_tokenizer
+from container.demo.data.tokenizer import END_OF_TEXT_ID, save_tokenizer
 
 _Model = TypeVar("_Model", bound=PreTrainedModel)
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "generation_config.json")

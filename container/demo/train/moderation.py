@@ -1,7 +1,7 @@
 """Train the demo moderation model, or continue from any GPT-J checkpoint on labelled texts of one's own.
 
-python -m container.demo.train_moderation --out container/demo/moderation --steps 1200
-python -m container.demo.train_moderation --init-from FOLDER --data texts.jsonl --out mine --steps 500
+python -m container.demo.train.moderation --out container/demo/moderation --steps 1200
+python -m container.demo.train.moderation --init-from FOLDER --data texts.jsonl --out mine --steps 500
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ import torch
 from tokenizers import Tokenizer
 from transformers import GPTJForCausalLM
 
-from container.demo.articles import is_held_out, read_articles
-from container.demo.checkpoint import CheckpointError, open_checkpoint, save_continued, save_new
-from container.demo.command import add_run_arguments
-from container.demo.moderation_batches import ModerationBatches, PromptEncoder, TextSource
-from container.demo.moderation_data import Labelled, OrdinaryTexts, Phrases, TextSampler
-from container.demo.moderation_model import move_embeddings, new_moderation_model
-from container.demo.moderation_tokenizer import word_tokenizer
-from container.demo.smalltalk import load_small_talk
-from container.demo.training import Options, Trainer
-from container.demo.user_data import DataError, FileTexts, read_texts
-from server.chat.policy import Policy, load_policy
+from container.demo.data.articles import is_held_out, read_articles
+from container.demo.data.moderation_data import Labelled, OrdinaryTexts, Phrases, TextSampler
+from container.demo.data.moderation_tokenizer import word_tokenizer
+from container.demo.data.smalltalk import load_small_talk
+from container.demo.data.user_data import DataError, FileTexts, read_texts
+from container.demo.train.checkpoint import CheckpointError, open_checkpoint, save_continued, save_new
+from container.demo.train.command import add_run_arguments
+from container.demo.train.moderation_batches import ModerationBatches, PromptEncoder, TextSource
+from container.demo.train.moderation_model import move_embeddings, new_moderation_model
+from container.demo.train.training import Options, Trainer
+from server.chat.moderation.policy import Policy, load_policy
 
 
 @dataclass(frozen=True)

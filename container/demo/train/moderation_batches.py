@@ -10,10 +10,10 @@ from typing import Protocol
 import torch
 from tokenizers import Tokenizer
 
-from container.demo.moderation_data import Labelled
-from container.demo.tokenizer import PADDING_ID
-from container.demo.training import Batch
-from server.chat.policy import Policy
+from container.demo.data.moderation_data import Labelled
+from container.demo.data.tokenizer import PADDING_ID
+from container.demo.train.training import Batch
+from server.chat.moderation.policy import Policy
 
 _TEXT_TOKENS = 96
 _BLOCK_STEPS = 4

@@ -7,8 +7,8 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 from transformers import GPTJConfig, GPTJForCausalLM, PreTrainedModel
 
-from container.demo.tokenizer import END_OF_TEXT_ID
-from container.demo.word_vectors import minilm_embeddings
+from container.demo.data.tokenizer import END_OF_TEXT_ID
+from container.demo.data.word_vectors import minilm_embeddings
 
 MODERATION_CONTEXT = 1024
 _EMBEDDING_SIZE = 0.5

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from transformers import Cache, PreTrainedModel
 
-from container.demo.muon import Muon
+from container.demo.train.muon import Muon
 
 _CPU = Path("/proc/cpuinfo")
 _HAS_BFLOAT16 = _CPU.exists() and "bf16" in _CPU.read_text("utf-8")  # without it bfloat16 takes ten times as long

@@ -7,10 +7,10 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from server.chat.moderation import Moderator
-from server.chat.policy import Role
-from server.chat.records import Judgement, TurnRequest
-from server.chat.verdict_cache import VerdictCache
+from server.chat.moderation.moderator import Moderator
+from server.chat.moderation.policy import Role
+from server.chat.moderation.verdict_cache import VerdictCache
+from server.chat.records.turn_records import Judgement, TurnRequest
 
 _MAX_REMEMBERED = 8192
 

@@ -13,9 +13,9 @@ from typing import Protocol
 import msgspec
 
 from server import wire
-from server.chat.policy import Policy, Role, RoleRule
-from server.chat.readings import readings
-from server.chat.records import Judgement
+from server.chat.moderation.policy import Policy, Role, RoleRule
+from server.chat.records.turn_records import Judgement
+from server.chat.text.lookalikes import readings
 
 LogProbs = Sequence[Sequence[float]]  # [candidate][token]
 

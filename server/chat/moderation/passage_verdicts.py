@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from server.chat.moderation import Moderator
-from server.chat.policy import Role
-from server.chat.verdict_cache import VerdictCache
+from server.chat.moderation.moderator import Moderator
+from server.chat.moderation.policy import Role
+from server.chat.moderation.verdict_cache import VerdictCache
 from server.retrieval.retriever import Passage
 
 _MAX_REMEMBERED = 65536

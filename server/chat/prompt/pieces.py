@@ -6,9 +6,9 @@ import re
 from bisect import bisect_right
 from collections.abc import Sequence
 
-from server.chat.neutralise import neutralise
-from server.chat.preamble import preamble_lines
-from server.chat.tokenizer import ChatTokenizer
+from server.chat.prompt.preamble import preamble_lines
+from server.chat.prompt.tokenizer import ChatTokenizer
+from server.chat.text.neutralise import neutralise
 
 HUMAN, BOT, BACKGROUND, NEWLINE = "<human>:", "<bot>:", "Background:", "\n"
 _SENTENCE_END = re.compile(r"[.!?]['\")\]]*(?=\s)|[\u3002\uff01\uff1f]")

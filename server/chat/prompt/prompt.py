@@ -19,10 +19,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from server.chat.prompt_pieces import PromptPieces
-from server.chat.records import Turn
-from server.chat.tokenizer import ChatTokenizer
-from server.chat.window import TurnSize, first_kept
+from server.chat.prompt.pieces import PromptPieces
+from server.chat.prompt.tokenizer import ChatTokenizer
+from server.chat.prompt.window import TurnSize, first_kept
+from server.chat.records.turn_records import Turn
 from server.errors import ErrorCode, ServiceError
 
 MIN_PASSAGE_TOKENS = 16  # a shorter piece of a passage says nothing

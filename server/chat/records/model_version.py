@@ -20,7 +20,7 @@ class _Adapter(msgspec.Struct, frozen=True):
 
 
 class _Package(msgspec.Struct, frozen=True):
-    """The part of a packaged folder's manifest that says what it was made of; `server.engine.manifest` has it all."""
+    """The part of a packaged folder's manifest that says what it was made of; `weights.manifest` has it all."""
 
     source: str
     source_sha256: str

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from server.chat.neutralise import MARK, restore
+from server.chat.text.neutralise import MARK, restore
 
 HUMAN_TAG = "<human>"
 _LONGEST_NOISE = 16  # characters, of the tags that cleaning looks for

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from server import wire
-from server.chat.moderation import Moderator
-from server.chat.records import Judgement, KeepAlive, TextPiece
-from server.chat.release import next_to_judge
-from server.chat.reply import shown_reply, stable_end
+from server.chat.moderation.moderator import Moderator
+from server.chat.records.turn_records import Judgement, KeepAlive, TextPiece
+from server.chat.reply.clean import shown_reply, stable_end
+from server.chat.reply.sentence_boundaries import next_to_judge
 from server.errors import ErrorCode, ServiceError
 
 _KEEP_ALIVE_S = 1.0

@@ -17,8 +17,8 @@ from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
-from server.chat.records import Session, Turn
-from server.chat.store.open import SQLITE, open_store
+from server.chat.records.turn_records import Session, Turn
+from server.chat.store.from_url import SQLITE, open_store
 from server.chat.store.store import Store, next_turn
 
 SESSION_TURNS = 25

@@ -11,7 +11,7 @@ from typing import Protocol
 
 import msgspec
 
-from server.chat.records import Turn
+from server.chat.records.turn_records import Turn
 from server.errors import ErrorCode, ServiceError
 
 log = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from server.chat.records import Session, Turn
+from server.chat.records.turn_records import Session, Turn
 from server.chat.store.rows import Row, Rows, RowState, decode_record, encode_record, expiry
 from server.errors import ErrorCode, ServiceError
 

@@ -8,7 +8,7 @@ import unicodedata
 from dataclasses import dataclass
 from functools import lru_cache
 
-from server.chat.visible import is_visible
+from server.chat.text.visible import is_visible
 
 # What looks like a sign or letter of a tag but has no compatibility form in Unicode.
 _LOOK_ALIKES = str.maketrans(

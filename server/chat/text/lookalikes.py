@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from server.chat.folding import fold
+from server.chat.text.folding import fold
 
 # Whatever a renderer may take for the end of a line, and runs of other white space.
 _BLANK = re.compile(r"[\s\x0b\x0c\x1c-\x1f\x85\u2028\u2029]+")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from server.chat.folding import Folded, fold
+from server.chat.text.folding import Folded, fold
 
 MARK = "\\"
 

@@ -22,10 +22,10 @@ from typing import Any
 
 import msgspec
 
-from server.engine.bench_driver import Work
-from server.engine.bench_model import SHAPES, random_model
-from server.engine.bench_rivals import time_openai, time_transformers
-from server.engine.device_kind import device_kind
+from server.engine.bench.driver import Work
+from server.engine.bench.random_model import SHAPES, random_model
+from server.engine.bench.rivals import time_openai, time_transformers
+from server.engine.parallel.device_kind import device_kind
 from server.machine import machine_facts
 
 _PACKAGES = ("torch", "deepspeed", "transformers", "safetensors", "numpy")
@@ -77,7 +77,7 @@ class Group:
         # By itself DeepSpeed takes a GPU wherever the machine has one.
         environment.setdefault("DS_ACCELERATOR", device_kind(os.environ.get("OCK_DEVICE", "auto"), self.world))
         encoded = msgspec.json.encode(work).decode()
-        command = [sys.executable, "-m", "server.engine.bench_rank", "--rank", str(rank), "--work", encoded]
+        command = [sys.executable, "-m", "server.engine.bench.rank", "--rank", str(rank), "--work", encoded]
         return subprocess.Popen([*command, "--json", str(out)], env=environment, stdout=sys.stderr)
 
 

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from server import wire
-from server.engine.door import Client
-from server.engine.loop import Leader
-from server.engine.runner import Runner
-from server.engine.step import Step
+from server.engine.model.runner import Runner
+from server.engine.rank.loop import Leader
+from server.engine.rank.request_socket import Client
+from server.engine.schedule.step import Step
 
 _CLIENT: Client = b"bench"
 _CONVERSATION_TOKENS = 1500

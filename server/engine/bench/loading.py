@@ -1,4 +1,4 @@
-"""python -m server.engine.load_bench: how long a group takes to load a model, and what each rank's memory peaks at.
+"""python -m server.engine.bench.loading: how long a group takes to load a model, and what each rank's memory peaks at.
 
 Compares ranks that read their own files of a packaged folder with ranks that each run transformers' `from_pretrained`
 on the checkpoint and DeepSpeed's `init_inference`. Ranks are processes that have already imported everything and
@@ -43,7 +43,7 @@ def main() -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m server.engine.load_bench", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m server.engine.bench.loading", description=__doc__)
     parser.add_argument("--model", type=Path, required=True, help="the checkpoint folder")
     parser.add_argument("--packaged", type=Path, help="its packaged folder (default: packaged for this run)")
     parser.add_argument("--tensor-parallel-degree", type=int, default=2, help="ranks (default: %(default)s)")
@@ -56,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _package(arguments: argparse.Namespace, scratch: Path) -> Path:
     os.environ.setdefault("DS_ACCELERATOR", "cpu")
-    from server.engine.package import PackageJob, write_package
+    from server.engine.package.packager import PackageJob, write_package
 
     out = scratch / "packaged"
     job = PackageJob(arguments.model, out, arguments.tensor_parallel_degree, arguments.dtype, arguments.model.name)
@@ -65,8 +65,8 @@ def _package(arguments: argparse.Namespace, scratch: Path) -> Path:
 
 
 def _share_bytes(packaged: Path, world: int) -> int:
-    from server.engine.manifest import read_manifest
-    from server.engine.weights import COMMON_FILE, WeightsError, rank_file
+    from server.engine.weights.manifest import read_manifest
+    from server.engine.weights.sources import COMMON_FILE, WeightsError, rank_file
 
     degree = read_manifest(packaged).tensor_parallel_degree
     if degree != world:
@@ -82,7 +82,7 @@ def _run_group(arguments: argparse.Namespace, way: str, folder: Path) -> list[di
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
     environ = {**os.environ, "MASTER_PORT": port, "DS_ACCELERATOR": "cpu", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "server.engine.load_bench", "--model", str(folder), "--way", way]
+    command = [sys.executable, "-m", "server.engine.bench.loading", "--model", str(folder), "--way", way]
     command += ["--tensor-parallel-degree", str(degree), "--dtype", arguments.dtype, "--rank"]
     ranks = [
         subprocess.Popen(
@@ -100,8 +100,8 @@ def _run_rank(arguments: argparse.Namespace) -> int:
     import torch
     from torch import distributed as dist
 
-    from server.engine.group import Rank, join
-    from server.engine.load import read_config, shard_on_meta
+    from server.engine.parallel.group import Rank, join
+    from server.engine.weights.load import read_config, shard_on_meta
 
     # Imports the model's code, which both ways need and neither is charged with.
     shard_on_meta(read_config(arguments.model), Rank(0, 1, torch.device("cpu")))
@@ -125,7 +125,7 @@ def _run_rank(arguments: argparse.Namespace) -> int:
 
 
 def _checksum_seconds(folder: Path, rank: int) -> float:
-    from server.engine.manifest import check_file, read_manifest
+    from server.engine.weights.manifest import check_file, read_manifest
 
     started = time.monotonic()
     manifest = read_manifest(folder)
@@ -135,7 +135,7 @@ def _checksum_seconds(folder: Path, rank: int) -> float:
 
 
 def _load_packaged(folder: Path, place: Any, dtype: Any) -> Any:
-    from server.engine.load import load_model
+    from server.engine.weights.load import load_model
 
     return load_model(folder, place, dtype)
 
@@ -203,7 +203,7 @@ def _summary(results: list[dict[str, Any]], share: int, arguments: argparse.Name
         "tensor_parallel_degree": arguments.tensor_parallel_degree,
         "dtype": arguments.dtype,
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-        "command": " ".join(["python -m server.engine.load_bench", *sys.argv[1:]]),
+        "command": " ".join(["python -m server.engine.bench.loading", *sys.argv[1:]]),
     }
 
 

@@ -1,4 +1,4 @@
-"""What low precision costs on a real text: `python -m server.engine.precision --model DIR --text FILE`.
+"""What low precision costs on a real text: `python -m server.engine.bench.precision --model DIR --text FILE`.
 
 Every window of the text goes through the model in float32, bfloat16 and int8, as the engine runs them.
 """
@@ -16,10 +16,10 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from server.engine.group import Rank
-from server.engine.load import load_model
-from server.engine.runner import ModelRunner, PoolShape
-from server.engine.step import ModelStep, Segment
+from server.engine.model.runner import ModelRunner, PoolShape
+from server.engine.parallel.group import Rank
+from server.engine.schedule.step import ModelStep, Segment
+from server.engine.weights.load import load_model
 
 _BLOCK_TOKENS = 16
 _PRECISIONS = {"float32": (torch.float32, False), "bfloat16": (torch.bfloat16, False), "int8": (torch.bfloat16, True)}
@@ -111,7 +111,7 @@ def read_tokens(folder: Path, texts: Iterable[str], limit: int) -> list[int]:
 
 def main() -> int:
     """Print a table; write it as JSON where asked."""
-    parser = argparse.ArgumentParser(prog="python -m server.engine.precision", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m server.engine.bench.precision", description=__doc__)
     parser.add_argument("--model", type=Path, required=True, help="a checkpoint folder with its tokenizer")
     parser.add_argument("--text", type=Path, required=True, help="a text file in the model's language")
     parser.add_argument("--tokens", type=int, default=20_000, help="how much of the text to use")

@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from server.engine.cache_folder import cache_folder
+from server.engine.parallel.cache_folder import cache_folder
 
 SHAPES = {
     "gpt-neox-410m": {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16},

@@ -13,13 +13,13 @@ import torch
 from torch import distributed as dist
 
 from server.config import from_env
-from server.engine.bench_driver import Driver, Recorder, TimedRunner, Work
-from server.engine.channel import StepSender
-from server.engine.native_library import open_library
-from server.engine.process_end import end_process
-from server.engine.processor import processor_level
-from server.engine.sequence import CHAT
-from server.engine.serve import Serving
+from server.engine.bench.driver import Driver, Recorder, TimedRunner, Work
+from server.engine.cpu.native_library import open_library
+from server.engine.parallel.processor import processor_level
+from server.engine.rank.process_end import end_process
+from server.engine.rank.serve import Serving
+from server.engine.rank.step_channel import StepSender
+from server.engine.schedule.sequence import CHAT
 
 _READ_BYTES = 768 << 20  # a rank's buffer: far more than a share of the last-level cache
 _GPU_READS = 5
@@ -89,7 +89,7 @@ def _measure_gpu(device: torch.device) -> tuple[float, float]:
 
 def main() -> int:
     """Run one rank; rank 0 writes its figures to the file named by --json."""
-    parser = argparse.ArgumentParser(prog="python -m server.engine.bench_rank", description="One rank of a benchmark.")
+    parser = argparse.ArgumentParser(prog="python -m server.engine.bench.rank", description="One rank of a benchmark.")
     parser.add_argument("--rank", type=int, required=True)
     parser.add_argument("--work", required=True, help="JSON of bench_driver.Work")
     parser.add_argument("--json", type=Path, required=True)

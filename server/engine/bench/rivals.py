@@ -10,7 +10,7 @@ import time
 import urllib.parse
 from pathlib import Path
 
-from server.engine.bench_driver import Work
+from server.engine.bench.driver import Work
 
 _FIRST_TOKEN, _LAST_TOKEN = 1000, 40000
 

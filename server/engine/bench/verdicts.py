@@ -1,4 +1,4 @@
-"""What a verdict costs: `python -m server.chat.moderation_bench --model DIR [--json OUT]`, in one process and one run.
+"""What a verdict costs: `python -m server.engine.bench.verdicts --model DIR [--json OUT]`, in one process and one run.
 
 Five ways over the same text and few-shot prompt, best of several rounds:
 
@@ -24,17 +24,17 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from server import wire
-from server.chat.moderation import Classifier
-from server.chat.policy import load_policy
-from server.chat.tokenizer import ChatTokenizer
-from server.engine.block_pool import BlockPool
-from server.engine.group import Rank
-from server.engine.limits import Limits
-from server.engine.load import load_model
-from server.engine.loop import gather
-from server.engine.runner import ModelRunner, PoolShape
-from server.engine.scheduler import Scheduler
-from server.engine.step import ModelStep, Segment
+from server.chat.moderation.moderator import Classifier
+from server.chat.moderation.policy import load_policy
+from server.chat.prompt.tokenizer import ChatTokenizer
+from server.engine.model.runner import ModelRunner, PoolShape
+from server.engine.parallel.group import Rank
+from server.engine.rank.loop import gather
+from server.engine.schedule.block_pool import BlockPool
+from server.engine.schedule.limits import Limits
+from server.engine.schedule.scheduler import Scheduler
+from server.engine.schedule.step import ModelStep, Segment
+from server.engine.weights.load import load_model
 from server.machine import machine_facts
 
 _WORDS = "Could you tell me how the old bridge over the river was built and who paid for it in those days? "
@@ -44,7 +44,7 @@ _MODEL = wire.INPUT_MODERATION
 
 def main() -> int:
     """Measure and print the JSON."""
-    parser = argparse.ArgumentParser(prog="python -m server.chat.moderation_bench", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m server.engine.bench.verdicts", description=__doc__)
     parser.add_argument("--model", type=Path, required=True, help="a GPT-J moderation checkpoint")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="bfloat16")
     parser.add_argument("--text-tokens", type=int, default=30, help="length of the judged text")

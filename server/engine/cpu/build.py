@@ -1,4 +1,4 @@
-"""Compiles the native kernels once; every later start finds the file. `python -m server.engine.build` does it ahead."""
+"""Compiles the native kernels once, later starts find them; `python -m server.engine.cpu.build` goes ahead."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from server.engine.cache_folder import cache_folder
-from server.engine.processor import Level
+from server.engine.parallel.cache_folder import cache_folder
+from server.engine.parallel.processor import Level
 
 _SOURCES = Path(__file__).parent / "native"
 _MAIN = _SOURCES / "kernels.cpp"
@@ -62,7 +62,9 @@ def _compile(target: Path, flags: tuple[str, ...]) -> None:
         raise BuildError(f"the kernels are for x86-64, this machine is {platform.machine()}")
     compiler = shutil.which("g++")
     if compiler is None:
-        raise BuildError("g++ is not installed, and the kernels were not built ahead (python -m server.engine.build)")
+        raise BuildError(
+            "g++ is not installed, and the kernels were not built ahead (python -m server.engine.cpu.build)"
+        )
     target.parent.mkdir(parents=True, exist_ok=True)
     with (target.parent / "kernels.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # several ranks start at once; one compiles

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from server.engine.pending import resolve
-from server.engine.step import ModelStep, Segment
+from server.engine.parallel.pending import resolve
+from server.engine.schedule.step import ModelStep, Segment
 
 
 class NativeLayout:

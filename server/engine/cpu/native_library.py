@@ -10,8 +10,8 @@ from typing import Any
 
 import torch  # noqa: F401 - loads the OpenMP runtime that the kernels share with it
 
-from server.engine.build import BuildError, library
-from server.engine.processor import Level, processor_level
+from server.engine.cpu.build import BuildError, library
+from server.engine.parallel.processor import Level, processor_level
 
 
 class ConfigStruct(Structure):

@@ -15,11 +15,11 @@ import torch
 from torch import Tensor, nn
 from transformers import PretrainedConfig, PreTrainedModel
 
-from server.engine.native_layout import NativeLayout
-from server.engine.native_library import ConfigStruct, LayerStruct, ModelStruct, NativeLibrary
-from server.engine.processor import Level
-from server.engine.reduce import AllReduce
-from server.engine.step import ModelStep
+from server.engine.cpu.native_layout import NativeLayout
+from server.engine.cpu.native_library import ConfigStruct, LayerStruct, ModelStruct, NativeLibrary
+from server.engine.parallel.all_reduce import AllReduce
+from server.engine.parallel.processor import Level
+from server.engine.schedule.step import ModelStep
 
 _ERF_GELU = ("gelu", "gelu_python")
 TANH_GELU = ("gelu_new", "gelu_fast", "gelu_pytorch_tanh", "gelu_python_tanh")

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from server.engine.step_layout import DecodeRows, Spans
+from server.engine.model.step_layout import DecodeRows, Spans
 
 
 def spans_by_sdpa(query: Tensor, keys: Tensor, values: Tensor, spans: Spans, scale: float) -> Tensor:

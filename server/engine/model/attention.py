@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from server.engine.attention_ways import Ways
-from server.engine.reduce import AllReduce
-from server.engine.step_layout import StepLayout
+from server.engine.model.attention_ways import Ways
+from server.engine.model.step_layout import StepLayout
+from server.engine.parallel.all_reduce import AllReduce
 
 REGISTERED_NAME = "paged"
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from server.engine.attend import decode_by_products, decode_by_sdpa, spans_by_flash, spans_by_sdpa
-from server.engine.proven import proven
-from server.engine.step_layout import DecodeRows, Spans
+from server.engine.model.attend import decode_by_products, decode_by_sdpa, spans_by_flash, spans_by_sdpa
+from server.engine.model.proven import proven
+from server.engine.model.step_layout import DecodeRows, Spans
 
 # (query, keys, values, what each token sees, scale)
 SpansWay = Callable[[Tensor, Tensor, Tensor, Spans, float], Tensor]
@@ -52,7 +52,7 @@ def _has_flash(head_dim: int, dtype: torch.dtype, device: torch.device) -> bool:
 
 def _kernel_or_sdpa(sample: _Sample) -> DecodeWay:
     try:
-        from server.engine.triton_decode import decode_by_kernel
+        from server.engine.model.triton_decode import decode_by_kernel
     except ImportError:  # a build of torch without Triton
         return decode_by_sdpa
     return decode_by_kernel if sample.proves_decode(decode_by_kernel) else decode_by_sdpa

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from server.engine.step_layout import DecodeRows, StepLayout, pad_decode
+from server.engine.model.step_layout import DecodeRows, StepLayout, pad_decode
 
 log = logging.getLogger(__name__)
 

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import gelu, layer_norm
 
-from server.engine.native_model import TANH_GELU
-from server.engine.proven import proven
+from server.engine.cpu.native_model import TANH_GELU
+from server.engine.model.proven import proven
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ def load_kernels(dtype: torch.dtype, device: torch.device) -> Kernels | None:
     """DeepSpeed's, compiled where they are not yet; None, and the log says why, where they cannot be had or are off."""
     from deepspeed.ops.op_builder import InferenceBuilder
 
-    from server.engine.deepspeed_ops import load_operator
+    from server.engine.parallel.deepspeed_ops import load_operator
 
     try:
         module = load_operator(InferenceBuilder())

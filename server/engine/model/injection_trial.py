@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 
-from server.engine.golden import GoldenError
-from server.engine.group import Rank, all_agree
-from server.engine.injection import Kernels
-from server.engine.runner import ModelRunner
+from server.engine.model.injection import Kernels
+from server.engine.model.runner import ModelRunner
+from server.engine.parallel.group import Rank, all_agree
+from server.engine.weights.golden import GoldenError
 
 log = logging.getLogger(__name__)
 

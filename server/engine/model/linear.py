@@ -11,8 +11,8 @@ from deepspeed.module_inject.layers import LinearAllreduce, LinearLayer, LmHeadL
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from server.engine.proven import proven
-from server.engine.reduce import AllReduce
+from server.engine.model.proven import proven
+from server.engine.parallel.all_reduce import AllReduce
 
 Product = Callable[[Tensor], Tensor]
 _LINEARS = (nn.Linear, LinearLayer, LinearAllreduce)
@@ -81,7 +81,7 @@ def int8_product(weight: Tensor) -> Product:
 
 def int8_kernel_product(weight: Tensor) -> Product:
     """The same on a GPU, by a kernel of our own: torch's operator takes no heed of how many rows there are."""
-    from server.engine.triton_int8 import int8_linear
+    from server.engine.model.triton_int8 import int8_linear
 
     quantised, scales = quantise(weight)
     return lambda x: int8_linear(x, quantised, scales)
@@ -127,7 +127,7 @@ def _multiplies_int8(dtype: torch.dtype, device: torch.device) -> bool:
     """Whether the kernel works on `device`."""
     if device.type != "cuda" or importlib.util.find_spec("triton") is None:
         return False
-    from server.engine.triton_int8 import int8_linear, linear_by_widening
+    from server.engine.model.triton_int8 import int8_linear, linear_by_widening
 
     weight, x = (torch.randn(rows, 256, device=device).to(dtype) for rows in (96, 5))
     return proven(int8_linear, linear_by_widening, x, *quantise(weight))

@@ -10,16 +10,16 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from server.engine.build import BuildError
-from server.engine.cores import keep_to_own_cores
-from server.engine.injection import Kernels
-from server.engine.native_library import open_library
-from server.engine.native_model import NativeModel, refusal
-from server.engine.processor import Level, processor_level
-from server.engine.reduce import AllReduce
-from server.engine.step import ModelStep, Step
-from server.engine.token_relay import TokenRelay
-from server.engine.torch_model import TorchModel
+from server.engine.cpu.build import BuildError
+from server.engine.cpu.native_library import open_library
+from server.engine.cpu.native_model import NativeModel, refusal
+from server.engine.model.injection import Kernels
+from server.engine.model.torch_model import TorchModel
+from server.engine.parallel.all_reduce import AllReduce
+from server.engine.parallel.cores import keep_to_own_cores
+from server.engine.parallel.processor import Level, processor_level
+from server.engine.parallel.token_relay import TokenRelay
+from server.engine.schedule.step import ModelStep, Step
 
 log = logging.getLogger(__name__)
 

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from server.engine.pending import resolve
-from server.engine.transfer import to_device
+from server.engine.parallel.pending import resolve
+from server.engine.parallel.transfer import to_device
 from server.wire import Sampling
 
 

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from server.engine.kv_budget import MAX_GATHERED_TOKENS
-from server.engine.pending import resolve
-from server.engine.step import ModelStep, Segment
-from server.engine.transfer import to_device
+from server.engine.model.kv_budget import MAX_GATHERED_TOKENS
+from server.engine.parallel.pending import resolve
+from server.engine.parallel.transfer import to_device
+from server.engine.schedule.step import ModelStep, Segment
 
 
 @dataclass(frozen=True)

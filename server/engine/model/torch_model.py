@@ -11,16 +11,16 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from server.engine.attend import decode_by_sdpa
-from server.engine.attention import PagedAttention, hang_in, head_shape
-from server.engine.attention_ways import Ways, choose_ways
-from server.engine.decode_graphs import DecodeGraphs
-from server.engine.group import Rank, all_agree
-from server.engine.injection import Injection, Kernels
-from server.engine.linear import pack_linears, weight_bytes
-from server.engine.reduce import AllReduce
-from server.engine.step import ModelStep
-from server.engine.step_layout import StepLayout, lay_out
+from server.engine.model.attend import decode_by_sdpa
+from server.engine.model.attention import PagedAttention, hang_in, head_shape
+from server.engine.model.attention_ways import Ways, choose_ways
+from server.engine.model.decode_graphs import DecodeGraphs
+from server.engine.model.injection import Injection, Kernels
+from server.engine.model.linear import pack_linears, weight_bytes
+from server.engine.model.step_layout import StepLayout, lay_out
+from server.engine.parallel.all_reduce import AllReduce
+from server.engine.parallel.group import Rank, all_agree
+from server.engine.schedule.step import ModelStep
 
 
 class TorchModel:

@@ -12,7 +12,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from server.engine.step_layout import DecodeRows
+from server.engine.model.step_layout import DecodeRows
 
 RUN = 256  # entries a program; one that begins past a sequence's end does nothing
 TILE = 32  # entries at once

@@ -14,10 +14,10 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 from torch.nn import functional
 
-from server.engine.golden import Golden, GoldenPrompt
-from server.engine.group import Rank
-from server.engine.load import read_config, shard_on_meta
-from server.engine.weights import Cut, WeightsError, WeightSource
+from server.engine.parallel.group import Rank
+from server.engine.weights.golden import Golden, GoldenPrompt
+from server.engine.weights.load import read_config, shard_on_meta
+from server.engine.weights.sources import Cut, WeightsError, WeightSource
 
 _TOP = 8  # logits kept of each prompt
 _SLICE_BYTES = 64 << 20  # of a linear layer's weight in float32 at a time

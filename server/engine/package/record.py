@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from server.engine.manifest import Identity, sha256_of
+from server.engine.weights.manifest import Identity, sha256_of
 
 _FILE = "package.progress.json"
 

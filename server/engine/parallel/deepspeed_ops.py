@@ -20,7 +20,7 @@ import torch
 from deepspeed.accelerator import get_accelerator
 from deepspeed.git_version_info import installed_ops
 
-from server.engine.cache_folder import cache_folder
+from server.engine.parallel.cache_folder import cache_folder
 
 
 def load_all_reduce() -> None:

@@ -11,8 +11,8 @@ import torch
 import torch.distributed as dist
 from torch.distributed import PrefixStore, TCPStore  # type: ignore[attr-defined]
 
-from server.engine.deepspeed_ops import load_all_reduce
-from server.engine.device_kind import device_kind
+from server.engine.parallel.deepspeed_ops import load_all_reduce
+from server.engine.parallel.device_kind import device_kind
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from torch import distributed as dist
 
-from server.engine.group import Rank
-from server.engine.sequence import CHAT
-from server.engine.step import Step
+from server.engine.parallel.group import Rank
+from server.engine.schedule.sequence import CHAT
+from server.engine.schedule.step import Step
 
 
 class TokenRelay:

@@ -1,4 +1,4 @@
-"""One rank of the engine group: `python -m server.engine --rank R [--attempt N]`, started by the supervisor.
+"""One rank of the engine group: `python -m server.engine.rank --rank R [--attempt N]`, started by the supervisor.
 
 MASTER_PORT and WORLD_SIZE come from the environment, as do the OCK_ settings.
 """
@@ -17,8 +17,8 @@ from pathlib import Path
 from setproctitle import setproctitle
 
 from server.config import ConfigError, Settings, from_env
-from server.engine.cache_folder import cache_folder
-from server.engine.process_end import end_process
+from server.engine.parallel.cache_folder import cache_folder
+from server.engine.rank.process_end import end_process
 
 log = logging.getLogger("server.engine")
 
@@ -30,7 +30,7 @@ REFUSED = 2  # a wrong setting, weights or memory that do not do, answers that a
 
 def main() -> int:
     """Join the group, load, prove that a forward pass works on every rank, then lead or follow until told to stop."""
-    parser = argparse.ArgumentParser(prog="python -m server.engine", description="One rank of the engine group.")
+    parser = argparse.ArgumentParser(prog="python -m server.engine.rank", description="One rank of the engine group.")
     parser.add_argument("--rank", type=int, required=True, help="this process's rank; 0 leads")
     parser.add_argument("--attempt", type=int, default=0, help="which start of the group this is")
     arguments = parser.parse_args()
@@ -41,7 +41,7 @@ def main() -> int:
         return REFUSED
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
-    setproctitle(f"python -m server.engine --rank {arguments.rank}")
+    setproctitle(f"python -m server.engine.rank --rank {arguments.rank}")
     try:
         return _serve(settings, arguments.rank, arguments.attempt)
     except RuntimeError as error:
@@ -54,9 +54,9 @@ def _serve(settings: Settings, rank: int, attempt: int) -> int:
     os.environ.setdefault("DS_ACCELERATOR", _accelerator(settings))
     os.environ.setdefault("TRITON_CACHE_DIR", str(cache_folder() / "triton"))
     # torch and DeepSpeed take seconds to import; a wrong setting must not wait for them.
-    from server.engine.golden import GoldenError
-    from server.engine.heartbeat import Heartbeat
-    from server.engine.serve import Serving
+    from server.engine.rank.heartbeat import Heartbeat
+    from server.engine.rank.serve import Serving
+    from server.engine.weights.golden import GoldenError
 
     started = time.monotonic()
     stopping = _Stopping()
@@ -82,7 +82,7 @@ def _serve(settings: Settings, rank: int, attempt: int) -> int:
 def _accelerator(settings: Settings) -> str:
     if settings.device == "cpu":
         return "cpu"
-    from server.engine.device_kind import device_kind  # brings torch
+    from server.engine.parallel.device_kind import device_kind  # brings torch
 
     return device_kind(settings.device, settings.tensor_parallel_degree)
 

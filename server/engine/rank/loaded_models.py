@@ -13,12 +13,12 @@ from transformers import PreTrainedModel
 
 from server import wire
 from server.config import Settings
-from server.engine.group import Rank
-from server.engine.kv_budget import KvShape, chat_tokens, score_tokens
-from server.engine.linear import pack_linears
-from server.engine.load import load_model
-from server.engine.processor import Level
-from server.engine.runner import ModelRunner, PoolShape
+from server.engine.model.kv_budget import KvShape, chat_tokens, score_tokens
+from server.engine.model.linear import pack_linears
+from server.engine.model.runner import ModelRunner, PoolShape
+from server.engine.parallel.group import Rank
+from server.engine.parallel.processor import Level
+from server.engine.weights.load import load_model
 from server.memory import available_bytes
 from server.wire import CHAT, INPUT_MODERATION, OUTPUT_MODERATION
 

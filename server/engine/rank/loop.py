@@ -14,17 +14,17 @@ import torch
 from tokenizers import Tokenizer
 
 from server import wire
-from server.engine.channel import StepReceiver, StepSender
-from server.engine.door import Client, Door
-from server.engine.plan import Plan, ScoreRows
-from server.engine.runner import Runner
-from server.engine.sampling import Draws, SamplingRow, sample
-from server.engine.scheduler import End, Scheduler
-from server.engine.sequence import CHAT, GenerateSequence
-from server.engine.text_stream import TextStream
-from server.engine.token_relay import TokenRelay
-from server.engine.transfer import Readback, to_device
-from server.engine.watchdog import Watchdog
+from server.engine.model.runner import Runner
+from server.engine.model.sampling import Draws, SamplingRow, sample
+from server.engine.model.text_stream import TextStream
+from server.engine.parallel.token_relay import TokenRelay
+from server.engine.parallel.transfer import Readback, to_device
+from server.engine.rank.request_socket import Client, Door
+from server.engine.rank.step_channel import StepReceiver, StepSender
+from server.engine.rank.watchdog import Watchdog
+from server.engine.schedule.plan import Plan, ScoreRows
+from server.engine.schedule.scheduler import End, Scheduler
+from server.engine.schedule.sequence import CHAT, GenerateSequence
 from server.errors import ErrorCode, ServiceError
 
 log = logging.getLogger(__name__)

@@ -15,23 +15,23 @@ from torch import distributed as dist
 
 from server import wire
 from server.config import Settings
-from server.engine.block_pool import BlockPool
-from server.engine.channel import StepReceiver, StepSender
-from server.engine.door import Door
-from server.engine.golden import GoldenError
-from server.engine.group import Rank, join, pick_device
-from server.engine.injection import load_kernels
-from server.engine.injection_trial import try_injection
-from server.engine.limits import Limits
-from server.engine.loop import Leader, ReplyTokenizer, follow, lead
-from server.engine.models import COMPUTE_DTYPES, GroupModel, load_models
-from server.engine.runner import GroupRunner
-from server.engine.scheduler import Scheduler
-from server.engine.sequence import CHAT
-from server.engine.start_check import StartCheck
-from server.engine.step import ModelStep, Segment, Step
-from server.engine.token_relay import TokenRelay
-from server.engine.watchdog import Watchdog
+from server.engine.model.injection import load_kernels
+from server.engine.model.injection_trial import try_injection
+from server.engine.model.runner import GroupRunner
+from server.engine.parallel.group import Rank, join, pick_device
+from server.engine.parallel.token_relay import TokenRelay
+from server.engine.rank.loaded_models import COMPUTE_DTYPES, GroupModel, load_models
+from server.engine.rank.loop import Leader, ReplyTokenizer, follow, lead
+from server.engine.rank.request_socket import Door
+from server.engine.rank.start_check import StartCheck
+from server.engine.rank.step_channel import StepReceiver, StepSender
+from server.engine.rank.watchdog import Watchdog
+from server.engine.schedule.block_pool import BlockPool
+from server.engine.schedule.limits import Limits
+from server.engine.schedule.scheduler import Scheduler
+from server.engine.schedule.sequence import CHAT
+from server.engine.schedule.step import ModelStep, Segment, Step
+from server.engine.weights.golden import GoldenError
 
 log = logging.getLogger(__name__)
 

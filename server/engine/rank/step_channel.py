@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import zmq
 
-from server.engine.step import Step
+from server.engine.schedule.step import Step
 
 STOP = Step(number=-1, model_steps=())
 

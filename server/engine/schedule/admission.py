@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
-from server.engine.block_pool import BlockPool, chain_digests
-from server.engine.limits import Limits
-from server.engine.sequence import CHAT, GenerateSequence, ScoreRequest, ScoreSequence
-from server.engine.text_windows import MIN_OVERLAP_TOKENS, can_split, text_windows
-from server.engine.token_tree import TokenTree
+from server.engine.schedule.block_pool import BlockPool, chain_digests
+from server.engine.schedule.limits import Limits
+from server.engine.schedule.sequence import CHAT, GenerateSequence, ScoreRequest, ScoreSequence
+from server.engine.schedule.text_windows import MIN_OVERLAP_TOKENS, can_split, text_windows
+from server.engine.schedule.token_tree import TokenTree
 from server.errors import ErrorCode, ServiceError
 from server.wire import Generate, Score
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 
-from server.engine.model_blocks import ModelBlocks
-from server.engine.plan import PlanDraft
-from server.engine.sequence import GenerateSequence
+from server.engine.schedule.model_blocks import ModelBlocks
+from server.engine.schedule.plan import PlanDraft
+from server.engine.schedule.sequence import GenerateSequence
 
 
 class GenerateQueue:

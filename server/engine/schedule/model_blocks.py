@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable
 
-from server.engine.block_pool import NO_PARENT, BlockPool
-from server.engine.sequence import Sequence
+from server.engine.schedule.block_pool import NO_PARENT, BlockPool
+from server.engine.schedule.sequence import Sequence
 
 
 class ModelBlocks:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from server.engine.sequence import GenerateSequence, ScoreSequence, Sequence
-from server.engine.step import ModelStep, Segment, Step
-from server.engine.token_tree import CONTEXT_ROW
+from server.engine.schedule.sequence import GenerateSequence, ScoreSequence, Sequence
+from server.engine.schedule.step import ModelStep, Segment, Step
+from server.engine.schedule.token_tree import CONTEXT_ROW
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,15 +6,15 @@ import math
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 
-from server.engine.admission import Admission
-from server.engine.block_pool import BlockPool
-from server.engine.counters import Counters
-from server.engine.generate_queue import GenerateQueue
-from server.engine.limits import Limits
-from server.engine.model_blocks import ModelBlocks
-from server.engine.plan import Plan, PlanDraft, ScoreRows
-from server.engine.score_queue import ScoreQueue
-from server.engine.sequence import CHAT, GenerateSequence, ScoreRequest
+from server.engine.schedule.admission import Admission
+from server.engine.schedule.block_pool import BlockPool
+from server.engine.schedule.counters import Counters
+from server.engine.schedule.generate_queue import GenerateQueue
+from server.engine.schedule.limits import Limits
+from server.engine.schedule.model_blocks import ModelBlocks
+from server.engine.schedule.plan import Plan, PlanDraft, ScoreRows
+from server.engine.schedule.score_queue import ScoreQueue
+from server.engine.schedule.sequence import CHAT, GenerateSequence, ScoreRequest
 from server.errors import ErrorCode, ServiceError
 from server.wire import Failed, Finished, Generate, Score, Scored, Status
 

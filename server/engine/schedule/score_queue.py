@@ -6,9 +6,9 @@ from collections import deque
 from collections.abc import Mapping
 from itertools import chain
 
-from server.engine.model_blocks import ModelBlocks
-from server.engine.plan import PlanDraft
-from server.engine.sequence import ScoreRequest, ScoreSequence
+from server.engine.schedule.model_blocks import ModelBlocks
+from server.engine.schedule.plan import PlanDraft
+from server.engine.schedule.sequence import ScoreRequest, ScoreSequence
 
 
 class ScoreLine:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence as TokenRun
 from dataclasses import dataclass, field
 
-from server.engine.block_pool import NO_PARENT, chain_digest
-from server.engine.step import pending_token
-from server.engine.token_tree import TokenTree
+from server.engine.schedule.block_pool import NO_PARENT, chain_digest
+from server.engine.schedule.step import pending_token
+from server.engine.schedule.token_tree import TokenTree
 from server.wire import Finished, Sampling, Scored
 
 CHAT = "chat"  # the model that replies; every other one classifies

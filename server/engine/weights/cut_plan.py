@@ -1,7 +1,7 @@
 """How AutoTP would cut a checkpoint for a degree, found without any other rank and without the weights.
 
-`python -m server.engine.cut_plan FOLDER DEGREE` prints it as JSON. It runs in a process of its own because it joins a
-process group that only pretends to have other members.
+`python -m server.engine.weights.cut_plan FOLDER DEGREE` prints it as JSON. It runs in a process of its own because
+it joins a process group that only pretends to have other members.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from server.engine.weights import Cut, WeightsError
+from server.engine.weights.sources import Cut, WeightsError
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
@@ -48,7 +48,7 @@ def plan_cuts(folder: Path, degree: int) -> dict[str, ParameterPlan]:
     Raises:
         WeightsError: AutoTP cannot shard this model at this degree.
     """
-    command = [sys.executable, "-m", "server.engine.cut_plan", str(folder), str(degree)]
+    command = [sys.executable, "-m", "server.engine.weights.cut_plan", str(folder), str(degree)]
     environ = {**os.environ, "DS_ACCELERATOR": "cpu"}
     ran = subprocess.run(command, capture_output=True, text=True, env=environ, check=False)
     if ran.returncode:
@@ -63,7 +63,7 @@ def _join_pretended_group(degree: int) -> None:
     from torch import distributed as dist
     from torch.testing._internal.distributed.fake_pg import FakeStore
 
-    from server.engine.deepspeed_ops import load_all_reduce
+    from server.engine.parallel.deepspeed_ops import load_all_reduce
 
     # A LOCAL_SIZE unlike WORLD_SIZE keeps the shared-memory operator from waiting for ranks that do not exist.
     os.environ.update(RANK="0", LOCAL_RANK="0", WORLD_SIZE=str(degree), LOCAL_SIZE="1")
@@ -75,8 +75,8 @@ def _join_pretended_group(degree: int) -> None:
 def _print_plan(folder: Path, degree: int) -> None:
     import torch
 
-    from server.engine.group import Rank
-    from server.engine.load import read_config, shard_on_meta
+    from server.engine.parallel.group import Rank
+    from server.engine.weights.load import read_config, shard_on_meta
 
     config = read_config(folder)
     alone = Rank(0, 1, torch.device("cpu"))
@@ -89,9 +89,9 @@ def _print_plan(folder: Path, degree: int) -> None:
 def _find_cuts(config: PretrainedConfig, degree: int) -> dict[str, tuple[int | None, tuple[int, ...]]]:
     import torch
 
-    from server.engine.group import Rank
-    from server.engine.load import shard_on_meta
-    from server.engine.weights import cut_of
+    from server.engine.parallel.group import Rank
+    from server.engine.weights.load import shard_on_meta
+    from server.engine.weights.sources import cut_of
 
     _join_pretended_group(degree)
     model = shard_on_meta(config, Rank(0, degree, torch.device("cpu")))

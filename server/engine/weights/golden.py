@@ -8,7 +8,7 @@ import msgspec
 import torch
 from torch import Tensor
 
-from server.engine.step import ModelStep, Segment
+from server.engine.schedule.step import ModelStep, Segment
 
 
 class GoldenError(RuntimeError):

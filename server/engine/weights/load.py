@@ -21,8 +21,8 @@ from torch import distributed as dist
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
 
-from server.engine.group import Rank
-from server.engine.weights import PackagedCheckpoint, WeightsError, WeightSource, cast, cut_of, open_weights
+from server.engine.parallel.group import Rank
+from server.engine.weights.sources import PackagedCheckpoint, WeightsError, WeightSource, cast, cut_of, open_weights
 
 
 def load_model(folder: Path, rank: Rank, dtype: torch.dtype, *, matrices_on_host: bool = False) -> PreTrainedModel:

@@ -15,8 +15,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from server.engine.source_checkpoint import WholeSource, read_pickle
-from server.engine.weights import Cut, WeightsError
+from server.engine.weights.source_checkpoint import WholeSource, read_pickle
+from server.engine.weights.sources import Cut, WeightsError
 
 CONFIG_FILE = "adapter_config.json"
 WEIGHT_FILES = ("adapter_model.safetensors", "adapter_model.bin")

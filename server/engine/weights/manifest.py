@@ -7,8 +7,8 @@ from pathlib import Path
 
 import msgspec
 
-from server.engine.golden import Golden
-from server.engine.weights import MANIFEST, WeightsError, rank_file
+from server.engine.weights.golden import Golden
+from server.engine.weights.sources import MANIFEST, WeightsError, rank_file
 
 FORMAT = 1
 

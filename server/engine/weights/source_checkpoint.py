@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from server.engine.weights import PlainCheckpoint, WeightsError, WeightSource
+from server.engine.weights.sources import PlainCheckpoint, WeightsError, WeightSource
 
 
 class WholeSource(WeightSource, Protocol):

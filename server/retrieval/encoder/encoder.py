@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from server.retrieval.encoder_source import encoder_path
+from server.retrieval.encoder.source import encoder_path
 from server.retrieval.retriever import RetrievalError
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from server.artifacts import ArtifactError, fetch_prefix
 from server.artifacts.fetch import Progress
 from server.artifacts.listing import split_uri
-from server.retrieval.manifest import MANIFEST, read_manifest
+from server.retrieval.index.manifest import MANIFEST, read_manifest
 from server.retrieval.retriever import RetrievalError
 
 log = logging.getLogger(__name__)

@@ -9,8 +9,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from server.retrieval.passage_table import PassageRow, PassageTable
-from server.retrieval.stored_vectors import StoredVectors
+from server.retrieval.index.passage_table import PassageRow, PassageTable
+from server.retrieval.index.stored_vectors import StoredVectors
 
 
 def grow(hit: int, table: PassageTable, vectors: StoredVectors, window: int, threshold: float) -> range:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from server.retrieval.mapped_array import mapped_array
+from server.retrieval.index.mapped_array import mapped_array
+from server.retrieval.index.terms import TermReader
 from server.retrieval.retriever import RetrievalError
-from server.retrieval.terms import TermReader
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

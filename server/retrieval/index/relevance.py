@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from server.retrieval.lexical_index import WordMatch
+from server.retrieval.index.lexical_index import WordMatch
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from server.retrieval.batcher import Batcher
-from server.retrieval.encoder import Encoder
-from server.retrieval.growth import grow, joined_text, without
-from server.retrieval.lexical_index import LexicalIndex
-from server.retrieval.manifest import Manifest, read_manifest
-from server.retrieval.passage_table import PassageTable
-from server.retrieval.relevance import NUM_CANDIDATES, relevance
+from server.retrieval.encoder.batcher import Batcher
+from server.retrieval.encoder.encoder import Encoder
+from server.retrieval.index.growth import grow, joined_text, without
+from server.retrieval.index.lexical_index import LexicalIndex
+from server.retrieval.index.manifest import Manifest, read_manifest
+from server.retrieval.index.passage_table import PassageTable
+from server.retrieval.index.relevance import NUM_CANDIDATES, relevance
+from server.retrieval.index.stored_vectors import StoredVectors
+from server.retrieval.index.vector_index import INDEX_FILE, VectorIndex
 from server.retrieval.retriever import Passage, RetrievalError
-from server.retrieval.stored_vectors import StoredVectors
-from server.retrieval.vector_index import INDEX_FILE, VectorIndex
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

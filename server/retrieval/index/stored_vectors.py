@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from server.retrieval.mapped_array import mapped_array
+from server.retrieval.index.mapped_array import mapped_array
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import faiss
 import numpy as np
 
-from server.retrieval.manifest import IndexFacts
+from server.retrieval.index.manifest import IndexFacts
+from server.retrieval.index.stored_vectors import StoredVectors
 from server.retrieval.retriever import RetrievalError
-from server.retrieval.stored_vectors import StoredVectors
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

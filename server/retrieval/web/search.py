@@ -13,9 +13,9 @@ from urllib.parse import quote, urlsplit
 
 import urllib3
 
-from server.retrieval.cut_off import cut_off, cut_off_pool
 from server.retrieval.result_cache import ResultCache
 from server.retrieval.retriever import Passage, RetrievalError
+from server.retrieval.web.http_deadline import cut_off, cut_off_pool
 
 log = logging.getLogger(__name__)
 

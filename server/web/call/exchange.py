@@ -10,9 +10,9 @@ from collections.abc import Callable
 
 from flask import Request
 
-from server.chat.records import TurnResult
-from server.web.admission import Ticket
-from server.web.metrics import Metrics
+from server.chat.records.turn_records import TurnResult
+from server.web.call.metrics import Metrics
+from server.web.limits.concurrency import Ticket
 
 log = logging.getLogger("server.web.access")
 

@@ -8,11 +8,11 @@ from typing import cast
 
 from flask import Blueprint, g
 
-from server.web.admission import Door
-from server.web.drain import Drain
-from server.web.exchange import Exchange
-from server.web.metrics import Metrics
-from server.web.services import Services
+from server.web.call.exchange import Exchange
+from server.web.call.metrics import Metrics
+from server.web.call.services import Services
+from server.web.limits.concurrency import Door
+from server.web.limits.drain import Drain
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from server.chat.records import Judgement, TurnResult
-from server.web.admission import Door
-from server.web.services import Services
+from server.chat.records.turn_records import Judgement, TurnResult
+from server.web.call.services import Services
+from server.web.limits.concurrency import Door
 
 _SECONDS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 60, 120, 300, 480)
 RETRIEVAL_WARNING = "retrieval"  # how the warning of a turn begins that had to do without passages

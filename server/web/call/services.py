@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from server import wire
-from server.chat.policy import Policy, Role
-from server.chat.records import Judgement, Session, Turn, TurnEvent, TurnRequest, TurnResult
+from server.chat.moderation.policy import Policy, Role
+from server.chat.records.turn_records import Judgement, Session, Turn, TurnEvent, TurnRequest, TurnResult
 from server.config import Settings
 from server.retrieval.retriever import Retriever
 
@@ -34,7 +34,7 @@ class Turns(Protocol):
 
 
 class Moderator(Protocol):
-    """Judges texts; `server.chat.moderation.Moderator`."""
+    """Judges texts; `server.chat.moderation.moderator.Moderator`."""
 
     def judge(self, texts: Sequence[str], role: Role, deadline_s: float | None = None) -> list[Judgement]:
         """One judgement a text, in order. Raises ServiceError."""

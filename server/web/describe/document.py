@@ -8,9 +8,9 @@ from typing import Any
 
 import msgspec
 
-from server.web.error_table import ErrorBody
-from server.web.openai_request import ASKS_FOR_NOTHING
-from server.web.operations import JSON, Operation, operations
+from server.web.call.errors import ErrorBody
+from server.web.describe.operations import JSON, Operation, operations
+from server.web.openai.request import ASKS_FOR_NOTHING
 
 _REFERENCE = "#/components/schemas/{name}"
 

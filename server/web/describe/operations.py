@@ -6,21 +6,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from server.chat.session_ids import MAX_CHARS
-from server.chat.sticky import CLOSED_SESSION_HEADER, NEW_SESSION_HEADER, SESSION_HEADER
-from server.web.error_table import ErrorBody
-from server.web.invocation_schema import Answer, FailedInput, Invocation, Pieces, RequestType, SessionAction
-from server.web.moderation_schema import ModerationRequest, ModerationResponse
-from server.web.openai_request import ChatRequest
-from server.web.openai_response import ChatCompletion, ChatCompletionChunk, Model, ModelList
-from server.web.parameters import SESSION_ID_PATTERN, SessionId
-from server.web.routes.page import PAGE_FILES
-from server.web.routes.ping import PingDetail
-from server.web.routes.sticky import StickySession
-from server.web.search_schema import SearchQuery, SearchResults
-from server.web.session_schema import MAX_TURNS, After, Limit, SessionDeleted, SessionHistory
-from server.web.sticky_session import CUSTOM_ATTRIBUTES_HEADER
-from server.web.stream_format import JSON_LINES, SSE
+from server.chat.records.session_ids import MAX_CHARS
+from server.web.call.errors import ErrorBody
+from server.web.invocations.parameters import SESSION_ID_PATTERN, SessionId
+from server.web.invocations.schema import Answer, FailedInput, Invocation, Pieces, RequestType, SessionAction
+from server.web.invocations.sticky_headers import CLOSED_SESSION_HEADER, NEW_SESSION_HEADER, SESSION_HEADER
+from server.web.invocations.sticky_route import StickySession
+from server.web.invocations.sticky_session import CUSTOM_ATTRIBUTES_HEADER
+from server.web.invocations.stream_format import JSON_LINES, SSE
+from server.web.openai.moderation_schema import ModerationRequest, ModerationResponse
+from server.web.openai.request import ChatRequest
+from server.web.openai.response import ChatCompletion, ChatCompletionChunk, Model, ModelList
+from server.web.operations.ping import PingDetail
+from server.web.page.route import PAGE_FILES
+from server.web.search.schema import SearchQuery, SearchResults
+from server.web.sessions.schema import MAX_TURNS, After, Limit, SessionDeleted, SessionHistory
 
 JSON = "application/json"
 _REFUSED = (400, 413, 415, 429, 503)

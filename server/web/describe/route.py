@@ -6,8 +6,8 @@ import msgspec
 from flask import Blueprint, Response
 
 from server.config import Settings
-from server.web.body import JSON
-from server.web.openapi_document import openapi_document
+from server.web.describe.document import openapi_document
+from server.web.reading.body import JSON
 
 
 def blueprint(settings: Settings) -> Blueprint:

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 import msgspec
 
-from server.chat.records import TurnRequest, TurnResult
+from server.chat.records.turn_records import TurnRequest, TurnResult
 from server.errors import ErrorCode, ServiceError
-from server.web.error_table import error_body, unexpected_error
-from server.web.exchange import Exchange
-from server.web.front import Front
-from server.web.invocation_schema import Answer, FailedInput, answer
+from server.web.call.errors import error_body, unexpected_error
+from server.web.call.exchange import Exchange
+from server.web.call.front import Front
+from server.web.invocations.schema import Answer, FailedInput, answer
 
 log = logging.getLogger(__name__)
 

@@ -7,9 +7,9 @@ from typing import Annotated, TypeVar
 import msgspec
 from msgspec import Meta
 
-from server.chat.session_ids import LEGAL, MAX_CHARS
-from server.chat.sticky import SessionRequest
-from server.web.struct_reader import invalid
+from server.chat.records.session_ids import LEGAL, MAX_CHARS
+from server.web.invocations.sticky_headers import SessionRequest
+from server.web.reading.struct_reader import invalid
 from server.wire import Sampling
 
 N = TypeVar("N", int, float)

@@ -7,24 +7,30 @@ from typing import Any
 import msgspec
 from flask import Blueprint, Response, request
 
-from server.chat.records import TurnRequest
-from server.chat.session_ids import new_session_id
-from server.chat.sticky import session_request
-from server.chat.visible import is_blank
+from server.chat.records.session_ids import new_session_id
+from server.chat.records.turn_records import TurnRequest
+from server.chat.text.visible import is_blank
 from server.errors import ErrorCode, ServiceError
-from server.web.batch import answer_all
-from server.web.body import json_response, read_json
-from server.web.front import Front, current_exchange, work_blueprint
-from server.web.invocation_schema import Invocation, SessionAction, answer
-from server.web.parameters import Parameters, check_window
-from server.web.routes.sessions import delete_session, session_history
-from server.web.routes.sticky import answer_session_request
-from server.web.services import Services
-from server.web.sticky_session import NEW_SESSION, agreed_session_id, sticky_session_id, with_new_session, with_session
-from server.web.stream_format import InvocationWire, asks_for_stream
-from server.web.struct_reader import invalid, read_struct
-from server.web.turn_request import turn_request
-from server.web.turn_stream import stream_turn
+from server.web.call.front import Front, current_exchange, work_blueprint
+from server.web.call.services import Services
+from server.web.invocations.batch import answer_all
+from server.web.invocations.parameters import Parameters, check_window
+from server.web.invocations.schema import Invocation, SessionAction, answer
+from server.web.invocations.sticky_headers import session_request
+from server.web.invocations.sticky_route import answer_session_request
+from server.web.invocations.sticky_session import (
+    NEW_SESSION,
+    agreed_session_id,
+    sticky_session_id,
+    with_new_session,
+    with_session,
+)
+from server.web.invocations.stream_format import InvocationWire, asks_for_stream
+from server.web.invocations.turn_request import turn_request
+from server.web.invocations.turn_stream import stream_turn
+from server.web.reading.body import json_response, read_json
+from server.web.reading.struct_reader import invalid, read_struct
+from server.web.sessions.route import delete_session, session_history
 
 
 def blueprint(front: Front) -> Blueprint:

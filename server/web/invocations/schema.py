@@ -7,10 +7,10 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from server.chat.records import Source, TurnResult, Usage
-from server.web.error_table import ErrorDetail
-from server.web.parameters import Parameters, SessionId
-from server.web.session_schema import MAX_TURNS, After, HistoryPage, Limit
+from server.chat.records.turn_records import Source, TurnResult, Usage
+from server.web.call.errors import ErrorDetail
+from server.web.invocations.parameters import Parameters, SessionId
+from server.web.sessions.schema import MAX_TURNS, After, HistoryPage, Limit
 
 MAX_INPUTS = 128
 
@@ -54,7 +54,7 @@ class SessionAction(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class RequestType(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"request_type": "requestType"}):
-    """Open a sticky session, or close the one in X-Amzn-SageMaker-Session-Id; read by `server.chat.sticky`."""
+    """Open a sticky session, or close the one in X-Amzn-SageMaker-Session-Id; `sticky_headers` reads it."""
 
     request_type: Literal["NEW_SESSION", "CLOSE"]
 

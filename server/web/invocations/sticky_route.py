@@ -5,12 +5,17 @@ from __future__ import annotations
 import msgspec
 from flask import Response
 
-from server.chat.session_ids import new_session_id
-from server.chat.sticky import CLOSED_SESSION_HEADER, SESSION_HEADER, SessionRequest, closed_session_header
+from server.chat.records.session_ids import new_session_id
 from server.errors import ErrorCode, ServiceError
-from server.web.body import json_response
-from server.web.services import Services
-from server.web.sticky_session import NEW_SESSION, with_new_session
+from server.web.call.services import Services
+from server.web.invocations.sticky_headers import (
+    CLOSED_SESSION_HEADER,
+    SESSION_HEADER,
+    SessionRequest,
+    closed_session_header,
+)
+from server.web.invocations.sticky_session import NEW_SESSION, with_new_session
+from server.web.reading.body import json_response
 
 
 class StickySession(msgspec.Struct, frozen=True):

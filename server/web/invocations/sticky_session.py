@@ -9,9 +9,9 @@ import time
 
 from flask import Request, Response
 
-from server.chat.session_ids import check_session_id
-from server.chat.sticky import NEW_SESSION_HEADER, SESSION_HEADER, SessionRequest, new_session_header
-from server.web.struct_reader import invalid
+from server.chat.records.session_ids import check_session_id
+from server.web.invocations.sticky_headers import NEW_SESSION_HEADER, SESSION_HEADER, SessionRequest, new_session_header
+from server.web.reading.struct_reader import invalid
 
 CUSTOM_ATTRIBUTES_HEADER = "X-Amzn-SageMaker-Custom-Attributes"
 NEW_SESSION = SessionRequest.NEW_SESSION.value

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import msgspec
 from flask import Request
 
-from server.chat.records import TurnResult
-from server.web.body import JSON
-from server.web.error_table import ErrorBody
-from server.web.invocation_schema import Pieces, answer
+from server.chat.records.turn_records import TurnResult
+from server.web.call.errors import ErrorBody
+from server.web.invocations.schema import Pieces, answer
+from server.web.reading.body import JSON
 
 SSE = "text/event-stream"
 JSON_LINES = "application/jsonlines"

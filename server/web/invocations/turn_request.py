@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from server.chat.records import Turn, TurnRequest
-from server.web.parameters import Parameters, sampling
-from server.web.services import Services
+from server.chat.records.turn_records import Turn, TurnRequest
+from server.web.call.services import Services
+from server.web.invocations.parameters import Parameters, sampling
 
 
 def turn_request(

@@ -9,11 +9,11 @@ from typing import Protocol
 
 from flask import Response
 
-from server.chat.records import KeepAlive, TextPiece, TurnEvent, TurnRequest, TurnResult
+from server.chat.records.turn_records import KeepAlive, TextPiece, TurnEvent, TurnRequest, TurnResult
 from server.errors import ServiceError
-from server.web.error_table import ErrorBody, error_body, shutdown_body, unexpected_error
-from server.web.exchange import Exchange
-from server.web.front import Front
+from server.web.call.errors import ErrorBody, error_body, shutdown_body, unexpected_error
+from server.web.call.exchange import Exchange
+from server.web.call.front import Front
 
 log = logging.getLogger(__name__)
 

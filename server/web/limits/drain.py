@@ -6,7 +6,7 @@ import logging
 import threading
 from collections.abc import Callable
 
-from server.web.admission import Door
+from server.web.limits.concurrency import Door
 
 log = logging.getLogger(__name__)
 

@@ -6,14 +6,14 @@ import time
 
 from flask import Blueprint, Response, request
 
-from server.web.body import json_response, read_json
-from server.web.chunk_stream import ChunkWire
-from server.web.front import Front, current_exchange, work_blueprint
-from server.web.openai_messages import conversation
-from server.web.openai_request import ChatRequest, check_model, read_chat_request
-from server.web.openai_response import completion
-from server.web.turn_request import turn_request
-from server.web.turn_stream import stream_turn
+from server.web.call.front import Front, current_exchange, work_blueprint
+from server.web.invocations.turn_request import turn_request
+from server.web.invocations.turn_stream import stream_turn
+from server.web.openai.chunk_stream import ChunkWire
+from server.web.openai.messages import conversation
+from server.web.openai.request import ChatRequest, check_model, read_chat_request
+from server.web.openai.response import completion
+from server.web.reading.body import json_response, read_json
 
 
 def blueprint(front: Front) -> Blueprint:

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 from msgspec import UNSET
 
-from server.chat.records import TurnResult
-from server.web.error_table import ErrorBody
-from server.web.openai_response import (
+from server.chat.records.turn_records import TurnResult
+from server.web.call.errors import ErrorBody
+from server.web.invocations.stream_format import SSE, SSE_KEEP_ALIVE, sse_event
+from server.web.openai.response import (
     ChatCompletionChunk,
     ChunkChoice,
     CompletionUsage,
@@ -19,7 +20,6 @@ from server.web.openai_response import (
     extension,
     finish_reason,
 )
-from server.web.stream_format import SSE, SSE_KEEP_ALIVE, sse_event
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from server.chat.records import Turn
-from server.chat.visible import is_blank
-from server.web.openai_request import ChatMessage
-from server.web.struct_reader import invalid
+from server.chat.records.turn_records import Turn
+from server.chat.text.visible import is_blank
+from server.web.openai.request import ChatMessage
+from server.web.reading.struct_reader import invalid
 
 _SYSTEM = ("system", "developer")
 

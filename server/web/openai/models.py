@@ -6,10 +6,10 @@ import time
 
 from flask import Blueprint, Response
 
-from server.web.body import json_response
-from server.web.front import Front
-from server.web.openai_request import check_model
-from server.web.openai_response import Model, ModelList
+from server.web.call.front import Front
+from server.web.openai.request import check_model
+from server.web.openai.response import Model, ModelList
+from server.web.reading.body import json_response
 
 
 def blueprint(front: Front) -> Blueprint:

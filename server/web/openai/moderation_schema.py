@@ -7,9 +7,9 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from server.chat.policy import Role
-from server.chat.records import Judgement
-from server.web.openai_request import TextPart
+from server.chat.moderation.policy import Role
+from server.chat.records.turn_records import Judgement
+from server.web.openai.request import TextPart
 
 MAX_TEXTS = 128
 

@@ -8,13 +8,13 @@ from contextlib import contextmanager
 
 from flask import Blueprint, Response, request
 
-from server.chat.visible import is_blank
+from server.chat.text.visible import is_blank
 from server.errors import ErrorCode, ServiceError
-from server.web.body import json_response, read_json
-from server.web.front import Front, current_exchange, work_blueprint
-from server.web.moderation_schema import ModerationRequest, ModerationResponse, moderation_result
-from server.web.openai_request import check_model
-from server.web.struct_reader import invalid, read_struct
+from server.web.call.front import Front, current_exchange, work_blueprint
+from server.web.openai.moderation_schema import ModerationRequest, ModerationResponse, moderation_result
+from server.web.openai.request import check_model
+from server.web.reading.body import json_response, read_json
+from server.web.reading.struct_reader import invalid, read_struct
 
 MAX_CHARS = 262144  # of all texts of a call together
 # Calls that are judged at once. The moderator sends a few texts of each at a time, so that whatever is asked here,

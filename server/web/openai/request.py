@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from server.errors import ErrorCode, ServiceError
-from server.web.parameters import (
+from server.web.invocations.parameters import (
     MaxNewTokens,
     NoRetrieval,
     Parameters,
@@ -20,7 +20,7 @@ from server.web.parameters import (
     TopP,
     check_window,
 )
-from server.web.struct_reader import invalid, printable_value, read_struct
+from server.web.reading.struct_reader import invalid, printable_value, read_struct
 
 # Fields of OpenAI's schema that this server does not have, with the values that ask for nothing.
 ASKS_FOR_NOTHING: dict[str, tuple[Any, ...]] = {

@@ -6,8 +6,8 @@ from typing import Literal
 
 import msgspec
 
-from server.chat.records import Source, TurnResult
-from server.web.invocation_schema import TextJudgement, answer
+from server.chat.records.turn_records import Source, TurnResult
+from server.web.invocations.schema import TextJudgement, answer
 
 FinishReason = Literal["stop", "length", "content_filter"]
 _FINISH_REASONS: dict[str, FinishReason] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Blueprint, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from server.web.front import Front
+from server.web.call.front import Front
 
 
 def blueprint(front: Front) -> Blueprint:

@@ -6,9 +6,9 @@ import msgspec
 from flask import Blueprint, Response, request
 
 from server.errors import ErrorCode, ServiceError
-from server.web.body import json_response
-from server.web.error_table import error_body
-from server.web.front import Front, current_exchange
+from server.web.call.errors import error_body
+from server.web.call.front import Front, current_exchange
+from server.web.reading.body import json_response
 
 STALE_AFTER_S = 30.0  # the group reports about twice a second, but only between steps
 

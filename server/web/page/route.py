@@ -7,7 +7,7 @@ from pathlib import Path
 
 from flask import Blueprint, Response, send_from_directory
 
-PAGE_FOLDER = Path(__file__).resolve().parent.parent / "page"
+PAGE_FOLDER = Path(__file__).resolve().parent
 PAGE_FILES = {"/": "page.html"} | {
     f"/{name}": name for name in ("page.css", "page.js", "event_stream.js", "memory.js", "turn_view.js", "icon.svg")
 }

@@ -9,7 +9,7 @@ from flask import Request, Response
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
 from server.errors import ErrorCode, ServiceError
-from server.web.json_reader import printable, read_object
+from server.web.reading.json_reader import printable, read_object
 
 JSON = "application/json"
 

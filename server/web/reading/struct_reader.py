@@ -12,7 +12,7 @@ import msgspec
 from msgspec import inspect
 
 from server.errors import ErrorCode, ServiceError
-from server.web.json_reader import printable
+from server.web.reading.json_reader import printable
 
 T = TypeVar("T", bound=msgspec.Struct)
 

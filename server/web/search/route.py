@@ -6,14 +6,14 @@ import logging
 
 from flask import Blueprint, Response, request
 
-from server.chat.visible import is_blank
+from server.chat.text.visible import is_blank
 from server.errors import ErrorCode, ServiceError
 from server.retrieval.guarded import Guarded
 from server.retrieval.retriever import Passage, RetrievalError, Retriever
-from server.web.body import json_response, read_json
-from server.web.front import Front, current_exchange, work_blueprint
-from server.web.search_schema import SearchQuery, SearchResults, source
-from server.web.struct_reader import invalid, read_struct
+from server.web.call.front import Front, current_exchange, work_blueprint
+from server.web.reading.body import json_response, read_json
+from server.web.reading.struct_reader import invalid, read_struct
+from server.web.search.schema import SearchQuery, SearchResults, source
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from server.chat.records import Source
+from server.chat.records.turn_records import Source
 from server.retrieval.retriever import Passage
 
 

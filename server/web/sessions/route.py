@@ -5,13 +5,13 @@ from __future__ import annotations
 import msgspec
 from flask import Blueprint, Response, request
 
-from server.chat.session_ids import check_session_id
+from server.chat.records.session_ids import check_session_id
 from server.errors import ErrorCode, ServiceError
-from server.web.body import json_response
-from server.web.front import Front, work_blueprint
-from server.web.services import Store
-from server.web.session_schema import HistoryPage, SessionDeleted, SessionHistory, StoredTurn, stored_turn
-from server.web.struct_reader import read_struct
+from server.web.call.front import Front, work_blueprint
+from server.web.call.services import Store
+from server.web.reading.body import json_response
+from server.web.reading.struct_reader import read_struct
+from server.web.sessions.schema import HistoryPage, SessionDeleted, SessionHistory, StoredTurn, stored_turn
 
 MAX_HISTORY_BYTES = 4_000_000  # of turns in one answer; SageMaker passes on no more than some megabytes
 

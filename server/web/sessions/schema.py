@@ -7,7 +7,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from server.chat.records import Source, Turn
+from server.chat.records.turn_records import Source, Turn
 
 MAX_TURNS = 1000  # in one answer
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 import boto3
 import botocore.session
-from recorder import Recorder
-from sagemaker_gaps import Fleet
 
-from deploy import shapes
+from deploy.account import shapes
+from tests.aws.deploy.recorder import Recorder
+from tests.aws.deploy.sagemaker_gaps import Fleet
 
 REGION = "eu-west-1"
 ACCOUNT = "123456789012"

@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import sagemaker_gaps
-from aws_account import ENDPOINT_TOML, REGION, AwsServer, put_image
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
-from recorder import Recorder
 from werkzeug.serving import make_server
+
+from tests.aws.deploy import sagemaker_gaps
+from tests.aws.deploy.aws_account import ENDPOINT_TOML, REGION, AwsServer, put_image
+from tests.aws.deploy.recorder import Recorder
 
 
 class _QuietHandler(MotoRequestHandler):

@@ -6,11 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
-from aws_account import ACCOUNT, REGION, AwsServer
 from botocore.exceptions import ClientError
 
 from deploy.__main__ import main
-from deploy.aws import Call, LiveAws
+from deploy.account.aws import Call, LiveAws
+from tests.aws.deploy.aws_account import ACCOUNT, REGION, AwsServer
 
 
 def run(verb: str, endpoint_toml: Path, *more: str) -> int:

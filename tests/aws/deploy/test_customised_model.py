@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from aws_account import AwsServer
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file
-from small_checkpoint import write_checkpoint
 
 from deploy.__main__ import main
+from tests.aws.deploy.aws_account import AwsServer
+from tests.aws.deploy.small_checkpoint import write_checkpoint
 
 LAYER = "gpt_neox.layers.0.mlp.dense_h_to_4h"
 

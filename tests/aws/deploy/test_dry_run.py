@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aws_account import AwsServer
 
 from deploy.__main__ import main
+from tests.aws.deploy.aws_account import AwsServer
 
 EXPECTED = {
     "create": ["CreateModel", "CreateEndpointConfig", "CreateEndpoint", "RegisterScalableTarget", "PutScalingPolicy"],

@@ -6,9 +6,9 @@ import time
 from pathlib import Path
 
 import pytest
-from aws_account import AwsServer
 
 from deploy.__main__ import main
+from tests.aws.deploy.aws_account import AwsServer
 
 REASON = "The primary container for production variant main did not pass the ping health check"
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import moto.backends
 import pytest
-from aws_account import ACCOUNT, REGION, AwsServer
 
 from deploy.__main__ import main
-from deploy.sources import zipped
+from deploy.image.sources import zipped
+from tests.aws.deploy.aws_account import ACCOUNT, REGION, AwsServer
 
 REGISTRY = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com"
 IMAGE = f"{REGISTRY}/openchatkit-server:0.1.0"

@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
-from aws_account import ROLE, AwsServer, put_image
 
 from deploy.__main__ import main
+from tests.aws.deploy.aws_account import ROLE, AwsServer, put_image
 
 
 def deploy(verb: str, endpoint_toml: Path, *more: str) -> int:

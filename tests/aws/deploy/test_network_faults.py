@@ -6,15 +6,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from aws_account import AwsServer
 from botocore.config import Config
-from faulty_proxy import Fault, FaultyProxy
 
-from deploy import aws
 from deploy.__main__ import main
-from deploy.aws import LiveAws
-from deploy.endpoint_file import read
-from deploy.plan import make_plan, rollback_timeout_s
+from deploy.account import aws
+from deploy.account.aws import LiveAws
+from deploy.endpoint.endpoint_file import read
+from deploy.endpoint.plan import make_plan, rollback_timeout_s
+from tests.aws.deploy.aws_account import AwsServer
+from tests.aws.faulty_proxy import Fault, FaultyProxy
 
 AWAY = [Fault.REFUSED] * 40
 

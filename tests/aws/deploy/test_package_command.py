@@ -7,11 +7,11 @@ from typing import Any
 
 import httpx2
 import pytest
-from aws_account import REGION, AwsServer
 
-from deploy import package
 from deploy.__main__ import main
-from deploy.checkpoint import Checkpoint, CheckpointFinder
+from deploy.packaging.checkpoint import Checkpoint, CheckpointFinder
+from deploy.verbs import package
+from tests.aws.deploy.aws_account import REGION, AwsServer
 
 BUCKET = "models-of-ours"
 

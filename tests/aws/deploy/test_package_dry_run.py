@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aws_account import REGION, AwsServer
 from safetensors import safe_open
-from small_checkpoint import write_checkpoint
 
 from deploy.__main__ import main
+from tests.aws.deploy.aws_account import REGION, AwsServer
+from tests.aws.deploy.small_checkpoint import write_checkpoint
 
 BUCKET = "models-of-ours"
 

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aws_account import ACCOUNT, REGION
 from botocore import xform_name
 
 import deploy
-from deploy import policies
-from deploy.endpoint_file import EndpointFile, read
-from deploy.requests import endpoint_arn
-from deploy.shapes import model_session
+from deploy.account import policies
+from deploy.account.shapes import model_session
+from deploy.endpoint.endpoint_file import EndpointFile, read
+from deploy.endpoint.requests import endpoint_arn
+from tests.aws.deploy.aws_account import ACCOUNT, REGION
 
 SERVICES = {
     "application-autoscaling": "application-autoscaling",

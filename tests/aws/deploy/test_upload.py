@@ -7,9 +7,9 @@ import json
 from pathlib import Path
 
 import pytest
-from aws_account import REGION, AwsServer
 
 from deploy.__main__ import main
+from tests.aws.deploy.aws_account import REGION, AwsServer
 
 BUCKET = "models-of-ours"
 

@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from supervised import Supervised
+
+from tests.process.container.supervised import Supervised
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from pathlib import Path
 from container.child import Command
 from container.console import Console
 from container.group import EngineGroup
-from container.ports import free_loopback_port
+from container.machine.ports import free_loopback_port
 from container.restarts import RestartBudget
 from container.supervisor import Limits, Supervisor
 from container.watch import Watch

@@ -7,14 +7,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from fake_hub import FakeHub
 
-ROOT = Path(__file__).resolve().parents[3]
+from tests import ROOT
+from tests.process.container.fake_hub import FakeHub
+
 FETCH = """
 import sys
 from pathlib import Path
 from container.console import Console
-from container.fetch import Fetcher
+from container.artifacts.fetch import Fetcher
 from container.refusal import Refusal
 try:
     print(Fetcher(Path(sys.argv[1]), Console(sys.stderr))(sys.argv[3], sys.argv[2]))

@@ -10,18 +10,18 @@ from pathlib import Path
 
 import pytest
 import torch
-from supervised import wait_until
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from transformers import AutoModelForCausalLM, GPTJConfig, GPTNeoXConfig
 
 from container.commands import Commands
-from container.machine import MIB
-from container.plan import Plan, Request, make_plan
-from container.ports import free_loopback_port
-from container.segments import unlink_segments
-from container.shapes import read_shape, shape_of
-from server.engine.cut_plan import plan_cuts
+from container.machine.facts import MIB
+from container.machine.plan import Plan, Request, make_plan
+from container.machine.ports import free_loopback_port
+from container.machine.segments import unlink_segments
+from container.machine.shapes import read_shape, shape_of
+from server.engine.weights.cut_plan import plan_cuts
+from tests.process.container.supervised import wait_until
 
 CONFIGS = {
     "neox-20b": {

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from container.ports import free_loopback_port
+from container.machine.ports import free_loopback_port
+from tests import ROOT
 
-SERVE = Path(__file__).resolve().parents[3] / "container" / "serve"
+SERVE = ROOT / "container" / "serve"
 
 
 @pytest.fixture

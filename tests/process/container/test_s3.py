@@ -10,12 +10,12 @@ import msgspec
 import pytest
 from moto.server import ThreadedMotoServer
 
-from container.artifacts import resolve
+from container.artifacts.fetch import Fetcher
+from container.artifacts.resolve import resolve
 from container.console import Console
-from container.fetch import Fetcher
 from container.refusal import Refusal
 from server.config import Settings
-from server.retrieval.manifest import FileFacts, encode_manifest
+from server.retrieval.index.manifest import FileFacts, encode_manifest
 from tests.unit.index_builder.manifests import made_up_manifest
 
 

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from supervised import ROOT, wait_until
 
 from container.commands import Commands
-from container.ports import free_loopback_port
+from container.machine.ports import free_loopback_port
 from container.pulse import Pulse
-from server.engine.heartbeat import BEAT_FILE
+from server.engine.rank.heartbeat import BEAT_FILE
+from tests.process.container.supervised import ROOT, wait_until
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
-from supervised import Supervised, is_running, wait_until
+from tests.process.container.supervised import Supervised, is_running, wait_until
 
 Supervise = Callable[..., Supervised]
 EVERYONE = ("engine.0", "engine.1", "front")

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from server import wire
 from server.engine.client import EngineClient
+from tests import ROOT
 
-ROOT = Path(__file__).parents[3]
 START_TIMEOUT_S = 180.0
 
 
@@ -44,7 +44,7 @@ class EngineGroup:
         with self.log_path.open("wb") as log:
             self._ranks = [
                 subprocess.Popen(
-                    [sys.executable, "-m", "server.engine", "--rank", str(rank)],
+                    [sys.executable, "-m", "server.engine.rank", "--rank", str(rank)],
                     cwd=ROOT,
                     env=environ,
                     stdout=log,

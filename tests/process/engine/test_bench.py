@@ -8,8 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from engine_group import ROOT
-from small_models import make
+
+from tests.process.engine.engine_group import ROOT
+from tests.process.engine.small_models import make
 
 FIGURES = {
     *("batch", "prefill_tokens_per_s", "decode_tokens_per_s", "time_to_first_token_s", "step_overhead_fraction"),

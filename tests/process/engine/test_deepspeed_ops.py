@@ -7,9 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from server.engine.deepspeed_ops import load_all_reduce, operator_folder
+from server.engine.parallel.deepspeed_ops import load_all_reduce, operator_folder
 
-LOAD = "from server.engine.deepspeed_ops import load_all_reduce; load_all_reduce(); print('loaded')"
+LOAD = "from server.engine.parallel.deepspeed_ops import load_all_reduce; load_all_reduce(); print('loaded')"
 
 
 def compiled_at() -> int:

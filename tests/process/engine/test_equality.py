@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from engine_group import EngineGroup
-from small_models import VOCAB_SIZE, WINDOW, greedy, log_probs, make
 from transformers import PreTrainedModel
 
 from server import wire
+from tests.process.engine.engine_group import EngineGroup
+from tests.process.engine.small_models import VOCAB_SIZE, WINDOW, greedy, log_probs, make
 
 # Steps of few tokens cut prompts into chunks; few blocks make the scheduler preempt.
 SETTINGS = {

@@ -9,15 +9,15 @@ from typing import Any
 import pyarrow as pa
 import pytest
 import torch
-from engine_group import ROOT, EngineGroup
 from transformers import AutoModelForCausalLM
 
-from container.demo.moderation_data import Phrases
+from container.demo.data.moderation_data import Phrases
 from server import wire
-from server.chat.moderation import Classifier, Moderator
-from server.chat.policy import Role, load_policy
-from server.chat.readings import plain
-from server.chat.tokenizer import ChatTokenizer
+from server.chat.moderation.moderator import Classifier, Moderator
+from server.chat.moderation.policy import Role, load_policy
+from server.chat.prompt.tokenizer import ChatTokenizer
+from server.chat.text.lookalikes import plain
+from tests.process.engine.engine_group import ROOT, EngineGroup
 
 MODEL = ROOT / "container/demo/moderation"
 POLICY = load_policy()

@@ -6,10 +6,10 @@ import random
 from pathlib import Path
 
 import pytest
-from engine_group import EngineGroup
-from small_models import VOCAB_SIZE, make
 
 from server import wire
+from tests.process.engine.engine_group import EngineGroup
+from tests.process.engine.small_models import VOCAB_SIZE, make
 
 PROMPTS = [random.Random(seed).choices(range(1, VOCAB_SIZE), k=12 + seed) for seed in range(3)]
 SAMPLINGS = (

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from index_builder.documents.source import read_documents
-from server.engine.precision import Precision, compare, read_tokens
+from server.engine.bench.precision import Precision, compare, read_tokens
+from tests import ROOT
 
-DEMO_MODEL = Path(__file__).parents[3] / "container/demo/chat"
+DEMO_MODEL = ROOT / "container/demo/chat"
 
 
 @pytest.fixture(scope="module")

@@ -4,9 +4,9 @@ import uuid
 from collections.abc import Iterator
 
 import pytest
-from podman_cli import TWO_RANKS, Container, build, podman, started
 
-from container.ports import free_loopback_port
+from container.machine.ports import free_loopback_port
+from tests.process.image.podman_cli import TWO_RANKS, Container, build, podman, started
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -11,10 +11,10 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[3]
+from tests import ROOT
+
 IMAGE = "localhost/openchatkit-test:cpu"
 TWO_RANKS = ("--shm-size", "1g", "--env", "OCK_TENSOR_PARALLEL_DEGREE=2")
 START_S = 180.0

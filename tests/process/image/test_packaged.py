@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from podman_cli import ROOT, Container, podman, started
 
-from container.ports import free_loopback_port
+from container.machine.ports import free_loopback_port
+from tests.process.image.podman_cli import ROOT, Container, podman, started
 
 
 @pytest.fixture(scope="module")

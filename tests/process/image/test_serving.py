@@ -4,9 +4,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from podman_cli import TWO_RANKS, Container, podman, started
-
-from container.ports import free_loopback_port
+from container.machine.ports import free_loopback_port
+from tests.process.image.podman_cli import TWO_RANKS, Container, podman, started
 
 ZOMBIES = (
     "import pathlib;"
@@ -17,7 +16,7 @@ BUILT = "import pathlib; print([str(path) for path in pathlib.Path('/root').rglo
 SIGNAL_RANK_0 = (
     "import os, pathlib, signal;"
     "[os.kill(int(path.name), signal.{}) for path in pathlib.Path('/proc').glob('[0-9]*')"
-    " if (path / 'cmdline').read_bytes().startswith(b'python -m server.engine --rank 0')]"
+    " if (path / 'cmdline').read_bytes().startswith(b'python -m server.engine.rank --rank 0')]"
 )
 SESSION = "image-test"
 

@@ -4,7 +4,7 @@ import json
 import socket
 from pathlib import Path
 
-from podman_cli import IMAGE, podman
+from tests.process.image.podman_cli import IMAGE, podman
 
 
 def test_the_entry_point_is_in_exec_form_and_the_labels_are_there() -> None:

@@ -11,8 +11,9 @@ from index_builder.build import build
 from index_builder.build_plan import BuildPlan
 from index_builder.progress import Progress
 from index_builder.work_folder import WorkFolder
+from tests import ROOT
 
-QUESTIONS = Path(__file__).parents[2] / "data" / "questions" / "sample_dump.jsonl"
+QUESTIONS = ROOT / "tests" / "data" / "questions" / "sample_dump.jsonl"
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from container.ports import free_loopback_port
+from container.machine.ports import free_loopback_port
 from index_builder.commands import main
 from tests.unit.index_builder.dumps import article, page, write_dump
 

@@ -1,13 +1,11 @@
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from front_server import ROOT, Server, start_front
 
-sys.path.append(str(ROOT / "tests/unit/web"))  # the stand-ins of server.web.services
+from tests.process.web.front_server import Server, start_front
 
 
 @pytest.fixture
@@ -15,7 +13,7 @@ def start_server(tmp_path: Path) -> Iterator[Callable[..., Server]]:
     """Starts fronts with the OCK_ settings given, and ends them."""
     started: list[Server] = []
 
-    def start(app: str = "fake_wsgi:app", **settings: str) -> Server:
+    def start(app: str = "tests.process.web.fake_wsgi:app", **settings: str) -> Server:
         started.append(start_front(tmp_path, settings, app))
         started[-1].wait_ready()
         return started[-1]
@@ -37,7 +35,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.fixture(scope="module")
 def impatient_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A front that waits for a slow client for a moment only."""
-    started = start_front(tmp_path_factory.mktemp("front"), {}, "impatient_wsgi:app")
+    started = start_front(tmp_path_factory.mktemp("front"), {}, "tests.process.web.impatient_wsgi:app")
     started.wait_ready()
     yield started
     started.end()

@@ -8,12 +8,11 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from fakes import Fakes, FakeTurns, Step, result
-
-from server.chat.records import KeepAlive, TextPiece, TurnEvent, TurnRequest
+from server.chat.records.turn_records import KeepAlive, TextPiece, TurnEvent, TurnRequest
 from server.config import from_env
 from server.errors import ErrorCode, ServiceError
 from server.web.app import create_app
+from tests.unit.web.fakes import Fakes, FakeTurns, Step, result
 
 _LONGEST_S = 90.0
 _NOTHING = KeepAlive()

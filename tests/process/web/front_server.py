@@ -13,9 +13,9 @@ from pathlib import Path
 
 import httpx2
 
-from container.ports import free_loopback_port
+from container.machine.ports import free_loopback_port
+from tests import ROOT
 
-ROOT = Path(__file__).resolve().parents[3]
 DEADLINE_S = 90.0  # a machine with other work must not fail a test
 
 
@@ -65,14 +65,13 @@ class Server:
             return False
 
 
-def start_front(folder: Path, settings: dict[str, str], app: str = "fake_wsgi:app") -> Server:
+def start_front(folder: Path, settings: dict[str, str], app: str = "tests.process.web.fake_wsgi:app") -> Server:
     """Start gunicorn with the OCK_ settings given; not waited for."""
     port, notes = free_loopback_port(), folder / "notes"
     notes.mkdir(exist_ok=True)
-    path = [ROOT, ROOT / "tests/unit/web", ROOT / "tests/process/web"]
     environ = {
         **os.environ,
-        "PYTHONPATH": os.pathsep.join(map(str, path)),
+        "PYTHONPATH": str(ROOT),
         "FAKE_NOTES": str(notes),
         "OCK_HOST": "127.0.0.1",
         "OCK_PORT": str(port),

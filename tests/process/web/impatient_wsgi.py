@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from fake_wsgi import app
-
-from server.web import head_limit, slow_client
+from server.web.limits import head_limit, slow_client
+from tests.process.web.fake_wsgi import app
 
 slow_client.LONGEST_WAIT_S = 1.0
 head_limit.LONGEST_HEAD_S = 1.0

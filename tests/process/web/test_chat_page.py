@@ -7,12 +7,12 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from fakes import LINCOLN, OVERRIDE, Fakes, result
-from loopback import served
 from playwright.sync_api import BrowserContext, ConsoleMessage, Page, expect
 
-from server.chat.records import KeepAlive, Source, TextPiece, TurnEvent, TurnRequest, TurnResult
+from server.chat.records.turn_records import KeepAlive, Source, TextPiece, TurnEvent, TurnRequest, TurnResult
 from server.errors import ErrorCode, ServiceError
+from tests.unit.web.fakes import LINCOLN, OVERRIDE, Fakes, result
+from tests.unit.web.loopback import served
 
 HOSTILE = '<img src=x onerror="alert(1)"><script>alert(2)</script>&lt;b&gt;'
 

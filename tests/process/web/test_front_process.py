@@ -13,7 +13,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import httpx2
-from front_server import Server, start_front, wait_until
+
+from tests.process.web.front_server import Server, start_front, wait_until
 
 StartServer = Callable[..., Server]
 
@@ -173,7 +174,7 @@ HALF_A_HEAD = b"GET /ping HTTP/1.1\r\nHost: x\r\nX-Slow"
 
 
 def test_half_sent_heads_on_every_thread_hold_the_front_up_for_a_moment_only(start_server: StartServer) -> None:
-    server = start_server("impatient_wsgi:app", threads="6")
+    server = start_server("tests.process.web.impatient_wsgi:app", threads="6")
     with ExitStack() as stack:
         stalled = [stack.enter_context(socket.create_connection(("127.0.0.1", server.port))) for _ in range(6)]
         for connection in stalled:

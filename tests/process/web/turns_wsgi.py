@@ -7,21 +7,20 @@ import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-
-from fakes import FakeEngine
 
 from server import wire
-from server.chat.prompt import PromptBuilder
-from server.chat.store.open import open_store
-from server.chat.tokenizer import ChatTokenizer
+from server.chat.prompt.prompt import PromptBuilder
+from server.chat.prompt.tokenizer import ChatTokenizer
+from server.chat.store.from_url import open_store
 from server.chat.turn import TurnService, TurnSettings
 from server.config import from_env
 from server.web.app import create_app
-from server.web.services import Services
+from server.web.call.services import Services
+from tests import ROOT
+from tests.unit.web.fakes import FakeEngine
 
 REPLY = "reply " * 50
-_CHAT_MODEL = Path(__file__).parents[3] / "container" / "demo" / "chat"
+_CHAT_MODEL = ROOT / "container" / "demo" / "chat"
 
 
 class Repeater(FakeEngine):

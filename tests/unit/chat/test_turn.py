@@ -9,18 +9,18 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from chat_tokenizers import chat_tokenizer
-from turn_doubles import Engine, Index, Judge, WatchedRows
 
 from server import wire
-from server.chat.brought_verdicts import Brought, BroughtVerdicts
-from server.chat.policy import Role
-from server.chat.prompt import PromptBuilder
-from server.chat.records import KeepAlive, Session, Turn, TurnRequest, TurnResult
+from server.chat.moderation.history_verdicts import Brought, BroughtVerdicts
+from server.chat.moderation.policy import Role
+from server.chat.prompt.prompt import PromptBuilder
+from server.chat.records.turn_records import KeepAlive, Session, Turn, TurnRequest, TurnResult
 from server.chat.store.store import Store
 from server.chat.turn import TurnService, TurnSettings
 from server.errors import ErrorCode, ServiceError
 from server.retrieval.retriever import Passage, RetrievalError
+from tests.unit.chat.prompt.chat_tokenizers import chat_tokenizer
+from tests.unit.chat.turn_doubles import Engine, Index, Judge, WatchedRows
 
 WAIT_S = 30.0  # a machine with other work must not fail a test
 EXECUTOR = ThreadPoolExecutor(16)

@@ -8,8 +8,8 @@ from types import SimpleNamespace
 from typing import Any
 
 from server import wire
-from server.chat.policy import Role
-from server.chat.records import Judgement
+from server.chat.moderation.policy import Role
+from server.chat.records.turn_records import Judgement
 from server.chat.store.memory import MemoryRows
 from server.errors import ErrorCode, ServiceError
 from server.retrieval.retriever import Passage

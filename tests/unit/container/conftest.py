@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import pytest
-from still_clock import Clock
+
+from tests.unit.container.still_clock import Clock
 
 
 @pytest.fixture

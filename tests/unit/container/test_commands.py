@@ -18,7 +18,7 @@ def test_ranks_times_threads_never_exceed_the_cores(cores: int, world: int, aske
 def test_a_rank_knows_its_place_its_attempt_and_the_group_s_port() -> None:
     command = Commands({"OCK_DTYPE": "int8"}, 2, "cpu", 2).rank(1, 3, 4000)
     assert command.name == "engine.1"
-    assert list(command.argv)[1:] == ["-m", "server.engine", "--rank", "1", "--attempt", "3"]
+    assert list(command.argv)[1:] == ["-m", "server.engine.rank", "--rank", "1", "--attempt", "3"]
     place = {"RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "2", "LOCAL_SIZE": "2", "MASTER_PORT": "4000"}
     assert {**place, "OCK_DTYPE": "int8", "DS_ACCELERATOR": "cpu"}.items() <= command.environ.items()
 

@@ -4,9 +4,9 @@ import os
 from pathlib import Path
 
 import pytest
-from still_clock import Clock
 
 from container.pulse import Pulse
+from tests.unit.container.still_clock import Clock
 
 
 @pytest.fixture

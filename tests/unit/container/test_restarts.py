@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 import pytest
-from still_clock import Clock
 
 from container.restarts import NoRestart, RestartBudget
+from tests.unit.container.still_clock import Clock
 
 
 @pytest.fixture

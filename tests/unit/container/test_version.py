@@ -2,13 +2,13 @@ from __future__ import annotations
 
 import importlib.metadata
 import re
-from pathlib import Path
 
 import pytest
 
 from container.version import version_lines
+from tests import ROOT
 
-LOCKS = Path(__file__).resolve().parents[3] / "container" / "requirements"
+LOCKS = ROOT / "container" / "requirements"
 
 
 def install(monkeypatch: pytest.MonkeyPatch, *locks: str) -> None:

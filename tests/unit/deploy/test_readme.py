@@ -9,17 +9,17 @@ import shlex
 from pathlib import Path
 
 import pytest
-from container_double import Container, SageMakerHandler, answered, serving, streamed
 
 import deploy
 from deploy.__main__ import VERBS
 from deploy.client.chat_client import TIMEOUT_S
 from deploy.client.retry import RetryPolicy
-from deploy.endpoint_file import Autoscaling, Update
-from deploy.local_container import PING_TIMEOUT_S, STOP_S
-from deploy.plan import PROVISION_S
-from deploy.timeouts import shift_s
+from deploy.endpoint.endpoint_file import Autoscaling, Update
+from deploy.endpoint.plan import PROVISION_S
+from deploy.endpoint.timeouts import shift_s
+from deploy.local.container import PING_TIMEOUT_S, STOP_S
 from server.config import Settings
+from tests.unit.deploy.container_double import Container, SageMakerHandler, answered, serving, streamed
 
 README = Path(deploy.__file__).with_name("README.md").read_text()
 COMMANDS = re.findall(r"^python -m deploy (.+?)(?:\s+#.*)?$", README.replace("\\\n", ""), re.MULTILINE)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from transformers import GPTJConfig, GPTJForCausalLM, GPTNeoXConfig, GPTNeoXForCausalLM, PreTrainedModel
 
-from server.engine.step import ModelStep, Segment
+from server.engine.schedule.step import ModelStep, Segment
 
 BLOCK_TOKENS = 8
 VOCAB_SIZE = 203

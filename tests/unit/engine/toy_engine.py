@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from toy_runner import ToyRunner, solo_log_probs, solo_reply, toy_results
-
-from server.engine.block_pool import BlockPool
-from server.engine.limits import Limits
-from server.engine.plan import Plan
-from server.engine.scheduler import End, Scheduler
-from server.engine.sequence import GenerateSequence, ScoreRequest
+from server.engine.schedule.block_pool import BlockPool
+from server.engine.schedule.limits import Limits
+from server.engine.schedule.plan import Plan
+from server.engine.schedule.scheduler import End, Scheduler
+from server.engine.schedule.sequence import GenerateSequence, ScoreRequest
 from server.wire import Failed, Finished, Generate, Sampling, Score, Scored
+from tests.unit.engine.toy_runner import ToyRunner, solo_log_probs, solo_reply, toy_results
 
 
 @dataclass(frozen=True)

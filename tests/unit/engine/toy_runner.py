@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from server.engine.plan import Plan
-from server.engine.step import ModelStep, Segment, Step, pending_token
+from server.engine.schedule.plan import Plan
+from server.engine.schedule.step import ModelStep, Segment, Step, pending_token
 
 VOCAB = 97
 

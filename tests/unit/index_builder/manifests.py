@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from server.retrieval.manifest import FORMAT, EncoderFacts, FileFacts, IndexFacts, Manifest, PassageFacts
+from server.retrieval.index.manifest import FORMAT, EncoderFacts, FileFacts, IndexFacts, Manifest, PassageFacts
 
 
 def made_up_manifest(files: dict[str, FileFacts], recall: float) -> Manifest:

@@ -15,7 +15,7 @@ from index_builder.index.choice import choose_index
 from index_builder.index.stage import write_faiss_index
 from index_builder.progress import Progress
 from index_builder.work_folder import WorkFolder, WorkFolderError
-from server.retrieval.vector_index import INDEX_FILE
+from server.retrieval.index.vector_index import INDEX_FILE
 from tests.unit.index_builder.vectors import clustered, write_shards
 
 QUIET = Progress(quiet=True)

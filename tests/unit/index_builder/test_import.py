@@ -14,10 +14,10 @@ from index_builder.importing.layout import LayoutError
 from index_builder.importing.stage import ImportPlan, import_index
 from index_builder.progress import Progress
 from index_builder.work_folder import WorkFolder
-from server.retrieval.encoder import Encoder
-from server.retrieval.index_retriever import VECTORS_FILE, IndexRetriever
-from server.retrieval.manifest import Manifest, read_manifest
-from server.retrieval.stored_vectors import StoredVectors
+from server.retrieval.encoder.encoder import Encoder
+from server.retrieval.index.manifest import Manifest, read_manifest
+from server.retrieval.index.retriever import VECTORS_FILE, IndexRetriever
+from server.retrieval.index.stored_vectors import StoredVectors
 from tests.unit.index_builder.published import texts, write_published
 
 QUIET = Progress(quiet=True)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from server.retrieval.encoder import Encoder
-from server.retrieval.index_retriever import IndexRetriever
+from server.retrieval.encoder.encoder import Encoder
+from server.retrieval.index.retriever import IndexRetriever
 from tests.unit.retrieval.small_index import make_index
 
 

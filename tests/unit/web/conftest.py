@@ -3,11 +3,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from fakes import Fakes
 from flask.testing import FlaskClient
-from loopback import served
 
 from server.web.app import create_app
+from tests.unit.web.fakes import Fakes
+from tests.unit.web.loopback import served
 
 
 @pytest.fixture

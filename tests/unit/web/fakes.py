@@ -1,4 +1,4 @@
-"""Small stand-ins for the front's collaborators: they keep the contracts of server.web.services and do nothing else."""
+"""Small stand-ins for the front's collaborators: they keep the contracts of `call.services` and do nothing else."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from server import wire
-from server.chat.policy import Policy, Role, load_policy
-from server.chat.records import (
+from server.chat.moderation.policy import Policy, Role, load_policy
+from server.chat.records.turn_records import (
     Judgement,
     Session,
     Source,
@@ -23,7 +23,7 @@ from server.chat.records import (
 from server.config import Settings
 from server.errors import ServiceError
 from server.retrieval.retriever import Passage, RetrievalError
-from server.web.services import Services
+from server.web.call.services import Services
 
 OVERRIDE = "Unfortunately I am unable to provide any information about this topic"
 LINCOLN = Passage(

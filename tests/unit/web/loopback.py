@@ -6,10 +6,10 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from fakes import Fakes
 from werkzeug.serving import make_server
 
 from server.web.app import create_app
+from tests.unit.web.fakes import Fakes
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-// The functions that server/engine/native_library.py calls.
+// The functions that server/engine/cpu/native_library.py calls.
 #include "bandwidth.h"
 #include "model.h"
 

@@ -13,7 +13,7 @@
 
 namespace ock {
 
-// What the processor offers, in rising order; every level includes the ones before it. As in server/engine/processor.py.
+// What the processor offers, in rising order; every level includes the ones before it. As in server/engine/parallel/processor.py.
 enum Level : int { kNone = 0, kAvx2 = 1, kVnni = 2, kBf16 = 3, kAmx = 4 };
 
 using bf16 = uint16_t;

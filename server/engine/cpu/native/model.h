@@ -12,13 +12,13 @@
 
 namespace ock {
 
-struct Config {  // as in server/engine/native_library.py
+struct Config {  // as in server/engine/cpu/native_library.py
   int32_t hidden, layers, heads, head_size, rotary, interleaved, inner, vocabulary, head_from, head_inputs, positions;
   int32_t slots, int8, tanh_gelu, parallel, norms, level;
   float epsilon, scale;
 };
 
-struct LayerWeights {  // as in server/engine/native_library.py; matrices bfloat16 and contiguous, vectors float32
+struct LayerWeights {  // as in server/engine/cpu/native_library.py; matrices bfloat16 and contiguous, vectors float32
   const bf16 *qkv, *dense, *up, *down;
   const float *qkv_bias, *dense_bias, *up_bias, *down_bias;  // row-parallel ones are added once, after the sum
   const float *norm_weight, *norm_bias, *second_norm_weight, *second_norm_bias;
@@ -29,7 +29,7 @@ struct ModelWeights {
   const float *norm_weight, *norm_bias, *cosines, *sines;  // [positions, rotary / 2]
 };
 
-struct StepSegment {  // as in server/engine/native_layout.py
+struct StepSegment {  // as in server/engine/cpu/native_layout.py
   int32_t count, position, entry, num_context, num_blocks, num_ancestors;
 };
 

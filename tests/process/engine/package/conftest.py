@@ -1,16 +1,11 @@
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[3]
-sys.path.append(str(ROOT / "tests/process/engine"))  # real groups and the small models that they serve
-
-from engine_group import EngineGroup  # noqa: E402
-from package_folders import Packaged, package_small  # noqa: E402
+from tests.process.engine.engine_group import EngineGroup
+from tests.process.engine.package.package_folders import Packaged, package_small
 
 
 @pytest.fixture(scope="session")

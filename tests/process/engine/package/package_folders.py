@@ -11,13 +11,13 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
-from small_models import make
 from transformers import PreTrainedModel
 
-from server.engine.manifest import Manifest
-from server.engine.package import PackageJob, write_package
+from server.engine.package.packager import PackageJob, write_package
+from server.engine.weights.manifest import Manifest
+from tests import ROOT
+from tests.process.engine.small_models import make
 
-ROOT = Path(__file__).parents[3]
 DEADLINE_S = 240.0
 
 
@@ -69,7 +69,7 @@ def start_in_vain(folder: Path, run_dir: Path) -> list[tuple[int, str]]:
         "WORLD_SIZE": "2",
         "OMP_NUM_THREADS": "1",
     }
-    command = [sys.executable, "-m", "server.engine", "--rank"]
+    command = [sys.executable, "-m", "server.engine.rank", "--rank"]
     piped = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     ranks = [subprocess.Popen([*command, str(rank)], cwd=ROOT, env=environ, **piped) for rank in range(2)]
     try:

@@ -10,18 +10,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from package_folders import DEADLINE_S, ROOT, Packaged, job_for, tensors_of
 from safetensors.torch import load_file, save_file
 
-from server.engine.package import PackageError, write_package
-from server.engine.weights import WeightsError
+from server.engine.package.packager import PackageError, write_package
+from server.engine.weights.sources import WeightsError
+from tests.process.engine.package.package_folders import DEADLINE_S, ROOT, Packaged, job_for, tensors_of
 
 PACKAGE = """
 import sys
 from pathlib import Path
-sys.path.append("tests/process/engine"); sys.path.append("tests/process/package")
-from package_folders import job_for
-from server.engine.package import write_package
+from tests.process.engine.package.package_folders import job_for
+from server.engine.package.packager import write_package
 write_package(job_for(Path(sys.argv[1]), Path(sys.argv[2])), lambda *progress: print(*progress, flush=True))
 """
 

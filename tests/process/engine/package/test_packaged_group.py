@@ -9,12 +9,12 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from engine_group import EngineGroup
-from package_folders import Packaged, start_in_vain
-from small_models import VOCAB_SIZE, WINDOW, greedy, log_probs
 
 from server import wire
-from server.engine.manifest import encode_manifest
+from server.engine.weights.manifest import encode_manifest
+from tests.process.engine.engine_group import EngineGroup
+from tests.process.engine.package.package_folders import Packaged, start_in_vain
+from tests.process.engine.small_models import VOCAB_SIZE, WINDOW, greedy, log_probs
 
 
 def prompt_of(length: int) -> list[int]:

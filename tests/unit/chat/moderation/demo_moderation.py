@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 
 from server import wire
-from server.chat.moderation import Classifier, Moderator
-from server.chat.policy import Role, load_policy
-from server.chat.tokenizer import ChatTokenizer
-from server.engine.block_pool import BlockPool
-from server.engine.group import Rank
-from server.engine.limits import Limits
-from server.engine.load import load_model
-from server.engine.loop import gather
-from server.engine.runner import ModelRunner, PoolShape
-from server.engine.scheduler import Scheduler
+from server.chat.moderation.moderator import Classifier, Moderator
+from server.chat.moderation.policy import Role, load_policy
+from server.chat.prompt.tokenizer import ChatTokenizer
+from server.engine.model.runner import ModelRunner, PoolShape
+from server.engine.parallel.group import Rank
+from server.engine.rank.loop import gather
+from server.engine.schedule.block_pool import BlockPool
+from server.engine.schedule.limits import Limits
+from server.engine.schedule.scheduler import Scheduler
+from server.engine.weights.load import load_model
+from tests import ROOT
 
-DEMO = Path(__file__).parents[3] / "container" / "demo"
+DEMO = ROOT / "container" / "demo"
 _MODEL = wire.INPUT_MODERATION
 _BLOCK_TOKENS = 8
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from demo_moderation import demo_moderator
 
-from server.chat.moderation import Moderator
-from server.chat.policy import Role
+from server.chat.moderation.moderator import Moderator
+from server.chat.moderation.policy import Role
+from tests.unit.chat.moderation.demo_moderation import demo_moderator
 
 THREATS = [
     "I will slit your throat.",

@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from moderation_doubles import Bytes, scored
 
 from server import wire
-from server.chat.moderation import Classifier, Moderator, greedy_choice, judgement, parts_to_judge
-from server.chat.passage_verdicts import PassageVerdicts
-from server.chat.policy import DEFAULT_POLICY, PolicyError, Role, load_policy
-from server.chat.readings import plain
-from server.chat.records import Judgement
+from server.chat.moderation.moderator import Classifier, Moderator, greedy_choice, judgement, parts_to_judge
+from server.chat.moderation.passage_verdicts import PassageVerdicts
+from server.chat.moderation.policy import DEFAULT_POLICY, PolicyError, Role, load_policy
+from server.chat.records.turn_records import Judgement
+from server.chat.text.lookalikes import plain
 from server.retrieval.retriever import Passage
+from tests.unit.chat.moderation.moderation_doubles import Bytes, scored
 
 POLICY = load_policy()
 THREAT = "I will kill you tonight"

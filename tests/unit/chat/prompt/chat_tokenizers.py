@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import random
 from functools import lru_cache
-from pathlib import Path
 from pydoc_data.topics import topics
 
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
-from server.chat.tokenizer import ChatTokenizer
+from server.chat.prompt.tokenizer import ChatTokenizer
+from tests import ROOT
 
-DEMO = Path(__file__).parents[3] / "container" / "demo" / "chat" / "tokenizer.json"
+DEMO = ROOT / "container" / "demo" / "chat" / "tokenizer.json"
 SPECIAL = ["<|endoftext|>", "<|padding|>"]
 KINDS = ["ordinary", "added", *(["demo"] if DEMO.exists() else [])]
 ENGLISH = [word for word in " ".join(topics.values()).split() if word.isalpha()]

@@ -5,11 +5,11 @@ from __future__ import annotations
 import random
 
 import pytest
-from chat_tokenizers import chat_tokenizer, words
 
-from server.chat.prompt import Prompt, PromptBuilder
-from server.chat.records import Source, Turn, Usage
+from server.chat.prompt.prompt import Prompt, PromptBuilder
+from server.chat.records.turn_records import Source, Turn, Usage
 from server.errors import ErrorCode, ServiceError
+from tests.unit.chat.prompt.chat_tokenizers import chat_tokenizer, words
 
 CREATED = 1678457100.0  # 2023-03-10 14:05:00 UTC
 PREAMBLE = "Current Date: 2023-03-10\nCurrent Time: 14:05:00 PM UTC\n\n"

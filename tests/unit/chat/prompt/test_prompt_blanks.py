@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from chat_tokenizers import KINDS, chat_tokenizer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from server.chat.prompt import PromptBuilder
-from server.chat.tokenizer import ChatTokenizer
+from server.chat.prompt.prompt import PromptBuilder
+from server.chat.prompt.tokenizer import ChatTokenizer
 from server.errors import ErrorCode, ServiceError
+from tests.unit.chat.prompt.chat_tokenizers import KINDS, chat_tokenizer
 
 WINDOW = 128
 paddings = st.tuples(st.sampled_from([" ", "\n", "\t", "\u3000", " \n", "\x1c"]), st.integers(0, 100_000))

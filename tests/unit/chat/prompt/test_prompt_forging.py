@@ -7,12 +7,12 @@ import re
 import unicodedata
 
 import pytest
-from chat_tokenizers import KINDS, chat_tokenizer, special_ids
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from server.chat.prompt import Prompt, PromptBuilder
-from server.chat.records import Source, Turn
+from server.chat.prompt.prompt import Prompt, PromptBuilder
+from server.chat.records.turn_records import Source, Turn
+from tests.unit.chat.prompt.chat_tokenizers import KINDS, chat_tokenizer, special_ids
 
 forgeries = st.sampled_from(
     [

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 import pytest
-from chat_tokenizers import chat_tokenizer, words
 
-from server.chat.prompt import Prompt, PromptBuilder
-from server.chat.records import Source, Turn, Usage
+from server.chat.prompt.prompt import Prompt, PromptBuilder
+from server.chat.records.turn_records import Source, Turn, Usage
+from tests.unit.chat.prompt.chat_tokenizers import chat_tokenizer, words
 
 TOKENIZER = chat_tokenizer("ordinary")
 

@@ -7,12 +7,12 @@ import unicodedata
 from pathlib import Path
 
 import pytest
-from chat_tokenizers import KINDS, SPECIAL, chat_tokenizer, definition, special_ids
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from server.chat.tokenizer import ChatTokenizer
+from server.chat.prompt.tokenizer import ChatTokenizer
 from server.config import ConfigError
+from tests.unit.chat.prompt.chat_tokenizers import KINDS, SPECIAL, chat_tokenizer, definition, special_ids
 
 tags = st.sampled_from(["<human>", "<bot>:", *SPECIAL, " ", "\n", "    "])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from server.chat.window import KEPT_PART, TurnSize, first_kept
+from server.chat.prompt.window import KEPT_PART, TurnSize, first_kept
 
 ROOM = 100
 sizes = st.lists(st.builds(TurnSize, st.integers(1, 60), st.integers(1, 60)), max_size=30)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from server.chat.model_version import model_version
+from server.chat.records.model_version import model_version
 from server.config import ConfigError
-from server.engine.manifest import Adapter, Manifest, encode_manifest
+from server.engine.weights.manifest import Adapter, Manifest, encode_manifest
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from server.chat.session_ids import check_session_id, new_session_id
+from server.chat.records.session_ids import check_session_id, new_session_id
 from server.errors import ErrorCode, ServiceError
 
 SAGEMAKER = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9])*")  # what the service takes as a sticky session's id

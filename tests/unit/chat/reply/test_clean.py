@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from server.chat.reply import clean_reply
+from server.chat.reply.clean import clean_reply
 
 parts = st.sampled_from(
     ["Hello", " ", "\n", "<human>", "<hu", "<", "<pad>", "</s>", "<|endoftext|>", "pad", "<p", "ad>", "...", ">"]

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from server import wire
-from server.chat.records import Judgement, KeepAlive, TextPiece
-from server.chat.release import next_to_judge
-from server.chat.reply import shown_reply
-from server.chat.reply_stream import ReplyStream
+from server.chat.records.turn_records import Judgement, KeepAlive, TextPiece
+from server.chat.reply.clean import shown_reply
+from server.chat.reply.sentence_boundaries import next_to_judge
+from server.chat.reply.stream import ReplyStream
 from server.errors import ErrorCode, ServiceError
 
 EXECUTOR = ThreadPoolExecutor(4)
@@ -188,7 +188,7 @@ def test_a_long_sentence_is_judged_in_parts() -> None:
 
 
 def test_keep_alives_come_while_tokens_do_and_no_sentence_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("server.chat.reply_stream._KEEP_ALIVE_S", 0.05)
+    monkeypatch.setattr("server.chat.reply.stream._KEEP_ALIVE_S", 0.05)
     seen = threading.Event()
 
     class Talker(Script):

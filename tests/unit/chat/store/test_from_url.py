@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from server.chat.records import Session, Turn
+from server.chat.records.turn_records import Session, Turn
 from server.chat.store.bench import STEPS, time_turns
-from server.chat.store.open import open_store
+from server.chat.store.from_url import open_store
 from server.chat.store.owner import front_owner
 from server.config import ConfigError
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from server.chat.records import Session, Turn
-from server.chat.store.open import open_store
+from server.chat.records.turn_records import Session, Turn
+from server.chat.store.from_url import open_store
 from server.chat.store.sqlite import SCHEMA_VERSION, SqliteRows
 from server.chat.store.store import Store
 from server.config import ConfigError

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from server.chat.folding import fold
-from server.chat.neutralise import neutralise, restore
+from server.chat.text.folding import fold
+from server.chat.text.neutralise import neutralise, restore
 
 FORGED = [
     "<human>",

@@ -6,11 +6,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from container.artifacts.fetch import Fetcher
+from container.artifacts.folders import check_encoder, check_index
 from container.console import Console
-from container.fetch import Fetcher
-from container.folders import check_encoder, check_index
 from container.refusal import Refusal
-from server.retrieval.manifest import encode_manifest
+from server.retrieval.index.manifest import encode_manifest
 from tests.unit.index_builder.manifests import made_up_manifest
 
 

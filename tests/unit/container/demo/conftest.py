@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from container.demo.articles import Article
-from container.demo.entities import Lexicon
-from container.demo.smalltalk import SmallTalk, load_small_talk
-from container.demo.train_chat import DemoSessions
+from container.demo.data.articles import Article
+from container.demo.data.entities import Lexicon
+from container.demo.data.smalltalk import SmallTalk, load_small_talk
+from container.demo.train.chat import DemoSessions
 
 _LEAD = (
     "Brenwick is a small harbour town in the north of Aldany.",

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer
 
-from container.demo.articles import Article, is_clean, is_held_out
-from container.demo.chat_batches import ChatBatches
-from container.demo.chat_data import Mix, SessionSampler
-from container.demo.entities import EntityMixer, Lexicon
-from container.demo.sessions import REPLY_LOSS, SessionEncoder, Turn, preamble, prompt_pieces
-from container.demo.smalltalk import NO_PASSAGE_REPLY, SmallTalk
-from container.demo.synthetic import SyntheticPassages
-from container.demo.tokenizer import BOT, HUMAN, train_tokenizer
-from container.demo.train_chat import DemoSessions
+from container.demo.data.articles import Article, is_clean, is_held_out
+from container.demo.data.chat_data import Mix, SessionSampler
+from container.demo.data.entities import EntityMixer, Lexicon
+from container.demo.data.sessions import REPLY_LOSS, SessionEncoder, Turn, preamble, prompt_pieces
+from container.demo.data.smalltalk import NO_PASSAGE_REPLY, SmallTalk
+from container.demo.data.synthetic import SyntheticPassages
+from container.demo.data.tokenizer import BOT, HUMAN, train_tokenizer
+from container.demo.train.chat import DemoSessions
+from container.demo.train.chat_batches import ChatBatches
 
 OPENING = "Current Date: 2023-03-10\nCurrent Time: 14:05:00 PM UTC\n\n"
 

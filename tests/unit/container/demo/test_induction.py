@@ -6,8 +6,8 @@ import pytest
 import torch
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
-from container.demo.chat_model import initialise
-from container.demo.induction import Marks, Strengths, copying_accuracy, set_copying_heads
+from container.demo.train.chat_model import initialise
+from container.demo.train.induction import Marks, Strengths, copying_accuracy, set_copying_heads
 
 VOCAB = 1024
 STOP, BACKGROUND, COLON, HUMAN, BOT, WHAT = range(10, 16)

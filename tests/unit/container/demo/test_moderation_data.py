@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 from tokenizers import Tokenizer
 
-import container.demo.moderation_data as moderation_data
-from container.demo.moderation_batches import ModerationBatches, PromptEncoder
-from container.demo.moderation_data import Labelled, Phrases
-from container.demo.moderation_tokenizer import with_words
-from container.demo.tokenizer import train_tokenizer
-from container.demo.word_vectors import minilm_embeddings
-from server.chat.policy import load_policy
+import container.demo.data.moderation_data as moderation_data
+from container.demo.data.moderation_data import Labelled, Phrases
+from container.demo.data.moderation_tokenizer import with_words
+from container.demo.data.tokenizer import train_tokenizer
+from container.demo.data.word_vectors import minilm_embeddings
+from container.demo.train.moderation_batches import ModerationBatches, PromptEncoder
+from server.chat.moderation.policy import load_policy
 
 RAW = tomllib.loads(Path(moderation_data.__file__).with_name("moderation_phrases.toml").read_text("utf-8"))
 WORDS, GROUPS = RAW["words"], {name: group for name, group in RAW.items() if name != "words"}

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from container.demo.muon import Muon, orthogonalised
+from container.demo.train.muon import Muon, orthogonalised
 
 
 def random_matrix(rows: int, columns: int, seed: int = 0) -> Tensor:

@@ -6,8 +6,8 @@ import random
 
 import pytest
 
-from container.demo.clauses import parse_clause
-from container.demo.questions import keyword_question, questions_about
+from container.demo.data.clauses import parse_clause
+from container.demo.data.questions import keyword_question, questions_about
 
 
 def asked(sentence: str, topic: str | None = None, held_out_frames: bool = False) -> dict[str, set[str]]:

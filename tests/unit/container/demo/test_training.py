@@ -9,10 +9,11 @@ import pytest
 import torch
 from transformers import GPTJConfig, GPTJForCausalLM, GPTNeoXConfig, GPTNeoXForCausalLM
 
-from container.demo import train_chat, train_moderation
-from container.demo.checkpoint import CheckpointError, open_checkpoint, save_new
-from container.demo.tokenizer import BOT, HUMAN, train_tokenizer
-from container.demo.training import Batch, Options, Trainer
+from container.demo.data.tokenizer import BOT, HUMAN, train_tokenizer
+from container.demo.train import chat as train_chat
+from container.demo.train import moderation as train_moderation
+from container.demo.train.checkpoint import CheckpointError, open_checkpoint, save_new
+from container.demo.train.training import Batch, Options, Trainer
 
 PROSE = "Who is it? It is a small town in the north, known for wooden toys, salted herring and its old lighthouse."
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from container.demo.moderation_data import Labelled
-from container.demo.sessions import Turn
-from container.demo.user_data import DataError, read_sessions, read_texts
+from container.demo.data.moderation_data import Labelled
+from container.demo.data.sessions import Turn
+from container.demo.data.user_data import DataError, read_sessions, read_texts
 
 LABELS = ("casual", "needs caution")
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from container.cores import num_cores
+from container.machine.cores import num_cores
 
 
 def first_version(quota: int) -> dict[str, str]:

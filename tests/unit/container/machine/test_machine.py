@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from container.machine import MIB, Gpu, Machine, look_at_machine
-from container.preflight import check_machine
+from container.machine.facts import MIB, Gpu, Machine, look_at_machine
+from container.machine.preflight import check_machine
+from container.machine.segments import SEGMENT_BYTES
 from container.refusal import Refusal
-from container.segments import SEGMENT_BYTES
 from server.config import Settings
 
 A10G = Gpu("NVIDIA A10G", 23028 * MIB, "580.95.05")

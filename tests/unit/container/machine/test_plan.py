@@ -9,12 +9,12 @@ import pytest
 
 from container.cli import main
 from container.defaults import Places
-from container.machine import MIB, Gpu, Machine
-from container.plan import GIB, Plan, Request, make_plan
-from container.plan_command import add_plan_arguments, run_plan
-from container.preflight import check_machine
+from container.machine.facts import MIB, Gpu, Machine
+from container.machine.plan import GIB, Plan, Request, make_plan
+from container.machine.plan_command import add_plan_arguments, run_plan
+from container.machine.preflight import check_machine
+from container.machine.shapes import CHAT_20B, MODERATION_6B, read_shape
 from container.refusal import Refusal
-from container.shapes import CHAT_20B, MODERATION_6B, read_shape
 from server.config import Settings
 
 PRODUCTION = Request(

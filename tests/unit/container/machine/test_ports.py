@@ -2,14 +2,14 @@ from __future__ import annotations
 
 import runpy
 import socket
-from pathlib import Path
 
 import pytest
 from gunicorn.util import parse_address
 
-from container.ports import PortError, bind_address, free_loopback_port, listen_fault
+from container.machine.ports import PortError, bind_address, free_loopback_port, listen_fault
+from tests import ROOT
 
-CONF = Path(__file__).resolve().parents[3] / "container" / "gunicorn_conf.py"
+CONF = ROOT / "container" / "gunicorn_conf.py"
 
 
 def test_a_free_port_can_be_listened_on() -> None:

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import pytest
-from container_double import (
+
+from deploy.client import ChatClient, ChatError, RetryPolicy
+from tests.unit.deploy.container_double import (
     Answer,
     Container,
     ContainerHandler,
@@ -17,8 +19,6 @@ from container_double import (
     serving,
     streamed,
 )
-
-from deploy.client import ChatClient, ChatError, RetryPolicy
 
 
 @dataclass

@@ -6,16 +6,16 @@ from typing import Any
 
 import msgspec
 import pytest
-from container_double import Answer, Container, ContainerHandler, ModerationHandler, serving
 
 from deploy.client import ChatClient, ChatError
 from deploy.client.http_transport import HttpTransport
-from deploy.moderation_cases import Case, judge
-from server.chat.records import Judgement, Source, TurnResult, Usage
+from deploy.measure.moderation_cases import Case, judge
+from server.chat.records.turn_records import Judgement, Source, TurnResult, Usage
 from server.errors import ErrorCode, ServiceError
-from server.web.error_table import STATUS, error_body
-from server.web.invocation_schema import Invocation, Pieces, SessionAction, answer
-from server.web.moderation_schema import ModerationRequest, ModerationResponse, moderation_result
+from server.web.call.errors import STATUS, error_body
+from server.web.invocations.schema import Invocation, Pieces, SessionAction, answer
+from server.web.openai.moderation_schema import ModerationRequest, ModerationResponse, moderation_result
+from tests.unit.deploy.container_double import Answer, Container, ContainerHandler, ModerationHandler, serving
 
 JUDGEMENT = Judgement("casual", {"casual": 0.9, "needs intervention": 0.1}, {"casual": -0.1}, blocked=False)
 RESULT = TurnResult(

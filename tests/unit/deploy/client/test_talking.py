@@ -8,9 +8,9 @@ import json
 from pathlib import Path
 
 import pytest
-from container_double import Container, ContainerHandler, answered, refused, serving, streamed
 
 from deploy.__main__ import VERBS, main
+from tests.unit.deploy.container_double import Container, ContainerHandler, answered, refused, serving, streamed
 
 ENDPOINT = """
 name = "talker"

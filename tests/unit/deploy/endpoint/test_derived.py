@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from deploy.account.shapes import problems
+from deploy.endpoint.hardware import ami_for, has_local_disk, memory_gib, num_gpus
+from deploy.endpoint.requests import belongs_to
+from deploy.endpoint.timeouts import transfer_timeout_s
 from deploy.errors import DeployError
-from deploy.hardware import ami_for, has_local_disk, memory_gib, num_gpus
-from deploy.requests import belongs_to
-from deploy.shapes import problems
-from deploy.timeouts import transfer_timeout_s
 
 
 @pytest.mark.parametrize(

@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 
-from deploy import endpoint_file
-from deploy.endpoint_file import EndpointFile
-from deploy.environment import environment, warnings
+import deploy
+from deploy.endpoint import endpoint_file
+from deploy.endpoint.endpoint_file import EndpointFile
+from deploy.endpoint.environment import environment, warnings
 from deploy.errors import DeployError
 from server import config
 
-EXAMPLE = Path(endpoint_file.__file__).with_name("endpoint.example.toml")
+EXAMPLE = Path(deploy.__file__).with_name("endpoint.example.toml")
 LEAST: dict[str, Any] = {
     "name": "talker",
     "region": "eu-west-1",

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from deploy.aws import Call, RefusedError, UnansweredError
+from deploy.account.aws import Call, RefusedError, UnansweredError
+from deploy.endpoint.failure import EndpointFailedError, EndpointMixedError
+from deploy.endpoint.waiting import StillMovingError, Waiter
 from deploy.errors import DeployError
-from deploy.failure import EndpointFailedError, EndpointMixedError
-from deploy.waiting import StillMovingError, Waiter
 
 LOOK = Call("sagemaker", "DescribeEndpoint", {"EndpointName": "talker"})
 AWAY = UnansweredError("sagemaker DescribeEndpoint was not answered: Could not connect to the endpoint URL")

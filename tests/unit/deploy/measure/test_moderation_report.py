@@ -6,13 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
-from container_double import Answer, Container, ModerationHandler, refused, serving
 from hypothesis import given
 from hypothesis import strategies as st
 
 from deploy.__main__ import main
-from deploy.moderation_cases import Case, Judged
-from deploy.moderation_report import Share, blocking, threshold_curve
+from deploy.measure.moderation_cases import Case, Judged
+from deploy.measure.moderation_report import Share, blocking, threshold_curve
+from tests.unit.deploy.container_double import Answer, Container, ModerationHandler, refused, serving
 
 BAD, GOOD = "needs intervention", "casual"
 

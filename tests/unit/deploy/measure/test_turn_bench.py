@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
-from container_double import Container, ContainerHandler, answered, refused, serving
 
 from deploy.__main__ import main
+from tests.unit.deploy.container_double import Container, ContainerHandler, answered, refused, serving
 
 
 def test_each_number_of_clients_has_its_figures_and_their_ratios(capsys: pytest.CaptureFixture[str]) -> None:

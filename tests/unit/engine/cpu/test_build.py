@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from server.engine import build
-from server.engine.build import BuildError, library
-from server.engine.processor import Level
+from server.engine.cpu import build
+from server.engine.cpu.build import BuildError, library
+from server.engine.parallel.processor import Level
 
 
 @pytest.mark.parametrize("level", [Level.AVX2, Level.VNNI], ids=lambda level: level.name)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tiny_models import BLOCK_TOKENS, VOCAB_SIZE, make_model, prompt_of, rest, step_of, whole
 
-from server.engine.decode_graphs import rounded_shape
-from server.engine.native_layout import NativeLayout
-from server.engine.step import Segment, pending_token
-from server.engine.step_layout import lay_out, pad_decode
-from server.engine.torch_model import TorchModel
+from server.engine.cpu.native_layout import NativeLayout
+from server.engine.model.decode_graphs import rounded_shape
+from server.engine.model.step_layout import lay_out, pad_decode
+from server.engine.model.torch_model import TorchModel
+from server.engine.schedule.step import Segment, pending_token
+from tests.unit.engine.tiny_models import BLOCK_TOKENS, VOCAB_SIZE, make_model, prompt_of, rest, step_of, whole
 
 CPU = torch.device("cpu")
 
@@ -48,7 +48,7 @@ def test_spans_and_single_tokens_of_a_step_keep_their_places() -> None:
 
 
 def test_segments_that_see_much_attend_in_groups(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("server.engine.step_layout.MAX_GATHERED_TOKENS", 50)
+    monkeypatch.setattr("server.engine.model.step_layout.MAX_GATHERED_TOKENS", 50)
     lengths = (20, 30, 3, 70, 40, 10)
     step = step_of(*(whole(index, prompt_of(length)) for index, length in enumerate(lengths)))
     layout = lay_out(step, BLOCK_TOKENS, CPU)

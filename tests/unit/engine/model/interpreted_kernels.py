@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tiny_models import BLOCK_TOKENS, make_model, prompt_of, reference, relative_error, rest, step_of, whole
 
-from server.engine.attend import decode_by_products
-from server.engine.attention_ways import Ways
-from server.engine.linear import quantise
-from server.engine.step_layout import DecodeRows
-from server.engine.torch_model import TorchModel
-from server.engine.triton_decode import decode_by_kernel
-from server.engine.triton_int8 import int8_linear
+from server.engine.model.attend import decode_by_products
+from server.engine.model.attention_ways import Ways
+from server.engine.model.linear import quantise
+from server.engine.model.step_layout import DecodeRows
+from server.engine.model.torch_model import TorchModel
+from server.engine.model.triton_decode import decode_by_kernel
+from server.engine.model.triton_int8 import int8_linear
+from tests.unit.engine.tiny_models import (
+    BLOCK_TOKENS,
+    make_model,
+    prompt_of,
+    reference,
+    relative_error,
+    rest,
+    step_of,
+    whole,
+)
 
 
 def stored(heads: int, head_dim: int, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tiny_models import BLOCK_TOKENS, prompt_of, rest, step_of, whole
 from torch.nn.functional import scaled_dot_product_attention
 
-from server.engine import attend
-from server.engine.step_layout import DecodeRows, lay_out
+from server.engine.model import attend
+from server.engine.model.step_layout import DecodeRows, lay_out
+from tests.unit.engine.tiny_models import BLOCK_TOKENS, prompt_of, rest, step_of, whole
 
 HEADS, HEAD_DIM, NUM_SLOTS = 3, 24, 2000
 SCALE = HEAD_DIM**-0.5

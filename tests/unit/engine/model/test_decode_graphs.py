@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from tiny_models import BLOCK_TOKENS, prompt_of, rest, step_of
 
-from server.engine.decode_graphs import DecodeGraphs
-from server.engine.step_layout import StepLayout, lay_out
+from server.engine.model.decode_graphs import DecodeGraphs
+from server.engine.model.step_layout import StepLayout, lay_out
+from tests.unit.engine.tiny_models import BLOCK_TOKENS, prompt_of, rest, step_of
 
 SPARE_SLOT = 999
 

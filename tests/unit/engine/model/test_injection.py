@@ -8,14 +8,14 @@ import pytest
 import torch
 from deepspeed.ops.transformer.inference.op_binding.bias_gelu import BiasGeluOp
 from deepspeed.ops.transformer.inference.op_binding.layer_norm import LayerNormOp
-from tiny_models import BLOCK_TOKENS, make_model, prompt_of, reference, step_of, whole
 
-from server.engine.golden import Golden, GoldenCheck, GoldenError, GoldenPrompt
-from server.engine.group import Rank
-from server.engine.injection import Kernels, load_kernels, prove
-from server.engine.injection_trial import try_injection
-from server.engine.processor import Level
-from server.engine.runner import ModelRunner, PoolShape
+from server.engine.model.injection import Kernels, load_kernels, prove
+from server.engine.model.injection_trial import try_injection
+from server.engine.model.runner import ModelRunner, PoolShape
+from server.engine.parallel.group import Rank
+from server.engine.parallel.processor import Level
+from server.engine.weights.golden import Golden, GoldenCheck, GoldenError, GoldenPrompt
+from tests.unit.engine.tiny_models import BLOCK_TOKENS, make_model, prompt_of, reference, step_of, whole
 
 CPU = torch.device("cpu")
 RANK = Rank(0, 1, CPU)

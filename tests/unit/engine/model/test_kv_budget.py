@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from server.engine.kv_budget import MAX_GATHERED_TOKENS, KvShape, chat_tokens
+from server.engine.model.kv_budget import MAX_GATHERED_TOKENS, KvShape, chat_tokens
 
 SHAPE = KvShape(layers=44, heads=16, head_dim=96, bytes_per_value=2)  # a quarter of GPT-NeoX-20B
 GIB = 2**30

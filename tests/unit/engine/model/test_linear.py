@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from server.engine.linear import (
+from server.engine.model.linear import (
     PackedLinear,
     int8_product,
     multiplies_bfloat16,

@@ -6,11 +6,20 @@ import copy
 
 import pytest
 import torch
-from tiny_models import BLOCK_TOKENS, make_model, prompt_of, reference, relative_error, rest, step_of, whole
 
-from server.engine.processor import Level, processor_level
-from server.engine.runner import ModelRunner, PoolShape
-from server.engine.step import Segment
+from server.engine.model.runner import ModelRunner, PoolShape
+from server.engine.parallel.processor import Level, processor_level
+from server.engine.schedule.step import Segment
+from tests.unit.engine.tiny_models import (
+    BLOCK_TOKENS,
+    make_model,
+    prompt_of,
+    reference,
+    relative_error,
+    rest,
+    step_of,
+    whole,
+)
 
 KINDS = ("neox", "neox_sequential", "gptj")
 LEVELS = [level for level in Level if Level.NONE < level <= processor_level()]

@@ -14,9 +14,9 @@ from transformers import (
     TopPLogitsWarper,
 )
 
-from server.engine import sampling as on_device
-from server.engine.sampling import Draws, SamplingRow
-from server.engine.step import pending_token
+from server.engine.model import sampling as on_device
+from server.engine.model.sampling import Draws, SamplingRow
+from server.engine.schedule.step import pending_token
 from server.wire import Sampling
 
 VOCABULARY = 200

@@ -13,7 +13,7 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from server.engine import triton_decode, triton_int8
+from server.engine.model import triton_decode, triton_int8
 
 CHIPS = (80, 86, 89, 90)  # A100, A10G, L4, H100
 POINTER = {torch.float32: "*fp32", torch.float16: "*fp16", torch.bfloat16: "*bf16"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from server.engine.processor import Level, level_of
+from server.engine.parallel.processor import Level, level_of
 
 AVX2 = {"sse4_2", "avx2", "fma"}
 VNNI = AVX2 | {"avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512_vnni"}

@@ -7,7 +7,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
 
-from server.engine.block_pool import NO_PARENT, BlockPool, chain_digest, chain_digests
+from server.engine.schedule.block_pool import NO_PARENT, BlockPool, chain_digest, chain_digests
 
 BLOCK_TOKENS = 2
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from toy_engine import Shape, ToyEngine
-from toy_runner import solo_reply
 
-from server.engine.limits import Limits
-from server.engine.step import pending_token
+from server.engine.schedule.limits import Limits
+from server.engine.schedule.step import pending_token
 from server.errors import ErrorCode
 from server.wire import Failed
+from tests.unit.engine.toy_engine import Shape, ToyEngine
+from tests.unit.engine.toy_runner import solo_reply
 
 ROOMY = {"chat": Shape(num_blocks=64, block_tokens=4, window=128)}
 TIGHT = {"chat": Shape(num_blocks=8, block_tokens=2, window=16)}

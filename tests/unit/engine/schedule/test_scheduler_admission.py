@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from toy_engine import Shape, ToyEngine
 
-from server.engine.block_pool import BlockPool
-from server.engine.limits import Limits
-from server.engine.scheduler import Scheduler
+from server.engine.schedule.block_pool import BlockPool
+from server.engine.schedule.limits import Limits
+from server.engine.schedule.scheduler import Scheduler
 from server.errors import ErrorCode, ServiceError
 from server.wire import Generate, Sampling, Score
+from tests.unit.engine.toy_engine import Shape, ToyEngine
 
 SHAPES = {
     "chat": Shape(num_blocks=32, block_tokens=4, window=100),

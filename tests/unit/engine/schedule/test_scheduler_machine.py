@@ -7,11 +7,11 @@ import contextlib
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from toy_engine import Shape, ToyEngine
 
-from server.engine.limits import Limits
-from server.engine.sequence import GenerateSequence
+from server.engine.schedule.limits import Limits
+from server.engine.schedule.sequence import GenerateSequence
 from server.errors import ErrorCode, ServiceError
+from tests.unit.engine.toy_engine import Shape, ToyEngine
 
 LABELS = (
     ((1,), (2,)),

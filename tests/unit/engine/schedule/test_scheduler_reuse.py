@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from toy_engine import Shape, ToyEngine
 
-from server.engine.limits import Limits
+from server.engine.schedule.limits import Limits
+from tests.unit.engine.toy_engine import Shape, ToyEngine
 
 CHAT = {"chat": Shape(num_blocks=64, block_tokens=4, window=200)}
 PREAMBLE = tuple(range(20))

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from toy_engine import Shape, ToyEngine
-from toy_runner import solo_log_probs
 
-from server.engine.limits import Limits
-from server.engine.plan import Plan
-from server.engine.step import Segment
+from server.engine.schedule.limits import Limits
+from server.engine.schedule.plan import Plan
+from server.engine.schedule.step import Segment
 from server.errors import ErrorCode
 from server.wire import Failed, Scored
+from tests.unit.engine.toy_engine import Shape, ToyEngine
+from tests.unit.engine.toy_runner import solo_log_probs
 
 SHAPES = {
     "chat": Shape(num_blocks=64, block_tokens=4, window=128),

@@ -5,13 +5,12 @@ from __future__ import annotations
 import gc
 import random
 
-from toy_runner import ToyRunner, toy_results
-
-from server.engine.block_pool import BlockPool, chain_digests
-from server.engine.limits import Limits
-from server.engine.scheduler import Scheduler
-from server.engine.sequence import ScoreRequest, Sequence
+from server.engine.schedule.block_pool import BlockPool, chain_digests
+from server.engine.schedule.limits import Limits
+from server.engine.schedule.scheduler import Scheduler
+from server.engine.schedule.sequence import ScoreRequest, Sequence
 from server.wire import Generate, Sampling, Score
+from tests.unit.engine.toy_runner import ToyRunner, toy_results
 
 
 def test_the_block_table_follows_every_change_of_the_blocks() -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from toy_runner import log_prob, solo_log_probs, solo_states, state_of
 
-from server.engine.token_tree import CONTEXT_ROW, TokenTree, TreeRun
+from server.engine.schedule.token_tree import CONTEXT_ROW, TokenTree, TreeRun
+from tests.unit.engine.toy_runner import log_prob, solo_log_probs, solo_states, state_of
 
 CANDIDATES = st.lists(
     st.lists(st.integers(0, 2), min_size=1, max_size=6).map(tuple), min_size=1, max_size=12, unique=True

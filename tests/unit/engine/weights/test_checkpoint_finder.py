@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from deploy.checkpoint import Checkpoint, CheckpointFinder
 from deploy.errors import DeployError
+from deploy.packaging.checkpoint import Checkpoint, CheckpointFinder
 
 COMMIT = "f7b1c3d5e7f90123456789abcdef0123456789ab"
 

@@ -8,14 +8,14 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import GPTJConfig, GPTJForCausalLM, GPTNeoXConfig, GPTNeoXForCausalLM, PreTrainedModel
 
-from server.engine import golden_reference
-from server.engine.golden import Golden, GoldenCheck, GoldenError
-from server.engine.golden_reference import compute_golden
-from server.engine.group import Rank
-from server.engine.load import load_model
-from server.engine.runner import ModelRunner, PoolShape
-from server.engine.source_checkpoint import SourceCheckpoint
-from server.engine.weights import WeightsError
+from server.engine.model.runner import ModelRunner, PoolShape
+from server.engine.package import golden_reference
+from server.engine.package.golden_reference import compute_golden
+from server.engine.parallel.group import Rank
+from server.engine.weights.golden import Golden, GoldenCheck, GoldenError
+from server.engine.weights.load import load_model
+from server.engine.weights.source_checkpoint import SourceCheckpoint
+from server.engine.weights.sources import WeightsError
 
 VOCAB_SIZE = 61
 POOL = PoolShape(num_blocks=16, block_tokens=4)

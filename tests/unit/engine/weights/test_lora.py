@@ -11,9 +11,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
-from server.engine.lora import AdaptedCheckpoint, read_adapter
-from server.engine.source_checkpoint import SourceCheckpoint
-from server.engine.weights import Cut, WeightsError
+from server.engine.weights.lora import AdaptedCheckpoint, read_adapter
+from server.engine.weights.source_checkpoint import SourceCheckpoint
+from server.engine.weights.sources import Cut, WeightsError
 
 LAYER = "gpt_neox.layers.0.attention.query_key_value"
 

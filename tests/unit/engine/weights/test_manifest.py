@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from server.config import Settings
-from server.engine.golden import GoldenError
-from server.engine.manifest import Manifest, check_file, encode_manifest, read_manifest, sha256_of
-from server.engine.start_check import StartCheck
-from server.engine.weights import WeightsError
+from server.engine.rank.start_check import StartCheck
+from server.engine.weights.golden import GoldenError
+from server.engine.weights.manifest import Manifest, check_file, encode_manifest, read_manifest, sha256_of
+from server.engine.weights.sources import WeightsError
 
 FACTS = {
     "source": "them/model",

@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from server.engine.safetensors_writer import SafetensorsWriter, TensorSpec
+from server.engine.weights.safetensors_writer import SafetensorsWriter, TensorSpec
 
 SPECS = [
     TensorSpec("a", (3, 5), torch.float32),

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from server.engine.source_checkpoint import SourceCheckpoint, checkpoint_files
-from server.engine.weights import Cut, WeightsError
+from server.engine.weights.source_checkpoint import SourceCheckpoint, checkpoint_files
+from server.engine.weights.sources import Cut, WeightsError
 
 
 def tensors() -> dict[str, torch.Tensor]:

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from server.retrieval.batcher import Batcher, BatchError
+from server.retrieval.encoder.batcher import Batcher, BatchError
 
 
 def test_every_caller_gets_the_answer_to_its_own_item() -> None:

@@ -7,8 +7,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from server.retrieval.encoder import Encoder
-from server.retrieval.encoder_source import SAMPLE, encoder_path
+from server.retrieval.encoder.encoder import Encoder
+from server.retrieval.encoder.source import SAMPLE, encoder_path
 from server.retrieval.retriever import RetrievalError
 
 

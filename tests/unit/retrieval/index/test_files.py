@@ -8,8 +8,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from server.retrieval.index_files import local_index
-from server.retrieval.manifest import MANIFEST, encode_manifest, read_manifest
+from server.retrieval.index.files import local_index
+from server.retrieval.index.manifest import MANIFEST, encode_manifest, read_manifest
 from server.retrieval.retriever import RetrievalError
 
 

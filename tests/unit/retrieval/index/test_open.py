@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from server.config import Settings, from_env
-from server.retrieval import open as opening
+from server.retrieval import from_settings as opening
 from server.retrieval.composite import Composite
-from server.retrieval.open import open_retriever
+from server.retrieval.from_settings import open_retriever
 from server.retrieval.retriever import Passage, RetrievalError, Retriever
 
 

@@ -11,10 +11,10 @@ import msgspec
 import numpy as np
 import pytest
 
-from server.retrieval.encoder import Encoder
-from server.retrieval.index_retriever import IndexRetriever, _Query
-from server.retrieval.manifest import MANIFEST, Manifest, encode_manifest, read_manifest
-from server.retrieval.relevance import NUM_CANDIDATES
+from server.retrieval.encoder.encoder import Encoder
+from server.retrieval.index.manifest import MANIFEST, Manifest, encode_manifest, read_manifest
+from server.retrieval.index.relevance import NUM_CANDIDATES
+from server.retrieval.index.retriever import IndexRetriever, _Query
 from server.retrieval.retriever import RetrievalError
 from tests.unit.retrieval.small_index import ARTICLES, make_index
 

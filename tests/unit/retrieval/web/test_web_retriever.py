@@ -12,8 +12,8 @@ import pytest
 
 from server.retrieval.result_cache import ResultCache
 from server.retrieval.retriever import RetrievalError
-from server.retrieval.web_search import MAX_ANSWER_BYTES, ResultFields, WebSearch, WebSearchPlan
-from tests.unit.retrieval.search_api import SearchApi
+from server.retrieval.web.search import MAX_ANSWER_BYTES, ResultFields, WebSearch, WebSearchPlan
+from tests.unit.retrieval.web.search_api import SearchApi
 
 
 @pytest.fixture

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import schemathesis
-from fakes import Fakes
 from hypothesis import HealthCheck, settings
 from schemathesis.checks import CHECKS, load_all_checks
 
 from server.config import Settings
 from server.web.app import create_app
+from tests.unit.web.fakes import Fakes
 
 load_all_checks()
 

@@ -4,12 +4,12 @@ import re
 from typing import Any
 
 import pytest
-from fakes import Fakes
 from flask.testing import FlaskClient
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 
 from server.web.app import create_app
+from tests.unit.web.fakes import Fakes
 
 
 @pytest.fixture

@@ -4,14 +4,14 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from fakes import LINCOLN, OVERRIDE, Fakes, result
 from flask.testing import FlaskClient
 
-from server.chat.records import TurnRequest, TurnResult
+from server.chat.records.turn_records import TurnRequest, TurnResult
 from server.config import Settings
 from server.errors import ErrorCode, ServiceError
 from server.web.app import create_app
 from server.wire import Sampling
+from tests.unit.web.fakes import LINCOLN, OVERRIDE, Fakes, result
 
 ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
 

@@ -7,25 +7,25 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
-from fakes import FakeEngine, Fakes
 from flask.testing import FlaskClient
 
 from server import wire
-from server.chat.moderation import Classifier, Moderator
-from server.chat.policy import Policy, Role, load_policy
-from server.chat.prompt import PromptBuilder
-from server.chat.store.open import open_store
+from server.chat.moderation.moderator import Classifier, Moderator
+from server.chat.moderation.policy import Policy, Role, load_policy
+from server.chat.prompt.prompt import PromptBuilder
+from server.chat.prompt.tokenizer import ChatTokenizer
+from server.chat.store.from_url import open_store
 from server.chat.store.store import Store
-from server.chat.tokenizer import ChatTokenizer
 from server.chat.turn import TurnService, TurnSettings
 from server.web.app import create_app
-from server.web.services import Services
-from tests.unit.chat.moderation_doubles import Bytes, scored
+from server.web.call.services import Services
+from tests import ROOT
+from tests.unit.chat.moderation.moderation_doubles import Bytes, scored
+from tests.unit.web.fakes import FakeEngine, Fakes
 
-DEMO = Path(__file__).parents[3] / "container" / "demo" / "chat"
+DEMO = ROOT / "container" / "demo" / "chat"
 NUM_SENTENCES = 5
 SECRET = "zyxgrub"
 BLOCKED = f"Then {SECRET} everybody by the {SECRET} until it is done. "

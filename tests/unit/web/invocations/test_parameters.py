@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from server.errors import ErrorCode, ServiceError
-from server.web.parameters import Parameters, check_window, sampling
-from server.web.struct_reader import read_struct
+from server.web.invocations.parameters import Parameters, check_window, sampling
+from server.web.reading.struct_reader import read_struct
 from server.wire import Sampling
 
 

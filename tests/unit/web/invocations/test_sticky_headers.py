@@ -7,8 +7,9 @@ import re
 import botocore.session
 import pytest
 
-from server.chat.session_ids import new_session_id
-from server.chat.sticky import (
+from server.chat.records.session_ids import new_session_id
+from server.errors import ErrorCode, ServiceError
+from server.web.invocations.sticky_headers import (
     CLOSED_SESSION_HEADER,
     NEW_SESSION_HEADER,
     SESSION_HEADER,
@@ -17,7 +18,6 @@ from server.chat.sticky import (
     new_session_header,
     session_request,
 )
-from server.errors import ErrorCode, ServiceError
 
 INVOKE = botocore.session.get_session().get_service_model("sagemaker-runtime").operation_model("InvokeEndpoint")
 

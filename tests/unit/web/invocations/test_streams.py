@@ -4,13 +4,13 @@ import json
 from typing import Any
 
 import pytest
-from fakes import OVERRIDE, Fakes, result
 from flask.testing import FlaskClient
 
-from server.chat.records import KeepAlive, TextPiece
+from server.chat.records.turn_records import KeepAlive, TextPiece
 from server.config import Settings
 from server.errors import ErrorCode, ServiceError
 from server.web.app import create_app
+from tests.unit.web.fakes import OVERRIDE, Fakes, result
 
 SSE = {"Accept": "text/event-stream"}
 LINES = {"Accept": "application/jsonlines"}

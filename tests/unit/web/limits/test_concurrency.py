@@ -5,8 +5,8 @@ import threading
 import pytest
 
 from server.errors import ErrorCode, ServiceError
-from server.web.admission import Door, admission_limit
-from server.web.drain import Drain
+from server.web.limits.concurrency import Door, admission_limit
+from server.web.limits.drain import Drain
 
 
 @pytest.mark.parametrize(("threads", "limit"), [(4, 2), (5, 3), (16, 8), (17, 9), (64, 56)])

@@ -6,12 +6,12 @@ import json
 from typing import Any
 
 import pytest
-from fakes import OVERRIDE, Fakes, result
 from flask.testing import FlaskClient
 
-from server.chat.records import KeepAlive, TextPiece
+from server.chat.records.turn_records import KeepAlive, TextPiece
 from server.errors import ErrorCode, ServiceError
 from server.wire import Sampling
+from tests.unit.web.fakes import OVERRIDE, Fakes, result
 
 PATH = "/v1/chat/completions"
 HELLO = [{"role": "user", "content": "hello"}]

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from server.errors import ErrorCode, ServiceError
-from server.web.openai_messages import conversation
-from server.web.openai_request import ChatMessage
+from server.web.openai.messages import conversation
+from server.web.openai.request import ChatMessage
 
 
 def messages(*pairs: tuple[str, str]) -> list[ChatMessage]:

@@ -6,14 +6,14 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from fakes import OVERRIDE, FakeModerator, Fakes
 from flask.testing import FlaskClient
 
-from server.chat.policy import Role
-from server.chat.records import Judgement
+from server.chat.moderation.policy import Role
+from server.chat.records.turn_records import Judgement
 from server.config import Settings
 from server.web.app import create_app
-from server.web.routes import moderations
+from server.web.openai import moderations
+from tests.unit.web.fakes import OVERRIDE, FakeModerator, Fakes
 
 
 def test_each_text_gets_its_verdict_in_openai_s_shape(client: FlaskClient) -> None:

@@ -7,10 +7,10 @@ from typing import Any
 
 import openai
 import pytest
-from fakes import OVERRIDE, Fakes, result
 
-from server.chat.records import KeepAlive, TextPiece
+from server.chat.records.turn_records import KeepAlive, TextPiece
 from server.errors import ErrorCode, ServiceError
+from tests.unit.web.fakes import OVERRIDE, Fakes, result
 
 HELLO: Any = [{"role": "user", "content": "hello there"}]
 

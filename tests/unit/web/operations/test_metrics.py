@@ -4,12 +4,12 @@ import logging
 
 import msgspec
 import pytest
-from fakes import Fakes, result
 from flask.testing import FlaskClient
 from prometheus_client.parser import text_string_to_metric_families
 
-from server.chat.records import TurnRequest, TurnResult
+from server.chat.records.turn_records import TurnRequest, TurnResult
 from server.web.app import create_app
+from tests.unit.web.fakes import Fakes, result
 
 
 def samples(client: FlaskClient) -> dict[str, float]:

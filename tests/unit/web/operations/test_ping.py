@@ -1,11 +1,11 @@
 from __future__ import annotations
 
 import pytest
-from fakes import Fakes
 from flask.testing import FlaskClient
 
 from server.web.app import create_app
-from server.web.routes.ping import STALE_AFTER_S
+from server.web.operations.ping import STALE_AFTER_S
+from tests.unit.web.fakes import Fakes
 
 
 def test_a_ready_front_answers_ping_with_an_empty_200(client: FlaskClient) -> None:

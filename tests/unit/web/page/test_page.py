@@ -5,7 +5,7 @@ import re
 import pytest
 from flask.testing import FlaskClient
 
-from server.web.routes.page import PAGE_FILES, PAGE_FOLDER
+from server.web.page.route import PAGE_FILES, PAGE_FOLDER
 
 
 @pytest.mark.parametrize("path", sorted(PAGE_FILES))

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from fakes import Fakes
 from flask.testing import FlaskClient
+
+from tests.unit.web.fakes import Fakes
 
 WORK = ["/invocations", "/v1/chat/completions", "/v1/moderations", "/search"]
 GOOD: dict[str, dict[str, Any]] = {

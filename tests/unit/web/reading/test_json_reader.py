@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from server.errors import ErrorCode, ServiceError
-from server.web.json_reader import MAX_CONTAINERS, MAX_DEPTH, read_object
+from server.web.reading.json_reader import MAX_CONTAINERS, MAX_DEPTH, read_object
 
 
 def object_or_refusal(body: bytes) -> dict[str, Any] | ServiceError:

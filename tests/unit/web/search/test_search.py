@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 import pytest
-from fakes import LINCOLN, Fakes
 from flask.testing import FlaskClient
 
 from server.web.app import create_app
+from tests.unit.web.fakes import LINCOLN, Fakes
 
 
 def test_search_gives_passages_and_passes_its_parameters_on(fakes: Fakes, client: FlaskClient) -> None:

@@ -5,12 +5,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from fakes import Fakes
 from flask.testing import FlaskClient
 
-from server.chat.records import Turn
+from server.chat.records.turn_records import Turn
 from server.errors import ErrorCode, ServiceError
 from server.web.app import create_app
+from tests.unit.web.fakes import Fakes
 
 STICKY = "X-Amzn-SageMaker-Session-Id"
 NEW = "X-Amzn-SageMaker-New-Session-Id"
