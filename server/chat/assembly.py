@@ -6,7 +6,6 @@ import json
 import logging
 import time
 from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 from server.chat.moderation.moderator import Classifier, Moderator
@@ -14,6 +13,7 @@ from server.chat.moderation.policy import DEFAULT_POLICY, Policy, Role, load_pol
 from server.chat.prompt.prompt import PromptBuilder
 from server.chat.prompt.tokenizer import ChatTokenizer
 from server.chat.records.model_version import model_version
+from server.chat.services import Services
 from server.chat.store.from_url import open_store
 from server.chat.store.owner import front_owner
 from server.chat.store.store import Store
@@ -27,27 +27,7 @@ from server.wire import INPUT_MODERATION, OUTPUT_MODERATION
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class ChatServices:
-    """Everything the front works with."""
-
-    settings: Settings
-    engine: EngineClient
-    store: Store
-    turns: TurnService
-    retriever: Retriever | None
-    moderator: Moderator | None
-    policy: Policy | None
-
-    def close(self) -> None:
-        """Let go of the socket and the files."""
-        self.engine.close()
-        self.store.close()
-        if self.retriever is not None:
-            self.retriever.close()
-
-
-def open_services(settings: Settings) -> ChatServices:
+def open_services(settings: Settings) -> Services:
     """Open store, index, tokenizers and policy, and begin to connect to the engine group.
 
     Raises:
@@ -66,7 +46,7 @@ def open_services(settings: Settings) -> ChatServices:
     # A turn has up to two tasks under way at once, which may wait for the engine; one that ended early may leave some.
     executor = ThreadPoolExecutor(3 * settings.threads, thread_name_prefix="turn")
     turns = _turns(settings, engine, store, moderator, retriever, executor)
-    return ChatServices(settings, engine, store, turns, retriever, moderator, policy)
+    return Services(settings, engine, turns, store, policy, moderator, retriever)
 
 
 def _policy(settings: Settings) -> Policy | None:

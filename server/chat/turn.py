@@ -20,6 +20,7 @@ from server.chat.moderation.policy import Role
 from server.chat.prompt.prompt import Prompt, PromptBuilder
 from server.chat.records.session_ids import new_session_id
 from server.chat.records.turn_records import Judgement, Session, TextPiece, TurnEvent, TurnRequest, TurnResult
+from server.chat.reply.clean import ReplyCleaner
 from server.chat.reply.stream import Generator, ReplyStream
 from server.chat.store.rows import check_question
 from server.chat.store.store import Claim, SessionBusy, Store
@@ -31,7 +32,6 @@ T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
-STOP_STRINGS = ("\n<human>", "<human>")
 _HOUR_S = 3600
 _BUSY_POLL_S = 0.1
 _JUDGE_RESERVE_S = 2.0  # of a request's deadline, kept for the verdict on the reply
@@ -69,6 +69,7 @@ class TurnService:
     ) -> None:
         self._engine = engine
         self._prompts = prompts
+        self._cleaner = ReplyCleaner(prompts.chat_format)
         self._store = store
         self._moderator = moderator
         self._brought_verdicts = BroughtVerdicts(moderator) if moderator else None
@@ -246,7 +247,7 @@ class TurnService:
         request = wire.Generate(
             request_id=f"{turn.request.request_id}-{turn.session.session_id[:8]}-{time.monotonic_ns():x}",
             prompt=prompt.token_ids,
-            sampling=msgspec.structs.replace(sampling, stop=(*STOP_STRINGS, *sampling.stop)),
+            sampling=msgspec.structs.replace(sampling, stop=(*self._prompts.chat_format.ends, *sampling.stop)),
             deadline_s=max(0.1, remaining - _JUDGE_RESERVE_S),
         )
         return ReplyStream(
@@ -254,6 +255,7 @@ class TurnService:
             request,
             self._moderator,
             self._executor,
+            self._cleaner,
             self._ending,
             piecewise=piecewise,
             deadline_s=remaining + _JUDGE_RESERVE_S,

@@ -79,15 +79,4 @@ class OpenTurn:
 
     def _sources(self) -> tuple[Source, ...]:
         """The passages that stood in the prompt."""
-        return tuple(
-            Source(
-                title=each.title,
-                text=each.text,
-                score=each.score,
-                document_id=each.document_id,
-                passage_id=each.passage_id,
-                section=each.section,
-                url=each.url,
-            )
-            for each in self.passages
-        )
+        return tuple(map(Source.of, self.passages))

@@ -8,12 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
+from server.chat.services import Services
 from server.errors import ServiceError
 from server.web.call.errors import STATUS, error_body, service_error, unexpected_error
 from server.web.call.exchange import Exchange
 from server.web.call.front import Front, current_exchange
 from server.web.call.metrics import Metrics
-from server.web.call.services import Services
 from server.web.describe import route as openapi
 from server.web.invocations import route as invocations
 from server.web.limits.concurrency import Door, admission_limit

@@ -14,7 +14,6 @@ from server.config import ConfigError, from_env
 from server.errors import ServiceError
 from server.retrieval.retriever import RetrievalError
 from server.web.app import create_app
-from server.web.call.services import Services
 
 _STARTS_AGAIN_IN_VAIN = 4  # the exit status on which gunicorn gives up instead of starting another worker
 
@@ -28,19 +27,9 @@ def build() -> Flask:
     """
     settings = from_env(os.environ)
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    chat = open_services(settings)
-    app = create_app(
-        Services(
-            settings=chat.settings,
-            engine=chat.engine,
-            turns=chat.turns,
-            store=chat.store,
-            policy=chat.policy,
-            moderator=chat.moderator,
-            retriever=chat.retriever,
-        )
-    )
-    app.extensions["close"] = chat.close
+    services = open_services(settings)
+    app = create_app(services)
+    app.extensions["close"] = services.close
     return app
 
 

@@ -6,49 +6,58 @@ import re
 from bisect import bisect_right
 from collections.abc import Sequence
 
-from server.chat.prompt.preamble import preamble_lines
+from server.chat.prompt.chat_format import ChatFormat
 from server.chat.prompt.tokenizer import ChatTokenizer
-from server.chat.text.neutralise import neutralise
+from server.chat.text.neutralise import Neutraliser
 
-HUMAN, BOT, BACKGROUND, NEWLINE = "<human>:", "<bot>:", "Background:", "\n"
 _SENTENCE_END = re.compile(r"[.!?]['\")\]]*(?=\s)|[\u3002\uff01\uff1f]")
 
 
 class PromptPieces:
-    """Encodes the pieces of prompts for one tokenizer.
+    """Encodes the pieces of prompts for one tokenizer, in one format.
 
     A text of more than `max_tokens` tokens is not read to its end: what comes back is longer than `max_tokens`, too.
     """
 
-    def __init__(self, tokenizer: ChatTokenizer, max_tokens: int) -> None:
+    def __init__(self, tokenizer: ChatTokenizer, chat_format: ChatFormat, max_tokens: int) -> None:
         self._tokenizer = tokenizer
+        self._format = chat_format
+        self._neutralise = Neutraliser(chat_format.roles, chat_format.tokens, chat_format.labels).neutralise
         # Twice, since a tokenizer may compose characters first, up to four into three bytes.
         self._max_chars = 2 * (max_tokens + 1) * tokenizer.longest_token_bytes
-        self._human = tokenizer.encode_structure(HUMAN)
-        self._bot = tokenizer.encode_structure(BOT)
-        self._background = tokenizer.encode_structure(BACKGROUND)
-        self._newline = tokenizer.encode_structure(NEWLINE)
-        self.num_background_tokens = len(self._background) + len(self._newline)
+        self._newline = self._structure("\n")
+        self._system, self._background, self._question, self._reply = (
+            (self._structure(opens), self._structure(closes))
+            for opens, closes in (chat_format.system, chat_format.background, chat_format.question, chat_format.reply)
+        )
+        self.num_background_tokens = len(self._background[0]) + len(self._background[1])
 
     def preamble(self, session_created_at: float, system: str) -> list[int]:
-        """Date and time, an empty line, and the system text with an empty line, where there is one."""
-        date, time = map(self._tokenizer.encode, preamble_lines(session_created_at))
-        lines = date + self._newline + time + self._newline + self._newline
+        """The session's first lines with an empty one, and the system text, where there are any."""
+        ids = [
+            token
+            for line in self._format.preamble(session_created_at)
+            for token in (*self._tokenizer.encode(line), *self._newline)
+        ]
+        ids += self._newline if ids else []
         if system.strip():
-            lines += self._tokenizer.encode(self._plain(system)) + self._newline + self._newline
-        return lines
+            opens, closes = self._system
+            ids += opens + self._tokenizer.encode(self._plain(system)) + closes
+        return ids
 
     def question(self, text: str) -> list[int]:
-        """A question between its tag and the tag that opens the reply."""
-        return self._human + self._content(text) + self._newline + self._bot
+        """A question between its tags, and the tag that opens the reply."""
+        opens, closes = self._question
+        return opens + self._content(text) + closes + self._reply[0]
 
     def reply(self, text: str) -> list[int]:
-        """A reply and the end of its line."""
-        return self._content(text) + self._newline
+        """A reply and what closes it."""
+        return self._content(text) + self._reply[1]
 
     def background(self, passage: Sequence[int]) -> list[int]:
         """The line of a passage, given its tokens; nothing for no tokens."""
-        return [*self._background, *passage, *self._newline] if passage else []
+        opens, closes = self._background
+        return [*opens, *passage, *closes] if passage else []
 
     def passage(self, texts: Sequence[str], limit: int) -> tuple[list[int], int]:
         """The texts on one line, cut to at most `limit` tokens, and how many of the texts have a part in them.
@@ -72,15 +81,19 @@ class PromptPieces:
 
     def _one_line(self, texts: Sequence[str]) -> str:
         plain = self._plain(" ".join(word for text in texts for word in text.split()))
-        return f" {plain}" if plain else ""
+        return f"{self._format.lead}{plain}" if plain else ""
 
     def _content(self, text: str) -> list[int]:
         plain = self._plain(text)
-        return self._tokenizer.encode(f" {plain}") if plain else []
+        return self._tokenizer.encode(f"{self._format.lead}{plain}") if plain else []
+
+    def _structure(self, text: str) -> list[int]:
+        """The ids of a format's string, line by line, so that they do not depend on what stands on the next line."""
+        return [token for line in text.splitlines(keepends=True) for token in self._tokenizer.encode_structure(line)]
 
     def _plain(self, text: str) -> str:
         """`text` cut and neutralised; blanks go before the cut, never after it, so that what is cut is too long."""
-        return neutralise(text.strip()[: self._max_chars])
+        return self._neutralise(text.strip()[: self._max_chars])
 
 
 def _cut(text: str, ends: list[int], limit: int) -> int:

@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from server.chat.prompt.chat_format import OPENCHATKIT, ChatFormat
 from server.chat.prompt.pieces import PromptPieces
 from server.chat.prompt.tokenizer import ChatTokenizer
 from server.chat.prompt.window import TurnSize, first_kept
@@ -59,10 +60,17 @@ class _Encoded:
 
 
 class PromptBuilder:
-    """Builds prompts for one model. Thread-safe."""
+    """Builds prompts for one model, in its format. Thread-safe."""
 
-    def __init__(self, tokenizer: ChatTokenizer, max_context_tokens: int, passage_tokens: int) -> None:
-        self._pieces = PromptPieces(tokenizer, max_context_tokens)
+    def __init__(
+        self,
+        tokenizer: ChatTokenizer,
+        max_context_tokens: int,
+        passage_tokens: int,
+        chat_format: ChatFormat = OPENCHATKIT,
+    ) -> None:
+        self.chat_format = chat_format
+        self._pieces = PromptPieces(tokenizer, chat_format, max_context_tokens)
         self._window = max_context_tokens
         self._passage_tokens = passage_tokens
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from server.retrieval.retriever import Passage
 from server.wire import Sampling
 
 
@@ -17,6 +18,19 @@ class Source(msgspec.Struct, frozen=True, omit_defaults=True):
     passage_id: str = ""
     section: str = ""
     url: str = ""
+
+    @classmethod
+    def of(cls, passage: Passage) -> Source:
+        """A passage as it is stored and goes out."""
+        return cls(
+            title=passage.title,
+            text=passage.text,
+            score=passage.score,
+            document_id=passage.document_id,
+            passage_id=passage.passage_id,
+            section=passage.section,
+            url=passage.url,
+        )
 
 
 class Judgement(msgspec.Struct, frozen=True):

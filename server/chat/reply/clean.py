@@ -4,46 +4,59 @@ from __future__ import annotations
 
 import re
 
-from server.chat.text.neutralise import MARK, restore
+from server.chat.prompt.chat_format import ChatFormat
+from server.chat.text.neutralise import MARK, Neutraliser
 
-HUMAN_TAG = "<human>"
-_LONGEST_NOISE = 16  # characters, of the tags that cleaning looks for
-_LONGEST_TAG = 80  # of those that neutralising looks for, with some white space in them
-_NOISE = re.compile(r"<pad>|</s>|<\|endoftext\|>")
-# The beginning of a human tag at the very end, where generation ended before the tag was whole.
-_UNFINISHED_TAG = re.compile(r"(?:\n\s*<(?:h(?:u(?:m(?:an?)?)?)?)?\s*)+$")
+_LONGEST_NEUTRALISED = 80  # characters, of the tags that neutralising looks for, with some white space in them
 
 
-def clean_reply(text: str) -> str:
-    """What stands before the human tag, without padding, end-of-text tokens and outer white space.
+class ReplyCleaner:
+    """Cleans what a model wrote in one format."""
 
-    A text that is clean stays as it is, and nothing is added to a text that was cut off.
-    """
-    said = _without_noise(text).partition(HUMAN_TAG)[0]
-    return _UNFINISHED_TAG.sub("", said).strip()
+    def __init__(self, chat_format: ChatFormat) -> None:
+        self._restore = Neutraliser(chat_format.roles, chat_format.tokens, chat_format.labels).restore
+        self._noise = re.compile("|".join(map(re.escape, chat_format.noise)))
+        self._end = re.compile("|".join(map(re.escape, chat_format.ends)))
+        tags = [end.removeprefix("\n") for end in chat_format.ends if end.startswith("\n")]
+        # The beginning of a tag at the very end, where generation ended before the tag was whole.
+        self._unfinished = re.compile(rf"(?:\n\s*(?:{'|'.join(map(_beginnings, tags)) or '(?!)'})\s*)+$")
+        self._longest = max(map(len, (*chat_format.noise, *chat_format.ends))) + 3
+
+    def clean(self, text: str) -> str:
+        """What stands before the tag of the next turn, without padding, end-of-text tokens and outer white space.
+
+        A text that is clean stays as it is, and nothing is added to a text that was cut off.
+        """
+        said = self._end.split(self._without_noise(text), maxsplit=1)[0]
+        return self._unfinished.sub("", said).strip()
+
+    def shown(self, text: str) -> str:
+        """A generated text as it is judged, shown and stored: cleaned, with neutralised tags that it repeats restored.
+
+        The next prompt neutralises it again, which gives the tokens that were generated.
+        """
+        return self._restore(self.clean(text))
+
+    def stable_end(self, text: str) -> int:
+        """Where an unfinished `text` can be cut so that what follows cannot change how the part before is shown.
+
+        That is before a tag that may be unfinished, and before a backslash that may yet turn out to neutralise one.
+        """
+        opened = text.rfind("<", max(0, len(text) - self._longest))
+        end = len(text) if opened < 0 or ">" in text[opened:] else opened
+        marked = text.find(MARK, max(0, len(text) - _LONGEST_NEUTRALISED))
+        return end if marked < 0 else min(end, marked)
+
+    def _without_noise(self, text: str) -> str:
+        """`text` without padding; again and again, since taking one out can make another."""
+        while (shorter := self._noise.sub("", text)) != text:
+            text = shorter
+        return text
 
 
-def shown_reply(text: str) -> str:
-    """A generated text as it is judged, shown and stored: cleaned, and what it repeats of neutralised tags restored.
-
-    The next prompt neutralises it again, which gives the tokens that were generated.
-    """
-    return restore(clean_reply(text))
-
-
-def stable_end(text: str) -> int:
-    """Where an unfinished `text` can be cut so that what follows cannot change how the part before is shown.
-
-    That is before a tag that may be unfinished, and before a backslash that may yet turn out to neutralise one.
-    """
-    opened = text.rfind("<", max(0, len(text) - _LONGEST_NOISE))
-    end = len(text) if opened < 0 or ">" in text[opened:] else opened
-    marked = text.find(MARK, max(0, len(text) - _LONGEST_TAG))
-    return end if marked < 0 else min(end, marked)
-
-
-def _without_noise(text: str) -> str:
-    """`text` without padding; again and again, since taking one out can make another."""
-    while (shorter := _NOISE.sub("", text)) != text:
-        text = shorter
-    return text
+def _beginnings(tag: str) -> str:
+    """A pattern for every beginning of `tag` but the whole."""
+    pattern = ""
+    for letter in reversed(tag[1:-1]):
+        pattern = f"(?:{re.escape(letter)}{pattern})?"
+    return re.escape(tag[0]) + pattern

@@ -13,7 +13,7 @@ from typing import Protocol
 from server import wire
 from server.chat.moderation.moderator import Moderator
 from server.chat.records.turn_records import Judgement, KeepAlive, TextPiece
-from server.chat.reply.clean import shown_reply, stable_end
+from server.chat.reply.clean import ReplyCleaner
 from server.chat.reply.sentence_boundaries import next_to_judge
 from server.errors import ErrorCode, ServiceError
 
@@ -79,6 +79,7 @@ class ReplyStream:
         request: wire.Generate,
         moderator: Moderator | None,
         executor: Executor,
+        cleaner: ReplyCleaner,
         ending: threading.Event,
         *,
         piecewise: bool,
@@ -87,6 +88,7 @@ class ReplyStream:
         self._engine = engine
         self._request = request
         self._moderator = moderator
+        self._cleaner = cleaner
         self._executor = executor
         self._ending = ending
         self._piecewise = piecewise
@@ -105,7 +107,7 @@ class ReplyStream:
         """The end of the reply; only after `pieces()` is exhausted."""
         assert self._finished is not None, "pieces() is not exhausted"
         blocked = self._judgement if self._is_blocked() else None
-        return ReplyVerdict(shown_reply(self._written), self._finished, self._judgement, blocked)
+        return ReplyVerdict(self._cleaner.shown(self._written), self._finished, self._judgement, blocked)
 
     def pieces(self) -> Iterator[TextPiece | KeepAlive]:
         """Text that may leave, and a keep-alive whenever none has for a while, also while tokens come.
@@ -189,7 +191,7 @@ class ReplyStream:
     def _judge(self, end: int) -> None:
         assert self._moderator is not None
         try:
-            text = shown_reply(self._written[:end])
+            text = self._cleaner.shown(self._written[:end])
             judgement = self._moderator.judge_reply(text, max(1.0, self._deadline - time.monotonic()))
             self._events.put(_Judged(end, judgement))
         except ServiceError as error:
@@ -203,8 +205,8 @@ class ReplyStream:
             return ""
         text = self._written[: self._num_passed]
         if not self._is_over():
-            text = text[: stable_end(text)]
-        shown = shown_reply(text)
+            text = text[: self._cleaner.stable_end(text)]
+        shown = self._cleaner.shown(text)
         if not shown.startswith(self._sent):
             return ""
         piece, self._sent = shown[len(self._sent) :], shown
@@ -216,7 +218,7 @@ class ReplyStream:
 
     def _end(self, finished: wire.Finished) -> None:
         """Note how the reply ended; what was cut off before its first word is no reply. Raises ServiceError."""
-        if finished.reason in _CUT_OFF and not shown_reply(self._written):
+        if finished.reason in _CUT_OFF and not self._cleaner.shown(self._written):
             raise _CUT_OFF[finished.reason]()
         self._finished = self._finished or finished
 

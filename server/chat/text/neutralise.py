@@ -8,57 +8,65 @@ a line. It stands for itself in every other place. Neutralising what is neutral 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from server.chat.text.folding import Folded, fold
 
 MARK = "\\"
+_NEVER = "(?!)"  # the pattern of no word
 
 
-def _spaced(word: str) -> str:
-    """A pattern for `word`, also with white space between its letters."""
-    return r"\s*".join(word)
+class Neutraliser:
+    """Breaks the tags of one format.
 
+    Args:
+        roles: of speakers, whose tags are names in angle brackets.
+        tokens: names of special tokens in angle brackets; anything in `<|...|>` counts as one, too.
+        labels: words that begin a line of the format's own, with a colon.
+    """
 
-_ROLES = "|".join(map(_spaced, ("human", "bot")))
-_TOKENS = "|".join(map(_spaced, ("s", "pad", "unk", "mask", "bos", "eos", "cls", "sep")))
-# Over folded text, where `mark` is where backslashes stand or would stand.
-_FORGED = re.compile(
-    rf"<(?P<tag>\\*)\s*(?:/\s*)?(?:(?:{_ROLES})(?![a-z0-9])|(?:{_TOKENS})\s*(?:/\s*)?>|\|\s*[a-z0-9_ ]{{1,40}}\|\s*>)"
-    rf"|(?<!\\)(?P<line>\\*){_spaced('background')}\s*:"
-)
+    def __init__(self, roles: Sequence[str], tokens: Sequence[str], labels: Sequence[str]) -> None:
+        role, token, label = ("|".join(map(_spaced, words)) or _NEVER for words in (roles, tokens, labels))
+        # Over folded text, where `mark` is where backslashes stand or would stand.
+        self._forged = re.compile(
+            rf"<(?P<tag>\\*)\s*(?:/\s*)?"
+            rf"(?:(?:{role})(?![a-z0-9])|(?:{token})\s*(?:/\s*)?>|\|\s*[a-z0-9_ ]{{1,40}}\|\s*>)"
+            rf"|(?<!\\)(?P<line>\\*)(?:{label})\s*:"
+        )
 
+    def neutralise(self, text: str) -> str:
+        """`text` with every imitation of structure broken; `restore` gives `text` back."""
+        pieces, done = [], 0
+        for place in self._places(text):
+            pieces += [text[done:place], MARK]
+            done = place
+        return "".join(pieces) + text[done:]
 
-def neutralise(text: str) -> str:
-    """`text` with every imitation of structure broken; `restore` gives `text` back."""
-    pieces, done = [], 0
-    for place in _places(text):
-        pieces += [text[done:place], MARK]
-        done = place
-    return "".join(pieces) + text[done:]
+    def restore(self, text: str) -> str:
+        """`text` as it was before `neutralise`; any other text as it is."""
+        pieces, done = [], 0
+        for place in self._places(text):
+            if text.startswith(MARK, place):
+                pieces.append(text[done:place])
+                done = place + len(MARK)
+        return "".join(pieces) + text[done:]
 
-
-def restore(text: str) -> str:
-    """`text` as it was before `neutralise`; any other text as it is."""
-    pieces, done = [], 0
-    for place in _places(text):
-        if text.startswith(MARK, place):
-            pieces.append(text[done:place])
-            done = place + len(MARK)
-    return "".join(pieces) + text[done:]
-
-
-def _places(text: str) -> Iterator[int]:
-    """Where in `text` a mark belongs, or stands; the same places but for the marks themselves."""
-    folded = fold(text)
-    for match in _FORGED.finditer(folded.text):
-        if match["tag"] is not None:
-            yield folded.ends[match.start()]
-        elif _begins_line(folded, match.start()):
-            yield folded.starts[match.start()]
+    def _places(self, text: str) -> Iterator[int]:
+        """Where in `text` a mark belongs, or stands; the same places but for the marks themselves."""
+        folded = fold(text)
+        for match in self._forged.finditer(folded.text):
+            if match["tag"] is not None:
+                yield folded.ends[match.start()]
+            elif _begins_line(folded, match.start()):
+                yield folded.starts[match.start()]
 
 
 def _begins_line(folded: Folded, place: int) -> bool:
     while place > 0 and folded.text[place - 1] == " ":
         place -= 1
     return place == 0 or folded.text[place - 1] == "\n"
+
+
+def _spaced(word: str) -> str:
+    """A pattern for `word`, also with white space between its letters."""
+    return r"\s*".join(word)

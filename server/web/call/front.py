@@ -8,9 +8,9 @@ from typing import cast
 
 from flask import Blueprint, g
 
+from server.chat.services import Services
 from server.web.call.exchange import Exchange
 from server.web.call.metrics import Metrics
-from server.web.call.services import Services
 from server.web.limits.concurrency import Door
 from server.web.limits.drain import Drain
 

@@ -9,7 +9,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from server.chat.records.turn_records import Judgement, TurnResult
-from server.web.call.services import Services
+from server.chat.services import Services
 from server.web.limits.concurrency import Door
 
 _SECONDS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 60, 120, 300, 480)

@@ -9,10 +9,10 @@ from flask import Blueprint, Response, request
 
 from server.chat.records.session_ids import new_session_id
 from server.chat.records.turn_records import TurnRequest
+from server.chat.services import Services
 from server.chat.text.visible import is_blank
 from server.errors import ErrorCode, ServiceError
 from server.web.call.front import Front, current_exchange, work_blueprint
-from server.web.call.services import Services
 from server.web.invocations.batch import answer_all
 from server.web.invocations.parameters import Parameters, check_window
 from server.web.invocations.schema import Invocation, SessionAction, answer

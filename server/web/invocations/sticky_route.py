@@ -6,8 +6,8 @@ import msgspec
 from flask import Response
 
 from server.chat.records.session_ids import new_session_id
+from server.chat.services import Services
 from server.errors import ErrorCode, ServiceError
-from server.web.call.services import Services
 from server.web.invocations.sticky_headers import (
     CLOSED_SESSION_HEADER,
     SESSION_HEADER,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from server.chat.records.turn_records import Turn, TurnRequest
-from server.web.call.services import Services
+from server.chat.services import Services
 from server.web.invocations.parameters import Parameters, sampling
 
 

@@ -6,6 +6,7 @@ import logging
 
 from flask import Blueprint, Response, request
 
+from server.chat.records.turn_records import Source
 from server.chat.text.visible import is_blank
 from server.errors import ErrorCode, ServiceError
 from server.retrieval.guarded import Guarded
@@ -13,7 +14,7 @@ from server.retrieval.retriever import Passage, RetrievalError, Retriever
 from server.web.call.front import Front, current_exchange, work_blueprint
 from server.web.reading.body import json_response, read_json
 from server.web.reading.struct_reader import invalid, read_struct
-from server.web.search.schema import SearchQuery, SearchResults, source
+from server.web.search.schema import SearchQuery, SearchResults
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +30,7 @@ def blueprint(front: Front) -> Blueprint:
         query = read_struct(read_json(request, settings.max_body_bytes), SearchQuery)
         if is_blank(query.query):
             raise invalid("query", query.query, "must hold visible text")
-        return json_response(SearchResults(tuple(source(passage) for passage in _search(front, guarded, query))))
+        return json_response(SearchResults(tuple(map(Source.of, _search(front, guarded, query)))))
 
     return routes
 

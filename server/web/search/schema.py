@@ -8,7 +8,6 @@ import msgspec
 from msgspec import Meta
 
 from server.chat.records.turn_records import Source
-from server.retrieval.retriever import Passage
 
 
 class SearchQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -26,16 +25,3 @@ class SearchResults(msgspec.Struct, frozen=True):
     """Passages, best first."""
 
     results: tuple[Source, ...]
-
-
-def source(passage: Passage) -> Source:
-    """A passage as it goes out."""
-    return Source(
-        title=passage.title,
-        text=passage.text,
-        score=passage.score,
-        document_id=passage.document_id,
-        passage_id=passage.passage_id,
-        section=passage.section,
-        url=passage.url,
-    )

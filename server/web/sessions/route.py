@@ -6,9 +6,9 @@ import msgspec
 from flask import Blueprint, Response, request
 
 from server.chat.records.session_ids import check_session_id
+from server.chat.store.store import Store
 from server.errors import ErrorCode, ServiceError
 from server.web.call.front import Front, work_blueprint
-from server.web.call.services import Store
 from server.web.reading.body import json_response
 from server.web.reading.struct_reader import read_struct
 from server.web.sessions.schema import HistoryPage, SessionDeleted, SessionHistory, StoredTurn, stored_turn

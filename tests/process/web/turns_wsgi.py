@@ -11,11 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 from server import wire
 from server.chat.prompt.prompt import PromptBuilder
 from server.chat.prompt.tokenizer import ChatTokenizer
+from server.chat.services import Services
 from server.chat.store.from_url import open_store
 from server.chat.turn import TurnService, TurnSettings
 from server.config import from_env
 from server.web.app import create_app
-from server.web.call.services import Services
 from tests import ROOT
 from tests.unit.web.fakes import FakeEngine
 

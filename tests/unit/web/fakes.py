@@ -1,4 +1,4 @@
-"""Small stand-ins for the front's collaborators: they keep the contracts of `call.services` and do nothing else."""
+"""Small stand-ins for the collaborators in `server.chat.services`: they keep their contracts and do nothing else."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from server.chat.records.turn_records import (
     TurnResult,
     Usage,
 )
+from server.chat.services import Services
 from server.config import Settings
 from server.errors import ServiceError
 from server.retrieval.retriever import Passage, RetrievalError
-from server.web.call.services import Services
 
 OVERRIDE = "Unfortunately I am unable to provide any information about this topic"
 LINCOLN = Passage(

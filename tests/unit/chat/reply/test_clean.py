@@ -6,7 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from server.chat.reply.clean import clean_reply
+from server.chat.prompt.chat_format import OPENCHATKIT
+from server.chat.reply.clean import ReplyCleaner
+
+clean_reply = ReplyCleaner(OPENCHATKIT).clean
 
 parts = st.sampled_from(
     ["Hello", " ", "\n", "<human>", "<hu", "<", "<pad>", "</s>", "<|endoftext|>", "pad", "<p", "ad>", "...", ">"]

@@ -5,19 +5,22 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from server import wire
+from server.chat.prompt.chat_format import OPENCHATKIT
 from server.chat.records.turn_records import Judgement, KeepAlive, TextPiece
-from server.chat.reply.clean import shown_reply
+from server.chat.reply.clean import ReplyCleaner
 from server.chat.reply.sentence_boundaries import next_to_judge
 from server.chat.reply.stream import ReplyStream
 from server.errors import ErrorCode, ServiceError
 
 EXECUTOR = ThreadPoolExecutor(4)
+CLEANER = ReplyCleaner(OPENCHATKIT)
 
 
 class Script:
@@ -52,7 +55,7 @@ class Judge:
 
 def run(engine: Script, moderator: Judge | None, *, piecewise: bool = True) -> tuple[list[str], ReplyStream]:
     request = wire.Generate("r", (1, 2, 3), wire.Sampling())
-    reply = ReplyStream(engine, request, moderator, EXECUTOR, threading.Event(), piecewise=piecewise, deadline_s=30)
+    reply = ReplyStream(engine, request, moderator, EXECUTOR, CLEANER, Event(), piecewise=piecewise, deadline_s=30)
     return [each.text for each in reply.pieces() if isinstance(each, TextPiece)], reply
 
 
@@ -85,7 +88,7 @@ def test_pieces_joined_equal_the_cleaned_reply(
 ) -> None:
     text = "".join(parts)
     pieces, reply = run(Script(list(cut(text, sizes))), Judge() if judged else None, piecewise=piecewise)
-    assert "".join(pieces) == reply.verdict.text == shown_reply(text)
+    assert "".join(pieces) == reply.verdict.text == CLEANER.shown(text)
     assert reply.verdict.blocked is None
 
 
@@ -135,7 +138,7 @@ def test_a_lost_group_fails_the_reply_and_nothing_unjudged_has_left(piecewise: b
     failed = wire.Failed("r", ErrorCode.ENGINE_UNAVAILABLE, "the group was lost", 5.0)
     engine = Script(["Some text"], failed)
     request = wire.Generate("r", (1,), wire.Sampling())
-    reply = ReplyStream(engine, request, Judge(), EXECUTOR, threading.Event(), piecewise=piecewise, deadline_s=30)
+    reply = ReplyStream(engine, request, Judge(), EXECUTOR, CLEANER, Event(), piecewise=piecewise, deadline_s=30)
     with pytest.raises(ServiceError, match="the group was lost"):
         assert [each for each in reply.pieces() if isinstance(each, TextPiece)] == []
     assert engine.cancelled == ["r"]
@@ -157,7 +160,7 @@ def test_closing_the_stream_cancels_the_generation() -> None:
 
     engine = Silent([])
     request = wire.Generate("r", (1,), wire.Sampling())
-    reply = ReplyStream(engine, request, None, EXECUTOR, threading.Event(), piecewise=True, deadline_s=30)
+    reply = ReplyStream(engine, request, None, EXECUTOR, CLEANER, Event(), piecewise=True, deadline_s=30)
     pieces = reply.pieces()
     assert next(pieces) == TextPiece("One sentence. Two")
     pieces.close()
@@ -169,9 +172,9 @@ def test_a_wait_is_filled_with_keep_alives_and_ends_with_what_is_there_on_shutdo
         def start(self, request: wire.Generate, deliver: Callable[[wire.FromEngine], None]) -> None:
             deliver(wire.Piece(request.request_id, "Half a sentence", 4))
 
-    ending = threading.Event()
+    ending = Event()
     request = wire.Generate("r", (1,), wire.Sampling())
-    reply = ReplyStream(Silent([]), request, Judge(), EXECUTOR, ending, piecewise=True, deadline_s=30)
+    reply = ReplyStream(Silent([]), request, Judge(), EXECUTOR, CLEANER, ending, piecewise=True, deadline_s=30)
     pieces = reply.pieces()
     assert isinstance(next(pieces), KeepAlive)
     ending.set()
@@ -189,7 +192,7 @@ def test_a_long_sentence_is_judged_in_parts() -> None:
 
 def test_keep_alives_come_while_tokens_do_and_no_sentence_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("server.chat.reply.stream._KEEP_ALIVE_S", 0.05)
-    seen = threading.Event()
+    seen = Event()
 
     class Talker(Script):
         """Writes one word, then tokens that show nothing, until the test has seen what it waits for."""
@@ -204,7 +207,7 @@ def test_keep_alives_come_while_tokens_do_and_no_sentence_has_ended(monkeypatch:
             deliver(wire.Finished(request.request_id, "stop", 3, 0, 2))
 
     request = wire.Generate("r", (1, 2, 3), wire.Sampling())
-    reply = ReplyStream(Talker([]), request, Judge(), EXECUTOR, threading.Event(), piecewise=True, deadline_s=30)
+    reply = ReplyStream(Talker([]), request, Judge(), EXECUTOR, CLEANER, Event(), piecewise=True, deadline_s=30)
     pieces = reply.pieces()
     assert isinstance(next(pieces), KeepAlive)
     seen.set()

@@ -11,8 +11,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from server.chat.prompt.chat_format import OPENCHATKIT
 from server.chat.text.folding import fold
-from server.chat.text.neutralise import neutralise, restore
+from server.chat.text.neutralise import Neutraliser
+
+_NEUTRALISER = Neutraliser(OPENCHATKIT.roles, OPENCHATKIT.tokens, OPENCHATKIT.labels)
+neutralise, restore = _NEUTRALISER.neutralise, _NEUTRALISER.restore
 
 FORGED = [
     "<human>",

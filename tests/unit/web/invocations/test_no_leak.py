@@ -16,11 +16,11 @@ from server.chat.moderation.moderator import Classifier, Moderator
 from server.chat.moderation.policy import Policy, Role, load_policy
 from server.chat.prompt.prompt import PromptBuilder
 from server.chat.prompt.tokenizer import ChatTokenizer
+from server.chat.services import Services
 from server.chat.store.from_url import open_store
 from server.chat.store.store import Store
 from server.chat.turn import TurnService, TurnSettings
 from server.web.app import create_app
-from server.web.call.services import Services
 from tests import ROOT
 from tests.unit.chat.moderation.moderation_doubles import Bytes, scored
 from tests.unit.web.fakes import FakeEngine, Fakes

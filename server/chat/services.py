@@ -1,0 +1,42 @@
+"""The collaborators of one front."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from server.chat.moderation.moderator import Moderator
+from server.chat.moderation.policy import Policy
+from server.chat.store.store import Store
+from server.chat.turn import TurnService
+from server.config import Settings
+from server.engine.client import EngineClient
+from server.retrieval.retriever import Retriever
+
+
+@dataclass(frozen=True)
+class Services:
+    """Everything the front works with.
+
+    `policy` and `moderator` are None when moderation is off, `retriever` when there is no index.
+    """
+
+    settings: Settings
+    engine: EngineClient
+    turns: TurnService
+    store: Store
+    policy: Policy | None = None
+    moderator: Moderator | None = None
+    retriever: Retriever | None = None
+
+    @property
+    def max_context_tokens(self) -> int | None:
+        """The chat model's window; None before the group's welcome."""
+        welcome = self.engine.welcome
+        return None if welcome is None else welcome.models["chat"].max_context_tokens
+
+    def close(self) -> None:
+        """Let go of the socket and the files."""
+        self.engine.close()
+        self.store.close()
+        if self.retriever is not None:
+            self.retriever.close()
