@@ -11,11 +11,11 @@ from index_builder.index.folder import ROWS_PER_BATCH
 from index_builder.passages.stage import PassageTotals
 from index_builder.progress import Progress
 from index_builder.work_folder import write_whole
+from server.artifacts.folder import MANIFEST, sha256_of
 from server.retrieval.encoder.encoder import Encoder
 from server.retrieval.encoder.source import encoder_path
 from server.retrieval.index.manifest import (
     FORMAT,
-    MANIFEST,
     EncoderFacts,
     FileFacts,
     IndexFacts,
@@ -25,7 +25,6 @@ from server.retrieval.index.manifest import (
 )
 
 PROBE_TEXT = "Mercury is the planet closest to the Sun, and a metal that is liquid at room temperature."
-_READ_BYTES = 1 << 20
 
 
 def encoder_facts(encoder: Encoder) -> EncoderFacts:
@@ -93,12 +92,7 @@ def store_manifest(folder: Path, manifest: Manifest) -> None:
 
 def file_facts(path: Path, on_bytes: Callable[[int], object] = lambda _: None) -> FileFacts:
     """Checksum and size of a file; `on_bytes` hears how many were read."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(_READ_BYTES):
-            digest.update(block)
-            on_bytes(len(block))
-    return FileFacts(sha256=digest.hexdigest(), num_bytes=path.stat().st_size)
+    return FileFacts(sha256=sha256_of(path, on_bytes), num_bytes=path.stat().st_size)
 
 
 def _all_facts(paths: list[Path], progress: Progress) -> dict[str, FileFacts]:

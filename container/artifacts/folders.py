@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from container.refusal import Refusal
+from server.artifacts.folder import MANIFEST
 
 _HEAD_FIELDS = ("num_attention_heads", "n_head")
 
@@ -28,9 +29,9 @@ def check_model(setting: str, folder: Path, world: int) -> None:
 
 
 def _check_package(setting: str, folder: Path, world: int) -> None:
-    if not (folder / "manifest.json").is_file():
+    if not (folder / MANIFEST).is_file():
         return
-    degree = _read_json(setting, folder / "manifest.json").get("tensor_parallel_degree")
+    degree = _read_json(setting, folder / MANIFEST).get("tensor_parallel_degree")
     if degree != world:
         raise Refusal(f"{setting}={folder}: packaged for degree {degree}, OCK_TENSOR_PARALLEL_DEGREE={world}")
 
@@ -38,14 +39,14 @@ def _check_package(setting: str, folder: Path, world: int) -> None:
 def check_index(setting: str, folder: Path) -> None:
     """Raises Refusal unless `folder` is an index folder."""
     _check_folder(setting, folder)
-    _read_json(setting, folder / "manifest.json")
+    _read_json(setting, folder / MANIFEST)
     if not (folder / "knn.index").is_file():
         raise Refusal(f"{setting}={folder}: knn.index is missing")
 
 
 def read_encoder_name(setting: str, index: Path) -> str:
     """The encoder that the index in `index` was built with. Raises Refusal when its manifest does not say."""
-    encoder = _read_json(setting, index / "manifest.json").get("encoder")
+    encoder = _read_json(setting, index / MANIFEST).get("encoder")
     name = encoder.get("name") if isinstance(encoder, dict) else None
     if not isinstance(name, str) or not name:
         raise Refusal(f"{setting}={index}: manifest.json names no encoder; set OCK_ENCODER")

@@ -7,8 +7,7 @@ from pathlib import Path
 from deploy.account.aws import Aws, Call, Say
 from deploy.endpoint.endpoint_file import Artifact, EndpointFile
 from deploy.errors import DeployError
-
-MANIFEST = "manifest.json"
+from server.artifacts.folder import MANIFEST
 
 
 def artifact_bytes(aws: Aws, file: EndpointFile, say: Say) -> int | None:

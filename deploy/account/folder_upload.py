@@ -14,11 +14,12 @@ from boto3.exceptions import Boto3Error
 from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import BotoCoreError, ClientError
 
-from deploy.account.artifact_sizes import MANIFEST, list_objects, split_uri
+from deploy.account.artifact_sizes import list_objects, split_uri
 from deploy.account.aws import Aws, Call, Say
-from deploy.account.local_folder import LocalFile, files_of, manifest_checksums, sha256
+from deploy.account.local_folder import LocalFile, files_of, manifest_checksums
 from deploy.account.progress import Progress
 from deploy.errors import DeployError
+from server.artifacts.folder import MANIFEST, sha256_of
 
 _PART_BYTES = 64 * 1024 * 1024
 _CHECKSUM = "sha256"  # the name of the object metadata that resuming goes by
@@ -61,9 +62,11 @@ class FolderUpload:
         """What each file holds; a dry run believes the manifest instead of reading everything."""
         promised = manifest_checksums(self._folder)
         if self._aws.dry:
-            return {file.name: promised.get(file.name) or sha256(file.path) for file in files}
+            return {file.name: promised.get(file.name) or sha256_of(file.path) for file in files}
         with ThreadPoolExecutor(self._num_workers) as workers:
-            found = dict(zip((file.name for file in files), workers.map(lambda f: sha256(f.path), files), strict=True))
+            found = dict(
+                zip((file.name for file in files), workers.map(lambda f: sha256_of(f.path), files), strict=True)
+            )
         for name, promise in promised.items():
             if found[name] != promise:
                 raise DeployError(f"{self._folder / name} differs from {MANIFEST}: {found[name]}, not {promise}")

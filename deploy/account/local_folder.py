@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deploy.account.artifact_sizes import MANIFEST
 from deploy.errors import DeployError
+from server.artifacts.folder import MANIFEST
 
 _PER_RANK = "rank-*.safetensors"
 
@@ -82,9 +81,3 @@ def _check_not_half_packaged(folder: Path) -> None:
 
 def _sha256_in(facts: Any) -> str:
     return str(facts.get("sha256", "")) if isinstance(facts, dict) else str(facts)
-
-
-def sha256(path: Path) -> str:
-    """The checksum of what the file holds now."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -7,9 +7,9 @@ import math
 from pathlib import Path
 from typing import TextIO
 
-from deploy.account.artifact_sizes import MANIFEST
 from deploy.errors import DeployError
 from deploy.packaging.checkpoint import Checkpoint
+from server.artifacts.folder import MANIFEST
 from server.engine.weights.carried_files import CARRIED_FILES
 
 BYTES_OF_DTYPE = {"float16": 2, "bfloat16": 2, "float32": 4}

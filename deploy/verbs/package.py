@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deploy import cli
-from deploy.account.artifact_sizes import MANIFEST, split_uri
+from deploy.account.artifact_sizes import split_uri
 from deploy.account.aws import Aws, Call, DryRun, LiveAws
 from deploy.account.folder_upload import FolderUpload
 from deploy.account.progress import Progress
 from deploy.errors import DeployError
 from deploy.packaging import preview as package_preview
 from deploy.packaging.checkpoint import Checkpoint, CheckpointFinder
+from server.artifacts.folder import MANIFEST
 
 if TYPE_CHECKING:
     from server.engine.package.packager import PackageJob

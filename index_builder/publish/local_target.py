@@ -7,7 +7,8 @@ from pathlib import Path
 
 from index_builder.manifest import file_facts
 from index_builder.work_folder import write_whole
-from server.retrieval.index.manifest import MANIFEST, FileFacts
+from server.artifacts.folder import MANIFEST
+from server.retrieval.index.manifest import FileFacts
 
 _COPY_BYTES = 8 << 20
 

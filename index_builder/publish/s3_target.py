@@ -11,9 +11,10 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from index_builder.publish.error import PublishError
-from server.artifacts import ArtifactError
+from server.artifacts.error import ArtifactError
+from server.artifacts.folder import MANIFEST
 from server.artifacts.listing import split_uri
-from server.retrieval.index.manifest import MANIFEST, FileFacts
+from server.retrieval.index.manifest import FileFacts
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,8 @@ from index_builder.progress import Progress
 from index_builder.publish.error import PublishError
 from index_builder.publish.local_target import LocalTarget
 from index_builder.publish.s3_target import S3Target
-from server.retrieval.index.manifest import MANIFEST, FileFacts, Manifest, read_manifest
+from server.artifacts.folder import MANIFEST
+from server.retrieval.index.manifest import FileFacts, Manifest, read_manifest
 
 
 class Target(Protocol):

@@ -12,8 +12,9 @@ from typing import Any
 
 from server.artifacts.error import ArtifactError, ChecksumError
 from server.artifacts.fetch_journal import FetchJournal
+from server.artifacts.folder import MANIFEST
 from server.artifacts.folder_lock import FolderLock
-from server.artifacts.listing import MANIFEST, RemoteFile, list_files
+from server.artifacts.listing import RemoteFile, list_files
 from server.artifacts.ranged_download import RangedDownload
 
 log = logging.getLogger(__name__)

@@ -10,8 +10,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from server.artifacts.error import ArtifactError
-
-MANIFEST = "manifest.json"
+from server.artifacts.folder import MANIFEST
 
 
 @dataclass(frozen=True)

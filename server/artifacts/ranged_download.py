@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
@@ -19,6 +18,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from urllib3.exceptions import HTTPError
 
 from server.artifacts.error import ArtifactError, ChecksumError
+from server.artifacts.folder import sha256_of
 from server.artifacts.listing import RemoteFile
 
 log = logging.getLogger(__name__)
@@ -133,8 +133,7 @@ class RangedDownload:
     def _verify(self) -> None:
         if self._file.sha256 is None:
             return
-        with self._draft.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
+        found = sha256_of(self._draft)
         if found != self._file.sha256:
             self._draft.unlink()
             self._journal.unlink(missing_ok=True)

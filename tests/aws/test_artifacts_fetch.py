@@ -20,15 +20,18 @@ from typing import Any
 import boto3
 import pytest
 
-from server.artifacts import ArtifactError, FolderLock, fetch_prefix, ranged_download
-from server.artifacts.error import ChecksumError
+from server.artifacts import ranged_download
+from server.artifacts.error import ArtifactError, ChecksumError
+from server.artifacts.fetch import fetch_prefix
+from server.artifacts.folder_lock import FolderLock
 from tests.aws.faulty_s3 import Fault, FaultyS3
 
 PART = 1 << 16
 FETCH = """
 import sys
 from pathlib import Path
-from server.artifacts import fetch_prefix, ranged_download
+from server.artifacts import ranged_download
+from server.artifacts.fetch import fetch_prefix
 ranged_download.PART_BYTES = {part}
 fetch_prefix(sys.argv[1], Path(sys.argv[2]))
 """

@@ -12,8 +12,9 @@ import pytest
 from index_builder.manifest import file_facts, store_manifest
 from index_builder.progress import Progress
 from index_builder.publish import publish
+from server.artifacts.folder import MANIFEST
 from server.retrieval.index.files import local_index
-from server.retrieval.index.manifest import MANIFEST, read_manifest
+from server.retrieval.index.manifest import read_manifest
 from server.retrieval.retriever import RetrievalError
 from tests.unit.index_builder.manifests import made_up_manifest
 

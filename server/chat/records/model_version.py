@@ -7,9 +7,10 @@ from pathlib import Path
 
 import msgspec
 
+from server.artifacts.folder import MANIFEST
 from server.config import ConfigError
 
-_MANIFEST, _CONFIG, _WEIGHTS = "manifest.json", "config.json", "*.safetensors"
+_CONFIG, _WEIGHTS = "config.json", "*.safetensors"
 _DIGITS = 12
 _NUM_SAMPLES, _SAMPLE_BYTES = 4, 4096  # of each file: enough to differ after any training, and read in no time
 
@@ -37,7 +38,7 @@ def model_version(folder: Path) -> str:
         ConfigError: a file cannot be read.
     """
     try:
-        return _of_package(folder / _MANIFEST) or f"{folder.resolve().name} {_digest(folder)}"
+        return _of_package(folder / MANIFEST) or f"{folder.resolve().name} {_digest(folder)}"
     except OSError as error:
         raise ConfigError(f"OCK_CHAT_MODEL: {folder} cannot be read: {error}") from error
 

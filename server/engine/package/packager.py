@@ -16,6 +16,7 @@ import torch
 from msgspec.structs import asdict
 from torch import Tensor
 
+from server.artifacts.folder import MANIFEST, sha256_of
 from server.engine.package.golden_reference import compute_golden
 from server.engine.package.record import PackageRecord, replace_file
 from server.engine.parallel.group import Rank
@@ -23,10 +24,10 @@ from server.engine.weights.carried_files import CARRIED_FILES
 from server.engine.weights.cut_plan import ParameterPlan, plan_cuts
 from server.engine.weights.load import read_config, shard_on_meta, tied_parameters
 from server.engine.weights.lora import AdaptedCheckpoint, adapter_files, read_adapter
-from server.engine.weights.manifest import Adapter, Identity, Manifest, encode_manifest, read_manifest, sha256_of
+from server.engine.weights.manifest import Adapter, Identity, Manifest, encode_manifest, read_manifest
 from server.engine.weights.safetensors_writer import SafetensorsWriter, TensorSpec
 from server.engine.weights.source_checkpoint import SourceCheckpoint, WholeSource, checkpoint_files
-from server.engine.weights.sources import COMMON_FILE, MANIFEST, is_packaged, rank_file
+from server.engine.weights.sources import COMMON_FILE, is_packaged, rank_file
 
 Progress = Callable[[str, int, int], None]  # file, bytes done, bytes in all
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import msgspec
 
-from server.engine.weights.manifest import Identity, sha256_of
+from server.artifacts.folder import sha256_of
+from server.engine.weights.manifest import Identity
 
 _FILE = "package.progress.json"
 

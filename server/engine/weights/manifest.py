@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 import msgspec
 
+from server.artifacts.folder import MANIFEST, sha256_of
 from server.engine.weights.golden import Golden
-from server.engine.weights.sources import MANIFEST, WeightsError, rank_file
+from server.engine.weights.sources import WeightsError, rank_file
 
 FORMAT = 1
 
@@ -78,9 +78,3 @@ def check_file(folder: Path, name: str, expected: str) -> None:
         raise WeightsError(
             f"{path} is damaged: its sha256 is {found[:16]}..., the manifest says {expected[:16]}...; fetch it again"
         )
-
-
-def sha256_of(path: Path) -> str:
-    """The checksum of what the file holds now."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

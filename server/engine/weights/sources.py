@@ -12,9 +12,10 @@ from deepspeed.checkpoint.constants import DS_AUTOTP_UC_META
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from server.artifacts.folder import MANIFEST
+
 # save_pretrained writes GPT-NeoX's head under the name it had before transformers 5.
 _ALIASES = (("lm_head.", "embed_out."),)
-MANIFEST = "manifest.json"
 COMMON_FILE = "common.safetensors"
 
 

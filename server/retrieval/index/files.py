@@ -10,10 +10,11 @@ from typing import Any
 import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
 
-from server.artifacts import ArtifactError, fetch_prefix
-from server.artifacts.fetch import Progress
+from server.artifacts.error import ArtifactError
+from server.artifacts.fetch import Progress, fetch_prefix
+from server.artifacts.folder import MANIFEST
 from server.artifacts.listing import split_uri
-from server.retrieval.index.manifest import MANIFEST, read_manifest
+from server.retrieval.index.manifest import read_manifest
 from server.retrieval.retriever import RetrievalError
 
 log = logging.getLogger(__name__)

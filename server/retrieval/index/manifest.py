@@ -6,9 +6,9 @@ from pathlib import Path
 
 import msgspec
 
+from server.artifacts.folder import MANIFEST
 from server.retrieval.retriever import RetrievalError
 
-MANIFEST = "manifest.json"
 FORMAT = "openchatkit-index/1"
 
 

@@ -16,7 +16,8 @@ from index_builder.commands import main
 from index_builder.progress import Progress
 from index_builder.publish import PublishError
 from index_builder.publish.s3_target import S3Target
-from server.retrieval.index.manifest import MANIFEST, FileFacts, read_manifest
+from server.artifacts.folder import MANIFEST
+from server.retrieval.index.manifest import FileFacts, read_manifest
 from tests.unit.index_builder.dumps import article, write_dump
 from tests.unit.index_builder.manifests import made_up_manifest
 

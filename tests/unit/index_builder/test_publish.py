@@ -11,8 +11,9 @@ from index_builder.manifest import file_facts, store_manifest
 from index_builder.progress import Progress
 from index_builder.publish import PublishError, publish
 from index_builder.publish.local_target import LocalTarget
+from server.artifacts.folder import MANIFEST
 from server.retrieval.index.files import local_index
-from server.retrieval.index.manifest import MANIFEST, FileFacts, IndexFacts, Manifest, encode_manifest, read_manifest
+from server.retrieval.index.manifest import FileFacts, IndexFacts, Manifest, encode_manifest, read_manifest
 from tests.unit.index_builder.manifests import made_up_manifest
 
 QUIET = Progress(quiet=True)

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from server.artifacts.folder import sha256_of
 from server.config import Settings
 from server.engine.rank.start_check import StartCheck
 from server.engine.weights.golden import GoldenError
-from server.engine.weights.manifest import Manifest, check_file, encode_manifest, read_manifest, sha256_of
+from server.engine.weights.manifest import Manifest, check_file, encode_manifest, read_manifest
 from server.engine.weights.sources import WeightsError
 
 FACTS = {

@@ -8,8 +8,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from server.artifacts.folder import MANIFEST
 from server.retrieval.index.files import local_index
-from server.retrieval.index.manifest import MANIFEST, encode_manifest, read_manifest
+from server.retrieval.index.manifest import encode_manifest, read_manifest
 from server.retrieval.retriever import RetrievalError
 
 

@@ -11,8 +11,9 @@ import msgspec
 import numpy as np
 import pytest
 
+from server.artifacts.folder import MANIFEST
 from server.retrieval.encoder.encoder import Encoder
-from server.retrieval.index.manifest import MANIFEST, Manifest, encode_manifest, read_manifest
+from server.retrieval.index.manifest import Manifest, encode_manifest, read_manifest
 from server.retrieval.index.relevance import NUM_CANDIDATES
 from server.retrieval.index.retriever import IndexRetriever, _Query
 from server.retrieval.retriever import RetrievalError
