@@ -39,9 +39,6 @@ class Settings(BaseModel):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     kernels: Literal["auto", "torch"] = "auto"  # auto: the engine's own where they work; torch: torch's operators alone
     overlap: Literal["auto", "on", "off"] = "auto"  # plan a step while the one before it runs; auto: on a GPU
-    kernel_inject: bool = (
-        False  # DeepSpeed's kernels (see server/engine/model/injection.py) if the golden check passes with them
-    )
     max_context_tokens: int = Field(0, ge=0)  # 0: the model's own window; else 64 or more
     max_step_tokens: int = Field(512, ge=16)
     max_running: int = Field(32, ge=1)

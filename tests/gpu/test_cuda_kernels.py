@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from server.engine.model.attention_backend import choose_backend
 from torch.nn.functional import linear
 
-from server.engine.model import attend
-from server.engine.model.attention_ways import choose_ways
+from server.engine.model import attention_backends
 from server.engine.model.linear import quantise
 from server.engine.model.step_layout import DecodeRows, Spans
 
@@ -32,9 +32,9 @@ def stored(request: pytest.FixtureRequest) -> tuple[torch.Tensor, torch.Tensor]:
 
 def test_the_kernels_are_what_a_rank_uses(stored: tuple[torch.Tensor, torch.Tensor]) -> None:
     _, heads, head_dim = stored[0].shape
-    ways = choose_ways(heads, head_dim, torch.bfloat16, DEVICE, own_kernels=True)
-    assert ways.decode.__name__ == "decode_by_kernel"
-    assert ways.spans is attend.spans_by_flash
+    backend = choose_backend(heads, head_dim, torch.bfloat16, DEVICE, own_kernels=True)
+    assert backend.decode.__name__ == "decode_by_kernel"
+    assert backend.spans is attention_backends.spans_by_flash
 
 
 @pytest.mark.parametrize("lengths", [(1,), (2048,), (1, 255, 256, 257, 2000), tuple(range(100, 2020, 60))])
@@ -47,7 +47,8 @@ def test_decodes_equal_the_fused_operator(stored: tuple[torch.Tensor, torch.Tens
     query = torch.randn(len(lengths), *keys.shape[1:], device=DEVICE).to(torch.bfloat16)
     scale = keys.shape[-1] ** -0.5
     found = decode_by_kernel(query, keys, values, decode, scale)
-    torch.testing.assert_close(found, attend.decode_by_sdpa(query, keys, values, decode, scale), atol=0.01, rtol=0.02)
+    expected = attention_backends.decode_by_sdpa(query, keys, values, decode, scale)
+    torch.testing.assert_close(found, expected, atol=0.01, rtol=0.02)
 
 
 def test_spans_equal_the_fused_operator(stored: tuple[torch.Tensor, torch.Tensor]) -> None:
@@ -61,8 +62,9 @@ def test_spans_equal_the_fused_operator(stored: tuple[torch.Tensor, torch.Tensor
     spans = Spans(rows, slots, starts[0], starts[1], queries, visible)
     query = torch.randn(sum(queries), *keys.shape[1:], device=DEVICE).to(torch.bfloat16)
     scale = keys.shape[-1] ** -0.5
-    found = attend.spans_by_flash(query, keys, values, spans, scale)
-    torch.testing.assert_close(found, attend.spans_by_sdpa(query, keys, values, spans, scale), atol=0.01, rtol=0.02)
+    found = attention_backends.spans_by_flash(query, keys, values, spans, scale)
+    expected = attention_backends.spans_by_sdpa(query, keys, values, spans, scale)
+    torch.testing.assert_close(found, expected, atol=0.01, rtol=0.02)
 
 
 @pytest.mark.parametrize("rows", [0, 1, 7, 16, 33, 64, 65, 500])

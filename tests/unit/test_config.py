@@ -23,7 +23,7 @@ def test_settings_not_given_have_their_defaults() -> None:
         ("OCK_STREAM_DEADLINE_S", "1e13", "OCK_STREAM_DEADLINE_S='1e13': .*86400"),
         ("OCK_SESSION_LOCK_S", "450", "OCK_SESSION_LOCK_S=450: legal is more than the longest deadline, 450"),
         ("OCK_MAX_CONTEXT_TOKENS", "10", "OCK_MAX_CONTEXT_TOKENS='10': legal are 0, .* and 64 or more"),
-        ("OCK_KERNEL_INJECT", "perhaps", "OCK_KERNEL_INJECT='perhaps'"),
+        ("OCK_REQUIRE_SESSION", "perhaps", "OCK_REQUIRE_SESSION='perhaps'"),
         ("OCK_KERNELS", "cuda", "OCK_KERNELS='cuda': Input should be 'auto' or 'torch'"),
         ("OCK_OVERLAP", "yes", "OCK_OVERLAP='yes': Input should be 'auto', 'on' or 'off'"),
         ("OCK_PROT", "8080", "OCK_PROT is not a setting; did you mean OCK_PORT"),

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from server.engine.model.attention_ways import Ways
+from server.engine.model.attention_backends import AttentionBackend
 from server.engine.model.step_layout import StepLayout
 from server.engine.parallel.all_reduce import AllReduce
 
@@ -29,13 +29,19 @@ class PagedAttention:
     """
 
     def __init__(
-        self, num_slots: int, heads: int, head_dim: int, dtype: torch.dtype, device: torch.device, ways: Ways
+        self,
+        num_slots: int,
+        heads: int,
+        head_dim: int,
+        dtype: torch.dtype,
+        device: torch.device,
+        backend: AttentionBackend,
     ) -> None:
         # Written at once, so that the memory is taken now and not in the middle of some request.
         self.keys = torch.empty(num_slots, heads, head_dim, dtype=dtype, device=device).zero_()
         self.values = torch.empty_like(self.keys).zero_()
         self.scale = head_dim**-0.5
-        self._ways = ways
+        self._backend = backend
         self.layout: StepLayout | None = None
 
     def __call__(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -50,10 +56,10 @@ class PagedAttention:
         self.values.index_copy_(0, layout.write_slots, value.to(self.values.dtype))
         out = torch.empty_like(query, memory_format=torch.contiguous_format)
         for spans in layout.spans:
-            seen = self._ways.spans(query, self.keys, self.values, spans, self.scale)
+            seen = self._backend.spans(query, self.keys, self.values, spans, self.scale)
             out.index_copy_(0, spans.rows, seen)
         if layout.decode is not None:
-            seen = self._ways.decode(query, self.keys, self.values, layout.decode, self.scale)
+            seen = self._backend.decode(query, self.keys, self.values, layout.decode, self.scale)
             out.index_copy_(0, layout.decode.rows, seen)
         return out[None]
 
@@ -66,14 +72,14 @@ def head_shape(model: PreTrainedModel) -> tuple[int, int]:
 
 
 def hang_in(
-    model: PreTrainedModel, num_slots: int, dtype: torch.dtype, device: torch.device, ways: Ways
+    model: PreTrainedModel, num_slots: int, dtype: torch.dtype, device: torch.device, backend: AttentionBackend
 ) -> list[PagedAttention]:
     """Give every attention layer of `model` paged keys and values; the layers in order."""
     heads, head_dim = head_shape(model)
     layers = []
     attentions: list[Any] = [module for module in model.modules() if _is_attention(module)]
     for module in attentions:
-        paged = PagedAttention(num_slots, heads, head_dim, dtype, device, ways)
+        paged = PagedAttention(num_slots, heads, head_dim, dtype, device, backend)
         module.paged = paged
         if hasattr(module, "_attn"):
             module._attn = types.MethodType(_gptj_attention, module)

@@ -13,7 +13,6 @@ from transformers import PreTrainedModel
 from server.engine.cpu.build import BuildError
 from server.engine.cpu.native_library import open_library
 from server.engine.cpu.native_model import NativeModel, refusal
-from server.engine.model.injection import Kernels
 from server.engine.model.torch_model import TorchModel
 from server.engine.parallel.all_reduce import AllReduce
 from server.engine.parallel.cores import keep_to_own_cores
@@ -76,11 +75,6 @@ class ModelRunner:
         """Bytes of this rank's weights that one decode step reads."""
         return self._model.weight_bytes
 
-    def inject(self, kernels: Kernels) -> None:
-        """Use `kernels` in the place of the model's own operators; no effect where the native kernels run it."""
-        if isinstance(self._model, TorchModel):
-            self._model.inject(kernels)
-
     @torch.inference_mode()
     def record_decodes(self, max_rows: int) -> None:
         """On a GPU where attention reads keys in place, record decode steps of up to `max_rows` rows now.
@@ -89,11 +83,6 @@ class ModelRunner:
         """
         if isinstance(self._model, TorchModel):
             self._model.record_decodes(max_rows)
-
-    def withdraw(self) -> None:
-        """Use the model's own operators again."""
-        if isinstance(self._model, TorchModel):
-            self._model.withdraw()
 
     @torch.inference_mode()
     def run(self, step: ModelStep, sampled_before: Tensor | None = None) -> Tensor:

@@ -11,11 +11,9 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from server.engine.model.attend import decode_by_sdpa
 from server.engine.model.attention import PagedAttention, hang_in, head_shape
-from server.engine.model.attention_ways import Ways, choose_ways
+from server.engine.model.attention_backends import AttentionBackend, choose_backend, decode_by_sdpa
 from server.engine.model.decode_graphs import DecodeGraphs
-from server.engine.model.injection import Injection, Kernels
 from server.engine.model.linear import pack_linears, weight_bytes
 from server.engine.model.step_layout import StepLayout, lay_out
 from server.engine.parallel.all_reduce import AllReduce
@@ -42,26 +40,15 @@ class TorchModel:
         self.weight_bytes = weight_bytes(model)
         reduce = AllReduce()
         self._rank = Rank(reduce.rank, reduce.world, device)
-        self._ways = self._agreed(choose_ways(*head_shape(model), dtype, device, own_kernels=own_kernels))
-        self._layers: list[PagedAttention] = hang_in(model, num_slots + 1, dtype, device, self._ways)
+        self._backend = self._agreed(choose_backend(*head_shape(model), dtype, device, own_kernels=own_kernels))
+        self._layers: list[PagedAttention] = hang_in(model, num_slots + 1, dtype, device, self._backend)
         self._spare_slot = num_slots  # nobody's: padding goes there
         self._graphs = self._new_graphs()
-        self._injection: Injection | None = None
 
     @property
     def kv_bytes(self) -> int:
         """Bytes of keys and values on this rank."""
         return sum(layer.keys.nbytes + layer.values.nbytes for layer in self._layers)
-
-    def inject(self, kernels: Kernels) -> None:
-        """Use `kernels` in the place of the model's own operators."""
-        self._injection, self._graphs = Injection(self._model, kernels), self._new_graphs()
-
-    def withdraw(self) -> None:
-        """Use the model's own operators again."""
-        if self._injection is not None:
-            self._injection.withdraw()
-            self._injection, self._graphs = None, self._new_graphs()
 
     def record_decodes(self, max_rows: int) -> None:
         """Record decode steps of up to `max_rows` rows, where they are recorded at all. All ranks call this."""
@@ -71,14 +58,14 @@ class TorchModel:
     def _new_graphs(self) -> DecodeGraphs | None:
         if self._device.type != "cuda":
             return None
-        longest = int(self._model.config.max_position_embeddings) if self._ways.decodes_in_place else None
+        longest = int(self._model.config.max_position_embeddings) if self._backend.decodes_in_place else None
         return DecodeGraphs(self.forward, self._spare_slot, lambda holds: all_agree(self._rank, holds), longest)
 
-    def _agreed(self, ways: Ways) -> Ways:
-        """On a GPU, `ways` with the decode that works on every rank: they record graphs of the same shapes."""
-        if self._device.type == "cpu" or all_agree(self._rank, ways.decodes_in_place):
-            return ways
-        return replace(ways, decode=decode_by_sdpa, decodes_in_place=False)
+    def _agreed(self, backend: AttentionBackend) -> AttentionBackend:
+        """On a GPU, `backend` with the decode that works on every rank: they record graphs of the same shapes."""
+        if self._device.type == "cpu" or all_agree(self._rank, backend.decodes_in_place):
+            return backend
+        return replace(backend, decode=decode_by_sdpa, decodes_in_place=False)
 
     def run(self, step: ModelStep, block_tokens: int, sampled_before: Tensor | None = None) -> Tensor:
         """Logits [num_rows, vocab] in float32; `sampled_before` for tokens that are pending."""

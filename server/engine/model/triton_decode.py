@@ -78,7 +78,7 @@ def merge_runs(
 
 
 def decode_by_kernel(query: Tensor, keys: Tensor, values: Tensor, decode: DecodeRows, scale: float) -> Tensor:
-    """As `attend.decode_by_sdpa`; keys and values must be contiguous."""
+    """As `attention_backends.decode_by_sdpa`; keys and values must be contiguous."""
     (batch, longest), (_, heads, head_dim) = decode.slots.shape, keys.shape
     num_runs = triton.cdiv(longest, RUN)
     q = query.index_select(0, decode.rows)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import time
 from collections.abc import Callable
@@ -15,12 +14,10 @@ from torch import distributed as dist
 
 from server import wire
 from server.config import Settings
-from server.engine.model.injection import load_kernels
-from server.engine.model.injection_trial import try_injection
 from server.engine.model.runner import GroupRunner
 from server.engine.parallel.group import Rank, join, pick_device
 from server.engine.parallel.token_relay import TokenRelay
-from server.engine.rank.loaded_models import COMPUTE_DTYPES, GroupModel, load_models
+from server.engine.rank.loaded_models import GroupModel, load_models
 from server.engine.rank.loop import Leader, ReplyTokenizer, follow, lead
 from server.engine.rank.request_socket import Door
 from server.engine.rank.start_check import StartCheck
@@ -32,8 +29,6 @@ from server.engine.schedule.scheduler import Scheduler
 from server.engine.schedule.sequence import CHAT
 from server.engine.schedule.step import ModelStep, Segment, Step
 from server.engine.weights.golden import GoldenError
-
-log = logging.getLogger(__name__)
 
 
 class Serving:
@@ -64,8 +59,6 @@ class Serving:
         check.check_files(place)
         models = load_models(settings, place)
         serving = cls(settings, place, attempt, models)
-        if settings.kernel_inject:
-            serving.try_injection(check)
         serving.warm_up()
         check.check_answers(models)
         models[CHAT].runner.record_decodes(settings.max_running)
@@ -87,20 +80,6 @@ class Serving:
             for name, logits in self._runner.run(Step(number, steps)).items():
                 if not torch.isfinite(logits).all():
                     raise GoldenError(f"model {name!r} gives logits that are not finite; OCK_DTYPE may be too narrow")
-
-    def try_injection(self, check: StartCheck) -> None:
-        """Inject DeepSpeed's kernels where the golden check passes with them."""
-        if not check.covers_all:
-            log.warning("injection.off why='no golden data for every model': torch's operators are used")
-            return
-        runners = [model.runner for model in self._models.values()]
-        kernels = load_kernels(COMPUTE_DTYPES[self._settings.dtype], self._rank.device)
-
-        def prove() -> None:
-            self.warm_up()
-            check.check_answers(self._models)
-
-        try_injection(runners, kernels, self._rank, prove)
 
     def run(self, should_stop: Callable[[], bool]) -> None:
         """Lead or follow until told to stop."""

@@ -53,12 +53,6 @@ class StartCheck:
         if not all_whole:
             raise WeightsError("another rank found a damaged file and says which")
 
-    @property
-    def covers_all(self) -> bool:
-        """Whether `check_answers` has golden data for every model."""
-        golden = [name for name, manifest in self._manifests.items() if manifest.golden is not None]
-        return self._settings.golden != "off" and len(golden) == len(self._folders)
-
     def check_answers(self, models: Mapping[str, GroupModel]) -> None:
         """Run every packaged model's golden prompts through the group.
 

@@ -22,7 +22,7 @@ def gptj(tmp_path_factory: pytest.TempPathFactory) -> Packaged:
 def group(neox: Packaged, gptj: Packaged, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineGroup]:
     """Two ranks that serve both packages and must find them golden."""
     settings = {"OCK_MODERATION_MODEL": str(gptj.folder), "OCK_DTYPE": "float32", "OCK_GOLDEN": "require"}
-    settings |= {"OCK_KERNEL_INJECT": "true", "OCK_KV_CACHE_TOKENS": "512"}
+    settings |= {"OCK_KV_CACHE_TOKENS": "512"}
     started = EngineGroup(neox.folder, 2, tmp_path_factory.mktemp("run"), **settings)
     try:
         started.wait_ready()

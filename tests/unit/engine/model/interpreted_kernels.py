@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from server.engine.model.attend import decode_by_products
-from server.engine.model.attention_ways import Ways
+from server.engine.model.attention_backends import AttentionBackend, decode_by_products
 from server.engine.model.linear import quantise
 from server.engine.model.step_layout import DecodeRows
 from server.engine.model.torch_model import TorchModel
@@ -85,7 +84,7 @@ def test_a_model_that_decodes_by_the_kernel_gives_its_own_logits(kind: str) -> N
         TorchModel(make_model(kind), 128 * BLOCK_TOKENS, torch.float32, torch.device("cpu")),
     )
     for layer in runner._layers:
-        layer._ways = Ways(decode=decode_by_kernel, decodes_in_place=True)
+        layer._backend = AttentionBackend(decode=decode_by_kernel, decodes_in_place=True)
     sequences = [prompt_of(length) for length in (3, 40)]
     with torch.inference_mode():
         runner.run(step_of(*(whole(index, tokens) for index, tokens in enumerate(sequences))), BLOCK_TOKENS)

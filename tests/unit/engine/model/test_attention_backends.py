@@ -1,4 +1,4 @@
-"""The ways of attending are one function."""
+"""The attention backends are one function."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
-from server.engine.model import attend
+from server.engine.model import attention_backends
 from server.engine.model.step_layout import DecodeRows, lay_out
 from tests.unit.engine.tiny_models import BLOCK_TOKENS, prompt_of, rest, step_of, whole
 
@@ -39,8 +39,8 @@ def test_one_token_of_every_sequence_sees_what_is_visible(stored: tuple[torch.Te
         alone(query[row][None], keys[slots[index, :count]], values[slots[index, :count]])[0]
         for index, (row, count) in enumerate(((2, 1), (0, 17), (1, 50)))
     ]
-    for way in (attend.decode_by_products, attend.decode_by_sdpa):
-        torch.testing.assert_close(way(query, keys, values, decode, SCALE), torch.stack(expected))
+    for decode_attention in (attention_backends.decode_by_products, attention_backends.decode_by_sdpa):
+        torch.testing.assert_close(decode_attention(query, keys, values, decode, SCALE), torch.stack(expected))
 
 
 def varlen_by_definition(
@@ -80,9 +80,9 @@ def test_segments_of_several_tokens_see_causally_from_the_right(
             for at, slots in zip(spans.rows.split(spans.num_queries), spans.slots.split(spans.num_visible), strict=True)
         ]
     )
-    torch.testing.assert_close(attend.spans_by_sdpa(query, keys, values, spans, SCALE), expected)
+    torch.testing.assert_close(attention_backends.spans_by_sdpa(query, keys, values, spans, SCALE), expected)
     monkeypatch.setattr("torch.nn.attention.varlen.varlen_attn", varlen_by_definition)
-    torch.testing.assert_close(attend.spans_by_flash(query, keys, values, spans, SCALE), expected)
+    torch.testing.assert_close(attention_backends.spans_by_flash(query, keys, values, spans, SCALE), expected)
 
 
 def test_the_definition_is_that_of_the_fused_operator(stored: tuple[torch.Tensor, torch.Tensor]) -> None:
