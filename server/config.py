@@ -10,6 +10,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
+from server.dtypes import DtypeName
+
 PREFIX = "OCK_"
 _DAY_S = 86400.0
 _LEAST_CONTEXT_TOKENS = 64  # the date, a question's tags and a few words
@@ -35,7 +37,7 @@ class Settings(BaseModel):
 
     # Engine group.
     tensor_parallel_degree: int = Field(1, ge=1, le=64)
-    dtype: Literal["float16", "bfloat16", "float32", "int8"] = "bfloat16"
+    dtype: DtypeName = "bfloat16"
     device: Literal["auto", "cpu", "cuda"] = "auto"
     kernels: Literal["auto", "torch"] = "auto"  # auto: the engine's own where they work; torch: torch's operators alone
     overlap: Literal["auto", "on", "off"] = "auto"  # plan a step while the one before it runs; auto: on a GPU

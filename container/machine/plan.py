@@ -9,6 +9,7 @@ from container.machine.facts import MIB
 from container.machine.shapes import Shape
 from container.machine.shm_need import shm_need
 from container.refusal import Refusal
+from server.dtypes import DTYPES
 from server.engine.model.kv_budget import KvShape, chat_tokens, score_tokens
 
 GIB = 2**30
@@ -141,7 +142,7 @@ def _left(request: Request, fixed: list[Item]) -> int:
 
 def _chat_tokens(request: Request, window: int, left: int, fixed: list[Item]) -> int:
     shape = request.chat
-    width = 4 if request.dtype == "float32" else 2
+    width = DTYPES[request.dtype].compute_bytes
     kv = KvShape(shape.layers, shape.heads // request.world, shape.hidden // shape.heads, width)
     on_gpu = request.device != "cpu"
     # The engine asks the driver for what is free when only weights and context are there; workspace comes later.

@@ -12,6 +12,7 @@ from container.machine.plan import GIB, GPUS, Plan, Request, make_plan
 from container.machine.shapes import CHAT_20B, MODERATION_6B, read_shape
 from container.refusal import Refusal
 from server.config import ConfigError, Settings, from_env
+from server.dtypes import DTYPES
 
 
 def add_plan_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,9 +25,7 @@ def add_plan_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--moderation", metavar="DIR|ID", action="append", help="moderation model; twice for one a role"
     )
-    parser.add_argument(
-        "--dtype", choices=("float16", "bfloat16", "float32", "int8"), help="(OCK_DTYPE; float16 on GPUs)"
-    )
+    parser.add_argument("--dtype", choices=tuple(DTYPES), help="(OCK_DTYPE; float16 on GPUs)")
 
 
 def run_plan(arguments: argparse.Namespace, environ: Mapping[str, str], places: Places) -> int:

@@ -13,6 +13,7 @@ from container.machine.segments import SHM
 from container.machine.shm_need import shm_need
 from container.refusal import Refusal
 from server.config import Settings
+from server.dtypes import CPU_DTYPES
 
 # What CUDA 13.0 needs, the one that the pinned torch is built with; Faiss's CUDA 12 runtime is content with less.
 LEAST_DRIVER = 580
@@ -72,8 +73,10 @@ def hold_run_dir(run_dir: Path) -> IO[str]:
 
 
 def _check_cpu(settings: Settings, machine: Machine, world: int) -> list[str]:
-    if settings.dtype == "float16":
-        raise Refusal("OCK_DTYPE=float16: on CPU the legal values are bfloat16, float32 and int8")
+    if settings.dtype not in CPU_DTYPES:
+        raise Refusal(
+            f"OCK_DTYPE=float16: on CPU the legal values are {', '.join(CPU_DTYPES[:-1])} and {CPU_DTYPES[-1]}"
+        )
     needed = shm_need(world, "cpu")
     if machine.shm_bytes < needed:
         raise Refusal(

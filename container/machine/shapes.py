@@ -9,9 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from container.refusal import Refusal
-
-DTYPES = ("float16", "bfloat16", "float32", "int8")
-_VALUE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2, "int8": 2}
+from server.dtypes import DTYPES, WeightKind
 
 
 @dataclass(frozen=True)
@@ -31,9 +29,9 @@ class Shape:
         """One rank's part under AutoTP."""
         matrices = self._matrix_values() // world + self.vocab * self.hidden // world
         vectors = self._split_biases() // world + self._whole_vectors()
-        value = _VALUE_BYTES[dtype]
-        weights = matrices * (1 if dtype == "int8" else value) + vectors * value
-        if dtype == "int8":  # one float32 scale for each row of each matrix
+        value, kind = DTYPES[dtype].compute_bytes, DTYPES[dtype].kind
+        weights = matrices * (1 if kind is WeightKind.INT8 else value) + vectors * value
+        if kind is WeightKind.INT8:  # one float32 scale for each row of each matrix
             weights += 4 * (self.layers * (4 * self.hidden + self.inner + self.hidden) + self.vocab) // world
         return Share(weights, self.vocab * self.hidden * value, 2 * self.layers * self.hidden // world * value)
 

@@ -10,9 +10,8 @@ from typing import TextIO
 from deploy.errors import DeployError
 from deploy.packaging.checkpoint import Checkpoint
 from server.artifacts.folder import MANIFEST
+from server.dtypes import DTYPES
 from server.engine.weights.carried_files import CARRIED_FILES
-
-BYTES_OF_DTYPE = {"float16": 2, "bfloat16": 2, "float32": 4}
 
 
 class PrintedDownloads:
@@ -39,7 +38,7 @@ def planned_files(checkpoint: Checkpoint, degree: int, dtype: str) -> dict[str, 
     names = [COMMON_FILE, *(rank_file(rank) for rank in range(degree))]
     if not checkpoint.folder.is_dir():
         return dict.fromkeys([*names, *CARRIED_FILES, MANIFEST])
-    sizes = _tensor_bytes(checkpoint.folder, degree, BYTES_OF_DTYPE[dtype])
+    sizes = _tensor_bytes(checkpoint.folder, degree, DTYPES[dtype].compute_bytes)
     carried = {
         name: (checkpoint.folder / name).stat().st_size
         for name in CARRIED_FILES

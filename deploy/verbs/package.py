@@ -21,6 +21,7 @@ from deploy.errors import DeployError
 from deploy.packaging import preview as package_preview
 from deploy.packaging.checkpoint import Checkpoint, CheckpointFinder
 from server.artifacts.folder import MANIFEST
+from server.dtypes import STORED_DTYPES
 
 if TYPE_CHECKING:
     from server.engine.package.packager import PackageJob
@@ -41,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tensor-parallel-degree", type=int, default=4, help="ranks (default: %(default)s)")
     parser.add_argument(
         "--dtype",
-        choices=tuple(package_preview.BYTES_OF_DTYPE),
+        choices=STORED_DTYPES,
         default="float16",
         help="of the stored tensors; int8 is made from them at start (default: %(default)s)",
     )

@@ -7,8 +7,8 @@ import copy
 import pytest
 import torch
 
-from server.engine.model.runner import ModelRunner, PoolShape
-from server.engine.parallel.processor import Level
+from server.dtypes import DTYPES
+from server.engine.model.runner import ModelRunner, PoolShape, torch_dtype
 from server.engine.schedule.step import Segment, pending_token
 from tests.unit.engine.tiny_models import (
     BLOCK_TOKENS,
@@ -27,19 +27,20 @@ pytestmark = [
 ]
 
 DEVICE = torch.device("cuda", 0)
-DTYPES = [
-    (torch.float32, False, 1e-3),
-    (torch.float16, False, 0.02),
-    (torch.bfloat16, False, 0.05),
-    (torch.bfloat16, True, 0.1),
+BOUNDS = [
+    ("float32", 1e-3),
+    ("float16", 0.02),
+    ("bfloat16", 0.05),
+    ("int8", 0.1),
 ]
 
 
-def runner_of(kind: str, dtype: torch.dtype, *, int8: bool = False, level: Level = Level.AMX) -> ModelRunner:
+def runner_of(kind: str, name: str, *, own_kernels: bool = True) -> ModelRunner:
+    dtype = DTYPES[name]
     model = copy.deepcopy(make_model(kind)).to(DEVICE)
     for parameter in model.parameters():  # rotary frequencies stay float32, as the loader leaves them
-        parameter.data = parameter.data.to(dtype)
-    return ModelRunner(model, PoolShape(256, BLOCK_TOKENS), dtype, DEVICE, int8=int8, level=level)
+        parameter.data = parameter.data.to(torch_dtype(dtype))
+    return ModelRunner(model, PoolShape(256, BLOCK_TOKENS), dtype, DEVICE, own_kernels=own_kernels)
 
 
 @pytest.fixture(params=["neox", "neox_sequential", "gptj"])
@@ -47,12 +48,12 @@ def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.mark.parametrize("level", [Level.AMX, Level.NONE], ids=["own-kernels", "torch"])
-@pytest.mark.parametrize(("dtype", "int8", "bound"), DTYPES)
+@pytest.mark.parametrize("own_kernels", [True, False], ids=["own-kernels", "torch"])
+@pytest.mark.parametrize(("dtype", "bound"), BOUNDS)
 def test_prompts_and_replayed_decodes_give_the_models_own_logits(
-    kind: str, dtype: torch.dtype, int8: bool, bound: float, level: Level
+    kind: str, dtype: str, bound: float, own_kernels: bool
 ) -> None:
-    runner, model = runner_of(kind, dtype, int8=int8, level=level), make_model(kind)
+    runner, model = runner_of(kind, dtype, own_kernels=own_kernels), make_model(kind)
     sequences = [prompt_of(length) for length in (1, 9, 64, 200)]
     logits = runner.run(step_of(*(whole(index, tokens) for index, tokens in enumerate(sequences)))).cpu()
     for _ in range(5):
@@ -63,11 +64,9 @@ def test_prompts_and_replayed_decodes_give_the_models_own_logits(
         logits = runner.run(step_of(*last)).cpu()
 
 
-@pytest.mark.parametrize(("dtype", "int8", "bound"), DTYPES)
-def test_a_chunk_beside_a_decode_gives_the_models_own_logits(
-    kind: str, dtype: torch.dtype, int8: bool, bound: float
-) -> None:
-    runner, model = runner_of(kind, dtype, int8=int8), make_model(kind)
+@pytest.mark.parametrize(("dtype", "bound"), BOUNDS)
+def test_a_chunk_beside_a_decode_gives_the_models_own_logits(kind: str, dtype: str, bound: float) -> None:
+    runner, model = runner_of(kind, dtype), make_model(kind)
     long, short = prompt_of(100), prompt_of(9)
     assert runner.run(step_of(whole(0, long[:37], num_logits=0))).shape == (0, model.config.vocab_size)
     runner.run(step_of(whole(1, short[:-1])))
@@ -76,11 +75,9 @@ def test_a_chunk_beside_a_decode_gives_the_models_own_logits(
     assert relative_error(logits, expected) < bound
 
 
-@pytest.mark.parametrize(("dtype", "int8", "bound"), DTYPES)
-def test_branches_of_a_label_tree_see_their_ancestors_and_not_each_other(
-    kind: str, dtype: torch.dtype, int8: bool, bound: float
-) -> None:
-    runner, model = runner_of(kind, dtype, int8=int8), make_model(kind)
+@pytest.mark.parametrize(("dtype", "bound"), BOUNDS)
+def test_branches_of_a_label_tree_see_their_ancestors_and_not_each_other(kind: str, dtype: str, bound: float) -> None:
+    runner, model = runner_of(kind, dtype), make_model(kind)
     context, blocks = prompt_of(21), whole(0, prompt_of(40)).blocks
     runner.run(step_of(Segment(tuple(context), blocks, 0, 0, 0)))
     first = Segment((11, 12, 13), blocks, 21, 21, 21, (), 3)
@@ -93,7 +90,7 @@ def test_branches_of_a_label_tree_see_their_ancestors_and_not_each_other(
 
 
 def test_a_step_queued_behind_the_one_it_continues_reads_what_that_one_sampled(kind: str) -> None:
-    runner, model = runner_of(kind, torch.float32), make_model(kind)
+    runner, model = runner_of(kind, "float32"), make_model(kind)
     tokens = prompt_of(30)
     sampled = runner.run(step_of(whole(0, tokens))).argmax(-1)
     found = []

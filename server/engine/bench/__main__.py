@@ -22,6 +22,7 @@ from typing import Any
 
 import msgspec
 
+from server.dtypes import DTYPES
 from server.engine.bench.driver import Work
 from server.engine.bench.random_model import SHAPES, random_model
 from server.engine.bench.rivals import time_openai, time_transformers
@@ -115,7 +116,7 @@ def _arguments() -> argparse.Namespace:
     model.add_argument("--model", type=Path, help="a checkpoint folder")
     model.add_argument("--random", choices=sorted(SHAPES), help="a random-weight model of this shape")
     parser.add_argument("--tensor-parallel-degree", type=int, default=1)
-    parser.add_argument("--dtype", default="bfloat16", choices=("float16", "bfloat16", "float32", "int8"))
+    parser.add_argument("--dtype", default="bfloat16", choices=tuple(DTYPES))
     parser.add_argument("--batch", type=_numbers, default=(1, 4, 16), help="requests at once, as in 1,4,16")
     parser.add_argument("--prompt-tokens", type=int, default=128)
     parser.add_argument("--new-tokens", type=int, default=64)

@@ -1,6 +1,6 @@
 """What low precision costs on a real text: `python -m server.engine.bench.precision --model DIR --text FILE`.
 
-Every window of the text goes through the model in float32, bfloat16 and int8, as the engine runs them.
+Every window of the text goes through the model in every dtype of a CPU, as the engine runs them.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from server.engine.model.runner import ModelRunner, PoolShape
+from server.dtypes import CPU_DTYPES, DTYPES, Dtype
+from server.engine.model.runner import ModelRunner, PoolShape, torch_dtype
 from server.engine.parallel.group import Rank
 from server.engine.schedule.step import ModelStep, Segment
 from server.engine.weights.load import load_model
 
 _BLOCK_TOKENS = 16
-_PRECISIONS = {"float32": (torch.float32, False), "bfloat16": (torch.bfloat16, False), "int8": (torch.bfloat16, True)}
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,8 @@ def compare(folder: Path, tokens: list[int], window: int) -> dict[str, Precision
         WeightsError: the model cannot be loaded.
     """
     windows = [tokens[start : start + window] for start in range(0, len(tokens) - window + 1, window)]
-    totals = {name: _Total() for name in _PRECISIONS}
-    runners = {name: _runner(folder, *kind, window) for name, kind in _PRECISIONS.items()}
+    totals = {name: _Total() for name in CPU_DTYPES}
+    runners = {name: _runner(folder, DTYPES[name], window) for name in CPU_DTYPES}
     for each in windows:
         exact = _logits(runners["float32"], each)
         for name, runner in runners.items():
@@ -87,10 +87,10 @@ class _Total:
         return Precision(self.perplexity, error, self._agreeing / self._count, self.perplexity / baseline - 1)
 
 
-def _runner(folder: Path, dtype: torch.dtype, int8: bool, window: int) -> ModelRunner:
+def _runner(folder: Path, dtype: Dtype, window: int) -> ModelRunner:
     rank = Rank(0, 1, torch.device("cpu"))
     shape = PoolShape(-(-window // _BLOCK_TOKENS), _BLOCK_TOKENS)
-    return ModelRunner(load_model(folder, rank, dtype), shape, dtype, rank.device, int8=int8)
+    return ModelRunner(load_model(folder, rank, torch_dtype(dtype)), shape, dtype, rank.device)
 
 
 def _logits(runner: ModelRunner, tokens: list[int]) -> Tensor:

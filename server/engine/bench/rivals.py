@@ -10,6 +10,7 @@ import time
 import urllib.parse
 from pathlib import Path
 
+from server.dtypes import DTYPES
 from server.engine.bench.driver import Work
 
 _FIRST_TOKEN, _LAST_TOKEN = 1000, 40000
@@ -25,9 +26,8 @@ def time_transformers(folder: Path, dtype: str, work: Work, device: str) -> list
     import torch
     from transformers import AutoModelForCausalLM
 
-    loaded = "bfloat16" if dtype == "int8" else dtype
     place = torch.device("cpu" if device == "cpu" else "cuda")
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, loaded)).eval()
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, DTYPES[dtype].compute)).eval()
     model.to(place)
     model.generation_config.eos_token_id = None
 

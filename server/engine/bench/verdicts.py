@@ -27,7 +27,8 @@ from server import wire
 from server.chat.moderation.moderator import Classifier
 from server.chat.moderation.policy import load_policy
 from server.chat.prompt.tokenizer import ChatTokenizer
-from server.engine.model.runner import ModelRunner, PoolShape
+from server.dtypes import CPU_DTYPES, DTYPES, Dtype
+from server.engine.model.runner import ModelRunner, PoolShape, torch_dtype
 from server.engine.parallel.group import Rank
 from server.engine.rank.loop import gather
 from server.engine.schedule.block_pool import BlockPool
@@ -46,7 +47,7 @@ def main() -> int:
     """Measure and print the JSON."""
     parser = argparse.ArgumentParser(prog="python -m server.engine.bench.verdicts", description=__doc__)
     parser.add_argument("--model", type=Path, required=True, help="a GPT-J moderation checkpoint")
-    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="bfloat16")
+    parser.add_argument("--dtype", choices=CPU_DTYPES, default="bfloat16")
     parser.add_argument("--text-tokens", type=int, default=30, help="length of the judged text")
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--json", type=Path, help="write the result here too")
@@ -61,7 +62,7 @@ def main() -> int:
 
 def measure(folder: Path, dtype_name: str, num_text_tokens: int, rounds: int) -> dict[str, Any]:
     """Seconds of each way, and the two ratios that matter."""
-    dtype = getattr(torch, dtype_name)
+    dtype = DTYPES[dtype_name]
     classifier = Classifier.of(_MODEL, ChatTokenizer.from_folder(folder), load_policy())
     request = _request(classifier, num_text_tokens)
     bench = _Engine(folder, dtype)
@@ -108,8 +109,8 @@ def _request(classifier: Classifier, num_text_tokens: int) -> wire.Score:
 class _Engine:
     """Scheduler and runner of one rank, without the loop around them."""
 
-    def __init__(self, folder: Path, dtype: torch.dtype) -> None:
-        model = load_model(folder, Rank(0, 1, torch.device("cpu")), dtype)
+    def __init__(self, folder: Path, dtype: Dtype) -> None:
+        model = load_model(folder, Rank(0, 1, torch.device("cpu")), torch_dtype(dtype))
         window = int(model.config.max_position_embeddings)
         shape = PoolShape(4 * window // _BLOCK_TOKENS, _BLOCK_TOKENS)
         self._runner = ModelRunner(model, shape, dtype, torch.device("cpu"))
@@ -149,9 +150,9 @@ class _Engine:
 
 @torch.inference_mode()
 def _transformers_seconds(
-    folder: Path, dtype: torch.dtype, request: wire.Score, num_tree_tokens: int, rounds: int
+    folder: Path, dtype: Dtype, request: wire.Score, num_tree_tokens: int, rounds: int
 ) -> dict[str, float]:
-    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, local_files_only=True)
+    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch_dtype(dtype), local_files_only=True)
     model.eval()
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     own = torch.tensor([[*request.text, *request.closing, *request.text[:num_tree_tokens]]])

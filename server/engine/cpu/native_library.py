@@ -22,7 +22,7 @@ class ConfigStruct(Structure):
             (name, c_int32)
             for name in (
                 *("hidden", "layers", "heads", "head_size", "rotary", "interleaved", "inner", "vocabulary"),
-                *("head_from", "head_inputs", "positions", "slots", "int8", "tanh_gelu", "parallel", "norms"),
+                *("head_from", "head_inputs", "positions", "slots", "weight_kind", "tanh_gelu", "parallel", "norms"),
                 "level",
             )
         ),

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PretrainedConfig, PreTrainedModel
 
+from server.dtypes import WeightKind
 from server.engine.cpu.native_layout import NativeLayout
 from server.engine.cpu.native_library import ConfigStruct, LayerStruct, ModelStruct, NativeLibrary
 from server.engine.parallel.all_reduce import AllReduce
@@ -81,7 +82,7 @@ class NativeModel:
         reduce: AllReduce,
         num_slots: int,
         *,
-        int8: bool,
+        kind: WeightKind,
         level: Level,
     ) -> None:
         parts = _parts(model)
@@ -99,11 +100,11 @@ class NativeModel:
         config = _config_struct(model.config, parts, first, num_slots)
         config.head_inputs = head_inputs
         config.head_from = 0 if head_inputs == self._hidden else reduce.start_of(head_inputs)
-        config.int8, config.level = int8, level
+        config.weight_kind, config.level = kind, level
         self.kv_bytes = 4 * config.layers * num_slots * config.heads * config.head_size
         linears = [each for layer in parts.layers for each in layer.modules() if hasattr(each, "weight")]
         values = sum(each.weight.numel() for each in [*linears, parts.head] if each.weight.dim() == 2)
-        self.weight_bytes = values * (1 if int8 else 2)
+        self.weight_bytes = values * (1 if kind is WeightKind.INT8 else 2)
         self._model = self._new(config, model, parts)
         for layer in parts.layers:
             self._add_layer(_layer_parts(layer))

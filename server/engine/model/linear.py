@@ -11,6 +11,7 @@ from deepspeed.module_inject.layers import LinearAllreduce, LinearLayer, LmHeadL
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
+from server.dtypes import WeightKind
 from server.engine.model.proven import proven
 from server.engine.parallel.all_reduce import AllReduce
 
@@ -104,13 +105,13 @@ def multiplies_bfloat16() -> bool:
 
 
 def pack_linears(
-    model: nn.Module, dtype: torch.dtype, device: torch.device, *, int8: bool, own_kernels: bool = True
+    model: nn.Module, dtype: torch.dtype, device: torch.device, *, kind: WeightKind, own_kernels: bool = True
 ) -> None:
     """Replace every linear layer of `model` for which a packed form is quicker; float32 keeps its own, exact ones."""
     names = [name for name, module in model.named_modules() if isinstance(module, _LINEARS)]
     if not names:  # packed already
         return
-    if int8:
+    if kind is WeightKind.INT8:
         pack = int8_kernel_product if own_kernels and _multiplies_int8(dtype, device) else int8_product
     elif device.type == "cpu" and dtype == torch.bfloat16 and multiplies_bfloat16():
         pack = reordered_product

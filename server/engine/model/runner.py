@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from server.dtypes import Dtype
 from server.engine.cpu.build import BuildError
 from server.engine.cpu.native_library import open_library
 from server.engine.cpu.native_model import NativeModel, refusal
@@ -21,6 +22,12 @@ from server.engine.parallel.token_relay import TokenRelay
 from server.engine.schedule.step import ModelStep, Step
 
 log = logging.getLogger(__name__)
+
+
+def torch_dtype(dtype: Dtype) -> torch.dtype:
+    """What `dtype` computes in."""
+    found: torch.dtype = getattr(torch, dtype.compute)
+    return found
 
 
 class Runner(Protocol):
@@ -46,24 +53,27 @@ class PoolShape:
 class ModelRunner:
     """One model with its paged keys and values.
 
-    bfloat16 and int8 on a CPU run on the native kernels where processor and model allow it; everything else on torch.
-    `level` caps what the kernels may use of the processor; Level.NONE turns them off, and those on a GPU too.
+    What computes in bfloat16 on a CPU runs on the native kernels where processor and model allow it; everything else on
+    torch, with Triton's kernels on a GPU. `own_kernels` false turns both off; `level` caps what the native ones use.
     """
 
     def __init__(
         self,
         model: PreTrainedModel,
         shape: PoolShape,
-        dtype: torch.dtype,
+        dtype: Dtype,
         device: torch.device,
         *,
-        int8: bool = False,
+        own_kernels: bool = True,
         level: Level = Level.AMX,
     ) -> None:
         self._block_tokens = shape.block_tokens
-        native = _native(model, shape, dtype, device, int8=int8, level=level)
-        own_kernels = level is not Level.NONE
-        self._model = native or TorchModel(model, shape.num_slots, dtype, device, int8=int8, own_kernels=own_kernels)
+        native = None
+        if device.type == "cpu":
+            native = _native(model, shape, dtype, level if own_kernels else Level.NONE)
+        self._model = native or TorchModel(
+            model, shape.num_slots, torch_dtype(dtype), device, kind=dtype.kind, own_kernels=own_kernels
+        )
 
     @property
     def kv_bytes(self) -> int:
@@ -93,18 +103,14 @@ class ModelRunner:
         return self._model.run(step, self._block_tokens, sampled_before)
 
 
-def _native(
-    model: PreTrainedModel, shape: PoolShape, dtype: torch.dtype, device: torch.device, *, int8: bool, level: Level
-) -> NativeModel | None:
-    if device.type != "cpu":
-        return None
-    why = "turned off" if level is Level.NONE else refusal(model, dtype)
+def _native(model: PreTrainedModel, shape: PoolShape, dtype: Dtype, level: Level) -> NativeModel | None:
+    why = "turned off" if level is Level.NONE else refusal(model, torch_dtype(dtype))
     if why is None:
         try:
             level = min(level, processor_level())
             library, reduce = open_library(level), AllReduce()
             keep_to_own_cores(reduce.rank, reduce.world, torch.get_num_threads())
-            return NativeModel(model, library, reduce, shape.num_slots, int8=int8, level=level)
+            return NativeModel(model, library, reduce, shape.num_slots, kind=dtype.kind, level=level)
         except BuildError as error:
             why = str(error)
     log.info("native_kernels.off model_type=%s why=%r: the torch path runs it", model.config.model_type, why)

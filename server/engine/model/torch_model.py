@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from server.dtypes import WeightKind
 from server.engine.model.attention import PagedAttention, hang_in, head_shape
 from server.engine.model.attention_backends import AttentionBackend, choose_backend, decode_by_sdpa
 from server.engine.model.decode_graphs import DecodeGraphs
@@ -31,12 +32,12 @@ class TorchModel:
         dtype: torch.dtype,
         device: torch.device,
         *,
-        int8: bool = False,
+        kind: WeightKind = WeightKind.PLAIN,
         own_kernels: bool = True,
     ) -> None:
         self._model = model
         self._device = device
-        pack_linears(model, dtype, device, int8=int8, own_kernels=own_kernels)
+        pack_linears(model, dtype, device, kind=kind, own_kernels=own_kernels)
         self.weight_bytes = weight_bytes(model)
         reduce = AllReduce()
         self._rank = Rank(reduce.rank, reduce.world, device)

@@ -14,6 +14,7 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 from torch.nn import functional
 
+from server.dtypes import DTYPES
 from server.engine.parallel.group import Rank
 from server.engine.weights.golden import Golden, GoldenPrompt
 from server.engine.weights.load import read_config, shard_on_meta
@@ -27,10 +28,6 @@ _PROMPTS = (
     "<human>: Write a haiku about the sea.\n<bot>: Waves fold into foam,\n",
     "Input: Good morning, how are you today?\nOutput:",
 )
-# Largest difference of a top logit, as a share of the prompt's spread. Measured on one CPU rank over models of 1, 5 and
-# 405 million parameters (the last one random): float32 below 0.00001, float16 0.0047, bfloat16 0.012, int8 0.068.
-# The margin is at least five, for deeper models; one wrong weight matrix in a small model differs by more than 0.6.
-TOLERANCES = {"float32": 0.001, "float16": 0.05, "bfloat16": 0.1, "int8": 0.4}
 
 
 @torch.inference_mode()
@@ -49,7 +46,8 @@ def compute_golden(folder: Path, source: WeightSource) -> Golden:
     batch = torch.tensor([[*token_ids, *[0] * (longest - len(token_ids))] for token_ids in prompts.values()])
     logits = model(input_ids=batch, use_cache=False).logits  # [prompt, position, vocab]
     rows = zip(prompts.items(), logits, strict=True)
-    return Golden(tuple(_golden_prompt(text, ids, row[len(ids) - 1]) for (text, ids), row in rows), TOLERANCES)
+    tolerances = {name: dtype.golden_tolerance for name, dtype in DTYPES.items()}
+    return Golden(tuple(_golden_prompt(text, ids, row[len(ids) - 1]) for (text, ids), row in rows), tolerances)
 
 
 def _tokenize(folder: Path, vocab_size: int, window: int) -> dict[str, list[int]]:

@@ -31,8 +31,6 @@ from server.engine.weights.sources import COMMON_FILE, is_packaged, rank_file
 
 Progress = Callable[[str, int, int], None]  # file, bytes done, bytes in all
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-
 
 class PackageError(ValueError):
     """A source or target that cannot be packaged; the sentence names it."""
@@ -103,7 +101,7 @@ class _PlannedFile:
 
 
 def _files(plans: dict[str, ParameterPlan], job: PackageJob) -> Iterable[_PlannedFile]:
-    dtype = DTYPES[job.dtype]
+    dtype = getattr(torch, job.dtype)
     whole = {name: plan for name, plan in plans.items() if plan.dim is None}
     cut = {name: plan for name, plan in plans.items() if plan.dim is not None}
     for name, rank, those in [(COMMON_FILE, 0, whole), *((rank_file(rank), rank, cut) for rank in range(job.degree))]:

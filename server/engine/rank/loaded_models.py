@@ -13,11 +13,11 @@ from transformers import PreTrainedModel
 
 from server import wire
 from server.config import Settings
+from server.dtypes import DTYPES, WeightKind
 from server.engine.model.kv_budget import KvShape, chat_tokens, score_tokens
 from server.engine.model.linear import pack_linears
-from server.engine.model.runner import ModelRunner, PoolShape
+from server.engine.model.runner import ModelRunner, PoolShape, torch_dtype
 from server.engine.parallel.group import Rank
-from server.engine.parallel.processor import Level
 from server.engine.weights.load import load_model
 from server.memory import available_bytes
 from server.wire import CHAT, INPUT_MODERATION, OUTPUT_MODERATION
@@ -26,13 +26,6 @@ log = logging.getLogger(__name__)
 
 # Only full blocks of the few-shot prefix are shared; with small ones little of it is computed again for each text.
 _SCORE_BLOCK_TOKENS = 4
-
-COMPUTE_DTYPES = {
-    "float32": torch.float32,
-    "bfloat16": torch.bfloat16,
-    "float16": torch.float16,
-    "int8": torch.bfloat16,
-}
 
 
 @dataclass(frozen=True)
@@ -69,7 +62,7 @@ def load_models(settings: Settings, rank: Rank) -> dict[str, GroupModel]:
         WeightsError: a folder that cannot be loaded.
         ValueError: not enough memory for one full window of keys and values.
     """
-    dtype = COMPUTE_DTYPES[settings.dtype]
+    dtype = torch_dtype(DTYPES[settings.dtype])
     loaded: dict[str, PreTrainedModel] = {}
     for name, folder in model_folders(settings).items():
         started = time.monotonic()
@@ -84,11 +77,11 @@ def load_models(settings: Settings, rank: Rank) -> dict[str, GroupModel]:
 
 def _load(folder: Path, settings: Settings, rank: Rank) -> PreTrainedModel:
     """This rank's share; on a GPU in the form in which it is multiplied, so that what is free can be measured."""
-    dtype, int8 = COMPUTE_DTYPES[settings.dtype], settings.dtype == "int8"
+    dtype, kind = torch_dtype(DTYPES[settings.dtype]), DTYPES[settings.dtype].kind
     on_gpu = rank.device.type == "cuda"
-    model = load_model(folder, rank, dtype, matrices_on_host=int8 and on_gpu)
+    model = load_model(folder, rank, dtype, matrices_on_host=kind is not WeightKind.PLAIN and on_gpu)
     if on_gpu:
-        pack_linears(model, dtype, rank.device, int8=int8, own_kernels=settings.kernels == "auto")
+        pack_linears(model, dtype, rank.device, kind=kind, own_kernels=settings.kernels == "auto")
         model.to(rank.device)  # type: ignore[arg-type] # matrices that are not a linear layer's
         torch.cuda.empty_cache()  # what packing used on the way is free again
     return model
@@ -97,14 +90,12 @@ def _load(folder: Path, settings: Settings, rank: Rank) -> PreTrainedModel:
 def _resident(
     name: str, folder: Path, model: PreTrainedModel, settings: Settings, rank: Rank, widest: int
 ) -> GroupModel:
-    dtype = COMPUTE_DTYPES[settings.dtype]
+    dtype = DTYPES[settings.dtype]
     window = int(model.config.max_position_embeddings)
     if name == CHAT and settings.max_context_tokens:
         window = min(window, settings.max_context_tokens)
-    int8 = settings.dtype == "int8"
-    level = Level.NONE if settings.kernels == "torch" else Level.AMX
-    pool = _pool_shape(name, window, _kv_shape(model, rank, dtype), settings, rank, widest)
-    runner = ModelRunner(model, pool, dtype, rank.device, int8=int8, level=level)
+    pool = _pool_shape(name, window, _kv_shape(model, rank, torch_dtype(dtype)), settings, rank, widest)
+    runner = ModelRunner(model, pool, dtype, rank.device, own_kernels=settings.kernels == "auto")
     return GroupModel(name, folder, window, int(model.config.vocab_size), pool, runner)
 
 

@@ -16,6 +16,9 @@ namespace ock {
 // What the processor offers, in rising order; every level includes the ones before it. As in server/engine/parallel/processor.py.
 enum Level : int { kNone = 0, kAvx2 = 1, kVnni = 2, kBf16 = 3, kAmx = 4 };
 
+// How a matrix of weights is held. As in server/dtypes.py.
+enum WeightKind : int { kPlain = 0, kInt8 = 1 };
+
 using bf16 = uint16_t;
 
 inline float to_float(bf16 value) {

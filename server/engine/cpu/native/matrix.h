@@ -18,12 +18,12 @@ inline int round_up(int value, int unit) { return (value + unit - 1) / unit * un
 // data[block of 32 outputs][step][tile of 2][group of 16][output of 16][2 bfloat16 or 4 int8 inputs].
 struct Matrix {
   int outputs = 0, inputs = 0, blocks = 0, steps = 0;
-  bool int8 = false;
+  WeightKind kind = kPlain;
   const uint8_t* data = nullptr;
   const float* scale = nullptr;    // int8: one an output
   const int32_t* sum = nullptr;    // int8: sum of an output's quantised inputs
 
-  int step_inputs() const { return int8 ? 64 : 32; }
+  int step_inputs() const { return kind == kPlain ? 32 : 64; }
   const uint8_t* block(int index) const { return data + static_cast<size_t>(index) * steps * 2 * kTileBytes; }
 };
 
@@ -81,13 +81,13 @@ inline void pack_int8(uint8_t* data, const Matrix& m, const bf16* weight, float*
   }
 }
 
-inline Matrix pack(Arena& arena, const bf16* weight, int outputs, int inputs, bool int8) {
+inline Matrix pack(Arena& arena, const bf16* weight, int outputs, int inputs, WeightKind kind) {
   Matrix m;
-  m.outputs = outputs, m.inputs = inputs, m.int8 = int8;
+  m.outputs = outputs, m.inputs = inputs, m.kind = kind;
   m.blocks = round_up(outputs, kBlockColumns) / kBlockColumns;
   m.steps = round_up(inputs, m.step_inputs()) / m.step_inputs();
   uint8_t* data = arena.take(static_cast<size_t>(m.blocks) * m.steps * 2 * kTileBytes);
-  if (int8) {
+  if (kind == kInt8) {
     auto* scale = reinterpret_cast<float*>(arena.take(sizeof(float) * m.blocks * kBlockColumns));
     auto* sum = reinterpret_cast<int32_t*>(arena.take(sizeof(int32_t) * m.blocks * kBlockColumns));
     pack_int8(data, m, weight, scale, sum);

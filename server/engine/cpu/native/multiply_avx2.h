@@ -92,7 +92,7 @@ template <int rows, class Store>
 void multiply_rows(const Operand& x, int row, const Matrix& w, int block, const Store& store) {
   const uint8_t* weights = w.block(block);
   const int column = block * kBlockColumns;
-  if (w.int8) {
+  if (w.kind == kInt8) {
     if constexpr (rows == 1) multiply_rows_int8<1, 2>(x, row, w, weights, column, store);
     if constexpr (rows == 2) {
       multiply_rows_int8<2, 1>(x, row, w, weights, column, store);
@@ -110,7 +110,7 @@ void multiply_rows(const Operand& x, int row, const Matrix& w, int block, const 
 template <class Store>
 void multiply_part(Level, const Operand& x, int first_row, int last_row, const Matrix& w, int first_block,
                    int last_block, const Store& store) {
-  const int most = w.int8 ? 2 : 6;
+  const int most = w.kind == kInt8 ? 2 : 6;
   for (int block = first_block; block < last_block; ++block) {
     for (int row = first_row; row < last_row;) {
       const int rows = std::min(most, last_row - row);

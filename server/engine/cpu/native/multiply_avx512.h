@@ -98,7 +98,7 @@ void store_sums(const BlockSums& sums, const Operand& x, int first_row, int rows
   for (int half = 0; half < 2; ++half) {
     const int column = block * kBlockColumns + half * 16;
     for (int r = 0; r < rows; ++r) {
-      if (w.int8) {
+      if (w.kind == kInt8) {
         const __m512i high = _mm512_load_si512(sums.tiles[half][r]), low = _mm512_load_si512(sums.tiles[2 + half][r]);
         store(first_row + r, column, dequantised(high, low, w, column, x.scale(first_row + r)));
       } else {
@@ -191,12 +191,12 @@ void multiply_rows_int8(const Operand& x, int row, const Matrix& w, int block, c
 template <int level, class Store>
 void multiply_vector(const Operand& x, int first_row, int last_row, const Matrix& w, int first_block, int last_block,
                      const Store& store) {
-  const int most = w.int8 ? 4 : 8;
+  const int most = w.kind == kInt8 ? 4 : 8;
   for (int block = first_block; block < last_block; ++block) {
     for (int row = first_row; row < last_row;) {
       int rows = most;
       while (rows > last_row - row) rows /= 2;
-      if (w.int8) {
+      if (w.kind == kInt8) {
         if (rows == 4) multiply_rows_int8<level, 4>(x, row, w, block, store);
         if (rows == 2) multiply_rows_int8<level, 2>(x, row, w, block, store);
         if (rows == 1) multiply_rows_int8<level, 1>(x, row, w, block, store);
@@ -215,7 +215,7 @@ void multiply_vector(const Operand& x, int first_row, int last_row, const Matrix
 template <class Store>
 void multiply_part(Level level, const Operand& x, int first_row, int last_row, const Matrix& w, int first_block,
                    int last_block, const Store& store) {
-  if (level == kAmx && w.int8) {
+  if (level == kAmx && w.kind == kInt8) {
     multiply_amx<true>(x, first_row, last_row, w, first_block, last_block, store);
   } else if (level == kAmx) {
     multiply_amx<false>(x, first_row, last_row, w, first_block, last_block, store);

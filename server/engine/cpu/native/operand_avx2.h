@@ -10,7 +10,8 @@ namespace ock {
 // weights each row is rounded to 15 bits and a sign; what is lost is below bfloat16's own rounding.
 class Operand {
  public:
-  void shape(int rows, int inputs, bool int8) {
+  void shape(int rows, int inputs, WeightKind kind) {
+    const bool int8 = kind == kInt8;
     int8_ = int8, inputs_ = inputs;
     const int padded = round_up(inputs, 64);
     stride_ = padded + 32;  // rows on different cache sets

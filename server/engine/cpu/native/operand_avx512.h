@@ -12,7 +12,8 @@ namespace ock {
 // and the integer sums do not depend on their order.
 class Operand {
  public:
-  void shape(int rows, int inputs, bool int8) {
+  void shape(int rows, int inputs, WeightKind kind) {
+    const bool int8 = kind == kInt8;
     int8_ = int8, inputs_ = inputs;
     const int steps = round_up(inputs, int8 ? 64 : 32) / (int8 ? 64 : 32);
     run_bytes_ = static_cast<size_t>(steps) * kTileBytes;

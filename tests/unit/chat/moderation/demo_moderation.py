@@ -11,6 +11,7 @@ from server import wire
 from server.chat.moderation.moderator import Classifier, Moderator
 from server.chat.moderation.policy import Role, load_policy
 from server.chat.prompt.tokenizer import ChatTokenizer
+from server.dtypes import DTYPES
 from server.engine.model.runner import ModelRunner, PoolShape
 from server.engine.parallel.group import Rank
 from server.engine.rank.loop import gather
@@ -33,7 +34,7 @@ class DemoEngine:
         model = load_model(DEMO / "moderation", Rank(0, 1, device), torch.float32)
         window = int(model.config.max_position_embeddings)
         shape = PoolShape(8 * window // _BLOCK_TOKENS, _BLOCK_TOKENS)
-        self._runner = ModelRunner(model, shape, torch.float32, device)
+        self._runner = ModelRunner(model, shape, DTYPES["float32"], device)
         pools = {_MODEL: BlockPool(shape.num_blocks, _BLOCK_TOKENS), wire.CHAT: BlockPool(4, 16)}
         limits = Limits(max_step_tokens=window, max_running=8)
         self._scheduler = Scheduler(pools, {_MODEL: window, wire.CHAT: 64}, limits, time.monotonic)

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from server.dtypes import WeightKind
 from server.engine.model.linear import (
     PackedLinear,
     int8_product,
@@ -45,17 +46,17 @@ def test_int8_rounds_every_output_by_its_own_largest_weight() -> None:
     assert quantised.abs().amax(1).tolist()[3] == 0
 
 
-@pytest.mark.parametrize("int8", [False, True])
-def test_packing_replaces_linear_layers_and_leaves_float32_alone(int8: bool) -> None:
+@pytest.mark.parametrize("kind", WeightKind)
+def test_packing_replaces_linear_layers_and_leaves_float32_alone(kind: WeightKind) -> None:
     model = nn.Sequential(nn.Linear(8, 16), nn.GELU(), nn.Linear(16, 4))
-    pack_linears(model, torch.float32, torch.device("cpu"), int8=False)
+    pack_linears(model, torch.float32, torch.device("cpu"), kind=WeightKind.PLAIN)
     assert isinstance(model[0], nn.Linear)
     assert weight_bytes(model) == (8 * 16 + 16 * 4) * 4
     exact = model(torch.ones(2, 3, 8))
     model.to(torch.bfloat16)
-    pack_linears(model, torch.bfloat16, torch.device("cpu"), int8=int8)
-    assert isinstance(model[0], PackedLinear) == (int8 or multiplies_bfloat16())
-    assert weight_bytes(model) == (8 * 16 + 16 * 4) * (1 if int8 else 2)
+    pack_linears(model, torch.bfloat16, torch.device("cpu"), kind=kind)
+    assert isinstance(model[0], PackedLinear) == (kind is not WeightKind.PLAIN or multiplies_bfloat16())
+    assert weight_bytes(model) == (8 * 16 + 16 * 4) * (1 if kind is WeightKind.INT8 else 2)
     packed = model(torch.ones(2, 3, 8, dtype=torch.bfloat16))
     torch.testing.assert_close(packed.float(), exact, atol=0.02, rtol=0.02)
 

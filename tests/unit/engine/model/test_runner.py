@@ -7,7 +7,8 @@ import copy
 import pytest
 import torch
 
-from server.engine.model.runner import ModelRunner, PoolShape
+from server.dtypes import CPU_DTYPES, DTYPES
+from server.engine.model.runner import ModelRunner, PoolShape, torch_dtype
 from server.engine.parallel.processor import Level, processor_level
 from server.engine.schedule.step import Segment
 from tests.unit.engine.tiny_models import (
@@ -24,11 +25,12 @@ from tests.unit.engine.tiny_models import (
 KINDS = ("neox", "neox_sequential", "gptj")
 LEVELS = [level for level in Level if Level.NONE < level <= processor_level()]
 # float32 is exact; bfloat16 rounds 8 bits; int8 rounds every weight.
-BOUNDS = {(torch.float32, False): 1e-5, (torch.bfloat16, False): 0.02, (torch.bfloat16, True): 0.06}
+BOUNDS = {"float32": 1e-5, "bfloat16": 0.02, "int8": 0.06}
 
 
-def runner_of(kind: str, dtype: torch.dtype, *, int8: bool = False, level: Level = Level.AMX) -> ModelRunner:
-    model = make_model(kind).to(dtype)
+def runner_of(kind: str, name: str, level: Level = Level.AMX) -> ModelRunner:
+    dtype = DTYPES[name]
+    model = make_model(kind).to(torch_dtype(dtype))
     for module in model.modules():  # as the loader leaves them
         for name, buffer in module.named_buffers(recurse=False):
             setattr(module, name, buffer.float() if buffer.is_floating_point() else buffer)
@@ -38,14 +40,12 @@ def runner_of(kind: str, dtype: torch.dtype, *, int8: bool = False, level: Level
         for block, exact in zip(model.transformer.h, make_model(kind).transformer.h, strict=True):
             block.attn.embed_positions = exact.attn.embed_positions
     shape = PoolShape(256, BLOCK_TOKENS)
-    return ModelRunner(model, shape, dtype, torch.device("cpu"), int8=int8, level=level)
+    return ModelRunner(model, shape, dtype, torch.device("cpu"), own_kernels=level is not Level.NONE, level=level)
 
 
 PATHS = [
-    (torch.float32, False, Level.NONE),
-    (torch.bfloat16, False, Level.NONE),
-    (torch.bfloat16, True, Level.NONE),
-    *((torch.bfloat16, int8, level) for level in LEVELS for int8 in (False, True)),
+    *((name, Level.NONE) for name in CPU_DTYPES),
+    *((name, level) for level in LEVELS for name in CPU_DTYPES if name != "float32"),
 ]
 
 
@@ -54,17 +54,15 @@ def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.mark.parametrize(("dtype", "int8", "level"), PATHS, ids=lambda value: getattr(value, "name", str(value)))
-def test_ragged_prompts_then_decodes_give_the_models_own_logits(
-    kind: str, dtype: torch.dtype, int8: bool, level: Level
-) -> None:
-    runner, model = runner_of(kind, dtype, int8=int8, level=level), make_model(kind)
+@pytest.mark.parametrize(("dtype", "level"), PATHS, ids=lambda value: getattr(value, "name", str(value)))
+def test_ragged_prompts_then_decodes_give_the_models_own_logits(kind: str, dtype: str, level: Level) -> None:
+    runner, model = runner_of(kind, dtype, level), make_model(kind)
     sequences = [prompt_of(length) for length in (1, 5, 16, 17, 70, 130)]
     logits = runner.run(step_of(*(whole(index, tokens) for index, tokens in enumerate(sequences))))
     for _ in range(3):
         expected = torch.stack([reference(model, tokens)[-1] for tokens in sequences])
         assert logits.dtype == torch.float32
-        assert relative_error(logits, expected) < BOUNDS[dtype, int8]
+        assert relative_error(logits, expected) < BOUNDS[dtype]
         sequences = [[*tokens, 7] for tokens in sequences]
         last = [rest(index, tokens, len(tokens) - 1) for index, tokens in enumerate(sequences)]
         logits = runner.run(step_of(*last))
@@ -72,7 +70,7 @@ def test_ragged_prompts_then_decodes_give_the_models_own_logits(
 
 @pytest.mark.parametrize("level", [Level.NONE, *LEVELS], ids=lambda level: level.name)
 def test_a_prompt_in_chunks_beside_a_decode_gives_the_models_own_logits(kind: str, level: Level) -> None:
-    runner, model = runner_of(kind, torch.bfloat16, level=level), make_model(kind)
+    runner, model = runner_of(kind, "bfloat16", level), make_model(kind)
     long, short = prompt_of(100), prompt_of(9)
     assert runner.run(step_of(whole(0, long[:37], num_logits=0))).shape == (0, model.config.vocab_size)
     runner.run(step_of(whole(1, short[:-1])))
@@ -83,7 +81,7 @@ def test_a_prompt_in_chunks_beside_a_decode_gives_the_models_own_logits(kind: st
 
 @pytest.mark.parametrize("level", [Level.NONE, *LEVELS], ids=lambda level: level.name)
 def test_branches_of_a_label_tree_see_their_ancestors_and_not_each_other(kind: str, level: Level) -> None:
-    runner, model = runner_of(kind, torch.bfloat16, level=level), make_model(kind)
+    runner, model = runner_of(kind, "bfloat16", level), make_model(kind)
     context, blocks = prompt_of(21), whole(0, prompt_of(40)).blocks
     runner.run(step_of(Segment(tuple(context), blocks, 0, 0, 0)))
     first = Segment((11, 12, 13), blocks, 21, 21, 21, (), 3)
@@ -96,7 +94,7 @@ def test_branches_of_a_label_tree_see_their_ancestors_and_not_each_other(kind: s
 
 
 def test_what_else_is_in_the_batch_does_not_change_a_sequences_logits(kind: str) -> None:
-    runner = runner_of(kind, torch.bfloat16, int8=True)
+    runner = runner_of(kind, "int8")
     tokens = prompt_of(33)
     alone = runner.run(step_of(whole(0, tokens)))
     beside = runner.run(step_of(whole(1, prompt_of(70)), whole(2, prompt_of(3)), whole(0, tokens)))[-1:]
@@ -104,5 +102,5 @@ def test_what_else_is_in_the_batch_does_not_change_a_sequences_logits(kind: str)
 
 
 def test_only_float32_and_unknown_models_stay_on_torch() -> None:
-    assert type(runner_of("neox", torch.bfloat16)._model).__name__ == "NativeModel"
-    assert type(runner_of("neox", torch.float32)._model).__name__ == "TorchModel"
+    assert type(runner_of("neox", "bfloat16")._model).__name__ == "NativeModel"
+    assert type(runner_of("neox", "float32")._model).__name__ == "TorchModel"

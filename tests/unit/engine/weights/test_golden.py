@@ -8,7 +8,8 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import GPTJConfig, GPTJForCausalLM, GPTNeoXConfig, GPTNeoXForCausalLM, PreTrainedModel
 
-from server.engine.model.runner import ModelRunner, PoolShape
+from server.dtypes import CPU_DTYPES, DTYPES
+from server.engine.model.runner import ModelRunner, PoolShape, torch_dtype
 from server.engine.package import golden_reference
 from server.engine.package.golden_reference import compute_golden
 from server.engine.parallel.group import Rank
@@ -19,7 +20,6 @@ from server.engine.weights.sources import WeightsError
 
 VOCAB_SIZE = 61
 POOL = PoolShape(num_blocks=16, block_tokens=4)
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "int8": torch.bfloat16}
 
 
 def make_model(kind: str) -> PreTrainedModel:
@@ -59,9 +59,7 @@ def golden(checkpoint: Path) -> Golden:
 
 def check_of(folder: Path, dtype: str) -> GoldenCheck:
     rank = Rank(0, 1, torch.device("cpu"))
-    runner = ModelRunner(
-        load_model(folder, rank, DTYPES[dtype]), POOL, DTYPES[dtype], rank.device, int8=dtype == "int8"
-    )
+    runner = ModelRunner(load_model(folder, rank, torch_dtype(DTYPES[dtype])), POOL, DTYPES[dtype], rank.device)
     return GoldenCheck("chat", runner.run, POOL.block_tokens, POOL.num_slots, (dtype,), f"Suspect OCK_DTYPE={dtype}")
 
 
@@ -83,7 +81,7 @@ def test_the_streamed_reference_gives_the_logits_of_the_whole_model(
         assert prompt.spread == pytest.approx(float(logits.std()), rel=1e-4)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int8"])
+@pytest.mark.parametrize("dtype", CPU_DTYPES)
 def test_a_runner_of_the_same_weights_matches(checkpoint: Path, golden: Golden, dtype: str) -> None:
     assert check_of(checkpoint, dtype).check(golden) < 1
 
@@ -110,7 +108,7 @@ def test_one_wrong_weight_matrix_is_beyond_every_tolerance(checkpoint: Path, gol
     model = load_model(checkpoint, rank, torch.float32)
     down = next(m for n, m in model.named_modules() if n.endswith(("0.mlp.dense_4h_to_h", "0.mlp.fc_out")))
     down.weight.data = down.weight.data.flip(1)
-    run = ModelRunner(model, POOL, torch.float32, rank.device).run
+    run = ModelRunner(model, POOL, DTYPES["float32"], rank.device).run
     for dtype in golden.tolerances:
         with pytest.raises(GoldenError):
             GoldenCheck("chat", run, POOL.block_tokens, POOL.num_slots, (dtype,), "").check(golden)
@@ -127,3 +125,9 @@ def test_a_tokenizer_of_another_model_is_refused(checkpoint: Path, tmp_path: Pat
     write_tokenizer(tmp_path, vocab_size=1009)
     with pytest.raises(WeightsError, match="the model knows tokens 0 to 60"):
         compute_golden(tmp_path, SourceCheckpoint(checkpoint))
+
+
+def test_a_package_older_than_a_dtype_is_checked_with_that_dtypes_own_tolerance() -> None:
+    golden = Golden((), {"bfloat16": 0.2})
+    assert golden.tolerance("bfloat16") == 0.2
+    assert golden.tolerance("int8") == DTYPES["int8"].golden_tolerance
