@@ -19,15 +19,15 @@ from index_builder.build_plan import (
 from index_builder.cluster.connection import connected
 from index_builder.documents.columns import USUAL_COLUMNS, Columns
 from index_builder.documents.source import SourceError, open_source
-from index_builder.embeddings.shard import rows_of_shard
-from index_builder.embeddings.stage import embed_on_cluster, embed_passages, plan_embedding
+from index_builder.embeddings.encoding import embed_on_cluster, embed_passages, plan_embedding
+from index_builder.embeddings.vector_shard import rows_of_shard
+from index_builder.evaluation.evaluate import evaluate
 from index_builder.evaluation.score_floor import small_talk_floor
-from index_builder.evaluation.stage import evaluate
 from index_builder.index.choice import IndexKind
-from index_builder.index.stage import write_index_files
+from index_builder.index.index_files import write_index_files
 from index_builder.index.vector_shards import VectorShards
 from index_builder.manifest import encoder_facts, new_manifest, passage_facts, store_manifest
-from index_builder.passages.stage import PassageTotals, write_passages
+from index_builder.passages.passage_shards import PassageTotals, write_passages
 from index_builder.passages.window import WindowShape
 from index_builder.progress import Progress
 from index_builder.work_folder import WorkFolder, WorkFolderError, sweep_drafts

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from index_builder.documents.columns import USUAL_COLUMNS, Columns
 from index_builder.documents.source import Source, source_bytes, source_fingerprint
-from index_builder.embeddings.shard import EMBEDDED
+from index_builder.embeddings.vector_shard import EMBEDDED
 from index_builder.index.choice import IndexKind
 from index_builder.manifest import encoder_revision
 from index_builder.passages.window import WindowShape

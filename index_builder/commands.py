@@ -9,7 +9,7 @@ import sys
 from index_builder.build_verbs import add_build_verbs
 from index_builder.cluster.error import ClusterError
 from index_builder.documents.source import SourceError
-from index_builder.embeddings.stage import EmbeddingError
+from index_builder.embeddings.encoding import EmbeddingError
 from index_builder.import_verb import add_import_verb
 from index_builder.importing.layout import LayoutError
 from index_builder.index_verbs import add_index_verbs

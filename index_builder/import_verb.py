@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from index_builder.build_verbs import Flags, add_column_flags, add_delivery_flags, columns_named, deliver, positive
-from index_builder.importing.stage import ImportPlan, VectorOrigin, import_index
+from index_builder.importing.import_index import ImportPlan, VectorOrigin, import_index
 from index_builder.progress import Progress
 
 _PLAN = ImportPlan(Path(), "")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from index_builder.build_plan import BuildPlan
-from index_builder.evaluation.stage import PLOT_FILE, evaluate
+from index_builder.evaluation.evaluate import PLOT_FILE, evaluate
 from index_builder.inspection import inspect
 from index_builder.progress import Progress
 from index_builder.publish import PublishError, publish

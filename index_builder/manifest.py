@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from index_builder.index.folder import ROWS_PER_BATCH
-from index_builder.passages.stage import PassageTotals
+from index_builder.passages.passage_shards import PassageTotals
 from index_builder.progress import Progress
 from index_builder.work_folder import write_whole
 from server.artifacts.folder import MANIFEST, sha256_of

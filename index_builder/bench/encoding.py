@@ -12,9 +12,9 @@ from sentence_transformers import SentenceTransformer
 
 from index_builder.documents import ReadReport
 from index_builder.documents.source import open_source
-from index_builder.embeddings.shard import embedded_texts, write_vectors
+from index_builder.embeddings.vector_shard import embedded_texts, write_vectors
 from index_builder.passages.batch import BatchCutter, item_batches
-from index_builder.passages.stage import write_table
+from index_builder.passages.passage_shards import write_table
 from index_builder.passages.window import WindowShape
 from server.retrieval.encoder.encoder import Encoder
 from server.retrieval.encoder.source import encoder_path

@@ -14,13 +14,13 @@ import numpy as np
 import pyarrow as pa
 
 from index_builder.bench.machine import resident_mib
-from index_builder.embeddings.shard import EMBEDDED
-from index_builder.evaluation.stage import evaluate
+from index_builder.embeddings.vector_shard import EMBEDDED
+from index_builder.evaluation.evaluate import evaluate
 from index_builder.index.choice import IndexKind
-from index_builder.index.stage import write_index_files
+from index_builder.index.index_files import write_index_files
 from index_builder.manifest import encoder_facts, new_manifest, passage_facts, store_manifest
 from index_builder.passages.batch import SHARD_SCHEMA
-from index_builder.passages.stage import PassageTotals, write_table
+from index_builder.passages.passage_shards import PassageTotals, write_table
 from index_builder.progress import Progress
 from index_builder.work_folder import WorkFolder, write_whole
 from server.retrieval.encoder.encoder import Encoder

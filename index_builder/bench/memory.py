@@ -11,8 +11,8 @@ from pathlib import Path
 
 from index_builder.bench.stand_in import write_stand_in
 from index_builder.documents import ReadReport
-from index_builder.documents.mediawiki import RawPage, raw_pages
 from index_builder.documents.source import open_source
+from index_builder.documents.wiki.mediawiki import RawPage, raw_pages
 
 STAND_IN = "stand-in"
 _HEAD = b"<mediawiki><siteinfo><base>https://wiki.example/wiki/Main_Page</base></siteinfo>\n"

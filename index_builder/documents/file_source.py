@@ -12,7 +12,6 @@ from pathlib import Path
 from index_builder.documents.columns import Columns
 from index_builder.documents.document import Document, ReadReport, SkippedError, note_skipped
 from index_builder.documents.files import KINDS, RawFile, parse_file
-from index_builder.documents.mediawiki import RawPage, page_title, parse_page, raw_pages
 from index_builder.documents.records import (
     RawRecord,
     check_json,
@@ -21,6 +20,7 @@ from index_builder.documents.records import (
     parquet_records,
     parse_record,
 )
+from index_builder.documents.wiki.mediawiki import RawPage, page_title, parse_page, raw_pages
 
 log = logging.getLogger(__name__)
 

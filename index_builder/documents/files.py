@@ -8,11 +8,11 @@ from pathlib import Path
 from urllib.parse import quote
 
 from index_builder.documents.document import Document, SkippedError
-from index_builder.documents.html_page import read_html_file
-from index_builder.documents.markdown import read_markdown_file
+from index_builder.documents.formats.html_page import read_html_file
+from index_builder.documents.formats.markdown import read_markdown_file
+from index_builder.documents.formats.pdf import read_pdf_file
+from index_builder.documents.formats.plain_text import decoded, read_text
 from index_builder.documents.outline import Outline
-from index_builder.documents.pdf import read_pdf_file
-from index_builder.documents.plain_text import decoded, read_text
 
 Reader = Callable[[bytes, str, Outline], str]
 """Adds the content of the named file to an outline; answers the title that the file says it has."""

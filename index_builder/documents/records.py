@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 from index_builder.documents.columns import ColumnError, Columns
 from index_builder.documents.compressed import blocks, note_damage
 from index_builder.documents.document import Document, ReadReport, SkippedError, note_skipped
+from index_builder.documents.formats.plain_text import decoded, read_text
 from index_builder.documents.outline import Outline, one_line
-from index_builder.documents.plain_text import decoded, read_text
 
 BATCH_ROWS = 256
 MAX_LINE_BYTES = 64 << 20

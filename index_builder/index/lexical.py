@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.lib import format as npy
 
-from index_builder.embeddings.shard import read_shard
+from index_builder.embeddings.vector_shard import read_shard
 from index_builder.progress import Progress
 from index_builder.work_folder import drafted
 from server.retrieval.index.lexical_index import NUM_BUCKETS, OPENING, TERM_COUNTS_FILE, TERM_STARTS_FILE, TERMS_FILE

@@ -9,10 +9,10 @@ from types import SimpleNamespace
 import faiss
 import pytest
 
-from index_builder.embeddings import stage
-from index_builder.embeddings.stage import EmbedPlan, embed_passages, plan_embedding
+from index_builder.embeddings import encoding
+from index_builder.embeddings.encoding import EmbedPlan, embed_passages, plan_embedding
 from index_builder.index.choice import choose_index
-from index_builder.index.stage import write_faiss_index
+from index_builder.index.index_files import write_faiss_index
 from index_builder.progress import Progress
 from index_builder.work_folder import WorkFolder, WorkFolderError
 from server.retrieval.index.vector_index import INDEX_FILE
@@ -96,7 +96,7 @@ def test_more_processes_than_gpus_share_them(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,6")
     plan = EmbedPlan("sample", "float32", 3, ("4", "6"))
     for rank in range(3):
-        stage._encode_jobs(rank, plan, [], _Counter(), _Counter())  # type: ignore[arg-type]
+        encoding._encode_jobs(rank, plan, [], _Counter(), _Counter())  # type: ignore[arg-type]
     assert found == [("4", "cuda"), ("6", "cuda"), ("4", "cuda")]
 
 

@@ -10,8 +10,8 @@ import pytest
 from tqdm import tqdm
 
 from index_builder.commands import main
+from index_builder.importing.import_index import ImportPlan, import_index
 from index_builder.importing.layout import LayoutError
-from index_builder.importing.stage import ImportPlan, import_index
 from index_builder.progress import Progress
 from index_builder.work_folder import WorkFolder
 from server.retrieval.encoder.encoder import Encoder

@@ -13,7 +13,7 @@ from index_builder.evaluation.sweep import best_point, sweep
 from index_builder.index import inverted_file
 from index_builder.index.choice import FLAT_LIMIT, MIN_ROWS_PER_LIST, SAMPLE_BYTES, choose_index
 from index_builder.index.folder import write_vector_file
-from index_builder.index.stage import index_facts, write_faiss_index
+from index_builder.index.index_files import index_facts, write_faiss_index
 from index_builder.progress import Progress
 from index_builder.work_folder import WorkFolder
 from server.retrieval.index.retriever import VECTORS_FILE

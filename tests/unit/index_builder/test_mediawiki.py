@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from index_builder.documents import ReadReport, read_documents
-from index_builder.documents.mediawiki import MAX_PAGE_BYTES
 from index_builder.documents.source import SourceError
+from index_builder.documents.wiki.mediawiki import MAX_PAGE_BYTES
 from tests.unit.index_builder.dumps import HEAD, TAIL, article, dump, page, write_dump
 
 
@@ -92,7 +92,7 @@ def test_invalid_utf8_costs_only_its_page(tmp_path: Path) -> None:
 def test_a_page_without_end_is_skipped_when_it_passes_the_limit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("index_builder.documents.mediawiki.MAX_PAGE_BYTES", 1 << 20)
+    monkeypatch.setattr("index_builder.documents.wiki.mediawiki.MAX_PAGE_BYTES", 1 << 20)
     endless = "<page><title>Endless</title><revision><text>" + "x " * (1 << 20)
     titles, report = read(write_dump(tmp_path / "d.xml", article(1), endless, article(2), article(3)))
     assert titles == ["Article 1", "Article 3"] or titles == ["Article 1", "Article 2", "Article 3"]

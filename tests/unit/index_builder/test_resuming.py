@@ -14,7 +14,7 @@ from index_builder.build import build
 from index_builder.build_plan import BuildPlan
 from index_builder.commands import main
 from index_builder.documents.source import open_source
-from index_builder.passages.stage import PassageTotals, write_passages
+from index_builder.passages.passage_shards import PassageTotals, write_passages
 from index_builder.passages.window import WindowShape
 from index_builder.progress import Progress
 from index_builder.work_folder import WorkFolder, WorkFolderError

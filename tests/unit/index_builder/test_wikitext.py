@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from index_builder.documents.wikitext import plain, sections
+from index_builder.documents.wiki.wikitext import plain, sections
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
+from index_builder.documents.formats.plain_text import decoded
 from index_builder.documents.outline import Outline, one_line
-from index_builder.documents.plain_text import decoded
 
 _CHARSET = re.compile(rb"<meta[^>]{0,200}charset\s{0,9}=\s{0,9}[\"']?([\w.:-]{1,40})", re.IGNORECASE)
 _HEAD_BYTES = 4096

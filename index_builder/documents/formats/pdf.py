@@ -13,8 +13,8 @@ from pypdf import PdfReader
 from pypdf.errors import DependencyError, FileNotDecryptedError, PyPdfError
 
 from index_builder.documents.document import SkippedError
+from index_builder.documents.formats.plain_text import read_text
 from index_builder.documents.outline import Outline, one_line
-from index_builder.documents.plain_text import read_text
 
 # What pypdf raises on files that break the format's rules in ways that it does not foresee.
 _BROKEN = (

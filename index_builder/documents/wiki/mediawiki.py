@@ -14,9 +14,9 @@ from pathlib import Path
 from urllib.parse import quote
 from xml.etree import ElementTree
 
-from index_builder.documents import wikitext
 from index_builder.documents.compressed import blocks, note_damage
 from index_builder.documents.document import Document, ReadReport, SkippedError
+from index_builder.documents.wiki import wikitext
 
 log = logging.getLogger(__name__)
 

@@ -7,9 +7,9 @@ import re
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from index_builder.documents.html_page import read_html
+from index_builder.documents.formats.html_page import read_html
+from index_builder.documents.formats.plain_text import decoded
 from index_builder.documents.outline import Outline
-from index_builder.documents.plain_text import decoded
 
 _FRONT_MATTER = re.compile(r"\A---[ \t]*\n(.{0,20000}?)\n(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL)
 _TITLE = re.compile(r"^title[ \t]*:[ \t]*(.{1,500})$", re.MULTILINE)

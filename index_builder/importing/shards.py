@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from index_builder.embeddings.shard import read_shard
+from index_builder.embeddings.vector_shard import read_shard
 from index_builder.importing.cutter import PassageRun
 from index_builder.importing.layout import LayoutError
 from index_builder.importing.vectors import PublishedVectors, unit_vectors
-from index_builder.passages.stage import write_table
+from index_builder.passages.passage_shards import write_table
 from index_builder.work_folder import WorkFolder, write_whole
 from server.retrieval.encoder.encoder import Encoder
 

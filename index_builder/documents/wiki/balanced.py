@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from index_builder.documents.templates import template_text
+from index_builder.documents.wiki.templates import template_text
 
 # Elements whose content is no prose.
 _DROPPED = (

@@ -9,8 +9,8 @@ from __future__ import annotations
 import html
 import re
 
-from index_builder.documents.balanced import drop_elements, unfold
 from index_builder.documents.document import Section
+from index_builder.documents.wiki.balanced import drop_elements, unfold
 
 _APPENDICES = (
     "see also|references|external links|further reading|notes|footnotes|citations|bibliography|sources|notes and "

@@ -1,0 +1,1 @@
+"""Wikis: dumps of MediaWiki as articles."""
