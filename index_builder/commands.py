@@ -7,7 +7,7 @@ import logging
 import sys
 
 from index_builder.build_verbs import add_build_verbs
-from index_builder.cluster.error import ClusterError
+from index_builder.cluster.connection import ClusterError
 from index_builder.documents.source import SourceError
 from index_builder.embeddings.encoding import EmbeddingError
 from index_builder.import_verb import add_import_verb

@@ -8,9 +8,9 @@ from typing import Any
 
 from index_builder.build_plan import BuildPlan
 from index_builder.evaluation.evaluate import PLOT_FILE, evaluate
-from index_builder.inspection import inspect
 from index_builder.progress import Progress
 from index_builder.publish import PublishError, publish
+from index_builder.report import inspect
 
 Flags = argparse.Namespace
 _FLOOR = BuildPlan("", "").recall_floor

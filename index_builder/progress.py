@@ -2,15 +2,41 @@
 
 from __future__ import annotations
 
+import resource
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from tqdm import tqdm
 
-from index_builder.peak_memory import children_peak_mib, forget_peak, peak_mib
+_FORGET_PEAK = "5"  # proc(5): resets the "high water mark"
+
+
+def peak_mib() -> float:
+    """The largest resident size since `forget_peak`, or since the process began where that does not work."""
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        kib = next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
+    except (OSError, StopIteration):
+        kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(kib / 1024, 1)
+
+
+def children_peak_mib() -> float:
+    """The largest resident size of any child that has ended; the system forgets none."""
+    return round(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024, 1)
+
+
+def forget_peak() -> bool:
+    """Let `peak_mib` begin anew; False where the system does not allow it."""
+    try:
+        Path("/proc/self/clear_refs").write_text(_FORGET_PEAK)
+    except OSError:
+        return False
+    return True
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from index_builder.cluster.error import ClusterError
+
+class ClusterError(RuntimeError):
+    """Ray is not installed, its cluster is not reached, or a task failed; one sentence. Finished shards stay."""
+
 
 LOCAL = "local"
 _LOCAL_STORE_BYTES = 1 << 30

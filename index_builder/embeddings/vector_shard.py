@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from index_builder.work_folder import write_whole
-from server.retrieval.encoder.encoder import Encoder
+from server.retrieval.encoder.encoder import Encoder, Precision, pick_device, pick_precision
 
 EMBEDDED = "{title}. {section}. {text}"
 
@@ -46,3 +46,8 @@ def write_vectors(
     """Encode the passage shard at `passages` into a vector shard at `vectors`, written whole."""
     content = encoded_texts(embedded_texts(read_shard(passages)), encoder, on_step)
     write_whole(vectors, lambda draft: draft.write_bytes(content))
+
+
+def resolved_precision(precision: Precision) -> Precision:
+    """What an encoder on this machine computes in when it is asked for `precision`."""
+    return pick_precision(precision, pick_device("auto"))

@@ -16,10 +16,9 @@ from index_builder.documents import ReadReport
 from index_builder.documents.columns import USUAL_COLUMNS, Columns
 from index_builder.documents.source import files_fingerprint
 from index_builder.evaluation.evaluate import evaluate
-from index_builder.importing.cutter import RunReader, runs
 from index_builder.importing.layout import LayoutError, PublishedFolder, find_layout
 from index_builder.importing.rows import PublishedTable
-from index_builder.importing.shards import ShardWriter
+from index_builder.importing.shards import RunReader, ShardWriter, runs
 from index_builder.importing.vectors import ArrayVectors, IndexVectors, PublishedVectors
 from index_builder.index.choice import IndexKind
 from index_builder.passages.passage_shards import PassageTotals

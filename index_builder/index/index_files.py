@@ -1,21 +1,38 @@
-"""Passage and vector shards as an index folder: passages, vectors, the Faiss index."""
+"""Passage and vector shards as an index folder: passages, vectors, words, the Faiss index."""
 
 from __future__ import annotations
 
 import logging
 from pathlib import Path
 
+import faiss
+
 from index_builder.index.choice import IndexChoice, IndexKind, choose_index
 from index_builder.index.folder import write_passage_file, write_vector_file
-from index_builder.index.in_memory import write_in_memory_index
 from index_builder.index.inverted_file import write_inverted_file
 from index_builder.index.lexical import write_lexical_files
 from index_builder.index.vector_shards import VectorShards
 from index_builder.progress import Progress
-from index_builder.work_folder import WorkFolder
+from index_builder.work_folder import WorkFolder, write_whole
 from server.retrieval.index.manifest import IndexFacts
 from server.retrieval.index.retriever import PASSAGES_FILE, VECTORS_FILE
-from server.retrieval.index.vector_index import LISTS_FILE
+from server.retrieval.index.vector_index import INDEX_FILE, LISTS_FILE
+
+_SAMPLE_ROWS = 50_000
+
+
+def write_in_memory_index(choice: IndexChoice, vectors: VectorShards, folder: Path, progress: Progress) -> list[str]:
+    """Add all vectors in order and write `knn.index` into `folder`; its name."""
+    index = faiss.index_factory(vectors.dimension, choice.factory, faiss.METRIC_INNER_PRODUCT)
+    if not index.is_trained:
+        index.train(vectors.sample(_SAMPLE_ROWS))
+    with progress.stage("index", vectors.num_rows, "vector") as bar:
+        for shard in vectors.shards:
+            index.add(shard.read())
+            bar.update(shard.num_rows)
+    write_whole(folder / INDEX_FILE, lambda draft: faiss.write_index(index, str(draft)))
+    return [INDEX_FILE]
+
 
 log = logging.getLogger(__name__)
 

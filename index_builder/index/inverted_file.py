@@ -1,4 +1,4 @@
-"""An inverted file with compressed codes: trained once, filled shard by shard, merged on disk."""
+"""An inverted file with compressed codes: trained once on a sample, filled shard by shard, merged on disk."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ import faiss
 import numpy as np
 from faiss.contrib.ondisk import merge_ondisk
 
-from index_builder.index.choice import IndexChoice
-from index_builder.index.trained import train_index
+from index_builder.index.choice import IndexChoice, sample_rows
 from index_builder.index.vector_shards import VectorShard, VectorShards
 from index_builder.progress import Progress
 from index_builder.work_folder import WorkFolder, drafted, write_whole
@@ -85,3 +84,25 @@ def _merge(trained: Path, filled: list[Path], folder: Path) -> None:
     inverted = faiss.extract_index_ivf(index)
     faiss.downcast_InvertedLists(inverted.invlists).filename = str(folder / LISTS_FILE)
     write_whole(folder / INDEX_FILE, lambda draft: faiss.write_index(index, str(draft)))
+
+
+_SAMPLE_PER_LIST = 64
+_SEED = 1234
+
+
+def train_index(choice: IndexChoice, vectors: VectorShards, path: Path) -> int:
+    """Train an inverted file on a sample and write it, empty, to `path`; how many vectors it was trained on."""
+    index = faiss.index_factory(vectors.dimension, choice.factory, faiss.METRIC_INNER_PRODUCT)
+    inverted = faiss.extract_index_ivf(index)
+    inverted.cp.seed = _SEED
+    inverted.cp.niter = 10
+    # Orders codes for Hamming search, which is not used, and takes most of the training time.
+    faiss.downcast_index(inverted).do_polysemous_training = False
+    sample = vectors.sample(min(_SAMPLE_PER_LIST * inverted.nlist, sample_rows(vectors.num_rows, vectors.dimension)))
+    inverted.cp.max_points_per_centroid = max(1, len(sample) // inverted.nlist + 1)
+    if faiss.get_num_gpus() > 0:
+        on_gpus = faiss.index_cpu_to_all_gpus(faiss.IndexFlatIP(vectors.dimension))
+        inverted.clustering_index = on_gpus  # which does not keep it alive: the name does, until the training has ended
+    index.train(sample)
+    write_whole(path, lambda draft: faiss.write_index(index, str(draft)))
+    return len(sample)

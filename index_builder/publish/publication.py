@@ -7,9 +7,7 @@ from typing import Any, Protocol
 
 from index_builder.manifest import file_facts
 from index_builder.progress import Progress
-from index_builder.publish.error import PublishError
-from index_builder.publish.s3_target import S3Target
-from index_builder.publish.targets import LocalTarget
+from index_builder.publish.targets import LocalTarget, PublishError, S3Target
 from server.artifacts.folder import MANIFEST
 from server.retrieval.index.manifest import FileFacts, Manifest, read_manifest
 

@@ -91,7 +91,7 @@ def test_children_use_the_gpus_that_this_process_may_use(
 def test_more_processes_than_gpus_share_them(monkeypatch: pytest.MonkeyPatch) -> None:
     found: list[tuple[str, str]] = []
     monkeypatch.setattr(
-        stage, "Encoder", lambda name, device, precision: found.append((os.environ["CUDA_VISIBLE_DEVICES"], device))
+        encoding, "Encoder", lambda name, device, precision: found.append((os.environ["CUDA_VISIBLE_DEVICES"], device))
     )
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,6")
     plan = EmbedPlan("sample", "float32", 3, ("4", "6"))

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from index_builder.commands import main
-from index_builder.peak_memory import forget_peak
-from index_builder.progress import Progress
+from index_builder.progress import Progress, forget_peak
 from tests.unit.index_builder.dumps import article, write_dump
 
 _MIB = 1 << 20
