@@ -10,29 +10,29 @@ import msgspec
 
 from index_builder.build_plan import (
     BuildPlan,
+    IndexRequest,
     Inputs,
     index_fingerprint,
     passage_inputs,
-    usual_shard_passages,
     vector_inputs,
 )
 from index_builder.cluster.connection import connected
-from index_builder.documents.columns import USUAL_COLUMNS, Columns
 from index_builder.documents.source import SourceError, open_source
-from index_builder.embeddings.encoding import embed_on_cluster, embed_passages, plan_embedding
+from index_builder.embeddings.encoding import EmbedRequest, embed_on_cluster, embed_passages, plan_embedding
 from index_builder.embeddings.vector_shard import rows_of_shard
 from index_builder.evaluation.evaluate import evaluate
 from index_builder.evaluation.score_floor import small_talk_floor
-from index_builder.index.choice import IndexKind
 from index_builder.index.index_files import write_index_files
 from index_builder.index.vector_shards import VectorShards
-from index_builder.manifest import encoder_facts, new_manifest, passage_facts, store_manifest
-from index_builder.passages.passage_shards import PassageTotals, write_passages
+from index_builder.installation import install
+from index_builder.manifest import IndexDescription, encoder_facts, new_manifest, passage_facts, store_manifest
+from index_builder.passages.passage_shards import PassageRequest, PassageTotals, write_passages
 from index_builder.passages.window import WindowShape
+from index_builder.processes import Workers
 from index_builder.progress import Progress
 from index_builder.work_folder import WorkFolder, WorkFolderError, sweep_drafts
+from server.retrieval.encoder.encoder import Encoder
 from server.artifacts.folder import MANIFEST
-from server.retrieval.encoder.encoder import Encoder, Precision
 from server.retrieval.index.manifest import Manifest, read_manifest
 from server.retrieval.index.retriever import VECTORS_FILE
 from server.retrieval.index.stored_vectors import StoredVectors
@@ -47,21 +47,25 @@ def build(plan: BuildPlan, folder: Path, work: WorkFolder, progress: Progress) -
         WorkFolderError: another process works in the same folder.
     """
     source = open_source(plan.source, plan.columns)
-    shard_passages = plan.shard_passages or usual_shard_passages(source)
-    passages = passage_inputs(source, plan.shape, shard_passages)
-    fingerprint = index_fingerprint(vector_inputs(passages, plan.encoder, plan.precision), plan.index)
+    fingerprint = index_fingerprint(vector_inputs(passage_inputs(source, plan.passages), plan.vectors), plan.index)
     with work.locked():
         if (found := finished(folder)) is not None and found.fingerprint == fingerprint:
             log.info("build.unchanged folder=%s version=%s", folder, found.version)
             work.remove()
             return found
         sweep_drafts(work.path, folder)
-        with connected(plan.ray):
-            cut(plan.source, plan.shape, work, shard_passages, plan.num_workers, progress, plan.columns, plan.ray)
-            embed(work, plan.encoder, plan.precision, plan.num_workers, progress, plan.ray)
-        train(work, plan.index, folder, plan.name, progress)
-        manifest, _ = evaluate(folder, plan.recall_floor, progress)
-        work.remove()
+        with connected(plan.workers.ray):
+            cut(plan.passages, work, plan.workers, progress)
+            embed(plan.vectors, work, plan.workers, progress)
+        return finish(plan.wanted_index, work, folder, plan.recall_floor, progress)
+
+
+def finish(request: IndexRequest, work: WorkFolder, folder: Path, recall_floor: float, progress: Progress) -> Manifest:
+    """Train and evaluate beside the shards, put the index into `folder` at once, and remove the shards."""
+    write_index(request, work, progress)
+    manifest, _ = evaluate(work.result, recall_floor, progress)
+    install(work.result, folder)
+    work.remove()
     return manifest
 
 
@@ -73,52 +77,45 @@ def finished(folder: Path) -> Manifest | None:
     return manifest if manifest.index.recall else None
 
 
-def cut(
-    source_name: str,
-    shape: WindowShape,
-    work: WorkFolder,
-    shard_passages: int | None,
-    num_workers: int | None,
-    progress: Progress,
-    columns: Columns = USUAL_COLUMNS,
-    ray: str | None = None,
-) -> PassageTotals:
-    """Cut a source into passage shards, of a size that fits the source when `shard_passages` is None.
+def cut(request: PassageRequest, work: WorkFolder, workers: Workers, progress: Progress) -> PassageTotals:
+    """Cut a source into passage shards.
 
     Raises:
         SourceError: it cannot be read, or holds nothing to cut.
     """
-    source = open_source(source_name, columns)
-    shard_passages = shard_passages or usual_shard_passages(source)
-    work.claim("passages", passage_inputs(source, shape, shard_passages))
-    with connected(ray):
-        on_cluster = ray is not None
-        totals = write_passages(source, source_name, shape, work, shard_passages, num_workers, progress, on_cluster)
+    source = open_source(request.source, request.columns)
+    work.claim("passages", passage_inputs(source, request))
+    with connected(workers.ray):
+        totals = write_passages(source, request, work, workers, progress)
     if not totals.num_passages:
-        raise SourceError(f"--source {source_name!r} holds no passage; left out: {totals.skipped or 'nothing'}")
+        raise SourceError(f"--source {request.source!r} holds no passage; left out: {totals.skipped or 'nothing'}")
     return totals
 
 
-def embed(
-    work: WorkFolder,
-    encoder: str,
-    precision: Precision,
-    num_workers: int | None,
-    progress: Progress,
-    ray: str | None = None,
-) -> None:
+def embed(request: EmbedRequest, work: WorkFolder, workers: Workers, progress: Progress) -> None:
     """Encode the passage shards of `work`."""
     inputs, totals = _finished_passages(work)
-    work.claim("vectors", vector_inputs(inputs, encoder, precision))
-    if ray is None:
-        embed_passages(work, totals.num_passages, plan_embedding(encoder, precision, num_workers), progress)
+    work.claim("vectors", vector_inputs(inputs, request))
+    if workers.ray is None:
+        embed_passages(work, totals.num_passages, plan_embedding(request, workers), progress)
         return
-    with connected(ray):
-        embed_on_cluster(work, totals.num_passages, encoder, precision, num_workers, progress)
+    with connected(workers.ray):
+        embed_on_cluster(work, totals.num_passages, request, workers, progress)
 
 
-def train(work: WorkFolder, kind: IndexKind, folder: Path, name: str, progress: Progress) -> Manifest:
+def train(request: IndexRequest, work: WorkFolder, folder: Path, progress: Progress) -> Manifest:
     """Write an index folder from the shards of `work`; it is complete, but not evaluated yet.
+
+    Raises:
+        WorkFolderError: a stage before has not ended, or its shards are not all there.
+    """
+    manifest = write_index(request, work, progress)
+    install(work.result, folder)
+    return manifest
+
+
+def write_index(request: IndexRequest, work: WorkFolder, progress: Progress) -> Manifest:
+    """Write the index of the shards of `work` into its folder `result`.
 
     Raises:
         WorkFolderError: a stage before has not ended, or its shards are not all there.
@@ -128,29 +125,25 @@ def train(work: WorkFolder, kind: IndexKind, folder: Path, name: str, progress: 
     if vectors is None:
         raise WorkFolderError(f"work folder {work.path} holds no vectors; run the verb `embed` first")
     _refuse_other_counts(work, totals.num_passages)
-    work.claim("index", {"index": kind})
-    (folder / MANIFEST).unlink(missing_ok=True)
-    facts, names = write_index_files(kind, work, folder, progress)
+    work.claim("index", {"index": request.kind})
+    facts, names = write_index_files(request.kind, work, work.result, progress)
     encoder = Encoder(vectors["encoder"])
-    manifest = new_manifest(
-        folder,
-        name or totals.source,
-        index_fingerprint(vectors, kind),
-        encoder_facts(encoder),
-        passage_facts(
-            totals,
-            inputs["language"],
-            int(inputs["window-sentences"]),
-            int(inputs["stride-sentences"]),
-            vectors["embedded"],
-        ),
-        facts,
-        names,
-        small_talk_floor(encoder, StoredVectors(folder / VECTORS_FILE), progress),
-        progress,
+    about = IndexDescription(
+        source=request.name or totals.source,
+        fingerprint=index_fingerprint(vectors, request.kind),
+        encoder=encoder_facts(encoder),
+        passages=passage_facts(totals, _shape(inputs), vectors["embedded"]),
+        index=facts,
+        file_names=names,
+        score_floor=small_talk_floor(encoder, StoredVectors(work.result / VECTORS_FILE), progress),
     )
-    store_manifest(folder, manifest)
+    manifest = new_manifest(work.result, about, progress)
+    store_manifest(work.result, manifest)
     return manifest
+
+
+def _shape(inputs: Inputs) -> WindowShape:
+    return WindowShape(int(inputs["window-sentences"]), int(inputs["stride-sentences"]), inputs["language"])
 
 
 def _refuse_other_counts(work: WorkFolder, num_passages: int) -> None:

@@ -5,20 +5,31 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 
+from index_builder.code_version import cutter_version, parser_version, writer_version
 from index_builder.documents.columns import USUAL_COLUMNS, Columns
-from index_builder.documents.source import Source, source_bytes, source_fingerprint
+from index_builder.documents.source import Source, source_fingerprint
+from index_builder.embeddings.encoding import EmbedRequest
 from index_builder.embeddings.vector_shard import EMBEDDED
 from index_builder.index.choice import IndexKind
 from index_builder.manifest import encoder_revision
+from index_builder.passages.passage_shards import PassageRequest, usual_shard_passages
 from index_builder.passages.window import WindowShape
+from index_builder.processes import Workers
 from server.retrieval.encoder.encoder import Precision
 
-SMALL_SOURCE_BYTES = 100 << 20
 Inputs = dict[str, str]
 """What a stage's result depends on, by name: equal inputs, equal result."""
 
 
 @dataclass(frozen=True)
+class IndexRequest:
+    """Which kind of index is made, and what it is called; "": as its source."""
+
+    kind: IndexKind = "auto"
+    name: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class BuildPlan:
     """One build from a source to an evaluated index."""
 
@@ -26,45 +37,56 @@ class BuildPlan:
     encoder: str
     shape: WindowShape = field(default_factory=WindowShape)
     index: IndexKind = "auto"
-    num_workers: int | None = None  # None: one a GPU, else one a core
+    workers: Workers = field(default_factory=Workers)
     precision: Precision = "auto"
     recall_floor: float = 0.95
     name: str = ""  # empty: the source's
     shard_passages: int | None = None  # None: by the source's size
     columns: Columns = USUAL_COLUMNS  # of a source that is a table
-    ray: str | None = None  # the Ray cluster's address, or "local"; None: this machine's processes
+
+    @property
+    def passages(self) -> PassageRequest:
+        """What is cut, and how."""
+        return PassageRequest(self.source, self.shape, self.columns, self.shard_passages)
+
+    @property
+    def wanted_index(self) -> IndexRequest:
+        """Which index is made of them."""
+        return IndexRequest(self.index, self.name)
+
+    @property
+    def vectors(self) -> EmbedRequest:
+        """What encodes the passages."""
+        return EmbedRequest(self.encoder, self.precision)
 
 
-def usual_shard_passages(source: Source) -> int:
-    """Passages a shard: small sources lose little when killed, large ones make few files."""
-    return 1024 if source_bytes(source) < SMALL_SOURCE_BYTES else 16384
-
-
-def passage_inputs(source: Source, shape: WindowShape, shard_passages: int) -> Inputs:
+def passage_inputs(source: Source, request: PassageRequest) -> Inputs:
     """What the passage shards are made of."""
     return {
         "source": source_fingerprint(source),
-        "window-sentences": str(shape.sentences),
-        "stride-sentences": str(shape.stride),
-        "language": shape.language,
-        "shard-passages": str(shard_passages),
+        "window-sentences": str(request.shape.sentences),
+        "stride-sentences": str(request.shape.stride),
+        "language": request.shape.language,
+        "shard-passages": str(request.shard_passages or usual_shard_passages(source)),
+        "parser": parser_version(),
+        "cutter": cutter_version(),
     }
 
 
-def vector_inputs(passages: Inputs, encoder: str, precision: Precision) -> Inputs:
+def vector_inputs(passages: Inputs, request: EmbedRequest) -> Inputs:
     """What the vector shards are made of."""
     return {
         "passages": _digest(passages),
-        "encoder": encoder,
-        "encoder revision": encoder_revision(encoder),
+        "encoder": request.encoder,
+        "encoder revision": encoder_revision(request.encoder),
         "embedded": EMBEDDED,
-        "precision": precision,
+        "precision": request.precision,
     }
 
 
 def index_fingerprint(vectors: Inputs, kind: IndexKind) -> str:
     """Names what a whole index is made of."""
-    return _digest(vectors | {"index": kind})
+    return _digest(vectors | {"index": kind, "writer": writer_version()})
 
 
 def _digest(inputs: Inputs) -> str:

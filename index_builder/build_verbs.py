@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import tempfile
+import shutil
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, get_args
+from urllib.parse import quote
 
 from index_builder import build
-from index_builder.build_plan import BuildPlan
+from index_builder.build_plan import BuildPlan, IndexRequest
 from index_builder.documents.columns import Columns
+from index_builder.embeddings.encoding import EmbedRequest
 from index_builder.index.choice import IndexKind
+from index_builder.passages.passage_shards import PassageRequest
 from index_builder.passages.window import WindowShape
+from index_builder.processes import Workers
 from index_builder.progress import Progress
 from index_builder.publish import PublishError, publish, refuse_poor, refuse_unwritable
 from index_builder.report import print_report
@@ -22,7 +26,8 @@ from server.retrieval.encoder.encoder import Precision
 from server.retrieval.index.manifest import Manifest
 
 Flags = argparse.Namespace
-_PLAN = BuildPlan("", "")
+_STAGING = "index-builds"
+_PLAN = BuildPlan(source="", encoder="")
 
 
 def add_build_verbs(verbs: Any) -> None:
@@ -52,17 +57,16 @@ def add_build_verbs(verbs: Any) -> None:
 def run_build(flags: Flags, progress: Progress) -> None:
     """`build`: into a folder, or published to s3:// from a local one."""
     plan = BuildPlan(
-        flags.source,
-        flags.encoder,
-        _shape(flags),
-        flags.index,
-        flags.workers,
-        flags.precision,
-        flags.recall_floor,
-        flags.name,
-        flags.shard_passages,
-        columns_named(flags),
-        flags.ray,
+        source=flags.source,
+        encoder=flags.encoder,
+        shape=_shape(flags),
+        index=flags.index,
+        workers=_workers(flags),
+        precision=flags.precision,
+        recall_floor=flags.recall_floor,
+        name=flags.name,
+        shard_passages=flags.shard_passages,
+        columns=columns_named(flags),
     )
     deliver(flags, progress, lambda folder, work: build.build(plan, folder, work, progress))
 
@@ -85,6 +89,8 @@ def deliver(flags: Flags, progress: Progress, make: Callable[[Path, WorkFolder],
         print_report(manifest, progress, f"{folder}, BELOW THE RECALL FLOOR and not published")
         raise
     address = publish(folder, flags.out, flags.recall_floor, progress) if remote else str(folder)
+    if remote:
+        shutil.rmtree(folder, ignore_errors=True)
     print_report(manifest, progress, address)
 
 
@@ -92,16 +98,7 @@ def run_passages(flags: Flags, progress: Progress) -> None:
     """`passages`: only the first stage."""
     work = WorkFolder(flags.work)
     with work.locked():
-        totals = build.cut(
-            flags.source,
-            _shape(flags),
-            work,
-            flags.shard_passages,
-            flags.workers,
-            progress,
-            columns_named(flags),
-            flags.ray,
-        )
+        totals = build.cut(_passages(flags), work, _workers(flags), progress)
     print(f"{totals.num_documents} documents, {totals.num_passages} passages, skipped {totals.skipped}")
 
 
@@ -109,21 +106,31 @@ def run_embed(flags: Flags, progress: Progress) -> None:
     """`embed`: only the second stage."""
     work = WorkFolder(flags.work)
     with work.locked():
-        build.embed(work, flags.encoder, flags.precision, flags.workers, progress, flags.ray)
+        build.embed(EmbedRequest(flags.encoder, flags.precision), work, _workers(flags), progress)
 
 
 def run_train(flags: Flags, progress: Progress) -> None:
     """`train`: only the third stage."""
     work = WorkFolder(flags.work)
     with work.locked():
-        manifest = build.train(work, flags.index, Path(flags.out), flags.name, progress)
+        manifest = build.train(IndexRequest(flags.index, flags.name), work, Path(flags.out), progress)
     print(f"{manifest.label}: {manifest.index.factory}; next: python -m index_builder evaluate --index {flags.out}")
 
 
 def _staging(flags: Flags) -> Path:
-    """Where an index that goes to S3 is built: beside its shards, or in the system's temporary folder."""
-    base = flags.work.parent if flags.work else Path(tempfile.gettempdir()) / "openchatkit-index"
-    return Path(base) / flags.out.removeprefix("s3://").replace("/", "_")
+    """Where an index that goes to S3 is built: beside its shards, or below the current folder. Never in the system's
+    temporary folder, which is small on many machines, and empty after a restart.
+    """
+    base = flags.work.parent if flags.work else Path(_STAGING)
+    return Path(base) / quote(flags.out.removeprefix("s3://").rstrip("/"), safe="")
+
+
+def _passages(flags: Flags) -> PassageRequest:
+    return PassageRequest(flags.source, _shape(flags), columns_named(flags), flags.shard_passages)
+
+
+def _workers(flags: Flags) -> Workers:
+    return Workers(flags.workers, flags.ray)
 
 
 def _shape(flags: Flags) -> WindowShape:

@@ -7,9 +7,10 @@ from typing import Any, get_args
 
 from index_builder.build_verbs import Flags, add_column_flags, add_delivery_flags, columns_named, deliver, positive
 from index_builder.importing.import_index import ImportPlan, VectorOrigin, import_index
+from index_builder.processes import Workers
 from index_builder.progress import Progress
 
-_PLAN = ImportPlan(Path(), "")
+_PLAN = ImportPlan(published=Path(), encoder="")
 
 
 def add_import_verb(verbs: Any) -> None:
@@ -41,15 +42,15 @@ def add_import_verb(verbs: Any) -> None:
 def run_import(flags: Flags, progress: Progress) -> None:
     """`import`: into a folder, or published to s3:// from a local one."""
     plan = ImportPlan(
-        flags.published,
-        flags.encoder,
-        flags.vectors,
-        columns_named(flags),
-        flags.language,
-        flags.window_sentences,
-        flags.index,
-        flags.workers,
-        flags.recall_floor,
-        flags.name,
+        published=flags.published,
+        encoder=flags.encoder,
+        vectors=flags.vectors,
+        columns=columns_named(flags),
+        language=flags.language,
+        window_sentences=flags.window_sentences,
+        index=flags.index,
+        workers=Workers(flags.workers),
+        recall_floor=flags.recall_floor,
+        name=flags.name,
     )
     deliver(flags, progress, lambda folder, work: import_index(plan, folder, work, progress))

@@ -13,7 +13,7 @@ from index_builder.publish import PublishError, publish
 from index_builder.report import inspect
 
 Flags = argparse.Namespace
-_FLOOR = BuildPlan("", "").recall_floor
+_FLOOR = BuildPlan(source="", encoder="").recall_floor
 
 
 def add_index_verbs(verbs: Any) -> None:

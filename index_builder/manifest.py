@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from index_builder.index.folder import ROWS_PER_BATCH
 from index_builder.passages.passage_shards import PassageTotals
+from index_builder.passages.window import WindowShape
 from index_builder.progress import Progress
 from index_builder.work_folder import write_whole
 from server.artifacts.folder import MANIFEST, sha256_of
@@ -41,14 +43,12 @@ def encoder_facts(encoder: Encoder) -> EncoderFacts:
     )
 
 
-def passage_facts(
-    totals: PassageTotals, language: str, window_sentences: int, stride_sentences: int, embedded: str
-) -> PassageFacts:
+def passage_facts(totals: PassageTotals, shape: WindowShape, embedded: str) -> PassageFacts:
     """How the documents were cut, what of a passage was embedded, and what was left out."""
     return PassageFacts(
-        language=language,
-        window_sentences=window_sentences,
-        stride_sentences=stride_sentences,
+        language=shape.language,
+        window_sentences=shape.sentences,
+        stride_sentences=shape.stride,
         embedded=embedded,
         num_documents=totals.num_documents,
         num_passages=totals.num_passages,
@@ -57,31 +57,34 @@ def passage_facts(
     )
 
 
-def new_manifest(
-    folder: Path,
-    source: str,
-    fingerprint: str,
-    encoder: EncoderFacts,
-    passages: PassageFacts,
-    index: IndexFacts,
-    file_names: list[str],
-    score_floor: float,
-    progress: Progress,
-) -> Manifest:
+@dataclass(frozen=True, kw_only=True)
+class IndexDescription:
+    """What a manifest says of an index beside its files, whose names are here."""
+
+    source: str
+    fingerprint: str
+    encoder: EncoderFacts
+    passages: PassageFacts
+    index: IndexFacts
+    file_names: list[str]
+    score_floor: float
+
+
+def new_manifest(folder: Path, about: IndexDescription, progress: Progress) -> Manifest:
     """The manifest of the files in `folder`, which are check-summed; its name is the source's."""
     created = datetime.now(UTC)
     return Manifest(
         format=FORMAT,
-        name=Path(source).name.split(".")[0] or "index",
+        name=Path(about.source).name.split(".")[0] or "index",
         version=created.strftime("%Y%m%dT%H%M%SZ"),
         created=created.isoformat(timespec="microseconds"),
-        fingerprint=fingerprint,
-        source=source,
-        encoder=encoder,
-        passages=passages,
-        index=index,
-        files=_all_facts([folder / name for name in file_names], progress),
-        score_floor=score_floor,
+        fingerprint=about.fingerprint,
+        source=about.source,
+        encoder=about.encoder,
+        passages=about.passages,
+        index=about.index,
+        files=_all_facts([folder / name for name in about.file_names], progress),
+        score_floor=about.score_floor,
     )
 
 

@@ -3,13 +3,33 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass
 from typing import TypeVar
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True)
+class Workers:
+    """Who works: processes of this machine, or the tasks and actors of a Ray cluster.
+
+    Attributes:
+        number: how many; None: one a GPU, else one a core.
+        ray: the cluster's address, or "local"; None: this machine's processes.
+    """
+
+    number: int | None = None
+    ray: str | None = None
+
+    @property
+    def num_processes(self) -> int:
+        """Processes on this machine's cores."""
+        return self.number or len(os.sched_getaffinity(0))
 
 
 def ordered_map(function: Callable[[Item], Answer], items: Iterable[Item], num_processes: int) -> Iterator[Answer]:

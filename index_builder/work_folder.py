@@ -50,6 +50,11 @@ class WorkFolder:
         """Where the vectors of passage shard `number` go."""
         return self.path / "vectors" / f"{number:06d}.npy"
 
+    @property
+    def result(self) -> Path:
+        """Where the index is made before it is put where it belongs."""
+        return self.path / "result"
+
     def claim(self, stage: str, inputs: dict[str, str]) -> None:
         """Say which inputs `stage` works on.
 

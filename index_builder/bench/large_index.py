@@ -18,9 +18,10 @@ from index_builder.embeddings.vector_shard import EMBEDDED
 from index_builder.evaluation.evaluate import evaluate
 from index_builder.index.choice import IndexKind
 from index_builder.index.index_files import write_index_files
-from index_builder.manifest import encoder_facts, new_manifest, passage_facts, store_manifest
+from index_builder.manifest import IndexDescription, encoder_facts, new_manifest, passage_facts, store_manifest
 from index_builder.passages.batch import SHARD_SCHEMA
 from index_builder.passages.passage_shards import PassageTotals, write_table
+from index_builder.passages.window import WindowShape
 from index_builder.progress import Progress
 from index_builder.work_folder import WorkFolder, write_whole
 from server.retrieval.encoder.encoder import Encoder
@@ -45,8 +46,17 @@ def measure(folder: Path, num_vectors: int, dimension: int, kind: IndexKind) -> 
     facts, names = write_index_files(kind, work, index, progress)
     build_s = time.perf_counter() - started
     totals = PassageTotals("synthetic", 0, -(-num_vectors // _PASSAGES_PER_DOCUMENT), num_vectors)
-    passages, encoder = passage_facts(totals, "en", 3, 3, EMBEDDED), encoder_facts(Encoder(_ENCODER))
-    store_manifest(index, new_manifest(index, "synthetic", "none", encoder, passages, facts, names, -1.0, progress))
+    passages, encoder = passage_facts(totals, WindowShape(), EMBEDDED), encoder_facts(Encoder(_ENCODER))
+    about = IndexDescription(
+        source="synthetic",
+        fingerprint="none",
+        encoder=encoder,
+        passages=passages,
+        index=facts,
+        file_names=names,
+        score_floor=-1.0,
+    )
+    store_manifest(index, new_manifest(index, about, progress))
     manifest, chosen = evaluate(index, _RECALL_FLOOR, progress)
     return {
         "vectors": num_vectors,

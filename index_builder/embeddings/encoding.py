@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from index_builder.embeddings.vector_shard import resolved_precision, rows_of_shard, write_vectors
+from index_builder.processes import Workers
 from index_builder.progress import Progress
 from index_builder.work_folder import WorkFolder, write_whole
 from server.retrieval.encoder.encoder import Device, Encoder, Precision
@@ -46,15 +47,23 @@ class EmbedPlan:
         return "cuda" if self.gpus else "cpu"
 
 
-def plan_embedding(encoder: str, precision: Precision, num_workers: int | None) -> EmbedPlan:
-    """The processes for this machine; `num_workers` None: one a GPU, else one a core up to 16."""
+@dataclass(frozen=True)
+class EmbedRequest:
+    """Which encoder makes the vectors, and in what it computes."""
+
+    encoder: str
+    precision: Precision = "auto"
+
+
+def plan_embedding(request: EmbedRequest, workers: Workers) -> EmbedPlan:
+    """The processes for this machine: as many as asked for, else one a GPU, else one a core up to 16."""
     import torch
 
-    precision = resolved_precision(precision)
+    encoder, precision = request.encoder, resolved_precision(request.precision)
     if torch.cuda.is_available():
         gpus = _visible_gpus(torch.cuda.device_count())
-        return EmbedPlan(encoder, precision, num_workers or len(gpus), gpus)
-    return EmbedPlan(encoder, precision, num_workers or min(len(os.sched_getaffinity(0)), MAX_CPU_PROCESSES))
+        return EmbedPlan(encoder, precision, workers.number or len(gpus), gpus)
+    return EmbedPlan(encoder, precision, workers.number or min(workers.num_processes, MAX_CPU_PROCESSES))
 
 
 def _visible_gpus(count: int) -> tuple[str, ...]:
@@ -85,12 +94,7 @@ def embed_passages(work: WorkFolder, num_passages: int, plan: EmbedPlan, progres
 
 
 def embed_on_cluster(
-    work: WorkFolder,
-    num_passages: int,
-    encoder: str,
-    precision: Precision,
-    num_workers: int | None,
-    progress: Progress,
+    work: WorkFolder, num_passages: int, request: EmbedRequest, workers: Workers, progress: Progress
 ) -> None:
     """Write the vector shards that are missing, encoded by the Ray cluster that is connected.
 
@@ -100,12 +104,12 @@ def embed_on_cluster(
     """
     from index_builder.cluster.embeddings import cluster_precision, encoded_shards
 
-    precision = _one_precision(work, cluster_precision(precision))
+    precision = _one_precision(work, cluster_precision(request.precision))
     missing = _missing(work)
     with _stage(progress, num_passages, missing) as bar:
         if missing:
             shards = {number: work.passage_shard(number) for number in missing}
-            for number, content in encoded_shards(shards, encoder, precision, num_workers):
+            for number, content in encoded_shards(shards, request.encoder, precision, workers.number):
                 write_whole(work.vector_shard(number), partial(Path.write_bytes, data=content))
                 bar.update(missing[number])
 

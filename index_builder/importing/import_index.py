@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import logging
-import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
 from index_builder import build
-from index_builder.build_plan import Inputs, index_fingerprint, vector_inputs
+from index_builder.build_plan import IndexRequest, Inputs, index_fingerprint, vector_inputs
+from index_builder.code_version import cutter_version
 from index_builder.documents import ReadReport
 from index_builder.documents.columns import USUAL_COLUMNS, Columns
 from index_builder.documents.source import files_fingerprint
-from index_builder.evaluation.evaluate import evaluate
+from index_builder.embeddings.encoding import EmbedRequest
 from index_builder.importing.layout import LayoutError, PublishedFolder, find_layout
 from index_builder.importing.rows import PublishedTable
 from index_builder.importing.shards import RunReader, ShardWriter, runs
 from index_builder.importing.vectors import ArrayVectors, IndexVectors, PublishedVectors
 from index_builder.index.choice import IndexKind
 from index_builder.passages.passage_shards import PassageTotals
-from index_builder.processes import ordered_map
+from index_builder.processes import Workers, ordered_map
 from index_builder.progress import Progress
 from index_builder.work_folder import WorkFolder, sweep_drafts
 from server.retrieval.encoder.encoder import Encoder
@@ -35,7 +35,7 @@ EMBEDDED = "{text}"  # what the published vectors are of
 _SMALL_TABLE = 100_000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ImportPlan:
     """One import of the published index in the folder `published`, whose vectors `encoder` has made."""
 
@@ -46,7 +46,7 @@ class ImportPlan:
     language: str = "en"
     window_sentences: int = 3
     index: IndexKind = "auto"
-    num_workers: int | None = None
+    workers: Workers = field(default_factory=Workers)
     recall_floor: float = 0.95
     name: str = ""
 
@@ -78,11 +78,8 @@ def import_index(plan: ImportPlan, folder: Path, work: WorkFolder, progress: Pro
             encoder = None if vectors is None else _agreeing_encoder(plan.encoder, published, table, vectors)
             _write_shards(plan, work, ShardWriter(work, vectors, encoder), table, progress)
         if vectors is None:
-            build.embed(work, plan.encoder, "auto", plan.num_workers, progress)
-        build.train(work, plan.index, folder, plan.name, progress)
-        manifest, _ = evaluate(folder, plan.recall_floor, progress)
-        work.remove()
-    return manifest
+            build.embed(EmbedRequest(plan.encoder), work, plan.workers, progress)
+        return build.finish(IndexRequest(plan.index, plan.name), work, folder, plan.recall_floor, progress)
 
 
 def _open_vectors(published: PublishedFolder, origin: VectorOrigin, encoder: str) -> PublishedVectors | None:
@@ -112,8 +109,9 @@ def _inputs(
         "language": plan.language,
         "shard-passages": str(_shard_passages(table)),
         "vectors": origin,
+        "cutter": cutter_version(),
     }
-    embedding = vector_inputs(passages, plan.encoder, "auto")
+    embedding = vector_inputs(passages, EmbedRequest(plan.encoder))
     if vectors is not None:
         embedding |= {"embedded": EMBEDDED, "precision": "as published"}
     return passages, embedding
@@ -176,4 +174,4 @@ def _num_processes(plan: ImportPlan, table: PublishedTable) -> int:
     """One process reads what takes it less time than others take to start."""
     if table.num_rows < _SMALL_TABLE:
         return 1
-    return plan.num_workers or len(os.sched_getaffinity(0))
+    return plan.workers.num_processes

@@ -16,12 +16,11 @@ from index_builder.embeddings.vector_shard import read_shard
 from index_builder.importing.layout import LayoutError
 from index_builder.importing.rows import PublishedPassage
 from index_builder.importing.vectors import PublishedVectors, unit_vectors
-from index_builder.passages.batch import SHARD_SCHEMA
+from index_builder.passages.batch import SHARD_SCHEMA, term_row
 from index_builder.passages.passage_shards import write_table
 from index_builder.passages.sentences import sentence_spans
 from index_builder.work_folder import WorkFolder, write_whole
 from server.retrieval.encoder.encoder import Encoder
-from server.retrieval.index.lexical_index import OPENING, SENTENCE
 from server.retrieval.index.terms import TermReader
 
 if TYPE_CHECKING:
@@ -59,8 +58,7 @@ class RunReader:
 
     def _row(self, passage: PublishedPassage, reader: TermReader) -> dict[str, object]:
         text = passage.text
-        sentences = (reader.terms(text[start:end]) for start, end in sentence_spans(text, self.language))
-        marked = (term for sentence in sentences for term in (SENTENCE, *sentence))
+        sentences = [text[start:end] for start, end in sentence_spans(text, self.language)]
         return {
             "passage_id": f"{passage.document_id}:{passage.ordinal}",
             "document_id": passage.document_id,
@@ -70,7 +68,7 @@ class RunReader:
             "url": passage.url,
             "start": passage.start,
             "end": passage.start + len(text),
-            "terms": [*([] if passage.ordinal else [OPENING]), *reader.terms(passage.title), *marked],
+            "terms": term_row(reader, passage.title, sentences, opens=not passage.ordinal),
         }
 
 

@@ -80,11 +80,15 @@ class BatchCutter:
         return PassageBatch(next_item, pa.RecordBatch.from_pylist(rows, schema=SHARD_SCHEMA), tuple(documents), report)
 
 
+def term_row(reader: TermReader, title: str, sentences: Iterable[str], opens: bool) -> list[int]:
+    """A passage's words as the lexical index keeps them: its title's, then each sentence's behind a mark."""
+    marked = (term for sentence in sentences for term in (SENTENCE, *reader.terms(sentence)))
+    return [*([OPENING] if opens else []), *reader.terms(title), *marked]
+
+
 def _rows(document: Document, shape: WindowShape, reader: TermReader) -> Iterator[dict[str, object]]:
-    title = reader.terms(document.title)
     for ordinal, window in enumerate(cut_document(document, shape)):
-        sentences = (reader.terms(window.text[start:end]) for start, end in window.sentences)
-        marked = (term for sentence in sentences for term in (SENTENCE, *sentence))
+        sentences = [window.text[start:end] for start, end in window.sentences]
         yield {
             "passage_id": window.passage_id,
             "document_id": document.document_id,
@@ -94,5 +98,5 @@ def _rows(document: Document, shape: WindowShape, reader: TermReader) -> Iterato
             "url": document.url,
             "start": window.start,
             "end": window.end,
-            "terms": [*([] if ordinal else [OPENING]), *title, *marked],
+            "terms": term_row(reader, document.title, sentences, opens=not ordinal),
         }

@@ -7,8 +7,8 @@ earlier run was killed: items are taken in fixed batches, and a shard ends with 
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -16,17 +16,19 @@ import msgspec
 import pyarrow as pa
 
 from index_builder.documents import ReadReport
+from index_builder.documents.columns import USUAL_COLUMNS, Columns
 from index_builder.documents.source import SAMPLE, Source, open_source, source_bytes
 from index_builder.passages.batch import SHARD_SCHEMA, BatchCutter, PassageBatch, item_batches
 from index_builder.passages.unique_ids import UniqueIds
 from index_builder.passages.window import WindowShape
-from index_builder.processes import ordered_map
+from index_builder.processes import Workers, ordered_map
 from index_builder.progress import Progress
 from index_builder.work_folder import WorkFolder, write_whole
 
 log = logging.getLogger(__name__)
 _FACTS = b"shard"
 _PARALLEL_BYTES = 32 << 20
+SMALL_SOURCE_BYTES = 100 << 20
 
 
 class PassageTotals(msgspec.Struct):
@@ -40,30 +42,40 @@ class PassageTotals(msgspec.Struct):
     examples: dict[str, list[str]] = {}
 
 
-def write_passages(
-    source: Source,
-    source_name: str,
-    shape: WindowShape,
-    work: WorkFolder,
-    shard_passages: int,
-    num_workers: int | None,
-    progress: Progress,
-    on_cluster: bool = False,
-) -> PassageTotals:
-    """Write the shards that are missing and say what all of them hold; a finished stage is only looked up.
+@dataclass(frozen=True)
+class PassageRequest:
+    """What is cut, and how.
 
-    Batches are cut by this machine's processes, or by the Ray cluster that is connected.
+    Attributes:
+        columns: of a source that is a table.
+        shard_passages: at least how many a shard holds; None: by the source's size.
+    """
+
+    source: str
+    shape: WindowShape = field(default_factory=WindowShape)
+    columns: Columns = USUAL_COLUMNS
+    shard_passages: int | None = None
+
+
+def usual_shard_passages(source: Source) -> int:
+    """Passages a shard: small sources lose little when killed, large ones make few files."""
+    return 1024 if source_bytes(source) < SMALL_SOURCE_BYTES else 16384
+
+
+def write_passages(
+    source: Source, request: PassageRequest, work: WorkFolder, workers: Workers, progress: Progress
+) -> PassageTotals:
+    """Write the shards of an open source that are missing and say what all of them hold; a finished stage is only
+    looked up. Batches are cut by this machine's processes, or by the Ray cluster that is connected.
     """
     if done := work.done("passages"):
         return msgspec.convert(done, PassageTotals)
-    writer = _ShardWriter(work, source_name, shard_passages)
+    writer = _ShardWriter(work, request.source, request.shard_passages or usual_shard_passages(source))
     reading = ReadReport()
     with progress.stage("passages", source_bytes(source), "B") as bar:
         first_item = writer.totals.next_item
-        if on_cluster:
-            batches = _cut_on_cluster(source, source_name, shape, first_item, num_workers, reading)
-        else:
-            batches = _cut_in_processes(source, shape, first_item, num_workers, reading)
+        cut = _cut_in_processes if workers.ray is None else _cut_on_cluster
+        batches = cut(source, request, first_item, workers, reading)
         for batch in batches:
             writer.add(batch)
             bar.update(reading.source_bytes - bar.n)
@@ -78,33 +90,28 @@ def write_passages(
 
 
 def _cut_in_processes(
-    source: Source, shape: WindowShape, first_item: int, num_workers: int | None, reading: ReadReport
+    source: Source, request: PassageRequest, first_item: int, workers: Workers, reading: ReadReport
 ) -> Iterator[PassageBatch]:
     batches = item_batches(source.items(reading), first_item)
-    return ordered_map(BatchCutter(source, shape), batches, _num_processes(source, num_workers))
+    return ordered_map(BatchCutter(source, request.shape), batches, _num_processes(source, workers))
 
 
 def _cut_on_cluster(
-    source: Source,
-    source_name: str,
-    shape: WindowShape,
-    first_item: int,
-    num_workers: int | None,
-    reading: ReadReport,
+    source: Source, request: PassageRequest, first_item: int, workers: Workers, reading: ReadReport
 ) -> Iterator[PassageBatch]:
     from index_builder.cluster.passages import cut_batches
 
     # A source goes to other processes without its list of files, so the task that reads them opens it anew.
-    name = source_name if source_name == SAMPLE else str(Path(source_name).expanduser().absolute())
+    name = request.source if request.source == SAMPLE else str(Path(request.source).expanduser().absolute())
     opened = partial(open_source, name, source.columns)
-    return cut_batches(opened, BatchCutter(source, shape), first_item, num_workers, reading)
+    return cut_batches(opened, BatchCutter(source, request.shape), first_item, workers.number, reading)
 
 
-def _num_processes(source: Source, num_workers: int | None) -> int:
+def _num_processes(source: Source, workers: Workers) -> int:
     """One process cuts what takes it less time than others take to start."""
     if source_bytes(source) < _PARALLEL_BYTES:
         return 1
-    return num_workers or len(os.sched_getaffinity(0))
+    return workers.num_processes
 
 
 def read_totals(shard: Path) -> PassageTotals:

@@ -19,7 +19,12 @@ QUESTIONS = ROOT / "tests" / "data" / "questions" / "sample_dump.jsonl"
 @pytest.fixture(scope="module")
 def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("sample")
-    build(BuildPlan("sample", "sample"), folder / "index", WorkFolder(folder / "work"), Progress(quiet=True))
+    build(
+        BuildPlan(source="sample", encoder="sample"),
+        folder / "index",
+        WorkFolder(folder / "work"),
+        Progress(quiet=True),
+    )
     return folder / "index"
 
 

@@ -10,9 +10,10 @@ import faiss
 import pytest
 
 from index_builder.embeddings import encoding
-from index_builder.embeddings.encoding import EmbedPlan, embed_passages, plan_embedding
+from index_builder.embeddings.encoding import EmbedPlan, EmbedRequest, embed_passages, plan_embedding
 from index_builder.index.choice import choose_index
 from index_builder.index.index_files import write_faiss_index
+from index_builder.processes import Workers
 from index_builder.progress import Progress
 from index_builder.work_folder import WorkFolder, WorkFolderError
 from server.retrieval.index.vector_index import INDEX_FILE
@@ -84,7 +85,7 @@ def test_children_use_the_gpus_that_this_process_may_use(
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     if visible is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    plan = plan_embedding("sample", "float32", None)
+    plan = plan_embedding(EmbedRequest("sample", "float32"), Workers())
     assert (plan.gpus, plan.num_processes, plan.device()) == (names, count, "cuda")
 
 

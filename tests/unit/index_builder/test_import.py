@@ -37,7 +37,7 @@ def vectors(encoder: Encoder) -> np.ndarray:
 
 
 def imported(published: Path, out: Path, **wishes: object) -> Manifest:
-    plan = ImportPlan(published, "sample", **wishes)  # type: ignore[arg-type]
+    plan = ImportPlan(published=published, encoder="sample", **wishes)  # type: ignore[arg-type]
     return import_index(plan, out, WorkFolder(out / ".work"), QUIET)
 
 
@@ -100,7 +100,10 @@ def test_a_killed_import_goes_on_to_the_same_index(tmp_path: Path, vectors: np.n
     broken[3] = 0
     published = write_published(tmp_path / "p", TEXTS, broken)
     whole = imported(published, tmp_path / "whole")
-    plan, work = ImportPlan(published, "sample", recall_floor=0.5), WorkFolder(tmp_path / "out" / ".work")
+    plan, work = (
+        ImportPlan(published=published, encoder="sample", recall_floor=0.5),
+        WorkFolder(tmp_path / "out" / ".work"),
+    )
     with pytest.raises(KeyboardInterrupt):
         import_index(plan, tmp_path / "out", work, _KilledInStage("index"))
     (work.path / "passages.done.json").unlink()

@@ -12,9 +12,10 @@ from index_builder.documents.source import Source, open_source
 from index_builder.embeddings.vector_shard import read_shard
 from index_builder.passages import batch
 from index_builder.passages.batch import BatchCutter, item_batches
-from index_builder.passages.passage_shards import PassageTotals, write_passages
+from index_builder.passages.passage_shards import PassageRequest, PassageTotals, write_passages
 from index_builder.passages.unique_ids import UniqueIds
 from index_builder.passages.window import WindowShape
+from index_builder.processes import Workers
 from index_builder.progress import Progress
 from index_builder.work_folder import WorkFolder, WorkFolderError
 from tests.unit.index_builder.dumps import article, page, write_dump
@@ -23,7 +24,9 @@ QUIET = Progress(quiet=True)
 
 
 def cut(source: Source, folder: Path, shard_passages: int = 50) -> PassageTotals:
-    return write_passages(source, "test", WindowShape(), WorkFolder(folder), shard_passages, 1, QUIET)
+    return write_passages(
+        source, PassageRequest("test", shard_passages=shard_passages), WorkFolder(folder), Workers(1), QUIET
+    )
 
 
 def rows(folder: Path) -> list[dict[str, object]]:

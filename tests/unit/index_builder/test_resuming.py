@@ -14,8 +14,8 @@ from index_builder.build import build
 from index_builder.build_plan import BuildPlan
 from index_builder.commands import main
 from index_builder.documents.source import open_source
-from index_builder.passages.passage_shards import PassageTotals, write_passages
-from index_builder.passages.window import WindowShape
+from index_builder.passages.passage_shards import PassageRequest, PassageTotals, write_passages
+from index_builder.processes import Workers
 from index_builder.progress import Progress
 from index_builder.work_folder import WorkFolder, WorkFolderError
 from tests.unit.index_builder.dumps import article, write_dump
@@ -79,7 +79,7 @@ def test_drafts_of_a_killed_run_are_deleted_in_both_folders(tmp_path: Path, dump
     for draft in (out / ".knn.index.draft-1", out / ".work" / "vectors" / ".000000.npy.draft-1"):
         draft.parent.mkdir(parents=True, exist_ok=True)
         draft.write_bytes(b"half")
-    build(BuildPlan(str(dump), "sample", num_workers=1), out, WorkFolder(out / ".work"), QUIET)
+    build(BuildPlan(source=str(dump), encoder="sample", workers=Workers(1)), out, WorkFolder(out / ".work"), QUIET)
     assert [path.name for path in out.rglob("*") if "draft" in path.name] == []
 
 
@@ -101,6 +101,20 @@ def test_shards_that_were_lost_are_noticed_before_training(
     assert "counted 240 passages, its shards hold 192 and 192 vectors" in capsys.readouterr().err
 
 
+def test_another_version_of_the_parser_builds_anew(
+    tmp_path: Path, dump: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, work = tmp_path / "out", tmp_path / "w"
+    plan = BuildPlan(source=str(dump), encoder="sample", workers=Workers(1))
+    first = build(plan, out, WorkFolder(out / ".work"), QUIET)
+    assert build(plan, out, WorkFolder(out / ".work"), QUIET) == first
+    assert verb("passages", work, "--source", str(dump)) == 0
+    monkeypatch.setattr("index_builder.build_plan.parser_version", lambda: "another")
+    assert build(plan, out, WorkFolder(out / ".work"), QUIET).fingerprint != first.fingerprint
+    assert verb("passages", work, "--source", str(dump)) == 2
+    assert "was begun with parser" in capsys.readouterr().err
+
+
 def test_a_kill_before_a_stage_is_marked_counts_nothing_twice(tmp_path: Path) -> None:
     folder = tmp_path / "docs"
     folder.mkdir()
@@ -111,7 +125,7 @@ def test_a_kill_before_a_stage_is_marked_counts_nothing_twice(tmp_path: Path) ->
     source = open_source(str(folder))
 
     def cut(work: WorkFolder) -> PassageTotals:
-        return write_passages(source, str(folder), WindowShape(), work, 8, 1, QUIET)
+        return write_passages(source, PassageRequest(str(folder), shard_passages=8), work, Workers(1), QUIET)
 
     work = WorkFolder(tmp_path / "w")
     whole = cut(work)

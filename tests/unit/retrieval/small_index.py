@@ -7,6 +7,7 @@ from pathlib import Path
 from index_builder.build import build
 from index_builder.build_plan import BuildPlan
 from index_builder.passages.window import WindowShape
+from index_builder.processes import Workers
 from index_builder.progress import Progress
 from index_builder.work_folder import WorkFolder
 from tests.unit.index_builder.dumps import page, write_dump
@@ -45,6 +46,12 @@ def make_index(folder: Path, stride_sentences: int = 3) -> Path:
     """An index of ARTICLES in `folder`, built by the index builder."""
     pages = [page(title, text, page_id=number) for number, (title, text) in enumerate(ARTICLES.items(), start=1)]
     dump = write_dump(folder.parent / f"{folder.name}.xml", *pages)
-    plan = BuildPlan(str(dump), "sample", WindowShape(stride=stride_sentences), num_workers=1, precision="float32")
+    plan = BuildPlan(
+        source=str(dump),
+        encoder="sample",
+        shape=WindowShape(stride=stride_sentences),
+        workers=Workers(1),
+        precision="float32",
+    )
     build(plan, folder, WorkFolder(folder / ".work"), Progress(quiet=True))
     return folder
