@@ -31,8 +31,8 @@ from index_builder.passages.window import WindowShape
 from index_builder.processes import Workers
 from index_builder.progress import Progress
 from index_builder.work_folder import WorkFolder, WorkFolderError, sweep_drafts
-from server.retrieval.encoder.encoder import Encoder
 from server.artifacts.folder import MANIFEST
+from server.retrieval.encoder.encoder import Encoder
 from server.retrieval.index.manifest import Manifest, read_manifest
 from server.retrieval.index.retriever import VECTORS_FILE
 from server.retrieval.index.stored_vectors import StoredVectors

@@ -9,7 +9,8 @@ import shutil
 from pathlib import Path
 
 from index_builder.work_folder import write_whole
-from server.retrieval.index.manifest import MANIFEST, read_manifest
+from server.artifacts.folder import MANIFEST
+from server.retrieval.index.manifest import read_manifest
 from server.retrieval.retriever import RetrievalError
 
 log = logging.getLogger(__name__)

@@ -12,9 +12,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from index_builder.manifest import file_facts
 from index_builder.work_folder import write_whole
-from server.artifacts import ArtifactError
-from server.artifacts.listing import split_uri
+from server.artifacts.error import ArtifactError
 from server.artifacts.folder import MANIFEST
+from server.artifacts.listing import split_uri
 from server.retrieval.index.manifest import FileFacts
 
 
