@@ -12,7 +12,7 @@ from container.commands import RankCommand
 from container.machine.segments import unlink_segments
 from container.pulse import Pulse
 from container.watch import Watch
-from server.engine.rank.heartbeat import BEAT_FILE
+from server.engine.rank.liveness import BEAT_FILE
 
 READY_FILE = "engine.ready"
 

@@ -95,7 +95,7 @@ def _runner(folder: Path, dtype: Dtype, window: int) -> ModelRunner:
 
 def _logits(runner: ModelRunner, tokens: list[int]) -> Tensor:
     blocks = tuple(range(-(-len(tokens) // _BLOCK_TOKENS)))
-    return runner.run(ModelStep("model", (Segment(tuple(tokens), blocks, 0, 0, 0, (), len(tokens)),)))
+    return runner.run(ModelStep("model", (Segment.of(tuple(tokens), blocks, 0, len(tokens)),)))
 
 
 def read_tokens(folder: Path, texts: Iterable[str], limit: int) -> list[int]:

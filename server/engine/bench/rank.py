@@ -16,7 +16,7 @@ from server.config import from_env
 from server.engine.bench.driver import Driver, Recorder, TimedRunner, Work
 from server.engine.cpu.native_library import open_library
 from server.engine.parallel.processor import processor_level
-from server.engine.rank.process_end import end_process
+from server.engine.rank.liveness import end_process
 from server.engine.rank.serve import Serving
 from server.engine.rank.step_channel import StepSender
 from server.engine.schedule.sequence import CHAT

@@ -32,7 +32,7 @@ from server.engine.model.runner import ModelRunner, PoolShape, torch_dtype
 from server.engine.parallel.group import Rank
 from server.engine.rank.loop import gather
 from server.engine.schedule.block_pool import BlockPool
-from server.engine.schedule.limits import Limits
+from server.engine.schedule.limits import ScheduleLimits
 from server.engine.schedule.scheduler import Scheduler
 from server.engine.schedule.step import ModelStep, Segment
 from server.engine.weights.load import load_model
@@ -115,7 +115,7 @@ class _Engine:
         shape = PoolShape(4 * window // _BLOCK_TOKENS, _BLOCK_TOKENS)
         self._runner = ModelRunner(model, shape, dtype, torch.device("cpu"))
         pools = {_MODEL: BlockPool(shape.num_blocks, _BLOCK_TOKENS), wire.CHAT: BlockPool(4, 16)}
-        limits = Limits(max_step_tokens=window, max_running=4)
+        limits = ScheduleLimits(max_step_tokens=window, max_running=4)
         self._scheduler = Scheduler(pools, {_MODEL: window, wire.CHAT: 64}, limits, time.monotonic)
         self._number = 0
 
@@ -143,9 +143,7 @@ class _Engine:
         start = len(request.prefix) // _BLOCK_TOKENS * _BLOCK_TOKENS
         tokens = (*request.prefix[start:], *request.text, *request.closing, *request.text[:num_tree_tokens])
         blocks = tuple(range(-(-(start + len(tokens)) // _BLOCK_TOKENS)))
-        return self._runner.run(
-            ModelStep(_MODEL, (Segment(tokens, blocks, start, start, start, (), 1 + num_tree_tokens),))
-        )
+        return self._runner.run(ModelStep(_MODEL, (Segment.of(tokens, blocks, start, 1 + num_tree_tokens),)))
 
 
 @torch.inference_mode()

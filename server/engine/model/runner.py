@@ -18,7 +18,7 @@ from server.engine.model.torch_model import TorchModel
 from server.engine.parallel.all_reduce import AllReduce
 from server.engine.parallel.cores import keep_to_own_cores
 from server.engine.parallel.processor import Level, processor_level
-from server.engine.parallel.token_relay import TokenRelay
+from server.engine.parallel.sampled_tokens import SampledTokens
 from server.engine.schedule.step import ModelStep, Step
 
 log = logging.getLogger(__name__)
@@ -120,11 +120,11 @@ def _native(model: PreTrainedModel, shape: PoolShape, dtype: Dtype, level: Level
 class GroupRunner:
     """All models of the group; every rank runs the same model steps in the same order."""
 
-    def __init__(self, runners: dict[str, ModelRunner], relay: TokenRelay) -> None:
+    def __init__(self, runners: dict[str, ModelRunner], sampled_tokens: SampledTokens) -> None:
         self._runners = runners
-        self._relay = relay
+        self._sampled_tokens = sampled_tokens
 
     def run(self, step: Step) -> dict[str, Tensor]:
         """Logits of each model in the step."""
-        sampled = self._relay.sampled
+        sampled = self._sampled_tokens.latest
         return {each.model: self._runners[each.model].run(each, sampled) for each in step.model_steps}

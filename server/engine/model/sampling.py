@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from server.engine.parallel.pending import resolve
+from server.engine.parallel.sampled_tokens import resolve
 from server.engine.parallel.transfer import to_device
 from server.wire import Sampling
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from server.engine.model.kv_budget import MAX_GATHERED_TOKENS
-from server.engine.parallel.pending import resolve
+from server.engine.parallel.sampled_tokens import resolve
 from server.engine.parallel.transfer import to_device
 from server.engine.schedule.step import ModelStep, Segment
 

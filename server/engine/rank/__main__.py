@@ -18,7 +18,7 @@ from setproctitle import setproctitle
 
 from server.config import ConfigError, Settings, from_env
 from server.engine.parallel.cache_folder import cache_folder
-from server.engine.rank.process_end import end_process
+from server.engine.rank.liveness import end_process
 
 log = logging.getLogger("server.engine")
 
@@ -54,7 +54,7 @@ def _serve(settings: Settings, rank: int, attempt: int) -> int:
     os.environ.setdefault("DS_ACCELERATOR", _accelerator(settings))
     os.environ.setdefault("TRITON_CACHE_DIR", str(cache_folder() / "triton"))
     # torch and DeepSpeed take seconds to import; a wrong setting must not wait for them.
-    from server.engine.rank.heartbeat import Heartbeat
+    from server.engine.rank.liveness import Heartbeat
     from server.engine.rank.serve import Serving
     from server.engine.weights.golden import GoldenError
 

@@ -17,14 +17,14 @@ from server import wire
 from server.engine.model.runner import Runner
 from server.engine.model.sampling import Draws, SamplingRow, sample
 from server.engine.model.text_stream import TextStream
-from server.engine.parallel.token_relay import TokenRelay
+from server.engine.parallel.sampled_tokens import SampledTokens
 from server.engine.parallel.transfer import Readback, to_device
-from server.engine.rank.request_socket import Client, Door
+from server.engine.rank.liveness import Watchdog
+from server.engine.rank.request_socket import Client, RequestSocket
 from server.engine.rank.step_channel import StepReceiver, StepSender
-from server.engine.rank.watchdog import Watchdog
-from server.engine.schedule.plan import Plan, ScoreRows
 from server.engine.schedule.scheduler import End, Scheduler
 from server.engine.schedule.sequence import CHAT, GenerateSequence
+from server.engine.schedule.step_plan import ScoreRows, StepPlan
 from server.errors import ErrorCode, ServiceError
 
 log = logging.getLogger(__name__)
@@ -60,7 +60,7 @@ class ReplyTokenizer:
 class UnderWay:
     """A step that every rank has queued, and its results when they are there."""
 
-    plan: Plan
+    plan: StepPlan
     results: Readback  # tokens of `plan.generate_rows`, then the log-probabilities of each of `plan.score_rows`
 
 
@@ -71,7 +71,7 @@ class Leader:
         self,
         scheduler: Scheduler,
         runner: Runner,
-        relay: TokenRelay,
+        sampled_tokens: SampledTokens,
         followers: StepSender,
         outlet: Outlet,
         tokenizer: ReplyTokenizer,
@@ -80,7 +80,7 @@ class Leader:
     ) -> None:
         self._scheduler = scheduler
         self._runner = runner
-        self._relay = relay
+        self._sampled_tokens = sampled_tokens
         self._followers = followers
         self._outlet = outlet
         self._tokenizer = tokenizer
@@ -121,7 +121,7 @@ class Leader:
         before, self._under_way = self._under_way, queued
         if before is not None:
             self._settle(before)
-        if queued is not None and not self._relay.overlaps:
+        if queued is not None and not self._sampled_tokens.overlaps:
             self._under_way = None
             self._settle(queued)
 
@@ -160,20 +160,20 @@ class Leader:
         text = TextStream(self._tokenizer.tokenizer, message.sampling.stop)
         self._replies[message.request_id] = Reply(sequence, text, Draws(message.sampling.seed))
 
-    def _queue(self, plan: Plan) -> UnderWay:
+    def _queue(self, plan: StepPlan) -> UnderWay:
         with self._watchdog:
             self._followers.send(plan.step)
             logits = self._runner.run(plan.step)
             tokens = self._sample(plan, logits)
-            self._relay.publish(tokens)
+            self._sampled_tokens.broadcast(tokens)
             gathered = [gather(logits, rows) for rows in plan.score_rows]
-            return UnderWay(plan, Readback([tokens, *gathered], self._relay.device))
+            return UnderWay(plan, Readback([tokens, *gathered], self._sampled_tokens.device))
 
-    def _sample(self, plan: Plan, logits: dict[str, torch.Tensor]) -> torch.Tensor:
+    def _sample(self, plan: StepPlan, logits: dict[str, torch.Tensor]) -> torch.Tensor:
         if not plan.generate_rows:
             return torch.empty(0, dtype=torch.long)
         rows = [self._sampling_row(sequence) for sequence in plan.generate_rows]
-        return sample(logits[CHAT], rows, self._relay.sampled)
+        return sample(logits[CHAT], rows, self._sampled_tokens.latest)
 
     def _sampling_row(self, sequence: GenerateSequence) -> SamplingRow:
         reply = self._replies.get(sequence.request_id)
@@ -188,7 +188,7 @@ class Leader:
             tokens, *gathered = under_way.results.values()
         self._end_or_go_on(plan, [int(token) for token in tokens], gathered)
 
-    def _end_or_go_on(self, plan: Plan, tokens: list[int], gathered: list[list[float]]) -> None:
+    def _end_or_go_on(self, plan: StepPlan, tokens: list[int], gathered: list[list[float]]) -> None:
         ends = {end.request_id: end for end in self._scheduler.settle(plan, tokens, gathered)}
         for sequence, token in zip(plan.generate_rows, tokens, strict=True):
             reply = self._replies.get(sequence.request_id)
@@ -241,21 +241,21 @@ def gather(logits: dict[str, torch.Tensor], rows: ScoreRows) -> torch.Tensor:
     return picked[at_row, token_ids] - picked.logsumexp(-1)[at_row]
 
 
-def lead(leader: Leader, door: Door, should_stop: Callable[[], bool]) -> None:
+def lead(leader: Leader, socket: RequestSocket, should_stop: Callable[[], bool]) -> None:
     """Serve until `should_stop`, which is asked once a round, at least twice a second when idle; then fail the rest."""
     while not should_stop():
         if leader.is_idle:
-            door.wait(_STATUS_INTERVAL_S)
-        for client, message in door.receive():
+            socket.wait(_STATUS_INTERVAL_S)
+        for client, message in socket.receive():
             leader.take(client, message)
         leader.step()
         leader.send_status()
     leader.fail_all("the engine group is stopping; try again in a few seconds")
 
 
-def follow(runner: Runner, relay: TokenRelay, steps: StepReceiver, watchdog: Watchdog) -> None:
+def follow(runner: Runner, sampled_tokens: SampledTokens, steps: StepReceiver, watchdog: Watchdog) -> None:
     """Run what rank 0 plans until it says stop."""
     while (step := steps.receive()) is not None:
         with watchdog:
             runner.run(step)
-            relay.receive(step)
+            sampled_tokens.receive(step)

@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 Client = bytes  # a connection's identity, given by the socket
 
 
-class Door:
+class RequestSocket:
     """A ROUTER socket: frames in with the client they came from, frames out to a client."""
 
     def __init__(self, address: str) -> None:
@@ -40,7 +40,7 @@ class Door:
             try:
                 received.append((client, wire.decode_to_engine(frame)))
             except msgspec.MsgspecError as error:
-                log.warning("door.bad_frame bytes=%d error=%s", len(frame), error)
+                log.warning("request_socket.bad_frame bytes=%d error=%s", len(frame), error)
 
     def send(self, client: Client, message: wire.FromEngine) -> None:
         """Queue a frame; one to a client that has gone is dropped."""

@@ -1,4 +1,4 @@
-"""Puts one rank together: group, models, warm-up, and on rank 0 the scheduler and the door."""
+"""Puts one rank together: group, models, warm-up, and on rank 0 the scheduler and the socket."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from server import wire
 from server.config import Settings
 from server.engine.model.runner import GroupRunner
 from server.engine.parallel.group import Rank, join, pick_device
-from server.engine.parallel.token_relay import TokenRelay
+from server.engine.parallel.sampled_tokens import SampledTokens
+from server.engine.rank.liveness import Watchdog
 from server.engine.rank.loaded_models import GroupModel, load_models
 from server.engine.rank.loop import Leader, ReplyTokenizer, follow, lead
-from server.engine.rank.request_socket import Door
+from server.engine.rank.request_socket import RequestSocket
 from server.engine.rank.start_check import StartCheck
 from server.engine.rank.step_channel import StepReceiver, StepSender
-from server.engine.rank.watchdog import Watchdog
 from server.engine.schedule.block_pool import BlockPool
-from server.engine.schedule.limits import Limits
+from server.engine.schedule.limits import ScheduleLimits
 from server.engine.schedule.scheduler import Scheduler
 from server.engine.schedule.sequence import CHAT
 from server.engine.schedule.step import ModelStep, Segment, Step
@@ -40,8 +40,8 @@ class Serving:
         self._attempt = attempt
         self._models = models
         overlaps = settings.overlap == "on" or (settings.overlap == "auto" and rank.device.type == "cuda")
-        self._relay = TokenRelay(rank, overlaps=overlaps)
-        self._runner = GroupRunner({name: model.runner for name, model in models.items()}, self._relay)
+        self._sampled_tokens = SampledTokens(rank, overlaps=overlaps)
+        self._runner = GroupRunner({name: model.runner for name, model in models.items()}, self._sampled_tokens)
         self._watchdog = Watchdog(settings.step_timeout_s, f"engine rank {rank.rank}")
 
     @classmethod
@@ -73,9 +73,7 @@ class Serving:
     def warm_up(self) -> None:
         """One prompt chunk and one decode through every model."""
         blocks = (0, 1)
-        for number, segment in enumerate(
-            (Segment((1, 2, 3), blocks, 0, 0, 0, (), 1), Segment((4,), blocks, 3, 3, 3, (), 1))
-        ):
+        for number, segment in enumerate((Segment.of((1, 2, 3), blocks, 0, 1), Segment.of((4,), blocks, 3, 1))):
             steps = tuple(ModelStep(name, (segment,)) for name in self._models)
             for name, logits in self._runner.run(Step(number, steps)).items():
                 if not torch.isfinite(logits).all():
@@ -87,20 +85,20 @@ class Serving:
             self._follow()
             return
         followers = StepSender(self._settings.run_dir, self._attempt, self.world)
-        door = Door(self._settings.engine_address)
+        socket = RequestSocket(self._settings.engine_address)
         try:
-            lead(self._leader(followers, door), door, should_stop)
+            lead(self._leader(followers, socket), socket, should_stop)
         finally:
             followers.close()
-            door.close()
+            socket.close()
 
     def _follow(self) -> None:
         steps = StepReceiver(self._settings.run_dir, self._attempt, self._rank.rank)
-        follow(self._runner, self._relay, steps, self._watchdog)
+        follow(self._runner, self._sampled_tokens, steps, self._watchdog)
 
-    def _leader(self, followers: StepSender, door: Door) -> Leader:
+    def _leader(self, followers: StepSender, socket: RequestSocket) -> Leader:
         settings, models = self._settings, self._models
-        limits = Limits(
+        limits = ScheduleLimits(
             max_step_tokens=max(settings.max_step_tokens, settings.max_running + 16),
             max_running=settings.max_running,
             max_queue=settings.max_queue,
@@ -120,7 +118,9 @@ class Serving:
             max_queue=settings.max_queue,
         )
         tokenizer = open_tokenizer(models[CHAT].folder)
-        return Leader(scheduler, self._runner, self._relay, followers, door, tokenizer, welcome, self._watchdog)
+        return Leader(
+            scheduler, self._runner, self._sampled_tokens, followers, socket, tokenizer, welcome, self._watchdog
+        )
 
 
 def open_tokenizer(folder: Path) -> ReplyTokenizer:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 from server.engine.schedule.block_pool import BlockPool, chain_digests
-from server.engine.schedule.limits import Limits
+from server.engine.schedule.limits import ScheduleLimits
 from server.engine.schedule.sequence import CHAT, GenerateSequence, ScoreRequest, ScoreSequence
 from server.engine.schedule.text_windows import MIN_OVERLAP_TOKENS, can_split, text_windows
 from server.engine.schedule.token_tree import TokenTree
@@ -24,7 +24,7 @@ class Admission:
         self,
         windows: Mapping[str, int],
         pools: Mapping[str, BlockPool],
-        limits: Limits,
+        limits: ScheduleLimits,
         vocab_sizes: Mapping[str, int],
     ) -> None:
         self._windows = windows

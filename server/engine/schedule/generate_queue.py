@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import deque
 
 from server.engine.schedule.model_blocks import ModelBlocks
-from server.engine.schedule.plan import PlanDraft
 from server.engine.schedule.sequence import GenerateSequence
+from server.engine.schedule.step_plan import StepBuilder
 
 
 class GenerateQueue:
@@ -44,23 +44,23 @@ class GenerateQueue:
             self.waiting.remove(sequence)
             self.num_waiting_tokens -= sequence.num_tokens
 
-    def plan_decodes(self, draft: PlanDraft) -> None:
+    def plan_decodes(self, builder: StepBuilder) -> None:
         """One token for every sequence that is past its prompt, the oldest first; the newest give blocks to them."""
         for sequence in tuple(self.running):
             if _can_decode(sequence) and self._make_room(sequence):
-                draft.add_generate(sequence, 1)
+                builder.add_generate(sequence, 1)
 
-    def plan_prefills(self, draft: PlanDraft) -> None:
+    def plan_prefills(self, builder: StepBuilder) -> None:
         """Prompts with what room is left, the oldest first, admitting as many as fit."""
         for sequence in self.running:
-            if draft.room and _num_missing_tokens(sequence) > 1:
-                draft.add_generate(sequence, min(_num_missing_tokens(sequence), draft.room))
-        while draft.room and self._can_admit():
+            if builder.room and _num_missing_tokens(sequence) > 1:
+                builder.add_generate(sequence, min(_num_missing_tokens(sequence), builder.room))
+        while builder.room and self._can_admit():
             sequence = self.waiting.popleft()
             self.num_waiting_tokens -= sequence.num_tokens
             self._blocks.admit(sequence, sequence.num_tokens)
             self.running.append(sequence)
-            draft.add_generate(sequence, min(_num_missing_tokens(sequence), draft.room))
+            builder.add_generate(sequence, min(_num_missing_tokens(sequence), builder.room))
 
     def _can_admit(self) -> bool:
         """Whether the head may run; a block for each running sequence stays free, or it would be preempted at once."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Limits:
+class ScheduleLimits:
     """Bounds of one engine group.
 
     `max_queue` and `max_queued_tokens` bound replies, verdicts on replies under way and all other classifications

@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Iterable
 
 from server.engine.schedule.block_pool import NO_PARENT, BlockPool
-from server.engine.schedule.sequence import Sequence
+from server.engine.schedule.sequence import TokenSequence
 
 
 class ModelBlocks:
@@ -20,13 +20,13 @@ class ModelBlocks:
         self._pinned: OrderedDict[bytes, tuple[int, ...]] = OrderedDict()  # by last digest, least recently used first
         self._num_pinned_blocks = 0
 
-    def has_room_for(self, sequence: Sequence, num_entries: int, num_reserved: int = 0) -> bool:
+    def has_room_for(self, sequence: TokenSequence, num_entries: int, num_reserved: int = 0) -> bool:
         """Whether `admit` would succeed and leave `num_reserved` blocks free."""
         reused = self._find_reusable(sequence)
         num_missing = self.pool.num_blocks_for(num_entries) - len(reused)
         return self.pool.has_room_for(num_missing + num_reserved, beside=reused)
 
-    def admit(self, sequence: Sequence, num_entries: int) -> None:
+    def admit(self, sequence: TokenSequence, num_entries: int) -> None:
         """Give `sequence` blocks for `num_entries`, reusing computed ones; the caller knows that there is room."""
         reused = self._find_reusable(sequence)
         self.pool.hold(reused)
@@ -39,7 +39,7 @@ class ModelBlocks:
             sequence.num_cached_tokens = sequence.num_computed_tokens
             self.num_cached_tokens += sequence.num_cached_tokens
 
-    def grow(self, sequence: Sequence) -> bool:
+    def grow(self, sequence: TokenSequence) -> bool:
         """Make sure that the next entry has a block; False when there is none."""
         if sequence.num_computed_tokens < len(sequence.blocks) * self.pool.block_tokens:
             return True
@@ -48,12 +48,12 @@ class ModelBlocks:
         sequence.add_blocks(self.pool.take_blocks(1))
         return True
 
-    def advance(self, sequence: Sequence, num_tokens: int) -> None:
+    def advance(self, sequence: TokenSequence, num_tokens: int) -> None:
         """Note that the step just planned computes `num_tokens` more."""
         sequence.num_computed_tokens += num_tokens
         self.register_full(sequence)
 
-    def register_full(self, sequence: Sequence) -> None:
+    def register_full(self, sequence: TokenSequence) -> None:
         """Offer each block that became full of known tokens for reuse. Steps run in order: a later one may read it."""
         block_tokens = self.pool.block_tokens
         first = sequence.num_registered_blocks
@@ -69,11 +69,11 @@ class ModelBlocks:
             if shared != block:
                 sequence.replace_block(index, shared)
 
-    def release(self, sequence: Sequence) -> None:
+    def release(self, sequence: TokenSequence) -> None:
         """Take all blocks back; what is registered stays cached."""
         self.pool.release(sequence.drop_blocks())
 
-    def pin_prefix(self, sequence: Sequence, num_prefix_tokens: int) -> None:
+    def pin_prefix(self, sequence: TokenSequence, num_prefix_tokens: int) -> None:
         """Keep the full blocks of a computed prefix from eviction; the least recently used prefixes make room."""
         num_blocks = num_prefix_tokens // self.pool.block_tokens
         most = self.pool.num_blocks // 2
@@ -92,12 +92,12 @@ class ModelBlocks:
             self.pool.pin(self._pinned[name])
             self._num_pinned_blocks += num_blocks
 
-    def unpin_for(self, sequence: Sequence, num_entries: int) -> None:
+    def unpin_for(self, sequence: TokenSequence, num_entries: int) -> None:
         """Unpin prefixes, least recently used first, until `admit` would succeed; no other sequence holds blocks."""
         while not self.has_room_for(sequence, num_entries):
             self._unpin_oldest()
 
-    def check(self, sequences: Iterable[Sequence]) -> None:
+    def check(self, sequences: Iterable[TokenSequence]) -> None:
         """Prove the pool's invariants against all live sequences of the model. Raises AssertionError."""
         sequences = tuple(sequences)
         for each in sequences:
@@ -106,7 +106,7 @@ class ModelBlocks:
         self.pool.check((each.blocks for each in sequences), self._pinned.values())
         assert self._num_pinned_blocks == sum(map(len, self._pinned.values()))
 
-    def _find_reusable(self, sequence: Sequence) -> list[int]:
+    def _find_reusable(self, sequence: TokenSequence) -> list[int]:
         """Computed blocks of the same content; never the last token's, so that there are logits."""
         if not self._prefix_reuse:
             return []

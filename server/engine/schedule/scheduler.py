@@ -10,11 +10,11 @@ from server.engine.schedule.admission import Admission
 from server.engine.schedule.block_pool import BlockPool
 from server.engine.schedule.counters import Counters
 from server.engine.schedule.generate_queue import GenerateQueue
-from server.engine.schedule.limits import Limits
+from server.engine.schedule.limits import ScheduleLimits
 from server.engine.schedule.model_blocks import ModelBlocks
-from server.engine.schedule.plan import Plan, PlanDraft, ScoreRows
 from server.engine.schedule.score_queue import ScoreQueue
 from server.engine.schedule.sequence import CHAT, GenerateSequence, ScoreRequest
+from server.engine.schedule.step_plan import ScoreRows, StepBuilder, StepPlan
 from server.errors import ErrorCode, ServiceError
 from server.wire import Failed, Finished, Generate, Score, Scored, Status
 
@@ -38,7 +38,7 @@ class Scheduler:
         self,
         pools: dict[str, BlockPool],
         windows: dict[str, int],
-        limits: Limits,
+        limits: ScheduleLimits,
         clock: Callable[[], float],
         *,
         vocab_sizes: Mapping[str, int] | None = None,
@@ -62,7 +62,7 @@ class Scheduler:
         self._scores = ScoreQueue({model: blocks for model, blocks in self._blocks.items() if model != CHAT})
         self._requests: dict[str, GenerateSequence | ScoreRequest] = {}
         self._next_deadline = math.inf
-        self._unsettled: deque[Plan] = deque()
+        self._unsettled: deque[StepPlan] = deque()
         self._settled_at = -math.inf
 
     @property
@@ -143,22 +143,22 @@ class Scheduler:
             self._end(request)
         return [Failed(request.request_id, code, message) for request in requests]
 
-    def plan_step(self) -> Plan | None:
+    def plan_step(self) -> StepPlan | None:
         """The next step; None when nothing can run: everything has ended, or waits for the step under way."""
         assert len(self._unsettled) < _MAX_UNSETTLED, "the plan before the last one is not settled"
-        draft = PlanDraft(self._limits.max_step_tokens)
-        self._replies.plan_decodes(draft)
+        builder = StepBuilder(self._limits.max_step_tokens)
+        self._replies.plan_decodes(builder)
         if self._scores.has_work:
-            self._scores.plan(draft, self._score_room(draft))
-        self._replies.plan_prefills(draft)
-        plan = draft.finish(self._counters.steps + len(self._unsettled), self._clock())
+            self._scores.plan(builder, self._score_room(builder))
+        self._replies.plan_prefills(builder)
+        plan = builder.finish(self._counters.steps + len(self._unsettled), self._clock())
         assert plan or self._unsettled or self.is_idle, "work is left, but none of it can run"
         if plan is not None:
             self._unsettled.append(plan)
             self._advance(plan)
         return plan
 
-    def settle(self, plan: Plan, sampled_tokens: Sequence[int], gathered: Sequence[Sequence[float]]) -> list[End]:
+    def settle(self, plan: StepPlan, sampled_tokens: Sequence[int], gathered: Sequence[Sequence[float]]) -> list[End]:
         """Take a step's results: replies grow, and some requests end.
 
         Args:
@@ -210,13 +210,13 @@ class Scheduler:
         for model, blocks in self._blocks.items():
             blocks.check(each for each in (*replies, *windows) if each.model == model)
 
-    def _score_room(self, draft: PlanDraft) -> int:
+    def _score_room(self, builder: StepBuilder) -> int:
         """All that is left after decoding, or classification's share of it while prompts wait."""
         if not self._replies.has_prompts:
-            return draft.room
-        return min(self._limits.score_share_tokens, draft.room - 1)
+            return builder.room
+        return min(self._limits.score_share_tokens, builder.room - 1)
 
-    def _advance(self, plan: Plan) -> None:
+    def _advance(self, plan: StepPlan) -> None:
         for advance in plan.advances:
             self._blocks[advance.sequence.model].advance(advance.sequence, advance.num_tokens)
         for row, sequence in enumerate(plan.generate_rows):
@@ -224,7 +224,7 @@ class Scheduler:
         for rows in plan.score_rows:
             rows.sequence.is_all_planned = True
 
-    def _count(self, plan: Plan) -> None:
+    def _count(self, plan: StepPlan) -> None:
         now = self._clock()
         num_decoded = sum(1 for sequence in plan.generate_rows if sequence.num_new_tokens)
         # An overlapped step begins in earnest when the one before it is done.

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from itertools import chain
 
 from server.engine.schedule.model_blocks import ModelBlocks
-from server.engine.schedule.plan import PlanDraft
 from server.engine.schedule.sequence import ScoreRequest, ScoreSequence
+from server.engine.schedule.step_plan import StepBuilder
 
 
 class ScoreLine:
@@ -90,27 +90,27 @@ class ScoreQueue:
         self._blocks[window.model].release(window)
         window.ended = True
 
-    def plan(self, draft: PlanDraft, max_tokens: int) -> None:
+    def plan(self, builder: StepBuilder, max_tokens: int) -> None:
         """At most `max_tokens` tokens of windows, those begun first."""
-        floor = draft.room - min(max_tokens, draft.room)
+        floor = builder.room - min(max_tokens, builder.room)
         for window in self.running:
-            self._plan_next(window, draft, draft.room - floor)
+            self._plan_next(window, builder, builder.room - floor)
         full: set[str] = set()
-        while draft.room > floor and (request := self._next_turn(full)):
+        while builder.room > floor and (request := self._next_turn(full)):
             if self._make_room(request.sequences[request.num_begun]):
-                self._plan_next(self._begin(request), draft, draft.room - floor)
+                self._plan_next(self._begin(request), builder, builder.room - floor)
             else:
                 full.add(request.model)
 
-    def _plan_next(self, window: ScoreSequence, draft: PlanDraft, room: int) -> None:
+    def _plan_next(self, window: ScoreSequence, builder: StepBuilder, room: int) -> None:
         """The rest with its tree if it fits; else as much text as leaves at least a token to end with."""
         if window.is_all_planned:
             return
         num_missing = window.num_tokens - window.num_computed_tokens
         if num_missing + window.tree.num_tokens <= room:
-            draft.add_score_end(window)
+            builder.add_score_end(window)
         elif min(num_missing - 1, room) > 0:
-            draft.add_score_chunk(window, min(num_missing - 1, room))
+            builder.add_score_chunk(window, min(num_missing - 1, room))
 
     def _next_turn(self, full: set[str]) -> ScoreRequest | None:
         """The first in the queue whose model may still have room; None when there is none."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence as TokenRun
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from server.engine.schedule.block_pool import NO_PARENT, chain_digest
@@ -14,7 +14,7 @@ CHAT = "chat"  # the model that replies; every other one classifies
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
-class Sequence:
+class TokenSequence:
     """Tokens of one model with the blocks that hold their keys and values.
 
     [0, num_computed_tokens) have keys and values in `blocks` once the steps that are planned have run; the rest of
@@ -51,7 +51,7 @@ class Sequence:
             self._block_table = tuple(self.blocks)
         return self._block_table
 
-    def add_blocks(self, blocks: TokenRun[int]) -> None:
+    def add_blocks(self, blocks: Sequence[int]) -> None:
         """Append to the block table."""
         self.blocks.extend(blocks)
         self._block_table = None
@@ -77,7 +77,7 @@ class Sequence:
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
-class GenerateSequence(Sequence):
+class GenerateSequence(TokenSequence):
     """A prompt and the reply sampled so far."""
 
     sampling: Sampling
@@ -118,7 +118,7 @@ class GenerateSequence(Sequence):
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
-class ScoreSequence(Sequence):
+class ScoreSequence(TokenSequence):
     """One window of a text to classify: prefix + text window + closing, then the label tree."""
 
     request: ScoreRequest

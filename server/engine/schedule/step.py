@@ -31,6 +31,11 @@ class Segment(msgspec.Struct, frozen=True, array_like=True):
     ancestors: tuple[int, ...] = ()
     num_logits: int = 0  # how many of the last tokens need logits: 0, 1 (sampling) or more (label trees)
 
+    @classmethod
+    def of(cls, tokens: tuple[int, ...], blocks: tuple[int, ...], start: int, num_logits: int) -> Segment:
+        """`tokens` of a plain sequence behind its first `start`."""
+        return cls(tokens, blocks, position=start, entry=start, num_context=start, num_logits=num_logits)
+
 
 class ModelStep(msgspec.Struct, frozen=True, array_like=True):
     """The segments of one model; all of them go through it in one packed forward pass."""

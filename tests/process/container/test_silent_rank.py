@@ -12,7 +12,7 @@ import pytest
 from container.commands import Commands
 from container.machine.ports import free_loopback_port
 from container.pulse import Pulse
-from server.engine.rank.heartbeat import BEAT_FILE
+from server.engine.rank.liveness import BEAT_FILE
 from tests.process.container.supervised import ROOT, wait_until
 
 

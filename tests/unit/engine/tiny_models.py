@@ -53,12 +53,12 @@ def blocks_of(sequence: int, num_tokens: int) -> tuple[int, ...]:
 
 def whole(sequence: int, tokens: list[int], num_logits: int = 1) -> Segment:
     """All of a sequence in one segment."""
-    return Segment(tuple(tokens), blocks_of(sequence, len(tokens)), 0, 0, 0, (), num_logits)
+    return Segment.of(tuple(tokens), blocks_of(sequence, len(tokens)), 0, num_logits)
 
 
 def rest(sequence: int, tokens: list[int], start: int, num_logits: int = 1) -> Segment:
     """The tokens from `start` on."""
-    return Segment(tuple(tokens[start:]), blocks_of(sequence, len(tokens)), start, start, start, (), num_logits)
+    return Segment.of(tuple(tokens[start:]), blocks_of(sequence, len(tokens)), start, num_logits)
 
 
 def step_of(*segments: Segment) -> ModelStep:

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from server.engine.schedule.block_pool import BlockPool
-from server.engine.schedule.limits import Limits
-from server.engine.schedule.plan import Plan
+from server.engine.schedule.limits import ScheduleLimits
 from server.engine.schedule.scheduler import End, Scheduler
 from server.engine.schedule.sequence import GenerateSequence, ScoreRequest
+from server.engine.schedule.step_plan import StepPlan
 from server.wire import Failed, Finished, Generate, Sampling, Score, Scored
 from tests.unit.engine.toy_runner import ToyRunner, solo_log_probs, solo_reply, toy_results
 
@@ -54,7 +54,7 @@ class Book:
 class Launched:
     """A step that has run, its results not yet settled."""
 
-    plan: Plan
+    plan: StepPlan
     sampled: list[int]
     gathered: list[list[float]]
 
@@ -68,13 +68,13 @@ class ToyEngine:
     def __init__(
         self,
         shapes: dict[str, Shape],
-        limits: Limits | None = None,
+        limits: ScheduleLimits | None = None,
         *,
         prefix_reuse: bool = True,
         overlaps: bool = False,
     ) -> None:
         self.clock = Clock()
-        self.limits = limits or Limits()
+        self.limits = limits or ScheduleLimits()
         self.pools = {model: BlockPool(shape.num_blocks, shape.block_tokens) for model, shape in shapes.items()}
         self.scheduler = Scheduler(
             self.pools,
@@ -112,7 +112,7 @@ class ToyEngine:
         self.book.admitted[request.request_id] = request
         return request
 
-    def step(self, while_running: Callable[[], None] = lambda: None) -> Plan | None:
+    def step(self, while_running: Callable[[], None] = lambda: None) -> StepPlan | None:
         """One step; `while_running` acts between planning and settling. None when there was nothing to do at all."""
         before, self._launched = self._launched, None
         plan = self._launch(before)
@@ -124,7 +124,7 @@ class ToyEngine:
             self._launched = None
         return plan or (before.plan if before else None)
 
-    def _launch(self, before: Launched | None) -> Plan | None:
+    def _launch(self, before: Launched | None) -> StepPlan | None:
         oldest, decoding = self._oldest(), self._decoding()
         plan = self.scheduler.plan_step()
         if plan is None:
@@ -143,7 +143,7 @@ class ToyEngine:
         self._close(self.scheduler.settle(launched.plan, launched.sampled, launched.gathered))
         self.scheduler.check()
 
-    def drain(self) -> list[Plan]:
+    def drain(self) -> list[StepPlan]:
         """Steps until everything has ended. Each moves the oldest work, so their number has a bound."""
         plans = []
         for _ in range(self._max_steps()):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from server.engine.schedule.plan import Plan
 from server.engine.schedule.step import ModelStep, Segment, Step, pending_token
+from server.engine.schedule.step_plan import StepPlan
 
 VOCAB = 97
 
@@ -97,7 +97,7 @@ class ToyRunner:
         assert len(written) == len(set(written)), "two tokens of a step share a slot"
 
 
-def toy_results(plan: Plan, states: dict[str, list[int]]) -> tuple[list[int], list[list[float]]]:
+def toy_results(plan: StepPlan, states: dict[str, list[int]]) -> tuple[list[int], list[list[float]]]:
     """`sampled_tokens` and `gathered` for `Scheduler.settle`."""
     sampled = [next_token(states["chat"][row]) for row in range(len(plan.generate_rows))]
     gathered = [

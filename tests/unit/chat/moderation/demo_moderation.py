@@ -16,7 +16,7 @@ from server.engine.model.runner import ModelRunner, PoolShape
 from server.engine.parallel.group import Rank
 from server.engine.rank.loop import gather
 from server.engine.schedule.block_pool import BlockPool
-from server.engine.schedule.limits import Limits
+from server.engine.schedule.limits import ScheduleLimits
 from server.engine.schedule.scheduler import Scheduler
 from server.engine.weights.load import load_model
 from tests import ROOT
@@ -36,7 +36,7 @@ class DemoEngine:
         shape = PoolShape(8 * window // _BLOCK_TOKENS, _BLOCK_TOKENS)
         self._runner = ModelRunner(model, shape, DTYPES["float32"], device)
         pools = {_MODEL: BlockPool(shape.num_blocks, _BLOCK_TOKENS), wire.CHAT: BlockPool(4, 16)}
-        limits = Limits(max_step_tokens=window, max_running=8)
+        limits = ScheduleLimits(max_step_tokens=window, max_running=8)
         self._scheduler = Scheduler(pools, {_MODEL: window, wire.CHAT: 64}, limits, time.monotonic)
 
     def score(self, requests: Sequence[wire.Score]) -> list[wire.Scored]:

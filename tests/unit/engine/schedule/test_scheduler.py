@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from server.engine.schedule.limits import Limits
+from server.engine.schedule.limits import ScheduleLimits
 from server.engine.schedule.step import pending_token
 from server.errors import ErrorCode
 from server.wire import Failed
@@ -28,7 +28,7 @@ def test_a_reply_is_what_it_is_alone() -> None:
 
 
 def test_a_long_prompt_is_prefilled_in_chunks_while_every_running_reply_gets_its_token() -> None:
-    engine = ToyEngine(ROOMY, Limits(max_step_tokens=12, max_running=4))
+    engine = ToyEngine(ROOMY, ScheduleLimits(max_step_tokens=12, max_running=4))
     running = [engine.generate(prompt(n, 3), 30) for n in range(3)]
     engine.step()
     late = engine.generate(prompt(9, 60), 2)
@@ -46,7 +46,7 @@ def test_a_long_prompt_is_prefilled_in_chunks_while_every_running_reply_gets_its
 
 
 def test_prompts_are_served_in_the_order_they_came() -> None:
-    engine = ToyEngine(ROOMY, Limits(max_step_tokens=10, max_running=2))
+    engine = ToyEngine(ROOMY, ScheduleLimits(max_step_tokens=10, max_running=2))
     sequences = [engine.generate(prompt(n, 9), 3) for n in range(6)]
     first_token_at = {}
     for number in range(100):
@@ -59,7 +59,7 @@ def test_prompts_are_served_in_the_order_they_came() -> None:
 
 
 def test_several_short_prompts_share_a_step() -> None:
-    engine = ToyEngine(ROOMY, Limits(max_step_tokens=40, max_running=8))
+    engine = ToyEngine(ROOMY, ScheduleLimits(max_step_tokens=40, max_running=8))
     sequences = [engine.generate(prompt(n, 5), 3) for n in range(8)]
     plan = engine.step()
     assert plan is not None
@@ -67,7 +67,7 @@ def test_several_short_prompts_share_a_step() -> None:
 
 
 def test_when_blocks_run_out_the_newest_gives_its_own_and_says_the_same_in_the_end() -> None:
-    engine = ToyEngine(TIGHT, Limits(max_step_tokens=16, max_running=4))
+    engine = ToyEngine(TIGHT, ScheduleLimits(max_step_tokens=16, max_running=4))
     sequences = [engine.generate(prompt(n, 4), 12) for n in range(3)]
     while not engine.scheduler.status().preemptions:
         engine.step()
@@ -81,7 +81,7 @@ def test_when_blocks_run_out_the_newest_gives_its_own_and_says_the_same_in_the_e
 
 
 def test_a_prompt_waits_rather_than_take_the_block_a_running_reply_needs_next() -> None:
-    engine = ToyEngine(TIGHT, Limits(max_step_tokens=16, max_running=4))
+    engine = ToyEngine(TIGHT, ScheduleLimits(max_step_tokens=16, max_running=4))
     engine.generate(prompt(1, 4), 8)
     engine.step()
     late = engine.generate(prompt(2, 10), 2)
@@ -154,7 +154,7 @@ def test_a_reply_past_its_deadline_ends_with_what_it_has() -> None:
 
 
 def test_a_reply_that_never_began_can_expire() -> None:
-    engine = ToyEngine(ROOMY, Limits(max_running=1, max_step_tokens=32))
+    engine = ToyEngine(ROOMY, ScheduleLimits(max_running=1, max_step_tokens=32))
     engine.generate(prompt(1, 5), 50)
     waiting = engine.generate(prompt(2, 5), 50, deadline_s=1.0)
     engine.step()
@@ -174,7 +174,7 @@ def test_a_stopped_reply_ends_once() -> None:
 
 
 def test_when_the_group_fails_every_request_ends_once() -> None:
-    engine = ToyEngine(ROOMY, Limits(max_running=2, max_step_tokens=32))
+    engine = ToyEngine(ROOMY, ScheduleLimits(max_running=2, max_step_tokens=32))
     names = [engine.generate(prompt(n, 5), 50).request_id for n in range(5)]
     engine.step()
     failed = engine.scheduler.fail_all(ErrorCode.ENGINE_UNAVAILABLE, "rank 1 died")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from server.engine.schedule.block_pool import BlockPool
-from server.engine.schedule.limits import Limits
+from server.engine.schedule.limits import ScheduleLimits
 from server.engine.schedule.scheduler import Scheduler
 from server.errors import ErrorCode, ServiceError
 from server.wire import Generate, Sampling, Score
@@ -79,7 +79,7 @@ def test_an_unusable_classification_is_refused_by_name(options: dict[str, object
 def test_a_token_id_outside_the_vocabulary_is_refused() -> None:
     pools = {"chat": BlockPool(8, 4), "mod": BlockPool(8, 4)}
     sizes = {"chat": 50, "mod": 60}
-    scheduler = Scheduler(pools, {"chat": 32, "mod": 32}, Limits(), lambda: 0.0, vocab_sizes=sizes)
+    scheduler = Scheduler(pools, {"chat": 32, "mod": 32}, ScheduleLimits(), lambda: 0.0, vocab_sizes=sizes)
     with pytest.raises(ServiceError, match="prompt has token id 50; legal are 0 to 49"):
         scheduler.add_generate(Generate("a", (49, 50), Sampling()))
     with pytest.raises(ServiceError, match="candidates has token id 60; legal are 0 to 59"):
@@ -111,7 +111,7 @@ def test_a_request_id_in_use_is_refused() -> None:
 
 
 def test_the_queue_is_bounded_beyond_the_places_that_are_open() -> None:
-    engine = ToyEngine(SHAPES, Limits(max_running=2, max_queue=3, max_step_tokens=16))
+    engine = ToyEngine(SHAPES, ScheduleLimits(max_running=2, max_queue=3, max_step_tokens=16))
     for n in range(5):
         engine.generate((n,), 10)
     error = refusal(engine, "generate", (9,), 10)
@@ -124,7 +124,7 @@ def test_the_queue_is_bounded_beyond_the_places_that_are_open() -> None:
 
 
 def test_the_queue_is_bounded_by_tokens() -> None:
-    engine = ToyEngine(SHAPES, Limits(max_running=1, max_queue=50, max_queued_tokens=60, max_step_tokens=16))
+    engine = ToyEngine(SHAPES, ScheduleLimits(max_running=1, max_queue=50, max_queued_tokens=60, max_step_tokens=16))
     engine.generate((1,) * 99, 1)
     error = refusal(engine, "generate", (2,) * 10, 1)
     assert error.code == ErrorCode.QUEUE_FULL
@@ -132,7 +132,7 @@ def test_the_queue_is_bounded_by_tokens() -> None:
 
 
 def test_the_time_to_wait_follows_from_the_observed_rate() -> None:
-    engine = ToyEngine(SHAPES, Limits(max_running=1, max_queue=1, max_step_tokens=10))
+    engine = ToyEngine(SHAPES, ScheduleLimits(max_running=1, max_queue=1, max_step_tokens=10))
     engine.generate((1,) * 20, 50)
     for _ in range(2):
         engine.step(while_running=lambda: setattr(engine.clock, "now", engine.clock.now + 2.0))
@@ -143,7 +143,7 @@ def test_the_time_to_wait_follows_from_the_observed_rate() -> None:
 
 
 def test_classifications_are_bounded_too() -> None:
-    engine = ToyEngine(SHAPES, Limits(max_running=1, max_queue=2, max_step_tokens=16))
+    engine = ToyEngine(SHAPES, ScheduleLimits(max_running=1, max_queue=2, max_step_tokens=16))
     for n in range(3):
         engine.score((n,), LABELS)
     assert refusal(engine, "score", (1,), LABELS).code == ErrorCode.QUEUE_FULL
@@ -152,7 +152,7 @@ def test_classifications_are_bounded_too() -> None:
 
 
 def test_a_flood_of_texts_leaves_the_places_of_verdicts_on_replies() -> None:
-    engine = ToyEngine(SHAPES, Limits(max_running=1, max_queue=2, max_step_tokens=16))
+    engine = ToyEngine(SHAPES, ScheduleLimits(max_running=1, max_queue=2, max_step_tokens=16))
     for n in range(3):
         engine.score((n,), LABELS)
     assert refusal(engine, "score", (1,), LABELS).code == ErrorCode.QUEUE_FULL
@@ -164,7 +164,7 @@ def test_a_flood_of_texts_leaves_the_places_of_verdicts_on_replies() -> None:
 
 
 def test_waiting_tokens_of_texts_refuse_no_verdict_on_a_reply() -> None:
-    engine = ToyEngine(SHAPES, Limits(max_queued_tokens=60, max_step_tokens=64))
+    engine = ToyEngine(SHAPES, ScheduleLimits(max_queued_tokens=60, max_step_tokens=64))
     engine.score((1,) * 40, LABELS)
     assert refusal(engine, "score", (1,) * 40, LABELS).code == ErrorCode.QUEUE_FULL
     engine.score((1,) * 40, LABELS, of_reply=True)
@@ -172,7 +172,7 @@ def test_waiting_tokens_of_texts_refuse_no_verdict_on_a_reply() -> None:
 
 
 def test_a_text_that_would_fill_the_queue_is_refused_with_the_numbers() -> None:
-    engine = ToyEngine(SHAPES, Limits(max_queued_tokens=400, max_step_tokens=64))
+    engine = ToyEngine(SHAPES, ScheduleLimits(max_queued_tokens=400, max_step_tokens=64))
     error = refusal(engine, "score", (1,) * 150, LABELS)
     assert (error.code, error.field) == (ErrorCode.PROMPT_TOO_LONG, "text")
     for number in ("150 tokens", "in 3 windows", "at most 100"):
@@ -183,13 +183,13 @@ def test_a_text_that_would_fill_the_queue_is_refused_with_the_numbers() -> None:
 
 
 def test_a_text_of_one_window_is_never_too_long() -> None:
-    engine = ToyEngine(SHAPES, Limits(max_queued_tokens=40, max_step_tokens=64))
+    engine = ToyEngine(SHAPES, ScheduleLimits(max_queued_tokens=40, max_step_tokens=64))
     engine.score((1,) * 50, LABELS)
     engine.drain()
 
 
 def test_a_thousand_parts_take_one_place_and_count_as_one_text() -> None:
-    engine = ToyEngine(SHAPES, Limits(max_running=1, max_queue=1, max_step_tokens=64))
+    engine = ToyEngine(SHAPES, ScheduleLimits(max_running=1, max_queue=1, max_step_tokens=64))
     engine.score((1, 2), LABELS, parts=((3,),) * 1000)
     engine.score((1, 2), LABELS)
     engine.drain()
@@ -209,4 +209,4 @@ def test_a_thousand_parts_take_one_place_and_count_as_one_text() -> None:
 )
 def test_limits_that_would_starve_someone_are_refused(options: dict[str, int], named: str) -> None:
     with pytest.raises(ValueError, match=named):
-        Limits(**options)
+        ScheduleLimits(**options)

@@ -8,7 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from server.engine.schedule.limits import Limits
+from server.engine.schedule.limits import ScheduleLimits
 from server.engine.schedule.sequence import GenerateSequence
 from server.errors import ErrorCode, ServiceError
 from tests.unit.engine.toy_engine import Shape, ToyEngine
@@ -35,11 +35,11 @@ def shapes(draw: st.DrawFn) -> dict[str, Shape]:
 
 
 @st.composite
-def limits(draw: st.DrawFn) -> Limits:
+def limits(draw: st.DrawFn) -> ScheduleLimits:
     """Room for the largest label tree beside all decodes, and often little more."""
     max_running = draw(st.integers(1, 6))
     max_step_tokens = max_running + draw(st.integers(10, 40))
-    return Limits(
+    return ScheduleLimits(
         max_step_tokens=max_step_tokens,
         max_running=max_running,
         max_queue=draw(st.sampled_from((2, 100))),
@@ -53,7 +53,7 @@ class SchedulerMachine(RuleBasedStateMachine):
     """The toy engine checks each step; this drives it."""
 
     @initialize(shapes=shapes(), limits=limits(), prefix_reuse=st.booleans(), overlaps=st.booleans())
-    def start(self, shapes: dict[str, Shape], limits: Limits, prefix_reuse: bool, overlaps: bool) -> None:
+    def start(self, shapes: dict[str, Shape], limits: ScheduleLimits, prefix_reuse: bool, overlaps: bool) -> None:
         self.engine = ToyEngine(shapes, limits, prefix_reuse=prefix_reuse, overlaps=overlaps)
 
     @rule(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from server.engine.schedule.limits import Limits
+from server.engine.schedule.limits import ScheduleLimits
 from tests.unit.engine.toy_engine import Shape, ToyEngine
 
 CHAT = {"chat": Shape(num_blocks=64, block_tokens=4, window=200)}
@@ -72,7 +72,7 @@ def test_without_reuse_everything_is_computed_again() -> None:
 def test_a_preempted_reply_comes_back_to_the_same_words(prefix_reuse: bool) -> None:
     engine = ToyEngine(
         {"chat": Shape(num_blocks=10, block_tokens=2, window=20)},
-        Limits(max_step_tokens=8, max_running=4),
+        ScheduleLimits(max_step_tokens=8, max_running=4),
         prefix_reuse=prefix_reuse,
     )
     for n in range(5):
@@ -83,7 +83,7 @@ def test_a_preempted_reply_comes_back_to_the_same_words(prefix_reuse: bool) -> N
 
 
 def test_what_a_preempted_reply_computed_is_not_counted_as_cached_prompt() -> None:
-    engine = ToyEngine({"chat": Shape(num_blocks=10, block_tokens=2, window=20)}, Limits(max_running=3))
+    engine = ToyEngine({"chat": Shape(num_blocks=10, block_tokens=2, window=20)}, ScheduleLimits(max_running=3))
     sequences = [engine.generate((n, n + 1, n + 2, n + 3), 14) for n in range(3)]
     engine.drain()
     assert engine.scheduler.status().preemptions
@@ -92,7 +92,7 @@ def test_what_a_preempted_reply_computed_is_not_counted_as_cached_prompt() -> No
 
 
 def test_a_reply_cancelled_while_its_prompt_is_computed_leaves_what_the_step_computes_to_reuse() -> None:
-    engine = ToyEngine(CHAT, Limits(max_step_tokens=10, max_running=2))
+    engine = ToyEngine(CHAT, ScheduleLimits(max_step_tokens=10, max_running=2))
     gone = engine.generate(PREAMBLE, 5)
     engine.step()
     engine.step(while_running=lambda: engine.cancel(gone.request_id))

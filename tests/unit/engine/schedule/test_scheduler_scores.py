@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from server.engine.schedule.limits import Limits
-from server.engine.schedule.plan import Plan
+from server.engine.schedule.limits import ScheduleLimits
 from server.engine.schedule.step import Segment
+from server.engine.schedule.step_plan import StepPlan
 from server.errors import ErrorCode
 from server.wire import Failed, Scored
 from tests.unit.engine.toy_engine import Shape, ToyEngine
@@ -20,11 +20,11 @@ LABELS = ((1,), (2, 3), (2, 4, 5), (6, 7, 2, 3), (6, 9, 2, 3))
 EXAMPLES = tuple(range(10, 40))
 
 
-def mod_segments(plan: Plan) -> tuple[Segment, ...]:
+def mod_segments(plan: StepPlan) -> tuple[Segment, ...]:
     return next((step.segments for step in plan.step.model_steps if step.model == "mod"), ())
 
 
-def texts(plan: Plan) -> set[str]:
+def texts(plan: StepPlan) -> set[str]:
     """Requests whose windows are in the step."""
     return {advance.sequence.request_id for advance in plan.advances if advance.sequence.model == "mod"}
 
@@ -74,7 +74,7 @@ def test_the_few_shot_prefix_is_computed_once() -> None:
 
 
 def test_a_pinned_prefix_survives_any_number_of_other_texts() -> None:
-    engine = ToyEngine(SHAPES, Limits(max_pinned_prefixes=1))
+    engine = ToyEngine(SHAPES, ScheduleLimits(max_pinned_prefixes=1))
     engine.score((50, 51), LABELS, EXAMPLES)
     engine.drain()
     for n in range(12):
@@ -87,7 +87,7 @@ def test_a_pinned_prefix_survives_any_number_of_other_texts() -> None:
 
 
 def test_the_least_recently_used_prefix_is_unpinned_for_a_new_one() -> None:
-    engine = ToyEngine(SHAPES, Limits(max_pinned_prefixes=2))
+    engine = ToyEngine(SHAPES, ScheduleLimits(max_pinned_prefixes=2))
     prefixes = [tuple(range(first, first + 20)) for first in (0, 25, 50)]
     for prefix in (prefixes[0], prefixes[1], prefixes[0], prefixes[2]):
         engine.score((90,), LABELS, prefix)
@@ -143,7 +143,7 @@ def test_a_text_that_just_fits_is_one_window() -> None:
 
 
 def test_a_short_text_does_not_wait_for_all_windows_of_a_long_one() -> None:
-    engine = ToyEngine(SHAPES, Limits(max_step_tokens=130, max_running=2))
+    engine = ToyEngine(SHAPES, ScheduleLimits(max_step_tokens=130, max_running=2))
     long_text = engine.score(tuple(index % 97 for index in range(2000)), LABELS)
     engine.step()
     short = engine.score((5, 6, 7), LABELS)
@@ -156,7 +156,7 @@ def test_a_short_text_does_not_wait_for_all_windows_of_a_long_one() -> None:
 
 
 def test_text_longer_than_a_step_is_read_in_chunks_and_ends_with_its_labels() -> None:
-    engine = ToyEngine(SHAPES, Limits(max_step_tokens=24, max_running=2))
+    engine = ToyEngine(SHAPES, ScheduleLimits(max_step_tokens=24, max_running=2))
     engine.score(tuple(range(90)), LABELS)
     plans = engine.drain()
     assert [plan.step.num_tokens for plan in plans] == [24, 24, 24, 17, 1 + 7]
@@ -165,7 +165,7 @@ def test_text_longer_than_a_step_is_read_in_chunks_and_ends_with_its_labels() ->
 
 
 def test_prompts_and_texts_both_move_in_every_step() -> None:
-    engine = ToyEngine(SHAPES, Limits(max_step_tokens=40, max_running=4, max_step_score_tokens=20))
+    engine = ToyEngine(SHAPES, ScheduleLimits(max_step_tokens=40, max_running=4, max_step_score_tokens=20))
     replies = [engine.generate(tuple(range(n, n + 60)), 3) for n in range(4)]
     for n in range(6):
         engine.score(tuple(range(n, n + 50)), LABELS)
@@ -180,7 +180,7 @@ def test_prompts_and_texts_both_move_in_every_step() -> None:
 
 
 def test_a_text_that_has_begun_is_left_out_of_a_step_whose_share_is_used_up() -> None:
-    engine = ToyEngine(SHAPES, Limits(max_step_tokens=24, max_running=2, max_step_score_tokens=8))
+    engine = ToyEngine(SHAPES, ScheduleLimits(max_step_tokens=24, max_running=2, max_step_score_tokens=8))
     first = engine.score(tuple(range(24)), LABELS)
     second = engine.score((50, 51, 52), LABELS)
     plan = engine.step()
@@ -195,7 +195,7 @@ def test_a_text_that_has_begun_is_left_out_of_a_step_whose_share_is_used_up() ->
 
 
 def test_texts_have_the_whole_step_when_no_prompt_waits() -> None:
-    engine = ToyEngine(SHAPES, Limits(max_step_tokens=120, max_running=4))
+    engine = ToyEngine(SHAPES, ScheduleLimits(max_step_tokens=120, max_running=4))
     for n in range(6):
         engine.score(tuple(range(n, n + 10)), LABELS)
     plan = engine.step()
@@ -205,7 +205,7 @@ def test_texts_have_the_whole_step_when_no_prompt_waits() -> None:
 
 def test_a_chat_queue_that_waits_for_blocks_leaves_the_step_to_texts() -> None:
     shapes = {"chat": Shape(num_blocks=8, block_tokens=4, window=32), "mod": SHAPES["mod"]}
-    engine = ToyEngine(shapes, Limits(max_step_tokens=60, max_running=4), prefix_reuse=False)
+    engine = ToyEngine(shapes, ScheduleLimits(max_step_tokens=60, max_running=4), prefix_reuse=False)
     for _ in range(2):
         engine.generate(tuple(range(26)), 6)
     engine.step()
@@ -217,7 +217,7 @@ def test_a_chat_queue_that_waits_for_blocks_leaves_the_step_to_texts() -> None:
 
 def test_models_share_steps_and_a_full_one_does_not_hold_up_the_other() -> None:
     shapes = {**SHAPES, "mod": Shape(num_blocks=16, block_tokens=4, window=64), "out": SHAPES["mod"]}
-    engine = ToyEngine(shapes, Limits(max_step_tokens=200, max_running=4))
+    engine = ToyEngine(shapes, ScheduleLimits(max_step_tokens=200, max_running=4))
     for n in range(3):
         engine.score(tuple(range(n, n + 50)), LABELS, model="mod")
     late = engine.score((1, 2, 3), LABELS, model="out")
@@ -230,7 +230,7 @@ def test_models_share_steps_and_a_full_one_does_not_hold_up_the_other() -> None:
 
 
 def test_a_cancelled_text_gives_all_its_windows_back() -> None:
-    engine = ToyEngine(SHAPES, Limits(max_step_tokens=60, max_running=2), prefix_reuse=False)
+    engine = ToyEngine(SHAPES, ScheduleLimits(max_step_tokens=60, max_running=2), prefix_reuse=False)
     request = engine.score(tuple(index % 97 for index in range(500)), LABELS)
     engine.step()
     engine.step(while_running=lambda: engine.cancel(request.request_id))
@@ -240,7 +240,7 @@ def test_a_cancelled_text_gives_all_its_windows_back() -> None:
 
 
 def test_a_text_past_its_deadline_fails() -> None:
-    engine = ToyEngine(SHAPES, Limits(max_step_tokens=60, max_running=2))
+    engine = ToyEngine(SHAPES, ScheduleLimits(max_step_tokens=60, max_running=2))
     request = engine.score(tuple(index % 97 for index in range(500)), LABELS, deadline_s=5.0)
     engine.step()
     engine.expire(6.0)
@@ -280,7 +280,7 @@ def test_parts_are_scored_as_texts_of_their_own() -> None:
 
 
 def test_the_verdict_on_a_reply_goes_before_texts_that_wait() -> None:
-    engine = ToyEngine(SHAPES, Limits(max_running=2, max_step_tokens=16))
+    engine = ToyEngine(SHAPES, ScheduleLimits(max_running=2, max_step_tokens=16))
     early = [engine.score((10 + n,) * 8, LABELS) for n in range(5)]
     reply = engine.score((50,) * 8, LABELS, of_reply=True)
     engine.step()

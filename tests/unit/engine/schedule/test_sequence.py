@@ -6,15 +6,15 @@ import gc
 import random
 
 from server.engine.schedule.block_pool import BlockPool, chain_digests
-from server.engine.schedule.limits import Limits
+from server.engine.schedule.limits import ScheduleLimits
 from server.engine.schedule.scheduler import Scheduler
-from server.engine.schedule.sequence import ScoreRequest, Sequence
+from server.engine.schedule.sequence import ScoreRequest, TokenSequence
 from server.wire import Generate, Sampling, Score
 from tests.unit.engine.toy_runner import ToyRunner, toy_results
 
 
 def test_the_block_table_follows_every_change_of_the_blocks() -> None:
-    sequence = Sequence(request_id="a", model="chat", tokens=[1, 2, 3])
+    sequence = TokenSequence(request_id="a", model="chat", tokens=[1, 2, 3])
     sequence.add_blocks([4, 5])
     table = sequence.block_table
     assert table == (4, 5)
@@ -28,7 +28,7 @@ def test_the_block_table_follows_every_change_of_the_blocks() -> None:
 
 
 def test_digests_grow_with_the_tokens_and_name_the_same_content() -> None:
-    sequence = Sequence(request_id="a", model="chat", tokens=[1, 2, 3, 4])
+    sequence = TokenSequence(request_id="a", model="chat", tokens=[1, 2, 3, 4])
     first = list(sequence.digests(1, 3))
     sequence.tokens += [5, 6]
     assert sequence.digests(2, 3)[:1] == first
@@ -38,7 +38,9 @@ def test_digests_grow_with_the_tokens_and_name_the_same_content() -> None:
 def test_after_two_thousand_mixed_requests_no_sequence_and_no_block_is_left() -> None:
     rng = random.Random(11)
     pools = {"chat": BlockPool(24, 4), "mod": BlockPool(24, 4)}
-    scheduler = Scheduler(pools, {"chat": 64, "mod": 64}, Limits(max_step_tokens=64, max_running=8), lambda: 0.0)
+    scheduler = Scheduler(
+        pools, {"chat": 64, "mod": 64}, ScheduleLimits(max_step_tokens=64, max_running=8), lambda: 0.0
+    )
     runner = ToyRunner({"chat": 4, "mod": 4})
     for number in range(2000):
         text = tuple(rng.randrange(50) for _ in range(rng.randint(1, 20)))
@@ -55,7 +57,7 @@ def test_after_two_thousand_mixed_requests_no_sequence_and_no_block_is_left() ->
         scheduler.settle(plan, *toy_results(plan, runner.run(plan.step)))
     del plan
     gc.collect()
-    known = [each for each in gc.get_objects() if isinstance(each, Sequence | ScoreRequest)]
+    known = [each for each in gc.get_objects() if isinstance(each, TokenSequence | ScoreRequest)]
     assert not [each.request_id for each in known if each.request_id.startswith("mixed-")]
     assert pools["chat"].num_free_blocks == 24
     assert pools["mod"].num_free_blocks == 24 - 1, "one block is pinned"

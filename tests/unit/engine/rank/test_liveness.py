@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from server.engine.rank.heartbeat import BEAT_FILE, Heartbeat
+from server.engine.rank.liveness import BEAT_FILE, Heartbeat
 
 
 class Clock:

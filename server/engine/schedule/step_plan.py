@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from server.engine.schedule.sequence import GenerateSequence, ScoreSequence, Sequence
+from server.engine.schedule.sequence import GenerateSequence, ScoreSequence, TokenSequence
 from server.engine.schedule.step import ModelStep, Segment, Step
 from server.engine.schedule.token_tree import CONTEXT_ROW
 
@@ -13,7 +13,7 @@ from server.engine.schedule.token_tree import CONTEXT_ROW
 class Advance:
     """A sequence that gets keys and values for `num_tokens` more tokens in this step."""
 
-    sequence: Sequence
+    sequence: TokenSequence
     num_tokens: int
 
 
@@ -32,7 +32,7 @@ class ScoreRows:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class StepPlan:
     """What to run, and whose each row of logits is.
 
     Attributes:
@@ -50,7 +50,7 @@ class Plan:
     started: float
 
 
-class PlanDraft:
+class StepBuilder:
     """A plan in the making: `room` tokens are left."""
 
     def __init__(self, max_step_tokens: int) -> None:
@@ -82,12 +82,12 @@ class PlanDraft:
         rows = tuple(first_row + source for source, _ in targets)
         self._score_rows.append(ScoreRows(sequence, rows, tuple(token for _, token in targets)))
 
-    def finish(self, number: int, started: float) -> Plan | None:
+    def finish(self, number: int, started: float) -> StepPlan | None:
         """The plan, models in the order of their first segment; None when there is nothing to do."""
         if not self._segments:
             return None
         model_steps = tuple(ModelStep(model, tuple(segments)) for model, segments in self._segments.items())
-        return Plan(
+        return StepPlan(
             Step(number, model_steps),
             tuple(self._generate_rows),
             tuple(self._score_rows),
@@ -95,10 +95,10 @@ class PlanDraft:
             started,
         )
 
-    def _add_chunk(self, sequence: Sequence, num_tokens: int, *, num_logits: int) -> None:
+    def _add_chunk(self, sequence: TokenSequence, num_tokens: int, *, num_logits: int) -> None:
         start = sequence.num_computed_tokens
         tokens = tuple(sequence.tokens[start : start + num_tokens])
-        segment = Segment(tokens, sequence.block_table, start, start, start, (), num_logits)
+        segment = Segment.of(tokens, sequence.block_table, start, num_logits)
         self._add(sequence.model, segment)
         self._advances.append(Advance(sequence, num_tokens))
 
