@@ -24,9 +24,17 @@ class Sampling(msgspec.Struct, frozen=True):
     temperature: float = 1.0
     top_k: int = 0  # 0: all
     top_p: float = 1.0
-    repetition_penalty: float = 1.0
+    min_p: float = 0.0  # tokens less probable than this share of the most probable one's are left out; 0: none
+    repetition_penalty: float = 1.0  # of every token in prompt and reply
+    frequency_penalty: float = 0.0  # off a token's logit for each time it is in the reply
+    presence_penalty: float = 0.0  # off a token's logit when it is in the reply
+    logit_bias: tuple[tuple[int, float], ...] = ()  # (token id, what is added to its logit)
     stop: tuple[str, ...] = ()
+    min_tokens: int = 0  # no token ends the reply before it has as many
+    ignore_eos: bool = False  # tokens that end a reply are never sampled
     seed: int | None = None
+    logprobs: int | None = None  # with each token its log-probability and those of so many alternatives, at most 20
+    json_schema: str | None = None  # the reply is JSON that this schema allows; "{}": any JSON object
 
 
 class Hello(msgspec.Struct, frozen=True, tag="hello"):
@@ -40,6 +48,7 @@ class Generate(msgspec.Struct, frozen=True, tag="generate"):
     prompt: tuple[int, ...]
     sampling: Sampling
     deadline_s: float | None = None  # seconds from receipt; the reply so far is then returned, reason "deadline"
+    caller: str = ""  # requests of one caller take turns with those of others, however many they are; "": its own
 
 
 class Score(msgspec.Struct, frozen=True, tag="score"):
@@ -59,6 +68,7 @@ class Score(msgspec.Struct, frozen=True, tag="score"):
     deadline_s: float | None = None
     parts: tuple[tuple[int, ...], ...] = ()
     of_reply: bool = False
+    caller: str = ""  # as in Generate
 
 
 class Cancel(msgspec.Struct, frozen=True, tag="cancel"):
@@ -84,12 +94,28 @@ class Welcome(msgspec.Struct, frozen=True, tag="welcome"):
     max_queue: int
 
 
+class Alternative(msgspec.Struct, frozen=True, array_like=True):
+    """A token that could have been sampled. Its bytes need not be whole characters."""
+
+    token_id: int
+    text: bytes
+    logprob: float  # under the model's own distribution, before temperature, penalties and the like
+
+
+class TokenLogprobs(msgspec.Struct, frozen=True, array_like=True):
+    """A token of the reply, and the most probable ones in its place, the most probable first."""
+
+    chosen: Alternative
+    top: tuple[Alternative, ...] = ()
+
+
 class Piece(msgspec.Struct, frozen=True, tag="piece"):
     """More text of a reply, whole characters only, special tokens and stop strings never in it."""
 
     request_id: str
     text: str
     num_tokens: int  # reply tokens so far
+    logprobs: tuple[TokenLogprobs, ...] = ()  # if asked for: of the tokens since the piece before, in order
 
 
 class Finished(msgspec.Struct, frozen=True, tag="finished"):
@@ -134,6 +160,9 @@ class Status(msgspec.Struct, frozen=True, tag="status"):
     prefilled_tokens: int
     cached_tokens: int
     step_seconds: float
+    drafted_tokens: int = 0  # by prompt lookup
+    accepted_tokens: int = 0  # of those, what the model would have said too
+    nonfinite_requests: int = 0  # that ended because their numbers were not finite
 
 
 ToEngine = Hello | Generate | Score | Cancel
