@@ -16,9 +16,10 @@ from server.web.call.front import Front, current_exchange
 from server.web.call.metrics import Metrics
 from server.web.describe import route as openapi
 from server.web.invocations import route as invocations
-from server.web.limits.concurrency import Door, admission_limit
+from server.web.limits.concurrency import ConcurrencyLimit, admission_limit
 from server.web.limits.drain import Drain
 from server.web.limits.slow_client import limit_waiting
+from server.web.limits.table import LIST_THREADS
 from server.web.openai import chat_completions, models, moderations
 from server.web.operations import metrics, ping
 from server.web.page import route as page
@@ -28,23 +29,24 @@ from server.web.sessions import route as sessions
 
 log = logging.getLogger(__name__)
 
-_LIST_THREADS = 16
+_ROOMS = (ping, metrics, invocations, chat_completions, moderations, models, search, sessions)
 
 
 def create_app(services: Services) -> Flask:
     """The front over `services`. `app.extensions["front"]` is its `Front`, whose drain the server runs at its end."""
-    door = Door(admission_limit(services.settings.threads))
-    drain = Drain(door, services.turns.end_all, services.settings.drain_timeout_s)
-    executor = ThreadPoolExecutor(_LIST_THREADS, thread_name_prefix="list")
-    front = Front(services, door, drain, Metrics(services, door), executor)
+    concurrency = ConcurrencyLimit(admission_limit(services.settings.threads))
+    drain = Drain(concurrency, services.turns.end_all, services.settings.drain_timeout_s)
+    executor = ThreadPoolExecutor(LIST_THREADS, thread_name_prefix="list")
+    front = Front(services, concurrency, drain, Metrics(services, concurrency), executor)
     app = Flask(__name__, static_folder=None)
     app.extensions["front"] = front
     _handle_calls(app, front)
     _handle_errors(app)
-    for module in (ping, metrics, models, invocations, chat_completions, moderations, search, sessions):
-        app.register_blueprint(module.blueprint(front))
+    for room in _ROOMS:
+        app.register_blueprint(room.blueprint(front))
     app.register_blueprint(page.blueprint())
-    app.register_blueprint(openapi.blueprint(services.settings))
+    operations = [each for room in (*_ROOMS, page) for each in room.OPERATIONS]
+    app.register_blueprint(openapi.blueprint(services.settings, operations))
     return app
 
 

@@ -11,7 +11,7 @@ from flask import Blueprint, g
 from server.chat.services import Services
 from server.web.call.exchange import Exchange
 from server.web.call.metrics import Metrics
-from server.web.limits.concurrency import Door
+from server.web.limits.concurrency import ConcurrencyLimit
 from server.web.limits.drain import Drain
 
 
@@ -20,7 +20,7 @@ class Front:
     """The services and this front's own parts. `executor` runs the inputs of a list."""
 
     services: Services
-    door: Door
+    concurrency: ConcurrencyLimit
     drain: Drain
     metrics: Metrics
     executor: ThreadPoolExecutor
@@ -32,11 +32,11 @@ def current_exchange() -> Exchange:
 
 
 def work_blueprint(name: str, front: Front) -> Blueprint:
-    """A blueprint whose requests take a place at the door before their body is read."""
+    """A blueprint whose requests take a place before their body is read."""
     blueprint = Blueprint(name, __name__)
 
     @blueprint.before_request
     def admit() -> None:
-        current_exchange().ticket = front.door.enter()
+        current_exchange().ticket = front.concurrency.enter()
 
     return blueprint

@@ -10,7 +10,7 @@ from prometheus_client.registry import Collector
 
 from server.chat.records.turn_records import Judgement, TurnResult
 from server.chat.services import Services
-from server.web.limits.concurrency import Door
+from server.web.limits.concurrency import ConcurrencyLimit
 
 _SECONDS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 60, 120, 300, 480)
 RETRIEVAL_WARNING = "retrieval"  # how the warning of a turn begins that had to do without passages
@@ -19,7 +19,7 @@ RETRIEVAL_WARNING = "retrieval"  # how the warning of a turn begins that had to 
 class Metrics:
     """Counts and times of one front, in a registry of its own."""
 
-    def __init__(self, services: Services, door: Door) -> None:
+    def __init__(self, services: Services, concurrency: ConcurrencyLimit) -> None:
         self._registry = registry = CollectorRegistry()
         self._requests = Counter("ock_requests", "Requests ended.", ["route", "status", "code"], registry=registry)
         self._seconds = Histogram(
@@ -40,8 +40,8 @@ class Metrics:
         )
         _constant(registry, "ock_moderation_enabled", "1 when texts are judged.", services.moderator is not None)
         _constant(registry, "ock_retrieval_enabled", "1 when there is an index.", services.retriever is not None)
-        Gauge("ock_admitted", "Requests at work.", registry=registry).set_function(lambda: door.num_inside)
-        _constant(registry, "ock_admission_limit", "Requests that may be at work at once.", door.limit)
+        Gauge("ock_admitted", "Requests at work.", registry=registry).set_function(lambda: concurrency.num_inside)
+        _constant(registry, "ock_admission_limit", "Requests that may be at work at once.", concurrency.limit)
         registry.register(_EngineCollector(services))
 
     def exposition(self) -> bytes:

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
 import msgspec
 
 from server.web.call.errors import ErrorBody
-from server.web.describe.operations import JSON, Operation, operations
-from server.web.openai.request import ASKS_FOR_NOTHING
+from server.web.describe.operation import JSON, Operation
 
 _REFERENCE = "#/components/schemas/{name}"
 
 
-def openapi_document(title: str) -> dict[str, Any]:
+def openapi_document(title: str, table: Sequence[Operation]) -> dict[str, Any]:
     """The whole document."""
-    table = operations()
     types = _types(table)
     schemas, components = msgspec.json.schema_components(types, ref_template=_REFERENCE)
     schema_of = dict(zip(types, schemas, strict=True))
-    _add_idle_fields(components["ChatRequest"])
+    for operation in table:
+        for name, fields in operation.idle_fields.items():
+            _add_idle_fields(components[name], fields)
     paths: dict[str, dict[str, Any]] = {}
     for operation in table:
         paths.setdefault(operation.path, {})[operation.method] = _described(operation, schema_of)
@@ -93,6 +93,6 @@ def _operation_id(operation: Operation) -> str:
     return "_".join([operation.method, *(words or ["page"])])
 
 
-def _add_idle_fields(schema: dict[str, Any]) -> None:
-    for name, idle in ASKS_FOR_NOTHING.items():
+def _add_idle_fields(schema: dict[str, Any], fields: Mapping[str, Sequence[Any]]) -> None:
+    for name, idle in fields.items():
         schema["properties"][name] = {"enum": [*idle, None], "description": "Accepted with these values alone."}

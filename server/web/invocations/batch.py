@@ -12,7 +12,7 @@ from server.errors import ErrorCode, ServiceError
 from server.web.call.errors import error_body, unexpected_error
 from server.web.call.exchange import Exchange
 from server.web.call.front import Front
-from server.web.invocations.schema import Answer, FailedInput, answer
+from server.web.invocations.schema import Answer, FailedInput, invocation_body
 
 log = logging.getLogger(__name__)
 
@@ -48,4 +48,4 @@ def _entry(exchange: Exchange, outcome: TurnResult | ServiceError) -> Answer | F
     if isinstance(outcome, ServiceError):
         return FailedInput(error_body(outcome, exchange.request_id).error)
     exchange.note_result(outcome)
-    return answer(outcome, exchange.request_id)
+    return invocation_body(outcome, exchange.request_id)

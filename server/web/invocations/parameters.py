@@ -7,30 +7,17 @@ from typing import Annotated, TypeVar
 import msgspec
 from msgspec import Meta
 
-from server.chat.records.session_ids import LEGAL, MAX_CHARS
-from server.web.invocations.sticky_headers import SessionRequest
+from server.web.limits.table import MAX_STOP_STRINGS
 from server.web.reading.struct_reader import invalid
+from server.web.sessions.schema import SessionId
 from server.wire import Sampling
 
 N = TypeVar("N", int, float)
 
-SESSION_ID_PATTERN = "^[A-Za-z0-9][A-Za-z0-9._-]*$"  # for the document; `check_session_id` is what decides
 GREEDY_BELOW = 1e-5  # a temperature so small would divide the logits out of their range
 
-SessionId = Annotated[
-    str,
-    Meta(
-        description=f"{LEGAL}. An unknown id starts a conversation unless the server requires known ones; absent, the "
-        "server makes an id that cannot be guessed.",
-        extra_json_schema={
-            "pattern": SESSION_ID_PATTERN,
-            "maxLength": MAX_CHARS,
-            "not": {"const": SessionRequest.NEW_SESSION.value},
-        },
-    ),
-]
 StopString = Annotated[str, Meta(min_length=1, max_length=256)]
-Stop = StopString | Annotated[list[StopString], Meta(max_length=4)]
+Stop = StopString | Annotated[list[StopString], Meta(max_length=MAX_STOP_STRINGS)]
 Temperature = Annotated[float, Meta(ge=0, le=2, description="0 is greedy.")]
 TopP = Annotated[float, Meta(gt=0, le=1)]
 TopK = Annotated[int, Meta(ge=0, le=1_000_000, description="0 means all tokens.")]

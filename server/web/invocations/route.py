@@ -7,30 +7,65 @@ from typing import Any
 import msgspec
 from flask import Blueprint, Response, request
 
-from server.chat.records.session_ids import new_session_id
+from server.chat.records.session_ids import MAX_CHARS, new_session_id
 from server.chat.records.turn_records import TurnRequest
 from server.chat.services import Services
 from server.chat.text.visible import is_blank
 from server.errors import ErrorCode, ServiceError
+from server.web.call.errors import ErrorBody
 from server.web.call.front import Front, current_exchange, work_blueprint
+from server.web.describe.operation import JSON, REFUSED, Operation, in_header
 from server.web.invocations.batch import answer_all
 from server.web.invocations.parameters import Parameters, check_window
-from server.web.invocations.schema import Invocation, SessionAction, answer
-from server.web.invocations.sticky_headers import session_request
-from server.web.invocations.sticky_route import answer_session_request
-from server.web.invocations.sticky_session import (
+from server.web.invocations.schema import (
+    Answer,
+    FailedInput,
+    Invocation,
+    Pieces,
+    RequestType,
+    SessionAction,
+    invocation_body,
+)
+from server.web.invocations.sticky import (
+    CLOSED_SESSION_HEADER,
+    CUSTOM_ATTRIBUTES_HEADER,
     NEW_SESSION,
+    NEW_SESSION_HEADER,
+    SESSION_HEADER,
+    StickySession,
     agreed_session_id,
+    answer_session_request,
+    session_request,
     sticky_session_id,
     with_new_session,
     with_session,
 )
-from server.web.invocations.stream_format import InvocationWire, asks_for_stream
+from server.web.invocations.stream_format import JSON_LINES, SSE, InvocationStreamFormat, asks_for_stream
 from server.web.invocations.turn_request import turn_request
 from server.web.invocations.turn_stream import stream_turn
 from server.web.reading.body import json_response, read_json
 from server.web.reading.struct_reader import invalid, read_struct
 from server.web.sessions.route import delete_session, session_history
+from server.web.sessions.schema import SESSION_ID_PATTERN, SessionDeleted, SessionHistory
+
+_STICKY = {"type": "string", "pattern": SESSION_ID_PATTERN, "maxLength": MAX_CHARS}
+
+OPERATIONS = (
+    Operation(
+        "post", "/invocations",
+        "Answer a question or a list of questions; open or close a sticky session; read or erase a conversation.",
+        takes=[Invocation, SessionAction, RequestType],
+        gives={
+            JSON: [Answer, {"type": "array", "items": [Answer, FailedInput]}, StickySession, SessionHistory,
+                   SessionDeleted],
+            JSON_LINES: [Pieces, Answer, ErrorBody],
+            SSE: [Pieces, Answer, ErrorBody],
+        },
+        parameters=[in_header(SESSION_HEADER, _STICKY, "SageMaker's sticky session, or NEW_SESSION.")],
+        headers=[CUSTOM_ATTRIBUTES_HEADER, NEW_SESSION_HEADER, CLOSED_SESSION_HEADER],
+        errors=(*REFUSED, 404, 409, 504),
+    ),
+)  # fmt: skip
 
 
 def blueprint(front: Front) -> Blueprint:
@@ -112,11 +147,11 @@ def _answer_one(front: Front, turn: TurnRequest, streams: bool) -> Response:
     exchange = current_exchange()
     if streams:
         turn = turn if turn.session_id else _with_early_id(front.services, turn)
-        wire = InvocationWire.for_request(request, exchange.request_id)
-        return with_session(stream_turn(front, exchange, turn, wire), str(turn.session_id))
+        stream_format = InvocationStreamFormat.for_request(request, exchange.request_id)
+        return with_session(stream_turn(front, exchange, turn, stream_format), str(turn.session_id))
     result = front.services.turns.answer(turn)
     exchange.note_result(result)
-    return with_session(json_response(answer(result, exchange.request_id)), result.session_id)
+    return with_session(json_response(invocation_body(result, exchange.request_id)), result.session_id)
 
 
 def _with_early_id(services: Services, turn: TurnRequest) -> TurnRequest:

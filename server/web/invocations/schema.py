@@ -9,10 +9,9 @@ from msgspec import Meta
 
 from server.chat.records.turn_records import Source, TurnResult, Usage
 from server.web.call.errors import ErrorDetail
-from server.web.invocations.parameters import Parameters, SessionId
-from server.web.sessions.schema import MAX_TURNS, After, HistoryPage, Limit
-
-MAX_INPUTS = 128
+from server.web.invocations.parameters import Parameters
+from server.web.limits.table import MAX_HISTORY_TURNS, MAX_INPUTS
+from server.web.sessions.schema import After, HistoryPage, Limit, SessionId
 
 Inputs = (
     Annotated[str, Meta(min_length=1, description="One question.")]
@@ -50,11 +49,11 @@ class SessionAction(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def page(self) -> HistoryPage:
         """Which part of the history is asked for."""
-        return HistoryPage(self.after or 0, MAX_TURNS if self.limit is None else self.limit)
+        return HistoryPage(self.after or 0, MAX_HISTORY_TURNS if self.limit is None else self.limit)
 
 
 class RequestType(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"request_type": "requestType"}):
-    """Open a sticky session, or close the one in X-Amzn-SageMaker-Session-Id; `sticky_headers` reads it."""
+    """Open a sticky session, or close the one in X-Amzn-SageMaker-Session-Id; `sticky` reads it."""
 
     request_type: Literal["NEW_SESSION", "CLOSE"]
 
@@ -94,7 +93,7 @@ class Pieces(msgspec.Struct, frozen=True):
     outputs: tuple[str, ...]
 
 
-def answer(result: TurnResult, request_id: str) -> Answer:
+def invocation_body(result: TurnResult, request_id: str) -> Answer:
     """The body for `result`, under the id that the client knows."""
     return Answer(
         outputs=result.outputs,

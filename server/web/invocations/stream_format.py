@@ -1,4 +1,4 @@
-"""How the stream of an invocation looks on the wire: JSON lines, or server-sent events."""
+"""How the stream of an invocation looks: JSON lines, or server-sent events."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from flask import Request
 
 from server.chat.records.turn_records import TurnResult
 from server.web.call.errors import ErrorBody
-from server.web.invocations.schema import Pieces, answer
+from server.web.invocations.schema import Pieces, invocation_body
 from server.web.reading.body import JSON
 
 SSE = "text/event-stream"
@@ -35,14 +35,14 @@ def _line(message: msgspec.Struct) -> bytes:
 
 
 @dataclass(frozen=True)
-class InvocationWire:
+class InvocationStreamFormat:
     """The messages of one streamed invocation: pieces, last the whole answer."""
 
     request_id: str
     events: bool  # server-sent events, else lines
 
     @classmethod
-    def for_request(cls, request: Request, request_id: str) -> InvocationWire:
+    def for_request(cls, request: Request, request_id: str) -> InvocationStreamFormat:
         """Events when Accept names them, else lines."""
         return cls(request_id, SSE in _accepted(request))
 
@@ -66,7 +66,7 @@ class InvocationWire:
 
     def result(self, result: TurnResult) -> bytes:
         """The full record."""
-        return self._frame(answer(result, self.request_id))
+        return self._frame(invocation_body(result, self.request_id))
 
     def error(self, body: ErrorBody) -> bytes:
         """The error, in the shape it has outside streams."""

@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 _HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 
 
-class Wire(Protocol):
+class StreamFormat(Protocol):
     """What a stream's messages look like."""
 
     @property
@@ -54,7 +54,7 @@ class Wire(Protocol):
         ...
 
 
-def stream_turn(front: Front, exchange: Exchange, request: TurnRequest, wire: Wire) -> Response:
+def stream_turn(front: Front, exchange: Exchange, request: TurnRequest, stream_format: StreamFormat) -> Response:
     """The response that streams one turn. Closing it, as the server does when the client has left, cancels the turn.
 
     Raises:
@@ -62,8 +62,8 @@ def stream_turn(front: Front, exchange: Exchange, request: TurnRequest, wire: Wi
     """
     events = front.services.turns.stream(request)
     first = next(events)
-    writer = _Writer(front, exchange, wire)
-    response = Response(writer.write(chain([first], events)), content_type=wire.content_type, headers=_HEADERS)
+    writer = _Writer(front, exchange, stream_format)
+    response = Response(writer.write(chain([first], events)), content_type=stream_format.content_type, headers=_HEADERS)
     response.call_on_close(lambda: _close(events))  # also when the body was never begun
     return response
 
@@ -77,17 +77,17 @@ def _close(events: Iterator[TurnEvent]) -> None:
 class _Writer:
     """Turns events into bytes."""
 
-    def __init__(self, front: Front, exchange: Exchange, wire: Wire) -> None:
+    def __init__(self, front: Front, exchange: Exchange, stream_format: StreamFormat) -> None:
         self._front = front
         self._exchange = exchange
-        self._wire = wire
+        self._format = stream_format
         self._sent = ""
 
     def write(self, events: Iterator[TurnEvent]) -> Iterator[bytes]:
-        if opening := self._wire.opening():
+        if opening := self._format.opening():
             yield opening
         yield from self._guarded(events)
-        if closing := self._wire.closing():
+        if closing := self._format.closing():
             yield closing
 
     def _guarded(self, events: Iterator[TurnEvent]) -> Iterator[bytes]:
@@ -105,7 +105,7 @@ class _Writer:
 
     def _message(self, event: TurnEvent) -> Iterator[bytes]:
         if isinstance(event, KeepAlive):
-            yield self._wire.keep_alive
+            yield self._format.keep_alive
         elif isinstance(event, TextPiece):
             yield self._text(event.text)
         else:
@@ -114,7 +114,7 @@ class _Writer:
     def _text(self, text: str) -> bytes:
         self._exchange.note_text()
         self._sent += text
-        return self._wire.text(text)
+        return self._format.text(text)
 
     def _end(self, result: TurnResult) -> Iterator[bytes]:
         self._exchange.note_result(result)
@@ -122,13 +122,13 @@ class _Writer:
             yield self._text(result.outputs)  # readers of pieces alone must see the override message
         if result.finish_reason == "shutdown":
             yield self._shutdown()
-        yield self._wire.result(result)
+        yield self._format.result(result)
 
     def _shutdown(self) -> bytes:
         body = shutdown_body(self._exchange.request_id, openai=self._exchange.is_openai)
         self._exchange.code = body.error.code
-        return self._wire.error(body)
+        return self._format.error(body)
 
     def _failure(self, error: ServiceError) -> bytes:
         self._exchange.code = error.code.value
-        return self._wire.error(error_body(error, self._exchange.request_id, openai=self._exchange.is_openai))
+        return self._format.error(error_body(error, self._exchange.request_id, openai=self._exchange.is_openai))

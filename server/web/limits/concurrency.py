@@ -1,34 +1,33 @@
-"""The door: how many requests are at work at once, and none once the server is shutting down."""
+"""How many requests are at work at once, and none once the server is shutting down."""
 
 from __future__ import annotations
 
 import threading
 
 from server.errors import ErrorCode, ServiceError
-
-_RETRY_AFTER_S = 2.0
+from server.web.limits.table import RETRY_AFTER_S, SPARE_THREADS
 
 
 def admission_limit(threads: int) -> int:
     """How many of a front's threads may work; the rest keep /ping, /metrics and refusals answerable."""
-    return threads - min(8, threads // 2)
+    return threads - min(SPARE_THREADS, threads // 2)
 
 
 class Ticket:
     """One admitted request; `leave` may be called more than once."""
 
-    def __init__(self, door: Door) -> None:
-        self._door = door
+    def __init__(self, concurrency: ConcurrencyLimit) -> None:
+        self._concurrency = concurrency
         self._inside = True
 
     def leave(self) -> None:
         """Make room for another request."""
         if self._inside:
             self._inside = False
-            self._door._leave()
+            self._concurrency._leave()
 
 
-class Door:
+class ConcurrencyLimit:
     """Counts the requests at work."""
 
     def __init__(self, limit: int) -> None:
@@ -55,10 +54,10 @@ class Door:
         """
         with self._changed:
             if self._closed:
-                raise ServiceError(ErrorCode.SHUTTING_DOWN, "the server is shutting down", retry_after_s=_RETRY_AFTER_S)
+                raise ServiceError(ErrorCode.SHUTTING_DOWN, "the server is shutting down", retry_after_s=RETRY_AFTER_S)
             if self._inside >= self.limit:
                 message = f"{self._inside} requests are at work, which is the limit"
-                raise ServiceError(ErrorCode.QUEUE_FULL, message, retry_after_s=_RETRY_AFTER_S)
+                raise ServiceError(ErrorCode.QUEUE_FULL, message, retry_after_s=RETRY_AFTER_S)
             self._inside += 1
         return Ticket(self)
 

@@ -6,7 +6,7 @@ import logging
 import threading
 from collections.abc import Callable
 
-from server.web.limits.concurrency import Door
+from server.web.limits.concurrency import ConcurrencyLimit
 
 log = logging.getLogger(__name__)
 
@@ -17,9 +17,9 @@ _LAST_WORDS_S = 0.5  # of that, for the in-band error of a stream whose turn did
 class Drain:
     """Drains once; every other call of `run` waits for nothing and does nothing."""
 
-    def __init__(self, door: Door, end_turns: Callable[[], None], timeout_s: float) -> None:
+    def __init__(self, concurrency: ConcurrencyLimit, end_turns: Callable[[], None], timeout_s: float) -> None:
         """`end_turns` asks the turns under way to end with what they have."""
-        self._door = door
+        self._concurrency = concurrency
         self._end_turns = end_turns
         self._ending_s = min(_ENDING_S, timeout_s / 4)
         self._last_words_s = min(_LAST_WORDS_S, timeout_s / 8)
@@ -36,13 +36,13 @@ class Drain:
         """Drain; returns when nobody is at work or the drain time is over, whichever is first."""
         if not self._begun.acquire(blocking=False):
             return
-        self._door.close()
-        log.info("drain.begin requests=%d timeout_s=%g", self._door.num_inside, self._timeout_s)
-        drained = self._door.wait_empty(self._timeout_s - self._ending_s)
+        self._concurrency.close()
+        log.info("drain.begin requests=%d timeout_s=%g", self._concurrency.num_inside, self._timeout_s)
+        drained = self._concurrency.wait_empty(self._timeout_s - self._ending_s)
         if not drained:
             self._end_turns()
-            drained = self._door.wait_empty(self._ending_s - self._last_words_s)
+            drained = self._concurrency.wait_empty(self._ending_s - self._last_words_s)
         if not drained:
             self._overdue.set()
-            drained = self._door.wait_empty(self._last_words_s)
-        log.info("drain.end left=%d", self._door.num_inside)
+            drained = self._concurrency.wait_empty(self._last_words_s)
+        log.info("drain.end left=%d", self._concurrency.num_inside)

@@ -14,7 +14,8 @@ from typing import Any
 
 from gunicorn.workers.gthread import ThreadWorker
 
-LONGEST_HEAD_S = 10.0  # for the whole head, however its bytes are spread
+from server.web.limits import table
+
 _LOOK_EVERY_S = 0.5
 
 log = logging.getLogger(__name__)
@@ -30,7 +31,7 @@ class Heads:
     def begin(self, connection: Any) -> None:
         """A head is about to be read from `connection.sock`."""
         with self._lock:
-            self._done_by[connection] = time.monotonic() + LONGEST_HEAD_S
+            self._done_by[connection] = time.monotonic() + table.LONGEST_HEAD_S
 
     def end(self, connection: Any) -> None:
         """The head has been read, or never will be."""
@@ -46,7 +47,7 @@ class Heads:
                 del self._done_by[connection]
                 _shut(connection.sock)
         if late:
-            log.warning("head.late connections=%d limit_s=%g", len(late), LONGEST_HEAD_S)
+            log.warning("head.late connections=%d limit_s=%g", len(late), table.LONGEST_HEAD_S)
 
 
 class HeadLimitWorker(ThreadWorker):

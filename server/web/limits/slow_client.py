@@ -5,11 +5,11 @@ from __future__ import annotations
 import socket
 from collections.abc import Mapping
 
-LONGEST_WAIT_S = 30.0  # for one read or one write, not for the whole request
+from server.web.limits import table
 
 
 def limit_waiting(environ: Mapping[str, object]) -> None:
     """Give the call's socket a time limit, where the server shows it; a timeout then ends the call as a disconnect."""
     connection = environ.get("gunicorn.socket")
     if isinstance(connection, socket.socket):
-        connection.settimeout(LONGEST_WAIT_S)
+        connection.settimeout(table.LONGEST_WAIT_S)

@@ -6,14 +6,25 @@ import time
 
 from flask import Blueprint, Response, request
 
+from server.web.call.errors import ErrorBody
 from server.web.call.front import Front, current_exchange, work_blueprint
+from server.web.describe.operation import JSON, REFUSED, Operation
+from server.web.invocations.stream_format import SSE
 from server.web.invocations.turn_request import turn_request
 from server.web.invocations.turn_stream import stream_turn
-from server.web.openai.chunk_stream import ChunkWire
+from server.web.openai.chunk_stream import ChatChunkFormat
 from server.web.openai.messages import conversation
-from server.web.openai.request import ChatRequest, check_model, read_chat_request
-from server.web.openai.response import completion
+from server.web.openai.request import ASKS_FOR_NOTHING, ChatRequest, check_model, read_chat_request
+from server.web.openai.response import ChatCompletion, ChatCompletionChunk, completion
 from server.web.reading.body import json_response, read_json
+
+OPERATIONS = (
+    Operation(
+        "post", "/v1/chat/completions", "Continue a conversation that the request brings along.",
+        takes=[ChatRequest], gives={JSON: [ChatCompletion], SSE: [ChatCompletionChunk, ErrorBody]},
+        errors=(*REFUSED, 404, 504), idle_fields={"ChatRequest": ASKS_FOR_NOTHING},
+    ),
+)  # fmt: skip
 
 
 def blueprint(front: Front) -> Blueprint:
@@ -45,7 +56,7 @@ def _complete(front: Front, asked: ChatRequest) -> Response:
     )
     if asked.stream:
         with_usage = asked.stream_options is not None and bool(asked.stream_options.include_usage)
-        return stream_turn(front, exchange, turn, ChunkWire(exchange.request_id, model, created, with_usage))
+        return stream_turn(front, exchange, turn, ChatChunkFormat(exchange.request_id, model, created, with_usage))
     result = front.services.turns.answer(turn)
     exchange.note_result(result)
     return json_response(completion(result, exchange.request_id, model, created))

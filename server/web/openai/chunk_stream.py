@@ -23,7 +23,7 @@ from server.web.openai.response import (
 
 
 @dataclass(frozen=True)
-class ChunkWire:
+class ChatChunkFormat:
     """The messages of one streamed completion: a role, pieces, a finish reason, usage when asked for, the end mark."""
 
     request_id: str

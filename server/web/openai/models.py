@@ -7,9 +7,18 @@ import time
 from flask import Blueprint, Response
 
 from server.web.call.front import Front
+from server.web.describe.operation import JSON, TEXT, Operation, in_path
 from server.web.openai.request import check_model
 from server.web.openai.response import Model, ModelList
 from server.web.reading.body import json_response
+
+OPERATIONS = (
+    Operation("get", "/v1/models", "The model that is served.", gives={JSON: [ModelList]}),
+    Operation(
+        "get", "/v1/models/{model}", "The model, if it is served.",
+        gives={JSON: [Model]}, parameters=[in_path("model", TEXT, "The model's name.")], errors=(404,),
+    ),
+)  # fmt: skip
 
 
 def blueprint(front: Front) -> Blueprint:

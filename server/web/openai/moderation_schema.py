@@ -9,9 +9,10 @@ from msgspec import Meta
 
 from server.chat.moderation.policy import Role
 from server.chat.records.turn_records import Judgement
+from server.web.limits.table import MAX_MODERATION_TEXTS
 from server.web.openai.request import TextPart
 
-MAX_TEXTS = 128
+_Text = Annotated[str, Meta(min_length=1)]
 
 
 class ModerationRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -19,7 +20,9 @@ class ModerationRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
 
     input: (
         Annotated[str, Meta(min_length=1)]
-        | Annotated[list[Annotated[str, Meta(min_length=1)] | TextPart], Meta(min_length=1, max_length=MAX_TEXTS)]
+        | Annotated[
+            list[Annotated[str, Meta(min_length=1)] | TextPart], Meta(min_length=1, max_length=MAX_MODERATION_TEXTS)
+        ]
     )
     model: Annotated[str, Meta(description="The policy's name, or empty.")] | None = None
     role: Role = Role.INPUT

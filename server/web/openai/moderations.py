@@ -11,24 +11,26 @@ from flask import Blueprint, Response, request
 from server.chat.text.visible import is_blank
 from server.errors import ErrorCode, ServiceError
 from server.web.call.front import Front, current_exchange, work_blueprint
+from server.web.describe.operation import JSON, REFUSED, Operation
+from server.web.limits import table
 from server.web.openai.moderation_schema import ModerationRequest, ModerationResponse, moderation_result
 from server.web.openai.request import check_model
 from server.web.reading.body import json_response, read_json
 from server.web.reading.struct_reader import invalid, read_struct
 
-MAX_CHARS = 262144  # of all texts of a call together
-# Calls that are judged at once. The moderator sends a few texts of each at a time, so that whatever is asked here,
-# most places in the engine's queue are left to questions and replies.
-_CALLS_AT_ONCE = 3
-_WAIT_S = 10.0
-_RETRY_AFTER_S = 5.0
+OPERATIONS = (
+    Operation(
+        "post", "/v1/moderations", "Judge texts by the server's policy.",
+        takes=[ModerationRequest], gives={JSON: [ModerationResponse]}, errors=(*REFUSED, 404, 504),
+    ),
+)  # fmt: skip
 
 
 def blueprint(front: Front) -> Blueprint:
     """The route over `front`."""
     routes = work_blueprint("moderations", front)
     services = front.services
-    lanes = threading.BoundedSemaphore(_CALLS_AT_ONCE)
+    lanes = threading.BoundedSemaphore(table.MODERATION_CALLS)
 
     @routes.post("/v1/moderations")
     def moderations() -> Response:
@@ -53,17 +55,17 @@ def _check_texts(asked: ModerationRequest) -> None:
         if is_blank(text):
             raise invalid(field, text, "must hold visible text")
     num_chars = sum(map(len, asked.texts))
-    if num_chars > MAX_CHARS:
-        message = f"input has {num_chars} characters, at most {MAX_CHARS} are judged in one call"
+    if num_chars > table.MAX_MODERATION_CHARS:
+        message = f"input has {num_chars} characters, at most {table.MAX_MODERATION_CHARS} are judged in one call"
         raise ServiceError(ErrorCode.INVALID_FIELD, message, field="input")
 
 
 @contextmanager
 def _lane(lanes: threading.BoundedSemaphore) -> Iterator[None]:
     """Take part in judging. Raises ServiceError QUEUE_FULL when the calls before this one take too long."""
-    if not lanes.acquire(timeout=_WAIT_S):
-        message = f"{_CALLS_AT_ONCE} calls of /v1/moderations are being judged, which is the limit"
-        raise ServiceError(ErrorCode.QUEUE_FULL, message, retry_after_s=_RETRY_AFTER_S)
+    if not lanes.acquire(timeout=table.MODERATION_WAIT_S):
+        message = f"{table.MODERATION_CALLS} calls of /v1/moderations are being judged, which is the limit"
+        raise ServiceError(ErrorCode.QUEUE_FULL, message, retry_after_s=table.MODERATION_RETRY_AFTER_S)
     try:
         yield
     finally:

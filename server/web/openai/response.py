@@ -7,7 +7,7 @@ from typing import Literal
 import msgspec
 
 from server.chat.records.turn_records import Source, TurnResult
-from server.web.invocations.schema import TextJudgement, answer
+from server.web.invocations.schema import TextJudgement, invocation_body
 
 FinishReason = Literal["stop", "length", "content_filter"]
 _FINISH_REASONS: dict[str, FinishReason] = {
@@ -139,7 +139,7 @@ def completion_usage(result: TurnResult) -> CompletionUsage:
 
 def extension(result: TurnResult, request_id: str) -> Extension:
     """The rest of the answer."""
-    ours = answer(result, request_id)
+    ours = invocation_body(result, request_id)
     return Extension(request_id, result.finish_reason, result.sources, ours.moderation, result.warnings)
 
 

@@ -6,6 +6,9 @@ from flask import Blueprint, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from server.web.call.front import Front
+from server.web.describe.operation import TEXT, Operation
+
+OPERATIONS = (Operation("get", "/metrics", "Prometheus metrics.", gives={"text/plain": [TEXT]}),)
 
 
 def blueprint(front: Front) -> Blueprint:

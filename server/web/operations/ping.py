@@ -6,8 +6,9 @@ import msgspec
 from flask import Blueprint, Response, request
 
 from server.errors import ErrorCode, ServiceError
-from server.web.call.errors import error_body
+from server.web.call.errors import ErrorBody, error_body
 from server.web.call.front import Front, current_exchange
+from server.web.describe.operation import JSON, Operation, in_query
 from server.web.reading.body import json_response
 
 STALE_AFTER_S = 30.0  # the group reports about twice a second, but only between steps
@@ -38,6 +39,16 @@ class PingDetail(msgspec.Struct, frozen=True):
     admission_limit: int
 
 
+OPERATIONS = (
+    Operation(
+        "get", "/ping", "Whether this container can answer; 200 after a forward pass ran on every rank.",
+        gives={"text/plain": [{"const": ""}], JSON: [PingDetail]},
+        parameters=[in_query("detail", {"type": "string"}, "Anything but empty: say more, as JSON.")],
+        also={503: [ErrorBody, PingDetail]},
+    ),
+)  # fmt: skip
+
+
 def blueprint(front: Front) -> Blueprint:
     """The route over `front`."""
     routes = Blueprint("ping", __name__)
@@ -59,7 +70,7 @@ def blueprint(front: Front) -> Blueprint:
 
 def _state(front: Front) -> str:
     engine = front.services.engine
-    if front.door.closed:
+    if front.concurrency.closed:
         return "draining"
     if not engine.ready or engine.status is None:
         return "starting"
@@ -76,8 +87,8 @@ def _detail(front: Front, state: str) -> PingDetail:
         moderation="off" if services.moderator is None else "on",
         policy=None if policy is None else f"{policy.name} {policy.version}",
         index=None if retriever is None else retriever.version,
-        admitted=front.door.num_inside,
-        admission_limit=front.door.limit,
+        admitted=front.concurrency.num_inside,
+        admission_limit=front.concurrency.limit,
     )
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from flask import Blueprint, Response, send_from_directory
 
+from server.web.describe.operation import TEXT, Operation
+
 PAGE_FOLDER = Path(__file__).resolve().parent
 PAGE_FILES = {"/": "page.html"} | {
     f"/{name}": name for name in ("page.css", "page.js", "event_stream.js", "memory.js", "turn_view.js", "icon.svg")
@@ -17,6 +19,14 @@ _HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-cache",
 }
+
+
+_TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
+
+OPERATIONS = tuple(
+    Operation("get", path, "The chat page.", gives={_TYPES[name.rpartition(".")[2]]: [TEXT]})
+    for path, name in PAGE_FILES.items()
+)
 
 
 def blueprint() -> Blueprint:

@@ -8,9 +8,8 @@ import re
 from typing import Any, NoReturn
 
 from server.errors import ErrorCode, ServiceError
+from server.web.limits.table import MAX_JSON_CONTAINERS, MAX_JSON_DEPTH
 
-MAX_DEPTH = 32
-MAX_CONTAINERS = 50_000  # objects and arrays in one body; text may hold as many brackets as it likes
 _MAX_DIGITS = 20  # more than any 64-bit number has
 _EXACT_BELOW = 2.0**53  # beyond it a float is a rounded whole number
 
@@ -24,8 +23,8 @@ def read_object(body: bytes) -> dict[str, Any]:
 
     Raises:
         ServiceError: INVALID_JSON for an empty body, bytes that are not UTF-8, anything that is not JSON, duplicate
-            keys, NaN or infinite numbers, lone surrogates, nesting deeper than `MAX_DEPTH` or more than
-            `MAX_CONTAINERS` objects and arrays; INVALID_FIELD for JSON that is not an object.
+            keys, NaN or infinite numbers, lone surrogates, nesting deeper than `MAX_JSON_DEPTH` or more than
+            `MAX_JSON_CONTAINERS` objects and arrays; INVALID_FIELD for JSON that is not an object.
     """
     if not body.strip():
         _refuse("the body is empty; a JSON object is needed")
@@ -56,7 +55,7 @@ def _decode(body: bytes) -> str:
 
 
 def _check_depth(body: bytes) -> None:
-    if body.count(b"[") + body.count(b"{") <= MAX_DEPTH:
+    if body.count(b"[") + body.count(b"{") <= MAX_JSON_DEPTH:
         return
     depth = num_opened = 0
     for match in _STRUCTURE.finditer(body):
@@ -64,10 +63,10 @@ def _check_depth(body: bytes) -> None:
         if first in b"[{":
             depth += 1
             num_opened += 1
-            if num_opened > MAX_CONTAINERS:
-                _refuse(f"the body holds more than {MAX_CONTAINERS} objects and arrays")
-            if depth > MAX_DEPTH:
-                _refuse(f"the body nests deeper than {MAX_DEPTH} levels at offset {match.start()}")
+            if num_opened > MAX_JSON_CONTAINERS:
+                _refuse(f"the body holds more than {MAX_JSON_CONTAINERS} objects and arrays")
+            if depth > MAX_JSON_DEPTH:
+                _refuse(f"the body nests deeper than {MAX_JSON_DEPTH} levels at offset {match.start()}")
         elif first in b"]}":
             depth -= 1
 

@@ -12,11 +12,20 @@ from server.errors import ErrorCode, ServiceError
 from server.retrieval.guarded import Guarded
 from server.retrieval.retriever import Passage, RetrievalError, Retriever
 from server.web.call.front import Front, current_exchange, work_blueprint
+from server.web.describe.operation import JSON, REFUSED, Operation
 from server.web.reading.body import json_response, read_json
 from server.web.reading.struct_reader import invalid, read_struct
 from server.web.search.schema import SearchQuery, SearchResults
 
 log = logging.getLogger(__name__)
+
+
+OPERATIONS = (
+    Operation(
+        "post", "/search", "Passages for a question.",
+        takes=[SearchQuery], gives={JSON: [SearchResults]}, errors=(*REFUSED, 404),
+    ),
+)  # fmt: skip
 
 
 def blueprint(front: Front) -> Blueprint:

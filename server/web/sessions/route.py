@@ -9,11 +9,38 @@ from server.chat.records.session_ids import check_session_id
 from server.chat.store.store import Store
 from server.errors import ErrorCode, ServiceError
 from server.web.call.front import Front, work_blueprint
+from server.web.describe.operation import JSON, Operation, in_path, in_query
+from server.web.limits.table import MAX_HISTORY_BYTES, MAX_HISTORY_TURNS
 from server.web.reading.body import json_response
 from server.web.reading.struct_reader import read_struct
-from server.web.sessions.schema import HistoryPage, SessionDeleted, SessionHistory, StoredTurn, stored_turn
+from server.web.sessions.schema import (
+    After,
+    HistoryPage,
+    Limit,
+    SessionDeleted,
+    SessionHistory,
+    SessionId,
+    StoredTurn,
+    stored_turn,
+)
 
-MAX_HISTORY_BYTES = 4_000_000  # of turns in one answer; SageMaker passes on no more than some megabytes
+_SESSION = in_path("session_id", SessionId, "The conversation.")
+_PAGE = [  # the fields of `HistoryPage`
+    in_query("after", After, "Absent: from the beginning."),
+    in_query("limit", Limit, f"Absent: {MAX_HISTORY_TURNS}."),
+]
+_ERRORS = (400, 404, 429, 503)
+
+OPERATIONS = (
+    Operation(
+        "get", "/sessions/{session_id}", "A conversation, oldest turn first; next_after says when there is more.",
+        gives={JSON: [SessionHistory]}, parameters=[_SESSION, *_PAGE], errors=_ERRORS,
+    ),
+    Operation(
+        "delete", "/sessions/{session_id}", "Erase a conversation.",
+        gives={JSON: [SessionDeleted]}, parameters=[_SESSION], errors=_ERRORS,
+    ),
+)  # fmt: skip
 
 
 def blueprint(front: Front) -> Blueprint:

@@ -7,21 +7,35 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from server.chat.records.session_ids import LEGAL, MAX_CHARS
 from server.chat.records.turn_records import Source, Turn
+from server.web.limits.table import MAX_HISTORY_TURNS
 
-MAX_TURNS = 1000  # in one answer
+SESSION_ID_PATTERN = "^[A-Za-z0-9][A-Za-z0-9._-]*$"  # for the document; `check_session_id` is what decides
 
+SessionId = Annotated[
+    str,
+    Meta(
+        description=f"{LEGAL}. An unknown id starts a conversation unless the server requires known ones; absent, the "
+        "server makes an id that cannot be guessed.",
+        extra_json_schema={
+            "pattern": SESSION_ID_PATTERN,
+            "maxLength": MAX_CHARS,
+            "not": {"const": "NEW_SESSION"},  # in SageMaker's header this word asks for a session
+        },
+    ),
+]
 After = Annotated[
     int, Meta(ge=0, le=2**53, description="Only turns above this number: the last answer's next_after, to go on.")
 ]
-Limit = Annotated[int, Meta(ge=1, le=MAX_TURNS, description="At most this many turns in one answer.")]
+Limit = Annotated[int, Meta(ge=1, le=MAX_HISTORY_TURNS, description="At most this many turns in one answer.")]
 
 
 class HistoryPage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Which part of a conversation is asked for."""
 
     after: After = 0
-    limit: Limit = MAX_TURNS
+    limit: Limit = MAX_HISTORY_TURNS
 
 
 class StoredTurn(msgspec.Struct, frozen=True):

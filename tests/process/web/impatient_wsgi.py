@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from server.web.limits import head_limit, slow_client
+from server.web.limits import table
 from tests.process.web.fake_wsgi import app
 
-slow_client.LONGEST_WAIT_S = 1.0
-head_limit.LONGEST_HEAD_S = 1.0
+table.LONGEST_WAIT_S = 1.0
+table.LONGEST_HEAD_S = 1.0
 
 __all__ = ["app"]

@@ -1,4 +1,4 @@
-"""Small stand-ins for the collaborators in `server.chat.services`: they keep their contracts and do nothing else."""
+"""Small stand-ins for the front's collaborators: they keep the contracts of `chat.services` and do nothing else."""
 
 from __future__ import annotations
 

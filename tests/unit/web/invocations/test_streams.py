@@ -169,10 +169,10 @@ def test_closing_a_stream_cancels_its_turn_and_gives_its_place_back(fakes: Fakes
     response = app.test_client().post("/invocations", json={"inputs": "endless", "stream": True}, buffered=False)
     written = iter(response.response)
     assert json.loads(next(written)) == {"outputs": ["a "]}
-    assert app.extensions["front"].door.num_inside == 1
+    assert app.extensions["front"].concurrency.num_inside == 1
     response.close()
     assert fakes.turns.cancelled.is_set()
-    assert app.extensions["front"].door.num_inside == 0
+    assert app.extensions["front"].concurrency.num_inside == 0
 
 
 def test_a_stream_that_is_closed_before_its_first_byte_cancels_its_turn_too(fakes: Fakes) -> None:
@@ -180,7 +180,7 @@ def test_a_stream_that_is_closed_before_its_first_byte_cancels_its_turn_too(fake
     fakes.turns.scripts["endless"] = [TextPiece("a "), *[KeepAlive()] * 1000]
     app.test_client().post("/invocations", json={"inputs": "endless", "stream": True}, buffered=False).close()
     assert fakes.turns.cancelled.is_set()
-    assert app.extensions["front"].door.num_inside == 0
+    assert app.extensions["front"].concurrency.num_inside == 0
 
 
 def test_pieces_leave_one_by_one_as_they_come(fakes: Fakes) -> None:

@@ -12,7 +12,7 @@ from server.chat.moderation.policy import Role
 from server.chat.records.turn_records import Judgement
 from server.config import Settings
 from server.web.app import create_app
-from server.web.openai import moderations
+from server.web.limits import table
 from tests.unit.web.fakes import OVERRIDE, FakeModerator, Fakes
 
 
@@ -89,13 +89,14 @@ def test_verdicts_are_counted(client: FlaskClient) -> None:
 def test_more_than_can_be_judged_in_a_call_is_refused_with_the_numbers() -> None:
     fakes = Fakes(settings=Settings(max_body_bytes=10**6, threads=12))
     client = create_app(fakes.services).test_client()
-    most = moderations.MAX_CHARS // 2
+    most = table.MAX_MODERATION_CHARS // 2
     assert client.post("/v1/moderations", json={"input": ["a" * most] * 2}).status_code == 200
     response = client.post("/v1/moderations", json={"input": ["a" * most, "a" * most, "a"]})
     assert response.status_code == 400
     assert response.json["error"]["field"] == "input"
     assert (
-        f"{moderations.MAX_CHARS + 1} characters, at most {moderations.MAX_CHARS}" in response.json["error"]["message"]
+        f"{table.MAX_MODERATION_CHARS + 1} characters, at most {table.MAX_MODERATION_CHARS}"
+        in response.json["error"]["message"]
     )
 
 
@@ -110,7 +111,7 @@ def test_a_few_calls_are_judged_at_once_and_the_others_wait_or_are_refused(monke
         return app.test_client().post("/v1/moderations", json={"input": text}).status_code
 
     begun, go_on = threading.Semaphore(0), threading.Event()
-    monkeypatch.setattr(moderations, "_WAIT_S", 0.1)
+    monkeypatch.setattr(table, "MODERATION_WAIT_S", 0.1)
     app = create_app(Fakes(moderator=Slow()).services)
     with ThreadPoolExecutor(4) as pool:
         first = [pool.submit(post, "hello") for _ in range(3)]

@@ -39,7 +39,7 @@ def test_a_group_that_cannot_serve_fails_ping(
 
 def test_ping_fails_once_the_server_is_shutting_down(fakes: Fakes) -> None:
     app = create_app(fakes.services)
-    app.extensions["front"].door.close()
+    app.extensions["front"].concurrency.close()
     assert app.test_client().get("/ping").status_code == 503
     assert app.test_client().get("/ping?detail=1").json["status"] == "draining"
 

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from server.errors import ErrorCode, ServiceError
-from server.web.reading.json_reader import MAX_CONTAINERS, MAX_DEPTH, read_object
+from server.web.limits.table import MAX_JSON_CONTAINERS, MAX_JSON_DEPTH
+from server.web.reading.json_reader import read_object
 
 
 def object_or_refusal(body: bytes) -> dict[str, Any] | ServiceError:
@@ -51,9 +52,9 @@ def refusal(body: bytes) -> ServiceError:
         (rb'{"a": "\udc00\ud800"}', "lone surrogate"),
         (rb'{"\uD800": 1}', "lone surrogate"),
         (rb'{"\ud800": 1, "\ud800": 2}', "stands twice"),
-        (b"[" * 100_000, f"deeper than {MAX_DEPTH}"),
-        (b'{"a":' * 100_000 + b"1" + b"}" * 100_000, f"deeper than {MAX_DEPTH}"),
-        (b'{"a":[' + b"[]," * MAX_CONTAINERS + b"[]]}", f"more than {MAX_CONTAINERS}"),
+        (b"[" * 100_000, f"deeper than {MAX_JSON_DEPTH}"),
+        (b'{"a":' * 100_000 + b"1" + b"}" * 100_000, f"deeper than {MAX_JSON_DEPTH}"),
+        (b'{"a":[' + b"[]," * MAX_JSON_CONTAINERS + b"[]]}", f"more than {MAX_JSON_CONTAINERS}"),
     ],
 )
 def test_what_is_no_unambiguous_json_is_refused(body: bytes, said: str) -> None:
@@ -88,7 +89,7 @@ def test_a_whole_number_is_whole_however_it_is_written(number: bytes, read: floa
 
 
 def test_nesting_up_to_the_limit_is_read() -> None:
-    depth = MAX_DEPTH - 1
+    depth = MAX_JSON_DEPTH - 1
     value = read_object(b'{"a":' + b"[" * depth + b"]" * depth + b"}")
     for _ in range(depth):
         value = value["a"] if isinstance(value, dict) else value[0]

@@ -9,12 +9,11 @@ import pytest
 
 from server.chat.records.session_ids import new_session_id
 from server.errors import ErrorCode, ServiceError
-from server.web.invocations.sticky_headers import (
+from server.web.invocations.sticky import (
     CLOSED_SESSION_HEADER,
     NEW_SESSION_HEADER,
     SESSION_HEADER,
     SessionRequest,
-    closed_session_header,
     new_session_header,
     session_request,
 )
@@ -36,7 +35,7 @@ def test_the_headers_of_a_new_id_are_what_the_service_accepts() -> None:
     session_id = new_session_id()
     for member, value in (
         ("NewSessionId", new_session_header(session_id, 2e9)),
-        ("ClosedSessionId", closed_session_header(session_id)),
+        ("ClosedSessionId", session_id),
     ):
         shape = INVOKE.output_shape.members[member]
         assert re.fullmatch(shape.metadata["pattern"], value)

@@ -1,0 +1,31 @@
+"""Every number that keeps one client from taking the server, in one place. What an operator may change is a setting."""
+
+from __future__ import annotations
+
+# What one request may hold. Its size in bytes is OCK_MAX_BODY_BYTES.
+MAX_JSON_DEPTH = 32
+MAX_JSON_CONTAINERS = 50_000  # objects and arrays in one body; text may hold as many brackets as it likes
+MAX_INPUTS = 128  # questions in one list
+MAX_STOP_STRINGS = 4
+MAX_MODERATION_TEXTS = 128
+MAX_MODERATION_CHARS = 262_144  # of all texts of a call together
+
+# What one answer may hold.
+MAX_HISTORY_TURNS = 1000
+MAX_HISTORY_BYTES = 4_000_000  # SageMaker passes on no more than some megabytes
+
+# How long a client may take.
+LONGEST_HEAD_S = 10.0  # for the whole head of a request, however its bytes are spread
+LONGEST_WAIT_S = 30.0  # for one read or one write, not for the whole request
+
+# How many may be at work. The number of threads is OCK_THREADS; some always stay free for /ping and for refusals.
+SPARE_THREADS = 8
+LIST_THREADS = 16  # that answer the questions of lists
+# Moderation calls that are judged at once. The moderator sends a few texts of each at a time, so that whatever is asked
+# there, most places in the engine's queue are left to questions and replies.
+MODERATION_CALLS = 3
+MODERATION_WAIT_S = 10.0
+
+# When a client that was refused may try again.
+RETRY_AFTER_S = 2.0
+MODERATION_RETRY_AFTER_S = 5.0
