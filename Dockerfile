@@ -80,7 +80,7 @@ COPY --from=demo /demo/ container/demo/
 RUN /opt/venv/bin/python -m compileall -q container
 ENV PATH=/opt/venv/bin:$PATH OCK_STORE=sqlite:////data/conversations.sqlite
 EXPOSE 8080
-ARG VERSION=0.1.0
+ARG VERSION=unknown
 ARG REVISION=unknown
 LABEL com.amazonaws.sagemaker.capabilities.accept-bind-to-port=true \
       org.opencontainers.image.title="OpenChatKit server" \

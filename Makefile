@@ -69,7 +69,7 @@ test-packages:
 
 .PHONY: image
 image: ## build the image openchatkit:FLAVOR with docker or podman; FLAVOR is gpu (default) or cpu
-	FLAVOR=$(FLAVOR) container/image.sh
+	FLAVOR=$(FLAVOR) $(PYTHON) -m deploy.image.build
 
 .PHONY: image-test-packages
 image-test-packages:

@@ -7,10 +7,10 @@ import os
 import sys
 from collections.abc import Sequence
 
-from container.commands import ROOT
 from container.defaults import Places
 from container.machine.plan_command import add_plan_arguments, run_plan
 from container.start import check, serve
+from container.supervision.commands import ROOT
 from container.version import version_lines
 
 

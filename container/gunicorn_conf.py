@@ -8,8 +8,8 @@ import signal
 import threading
 from typing import Any
 
-from container.machine.ports import bind_address
 from server.config import ConfigError, from_env
+from server.ports import bind_address
 
 try:
     _settings = from_env(os.environ)

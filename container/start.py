@@ -10,21 +10,20 @@ from types import FrameType
 
 from container.artifacts.fetch import Fetcher
 from container.artifacts.resolve import as_environ, resolve
-from container.commands import Commands
 from container.console import Console
 from container.defaults import Places, with_defaults
-from container.group import EngineGroup
 from container.machine.facts import Machine, look_at_machine
 from container.machine.memory import check_memory
-from container.machine.ports import PortError, free_loopback_port
 from container.machine.preflight import check_machine, check_store, hold_run_dir
-from container.machine.segments import unlink_abandoned
-from container.machine.shm_need import shm_need
+from container.machine.shared_memory import shm_need, unlink_abandoned
 from container.refusal import Refusal
-from container.restarts import RestartBudget
-from container.supervisor import SILENCE_MARGIN_S, Exit, Limits, Supervisor
-from container.watch import Watch
+from container.supervision.commands import Commands
+from container.supervision.engine_group import EngineGroup
+from container.supervision.restarts import RestartBudget
+from container.supervision.supervisor import SILENCE_MARGIN_S, Deadlines, Exit, Supervisor
+from container.supervision.watch import Watch
 from server.config import ConfigError, Settings, describe, from_env
+from server.ports import PortError, free_loopback_port
 
 Act = Callable[[Mapping[str, str], Settings, Console], Exit]
 """(environment with defaults, settings, console) -> the container's exit status."""
@@ -68,14 +67,14 @@ def _supervise(environ: Mapping[str, str], settings: Settings, console: Console)
     if stale := unlink_abandoned():
         console.event("segments.unlinked", count=stale)
     free_port = partial(free_loopback_port, environ.get("SAGEMAKER_SAFE_PORT_RANGE", ""))
-    limits = Limits(
+    deadlines = Deadlines(
         start_s=settings.start_timeout_s,
         silence_s=settings.step_timeout_s + SILENCE_MARGIN_S,
         drain_s=settings.drain_timeout_s + 1,
     )
     with Watch(console) as watch:
         group = EngineGroup(watch, commands.rank, commands.world, settings.run_dir, free_port)
-        outcome = Supervisor(watch, group, commands.front(), console, limits, RestartBudget()).run()
+        outcome = Supervisor(watch, group, commands.front(), console, deadlines, RestartBudget()).run()
     console.event("end", status=int(outcome))
     return outcome
 

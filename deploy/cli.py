@@ -6,17 +6,17 @@ import argparse
 import sys
 from pathlib import Path
 
-from deploy.account.aws import Aws, DryRun, LiveAws
-from deploy.endpoint import endpoint_file
-from deploy.endpoint.endpoint_file import EndpointFile
+from deploy.aws.api import Aws, DryRun, LiveAws
 from deploy.endpoint.waiting import Waiter
-
-DEFAULT_FILE = Path("endpoint.toml")
+from deploy.specification import endpoint_file
+from deploy.specification.endpoint_file import EndpointFile
 
 
 def add_file(parser: argparse.ArgumentParser) -> None:
     """--file and --profile."""
-    parser.add_argument("--file", type=Path, default=DEFAULT_FILE, help="the endpoint file (default: %(default)s)")
+    parser.add_argument(
+        "--file", type=Path, default=endpoint_file.DEFAULT_FILE, help="the endpoint file (default: %(default)s)"
+    )
     parser.add_argument("--profile", help="the AWS profile to use (default: boto3's own choice)")
 
 

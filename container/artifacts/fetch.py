@@ -6,11 +6,11 @@ import hashlib
 import time
 from pathlib import Path, PurePosixPath
 
-from container.artifacts.hub_id import read_hub_id
 from container.console import Console
 from container.refusal import Refusal
 from server.artifacts.error import ArtifactError
 from server.artifacts.fetch import fetch_prefix
+from server.artifacts.hub_id import read_hub_id
 from server.retrieval.index.files import local_index
 from server.retrieval.retriever import RetrievalError
 

@@ -10,11 +10,11 @@ from huggingface_hub import DryRunFileInfo, snapshot_download
 from huggingface_hub.errors import HFValidationError
 
 from container.artifacts.folders import encoder_way_out
-from container.artifacts.hub_id import HubId
 from container.console import Console
 from container.refusal import Refusal
 from server.artifacts.error import ArtifactError
 from server.artifacts.folder_lock import FolderLock
+from server.artifacts.hub_id import HubId
 
 # Tensors, configs and tokenizers; vocab.txt and merges.txt are tokenizers of encoders.
 PATTERNS = ["*.safetensors", "*.json", "vocab.txt", "merges.txt", "tokenizer.model", "1_Pooling/*"]

@@ -8,7 +8,7 @@ import subprocess
 from dataclasses import dataclass
 
 from container.machine.cores import num_cores
-from container.machine.segments import SHM
+from container.machine.shared_memory import SHM
 from server.memory import memory_bytes
 
 MIB = 2**20

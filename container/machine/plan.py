@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from container.machine.facts import MIB
 from container.machine.shapes import Shape
-from container.machine.shm_need import shm_need
+from container.machine.shared_memory import shm_need
 from container.refusal import Refusal
 from server.dtypes import DTYPES
 from server.engine.model.kv_budget import KvShape, chat_tokens, score_tokens

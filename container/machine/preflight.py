@@ -8,15 +8,13 @@ from pathlib import Path
 from typing import IO
 
 from container.machine.facts import MIB, Gpu, Machine
-from container.machine.ports import listen_fault
-from container.machine.segments import SHM
-from container.machine.shm_need import shm_need
+from container.machine.shared_memory import SHM, shm_need
 from container.refusal import Refusal
+from server import cuda
 from server.config import Settings
 from server.dtypes import CPU_DTYPES
+from server.ports import listen_fault
 
-# What CUDA 13.0 needs, the one that the pinned torch is built with; Faiss's CUDA 12 runtime is content with less.
-LEAST_DRIVER = 580
 _SQLITE = "sqlite:///"
 
 
@@ -107,8 +105,8 @@ def _check_gpus(machine: Machine, world: int) -> list[str]:
 def _check_driver(gpu: Gpu) -> None:
     """All GPUs of a machine have one driver."""
     branch = gpu.driver_branch
-    if branch is None or branch < LEAST_DRIVER:
+    if branch is None or branch < cuda.LEAST_DRIVER:
         raise Refusal(
-            f"nvidia-smi shows driver {gpu.driver or 'of no version'}, and torch's CUDA 13 needs {LEAST_DRIVER} or"
-            " later: update the host's driver"
+            f"nvidia-smi shows driver {gpu.driver or 'of no version'}, and torch's CUDA {cuda.VERSION} needs"
+            f" {cuda.LEAST_DRIVER} or later: update the host's driver"
         )

@@ -1,4 +1,4 @@
-"""The shared-memory segments of DeepSpeed's CPU all-reduce, which nobody unlinks when a group ends."""
+"""Shared memory: how much of /dev/shm a group takes, and the segments that nobody unlinks when a group ends."""
 
 from __future__ import annotations
 
@@ -10,8 +10,17 @@ from pathlib import Path
 SHM = Path("/dev/shm")  # noqa: S108 - where shm_open puts its files
 # One segment a rank: two small and two large buffers and the two states, as DeepSpeed's shm.cpp declares them.
 SEGMENT_BYTES = 2 * 2**20 + 2 * 32 * 2**20 + 8
+# NCCL gives each pair of GPUs buffers there where they have no NVLink; with less it is told to do without.
+NCCL_SHM_BYTES = 512 * 2**20
 _NAME = "deepspeed_allreduce_buffer"
 _SETTLED_S = 60.0
+
+
+def shm_need(world: int, device: str) -> int:
+    """Bytes for `world` ranks on `device` (cpu or cuda); a rank alone passes nothing on."""
+    if world == 1:
+        return 0
+    return world * SEGMENT_BYTES if device == "cpu" else NCCL_SHM_BYTES
 
 
 def unlink_segments(master_port: int, world: int, folder: Path = SHM, address: str = "127.0.0.1") -> int:

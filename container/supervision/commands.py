@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from container.child import Command
+from container.supervision.child import Command
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 MASTER_ADDRESS = "127.0.0.1"
 
 RankCommand = Callable[[int, int, int], Command]

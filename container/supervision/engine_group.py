@@ -7,14 +7,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from container.child import Child
-from container.commands import RankCommand
-from container.machine.segments import unlink_segments
-from container.pulse import Pulse
-from container.watch import Watch
-from server.engine.rank.liveness import BEAT_FILE
-
-READY_FILE = "engine.ready"
+from container.machine.shared_memory import unlink_segments
+from container.supervision.child import Child
+from container.supervision.commands import RankCommand
+from container.supervision.pulse import Pulse
+from container.supervision.watch import Watch
+from server.engine.rank.liveness import BEAT_FILE, READY_FILE
 
 
 class EngineGroup:

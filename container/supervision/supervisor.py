@@ -8,11 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 
-from container.child import Child, Command, describe_exit
 from container.console import Console
-from container.group import EngineGroup
-from container.restarts import NoRestart, RestartBudget
-from container.watch import Watch
+from container.supervision.child import Child, Command, describe_exit
+from container.supervision.engine_group import EngineGroup
+from container.supervision.restarts import NoRestart, RestartBudget
+from container.supervision.watch import Watch
 
 _TICK_S = 0.2
 _LOOK_S = 1.0  # between two looks at the heartbeat of a group that serves
@@ -29,7 +29,7 @@ class Exit(IntEnum):
 
 
 @dataclass(frozen=True)
-class Limits:
+class Deadlines:
     """How long the supervisor waits for its children, in seconds."""
 
     start_s: float = 3600.0  # for a group to become ready
@@ -53,7 +53,7 @@ class Supervisor:
         group: EngineGroup,
         front: Command,
         console: Console,
-        limits: Limits,
+        deadlines: Deadlines,
         restarts: RestartBudget,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -61,7 +61,7 @@ class Supervisor:
         self._group = group
         self._front_command = front
         self._console = console
-        self._limits = limits
+        self._limits = deadlines
         self._restarts = restarts
         self._clock = clock
         self._kill_at: float | None = None  # set while the ranks of a failed attempt are being ended

@@ -10,8 +10,8 @@ import signal
 from dataclasses import dataclass
 from types import FrameType, TracebackType
 
-from container.child import Child, Command
 from container.console import Console
+from container.supervision.child import Child, Command
 
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _PR_SET_CHILD_SUBREAPER = 36

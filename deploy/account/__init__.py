@@ -1,1 +1,1 @@
-"""The AWS account: requests, roles, buckets, what to remove."""
+"""What an endpoint needs around it in the AWS account: made once, and taken away with the rest."""

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from deploy.account import policies
-from deploy.account.artifact_sizes import buckets, list_objects
-from deploy.account.aws import Aws, Call, RefusedError, Say
-from deploy.endpoint.endpoint_file import EndpointFile
-from deploy.endpoint.requests import OWNER_TAG, tags
+from deploy.aws.api import Aws, Call, RefusedError, Say
+from deploy.specification.endpoint_file import EndpointFile
+from deploy.specification.names import OWNER_TAG, tags
+from deploy.storage.artifact_sizes import buckets, list_objects
 
 SAGEMAKER, CODEBUILD = "sagemaker.amazonaws.com", "codebuild.amazonaws.com"
 

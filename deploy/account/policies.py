@@ -6,8 +6,9 @@ import json
 from importlib import resources
 from string import Template
 
-from deploy.account.artifact_sizes import buckets, split_uri
-from deploy.endpoint.endpoint_file import EndpointFile
+from deploy.specification.endpoint_file import EndpointFile
+from deploy.storage.artifact_sizes import buckets
+from server.artifacts.listing import split_uri
 
 TABLE_PREFIX = "dynamodb://"
 

@@ -8,16 +8,18 @@ from functools import partial
 from typing import Any
 
 from deploy.account.account import Account
-from deploy.account.artifact_sizes import list_objects, list_uploads, split_uri
-from deploy.account.aws import Aws, Call
 from deploy.account.policies import table_name
+from deploy.aws.api import Aws, Call
 from deploy.endpoint import requests
 from deploy.endpoint.endpoint import Endpoint
-from deploy.endpoint.endpoint_file import EndpointFile
-from deploy.endpoint.failure import log_group
 from deploy.errors import DeployError
 from deploy.image import codebuild
 from deploy.image.ecr import describe_repository
+from deploy.specification import names
+from deploy.specification.endpoint_file import EndpointFile
+from deploy.specification.names import log_group
+from deploy.storage.artifact_sizes import list_objects, list_uploads
+from server.artifacts.listing import split_uri
 
 _OBJECTS_A_REQUEST = 1000
 _SHOWN_KEYS = 3
@@ -82,7 +84,7 @@ class Remover:
     def _owned(self, operation: str, key: str, name: str) -> list[str]:
         listing = Call("sagemaker", operation, {"NameContains": f"{self._file.name}-"})
         found = self._aws.pages(listing, key, assumed=[{name: f"{self._file.name}-{'0' * 12}"}])
-        return [item[name] for item in found if requests.belongs_to(self._file.name, item[name])]
+        return [item[name] for item in found if names.belongs_to(self._file.name, item[name])]
 
     def _table(self) -> Iterator[Removal]:
         name = table_name(self._file)

@@ -20,7 +20,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as UnconnectedError
 
-from deploy.account import shapes
+from deploy.aws import request_check
 from deploy.errors import DeployError
 
 Answer = dict[str, Any]
@@ -50,7 +50,7 @@ class Call:
 
     def check(self) -> None:
         """Raises DeployError with everything botocore's model objects to."""
-        found = shapes.problems(self.service, self.operation, self.parameters)
+        found = request_check.problems(self.service, self.operation, self.parameters)
         if found:
             raise DeployError(f"{self.service} {self.operation}: {'; '.join(found)}")
 
@@ -144,7 +144,7 @@ class LiveAws:
     @cached_property
     def _session(self) -> Any:  # the stubs know clients by literal names only
         session = botocore.session.Session(profile=self._profile)
-        session.register_component("data_loader", shapes.model_session().get_component("data_loader"))
+        session.register_component("data_loader", request_check.model_session().get_component("data_loader"))
         return boto3.Session(botocore_session=session, region_name=self._region)
 
 

@@ -111,7 +111,7 @@ def _transport(url: str | None, endpoint_name: str | None, region: str | None, t
     if url is not None:
         return HttpTransport(url, timeout_s)
     assert endpoint_name is not None
-    from deploy.account.aws import LiveAws  # boto3 only where it is used
+    from deploy.aws.api import LiveAws  # boto3 only where it is used
     from deploy.client.sagemaker_transport import SageMakerTransport
 
     return SageMakerTransport(LiveAws(region).client("sagemaker-runtime"), endpoint_name)

@@ -10,12 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
-from deploy.account.aws import Call, LiveAws
-from deploy.cli import DEFAULT_FILE
+from deploy.aws.api import Call, LiveAws
 from deploy.client import ChatClient, Reply
 from deploy.client.sagemaker_transport import SageMakerTransport
-from deploy.endpoint import endpoint_file
 from deploy.errors import DeployError
+from deploy.specification import endpoint_file
 
 _NO_ANSWER = {"outputs": "", "session_id": "", "finish_reason": "stop"}
 
@@ -23,7 +22,9 @@ _NO_ANSWER = {"outputs": "", "session_id": "", "finish_reason": "stop"}
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """--url, --file, --session-id, --parameter and --dry-run."""
     parser.add_argument("--url", help="a server by its address, in place of the endpoint of --file")
-    parser.add_argument("--file", type=Path, default=DEFAULT_FILE, help="the endpoint file (default: %(default)s)")
+    parser.add_argument(
+        "--file", type=Path, default=endpoint_file.DEFAULT_FILE, help="the endpoint file (default: %(default)s)"
+    )
     parser.add_argument("--profile", help="the AWS profile to use (default: boto3's own choice)")
     parser.add_argument("--session-id", help="go on with this conversation")
     parser.add_argument(

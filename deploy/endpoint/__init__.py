@@ -1,1 +1,1 @@
-"""An endpoint: its file, plan, requests and life."""
+"""An endpoint in AWS: its requests, its life, its scaling."""

@@ -1,4 +1,4 @@
-"""The autoscaling requests of an endpoint's variant.
+"""Autoscaling of an endpoint's variant: its requests; set, taken away, given back.
 
 The metric counts requests in flight per model every 10 seconds, those waiting in the container's queue included, and
 a stream until its last token: it rises before anything is refused, as long as the queue is longer than the target.
@@ -8,11 +8,46 @@ from __future__ import annotations
 
 from typing import Any
 
-from deploy.account.aws import Answer, Call
-from deploy.endpoint.endpoint_file import Autoscaling, EndpointFile
+from deploy.aws.api import Answer, Aws, Call, Say
+from deploy.specification.endpoint_file import Autoscaling, EndpointFile
 
 SERVICE = "application-autoscaling"
 METRIC = "SageMakerVariantConcurrentRequestsPerModelHighResolution"
+
+
+class Autoscaler:
+    """The autoscaling of the endpoint that `file` describes."""
+
+    def __init__(self, aws: Aws, file: EndpointFile, say: Say) -> None:
+        self._aws = aws
+        self._file = file
+        self._say = say
+
+    def scale(self) -> None:
+        """Sets autoscaling to what the file says; without [autoscaling] an existing one is taken away."""
+        scaling = self._file.autoscaling
+        if scaling is None:
+            self.unscale()
+            return
+        self._aws.send(register(self._file, scaling))
+        self._aws.send(put_policy(self._file, scaling))
+        self._say(f"autoscaling {scaling.min} to {scaling.max}, {scaling.concurrent_requests:g} requests a model")
+
+    def unscale(self) -> list[Call]:
+        """Takes autoscaling away, if there is any; the requests that give it back. The instances stay as they are."""
+        targets = self._aws.pages(describe(self._file), "ScalableTargets")
+        if not targets:
+            return []
+        policies = self._aws.pages(describe_policies(self._file), "ScalingPolicies")
+        self._aws.send(deregister(self._file))
+        self._say(f"took autoscaling of {self._file.name} away")
+        return again(self._file, targets, policies)
+
+    def give_back(self, calls: list[Call]) -> None:
+        """Sends what `unscale` returned."""
+        for call in calls:
+            self._aws.send(call)
+        self._say(f"gave autoscaling of {self._file.name} back")
 
 
 def register(file: EndpointFile, scaling: Autoscaling) -> Call:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from deploy.account.aws import Answer, Aws, Call, RefusedError, Say
+from deploy.aws.api import Answer, Aws, Call, RefusedError, Say
 from deploy.endpoint import requests
-from deploy.endpoint.autoscaler import Autoscaler
-from deploy.endpoint.endpoint_file import EndpointFile
+from deploy.endpoint.autoscaling import Autoscaler
 from deploy.endpoint.failure import EndpointFailedError, failed, reason
-from deploy.endpoint.plan import Plan
+from deploy.endpoint.plan import EndpointPlan
 from deploy.endpoint.undo import Undo
 from deploy.endpoint.waiting import Waiter
 from deploy.errors import DeployError
+from deploy.specification import names
+from deploy.specification.endpoint_file import EndpointFile
 
 
 class Endpoint:
@@ -23,7 +24,7 @@ class Endpoint:
         self._say = say
         self._autoscaler = Autoscaler(aws, file, say)
 
-    def create(self, plan: Plan, undo: bool = True) -> None:
+    def create(self, plan: EndpointPlan, undo: bool = True) -> None:
         """Makes model, configuration, endpoint and autoscaling, whichever is missing, and waits until it serves.
 
         Raises:
@@ -43,7 +44,7 @@ class Endpoint:
             self._waiter.settled(self._file.name, plan.config_name, plan.ready_timeout_s)
         self._autoscaler.scale()  # a failure here does not undo an endpoint that serves
 
-    def update(self, plan: Plan, undo: bool = True) -> None:
+    def update(self, plan: EndpointPlan, undo: bool = True) -> None:
         """Moves the endpoint to `plan`, blue/green, and remembers the configuration it had.
 
         Raises:
@@ -101,14 +102,14 @@ class Endpoint:
             self._aws.find(deletion)
         self._waiter.gone(self._file.name)
 
-    def _ensure_model(self, plan: Plan, made: Undo) -> None:
+    def _ensure_model(self, plan: EndpointPlan, made: Undo) -> None:
         name = {"ModelName": plan.model_name}
         if self._aws.find(Call("sagemaker", "DescribeModel", name)) is None:
             self._aws.send(plan.model)
             made.to_undo(lambda: self._delete("DeleteModel", name))
             self._say(f"made model {plan.model_name}")
 
-    def _ensure_config(self, plan: Plan, made: Undo) -> None:
+    def _ensure_config(self, plan: EndpointPlan, made: Undo) -> None:
         name = {"EndpointConfigName": plan.config_name}
         if self._aws.find(requests.describe_config(plan.config_name)) is None:
             self._aws.send(plan.config)
@@ -158,7 +159,7 @@ class Endpoint:
     def _describe(self, assumed: Answer | None) -> Answer | None:
         return self._aws.find(requests.describe_endpoint(self._file.name), assumed)
 
-    def _check_not_other(self, existing: Answer | None, plan: Plan) -> None:
+    def _check_not_other(self, existing: Answer | None, plan: EndpointPlan) -> None:
         if existing is None:
             return
         name, status = self._file.name, existing["EndpointStatus"]
@@ -182,10 +183,10 @@ class Endpoint:
         return str(description["EndpointConfigName"])
 
     def _previous_config(self) -> str | None:
-        listing = Call("sagemaker", "ListTags", {"ResourceArn": requests.endpoint_arn(self._file)})
-        assumed = [{"Key": requests.PREVIOUS_TAG, "Value": f"{self._file.name}-{'1' * 12}"}]
+        listing = Call("sagemaker", "ListTags", {"ResourceArn": names.endpoint_arn(self._file)})
+        assumed = [{"Key": names.PREVIOUS_TAG, "Value": f"{self._file.name}-{'1' * 12}"}]
         tags = {tag["Key"]: tag["Value"] for tag in self._aws.pages(listing, "Tags", assumed)}
-        return tags.get(requests.PREVIOUS_TAG)
+        return tags.get(names.PREVIOUS_TAG)
 
     def _remember_for_rollback(self, current: str, made: Undo) -> None:
         remembered = self._previous_config()
@@ -193,11 +194,11 @@ class Endpoint:
         made.to_undo(lambda: self._remember(remembered))
 
     def _remember(self, config: str | None) -> None:
-        arn = requests.endpoint_arn(self._file)
+        arn = names.endpoint_arn(self._file)
         if config is None:
-            self._aws.send(Call("sagemaker", "DeleteTags", {"ResourceArn": arn, "TagKeys": [requests.PREVIOUS_TAG]}))
+            self._aws.send(Call("sagemaker", "DeleteTags", {"ResourceArn": arn, "TagKeys": [names.PREVIOUS_TAG]}))
             return
-        tag = {"Key": requests.PREVIOUS_TAG, "Value": config}
+        tag = {"Key": names.PREVIOUS_TAG, "Value": config}
         self._aws.send(Call("sagemaker", "AddTags", {"ResourceArn": arn, "Tags": [tag]}))
 
     def _delete(self, operation: str, name: dict[str, str]) -> None:

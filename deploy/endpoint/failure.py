@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from deploy.account.aws import Aws, Call
+from deploy.aws.api import Aws, Call
 from deploy.errors import DeployError
+from deploy.specification.names import log_group
 
 TAIL_LINES = 30
 
@@ -31,11 +32,6 @@ def failed(name: str, description: dict[str, Any]) -> EndpointFailedError:
 def reason(description: dict[str, Any]) -> str:
     """SageMaker's FailureReason."""
     return str(description.get("FailureReason") or "SageMaker gives no reason")
-
-
-def log_group(name: str) -> str:
-    """Where the containers of endpoint `name` log to."""
-    return f"/aws/sagemaker/Endpoints/{name}"
 
 
 def log_tail(aws: Aws, name: str, num_lines: int = TAIL_LINES) -> list[str]:

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from deploy.account.artifact_sizes import artifact_bytes
-from deploy.account.aws import Aws, Call, Say
+from deploy.aws.api import Aws, Call, Say
 from deploy.endpoint import autoscaling, requests
-from deploy.endpoint.endpoint_file import EndpointFile
-from deploy.endpoint.environment import environment, warnings
-from deploy.endpoint.timeouts import MOST_S, shift_s, transfer_timeout_s
 from deploy.errors import DeployError
 from deploy.image.ecr import image_address
+from deploy.specification.endpoint_file import EndpointFile
+from deploy.specification.environment import environment, warnings
+from deploy.specification.timeouts import MOST_S, shift_s, transfer_timeout_s
+from deploy.storage.artifact_sizes import artifact_bytes
 
 PROVISION_S = 1800  # how long SageMaker may take to find machines, beyond our own timeouts
 
 
 @dataclass(frozen=True)
-class Plan:
+class EndpointPlan:
     """A model and a configuration, how long a fleet may take to come up with them, and requests to move to it."""
 
     model: Call
@@ -41,7 +41,7 @@ class Plan:
         return str(self.config.parameters["EndpointConfigName"])
 
 
-def make_plan(aws: Aws, file: EndpointFile, say: Say) -> Plan:
+def make_plan(aws: Aws, file: EndpointFile, say: Say) -> EndpointPlan:
     """The plan for `file`. Reads ECR and S3, changes nothing.
 
     Raises:
@@ -59,7 +59,7 @@ def make_plan(aws: Aws, file: EndpointFile, say: Say) -> Plan:
     model = requests.create_model(file, image, variables)
     config = requests.create_endpoint_config(file, model.parameters["ModelName"], download_s, startup_s)
     ready_s = download_s + startup_s + (file.instance.provision_timeout_s or PROVISION_S)
-    plan = Plan(model, config, ready_s, shift_s(file.update))
+    plan = EndpointPlan(model, config, ready_s, shift_s(file.update))
     _check_all(file, plan)
     return plan
 
@@ -69,7 +69,7 @@ def rollback_timeout_s(file: EndpointFile) -> int:
     return 2 * MOST_S + (file.instance.provision_timeout_s or PROVISION_S) + shift_s(file.update)
 
 
-def _check_all(file: EndpointFile, plan: Plan) -> None:
+def _check_all(file: EndpointFile, plan: EndpointPlan) -> None:
     """Every request to come is well formed, so that none stops half-way for a value in the file."""
     calls = [
         plan.model,

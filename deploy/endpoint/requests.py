@@ -9,16 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from typing import Any
 
-from deploy.account.aws import Call
-from deploy.endpoint.endpoint_file import Artifact, EndpointFile, Update
-from deploy.endpoint.hardware import ami_for, num_gpus
-
-OWNER_TAG = "openchatkit:endpoint"
-PREVIOUS_TAG = "openchatkit:previous-config"
-_HASH_DIGITS = 12
+from deploy.aws.api import Call
+from deploy.specification.endpoint_file import Artifact, EndpointFile, Update
+from deploy.specification.instance_types import ami_for, num_gpus
+from deploy.specification.names import HASH_DIGITS, tags
 
 
 def create_model(file: EndpointFile, image: str, environment: dict[str, str]) -> Call:
@@ -92,22 +88,6 @@ def describe_config(name: str) -> Call:
     return Call("sagemaker", "DescribeEndpointConfig", {"EndpointConfigName": name})
 
 
-def belongs_to(endpoint: str, name: str) -> bool:
-    """Whether `name` is one that this module gives to a model or configuration of `endpoint`."""
-    return re.fullmatch(rf"{re.escape(endpoint)}-[0-9a-f]{{{_HASH_DIGITS}}}", name) is not None
-
-
-def tags(file: EndpointFile) -> list[dict[str, str]]:
-    """The tags of everything that belongs to the endpoint."""
-    return [{"Key": key, "Value": value} for key, value in sorted({**file.tags, OWNER_TAG: file.name}.items())]
-
-
-def endpoint_arn(file: EndpointFile) -> str:
-    """The endpoint's ARN, which SageMaker writes in lower case."""
-    partition = file.role.split(":")[1]
-    return f"arn:{partition}:sagemaker:{file.region}:{file.account}:endpoint/{file.name.lower()}"
-
-
 def _s3_source(artifact: Artifact) -> dict[str, str]:
     return {"S3Uri": artifact.s3, "S3DataType": "S3Prefix", "CompressionType": "None"}
 
@@ -165,4 +145,4 @@ def _deployment(update: Update) -> dict[str, Any]:
 
 def _named(endpoint: str, parameters: dict[str, Any]) -> str:
     content = json.dumps(parameters, sort_keys=True, separators=(",", ":")).encode()
-    return f"{endpoint}-{hashlib.sha256(content).hexdigest()[:_HASH_DIGITS]}"
+    return f"{endpoint}-{hashlib.sha256(content).hexdigest()[:HASH_DIGITS]}"

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from types import TracebackType
 
-from deploy.account.aws import Aws, Say
-from deploy.endpoint.failure import EndpointFailedError, EndpointMixedError, log_group, log_tail
+from deploy.aws.api import Aws, Say
+from deploy.endpoint.failure import EndpointFailedError, EndpointMixedError, log_tail
 from deploy.errors import DeployError
+from deploy.specification.names import log_group
 
 
 class Undo:

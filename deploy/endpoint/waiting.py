@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from deploy.account.aws import Aws, RefusedError, Say, UnansweredError
+from deploy.aws.api import Aws, RefusedError, Say, UnansweredError
 from deploy.endpoint.failure import failed
 from deploy.endpoint.requests import describe_config, describe_endpoint
 from deploy.errors import DeployError

@@ -10,14 +10,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from deploy.account.artifact_sizes import split_uri
-from deploy.account.aws import Aws, Call, Say
-from deploy.endpoint.endpoint_file import EndpointFile
-from deploy.endpoint.requests import tags
+from deploy.aws.api import Aws, Call, Say
 from deploy.errors import DeployError
 from deploy.image import ecr
 from deploy.image.container_tool import PLATFORM
 from deploy.image.sources import zipped
+from deploy.specification.endpoint_file import EndpointFile
+from deploy.specification.names import tags
+from server.artifacts.listing import split_uri
 
 _BUILDER_IMAGE = "aws/codebuild/standard:7.0"
 _COMPUTE = "BUILD_GENERAL1_LARGE"

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
+from pathlib import Path
 from typing import TextIO
 
 from deploy.errors import DeployError
 
 PLATFORM = "linux/amd64"  # of SageMaker's GPU instances
 _KNOWN = ("docker", "podman")
+_PODMAN_SETTINGS = Path(__file__).resolve().parents[2] / "container" / "containers.conf"
 
 
 class ContainerTool:
@@ -30,7 +33,7 @@ class ContainerTool:
         if self._out is not None:
             print(json.dumps({"command": command}), file=self._out)
             return
-        ended = subprocess.run(command, input=secret, text=True, check=False)
+        ended = subprocess.run(command, input=secret, text=True, check=False, env=_environment(self.name))
         if ended.returncode != 0:
             raise DeployError(f"{' '.join(command)} ended with status {ended.returncode}")
 
@@ -38,10 +41,16 @@ class ContainerTool:
         """What makes `build` give one image for SageMaker's machines, in Docker's format, wherever it runs."""
         flags = ["--platform", PLATFORM]
         if self.name == "podman":
-            flags += ["--format", "docker"]
-        elif self._has_buildkit():  # its record of provenance makes an OCI index of an image, which SageMaker refuses
+            return [*flags, "--format", "docker", *_podman_flags()]
+        if self._has_buildkit():  # its record of provenance makes an OCI index of an image, which SageMaker refuses
             flags.append("--provenance=false")
         return flags
+
+    def image_bytes(self, tag: str) -> int:
+        """The size of the image `tag` on this machine."""
+        command = [self.name, "image", "inspect", "--format", "{{.Size}}", tag]
+        found = subprocess.run(command, capture_output=True, text=True, check=True, env=_environment(self.name))
+        return int(found.stdout)
 
     def _has_buildkit(self) -> bool:
         """Docker's older builder makes no record and does not know the flag. A dry run takes today's for granted."""
@@ -60,6 +69,32 @@ def find_tool(wanted: str | None, dry_run_out: TextIO | None = None) -> Containe
     if dry_run_out is not None:
         return ContainerTool(names[0], dry_run_out)
     for name in names:
-        if shutil.which(name) and subprocess.run([name, "info"], capture_output=True, check=False).returncode == 0:
+        if shutil.which(name) and _works(name):
             return ContainerTool(name)
     raise DeployError(f"{' and '.join(names)}: not installed, or no daemon answers; image build --codebuild needs none")
+
+
+def _works(name: str) -> bool:
+    asked = subprocess.run([name, "info"], capture_output=True, check=False, env=_environment(name))
+    return asked.returncode == 0
+
+
+def _podman_flags() -> list[str]:
+    # The machine's certificates, for package registries behind a proxy of its own.
+    flags = ["--volume", "/etc/ssl/certs:/etc/ssl/certs:ro"]
+    if _is_bare_root():
+        flags += ["--isolation", "chroot", "--network", "host"]
+    wheels = os.environ.get("PIP_FIND_LINKS", "")
+    if Path(wheels).is_dir() and wheels:
+        flags += ["--build-arg", f"PIP_FIND_LINKS={wheels}", "--volume", f"{wheels}:{wheels}:ro"]
+    return flags
+
+
+def _environment(name: str) -> dict[str, str]:
+    defaults = {"CONTAINERS_CONF": str(_PODMAN_SETTINGS)} if name == "podman" and _is_bare_root() else {}
+    return {**defaults, **os.environ}
+
+
+def _is_bare_root() -> bool:
+    """Root without a service manager, as in a build machine's container: podman needs settings of its own."""
+    return os.getuid() == 0 and not Path("/run/systemd/system").is_dir()

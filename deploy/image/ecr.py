@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import base64
 
-from deploy.account.aws import Aws, Call, Say
-from deploy.endpoint.endpoint_file import EndpointFile
-from deploy.endpoint.requests import tags
+from deploy.aws.api import Aws, Call, Say
 from deploy.errors import DeployError
+from deploy.specification.endpoint_file import EndpointFile
+from deploy.specification.names import tags
 
 _UNKNOWN_DIGEST = "sha256:" + "0" * 64
 _INDEXES = (

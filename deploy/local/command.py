@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from deploy.account.artifact_sizes import folder_bytes
-from deploy.endpoint.endpoint_file import Artifacts, EndpointFile, Setting
-from deploy.endpoint.environment import PORT, SETTING_OF_ARTIFACT, container_folder, environment
-from deploy.endpoint.hardware import memory_gib
-from deploy.endpoint.timeouts import transfer_timeout_s
 from deploy.errors import DeployError
+from deploy.specification.endpoint_file import Artifacts, EndpointFile, Setting
+from deploy.specification.environment import PORT, SETTING_OF_ARTIFACT, container_folder, environment
+from deploy.specification.instance_types import memory_gib
+from deploy.specification.timeouts import transfer_timeout_s
+from deploy.storage.artifact_sizes import folder_bytes
 
 _CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL")
 

@@ -7,7 +7,7 @@ import time
 import urllib.error
 import urllib.request
 
-from deploy.account.aws import Say
+from deploy.aws.api import Say
 from deploy.errors import DeployError
 
 STOP_S = 30  # SageMaker kills this long after SIGTERM

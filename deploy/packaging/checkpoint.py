@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +10,8 @@ import httpx2
 from huggingface_hub import snapshot_download
 
 from deploy.errors import DeployError
+from server.artifacts.hub_id import read_hub_id
 
-_HUB_ID = re.compile(r"(?P<id>\w[\w.-]*/\w[\w.-]*)(@(?P<revision>[\w./-]+))?")
 _DESCRIPTIONS = ["*.json", "tokenizer*"]
 _TENSORS = ["*.safetensors"]
 _PICKLES = ["pytorch_model*.bin"]  # only where there are no tensors
@@ -42,10 +41,10 @@ class CheckpointFinder:
         folder = Path(value).expanduser()
         if folder.is_dir():
             return Checkpoint(folder.resolve(), folder.resolve().name)
-        match = _HUB_ID.fullmatch(value)
-        if match is None:
+        hub_id = read_hub_id(value)
+        if hub_id is None:
             raise DeployError(f"{flag} {value}: neither a folder nor a hub id (owner/name or owner/name@revision)")
-        return self._fetch(flag, match["id"], match["revision"])
+        return self._fetch(flag, hub_id.name, hub_id.revision)
 
     def _fetch(self, flag: str, hub_id: str, revision: str | None) -> Checkpoint:
         try:

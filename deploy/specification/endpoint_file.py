@@ -10,9 +10,11 @@ from typing import Any, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from deploy.errors import DeployError
+from server import cuda
 
 Setting = str | int | float | bool
 NAME_PATTERN = r"[a-zA-Z0-9](-*[a-zA-Z0-9])*"
+DEFAULT_FILE = Path("endpoint.toml")
 S3_PREFIX_PATTERN = r"^s3://[a-z0-9][a-z0-9.\-]{1,61}[a-z0-9]/(.+/)?$"
 
 
@@ -30,7 +32,7 @@ class Image(Table):
     digest: str | None = Field(default=None, pattern=r"^sha256:[0-9a-f]{64}$")
     uri: str | None = None  # an image that is not in this account's ECR
     flavor: Literal["gpu", "cpu"] = "gpu"
-    cuda: str = "13.0"
+    cuda: str = cuda.VERSION
     base_image: str | None = None
     codebuild_role: str | None = Field(default=None, pattern=r"^arn:aws[a-z\-]*:iam::\d{12}:role/.+$")
     codebuild_source: str | None = Field(default=None, pattern=S3_PREFIX_PATTERN)
@@ -146,6 +148,11 @@ class EndpointFile(Table):
     autoscaling: Autoscaling | None = None
     update: Update = Update()
     tags: dict[str, str] = {}
+
+    @property
+    def partition(self) -> str:
+        """aws, aws-cn, aws-us-gov ...: the second word of every ARN."""
+        return self.role.split(":")[1]
 
     @property
     def account(self) -> str:

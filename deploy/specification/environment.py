@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from deploy.endpoint.endpoint_file import EndpointFile, Setting
-from deploy.endpoint.hardware import has_local_disk, num_gpus
-from deploy.endpoint.timeouts import start_timeout_s
 from deploy.errors import DeployError
+from deploy.specification.endpoint_file import EndpointFile, Setting
+from deploy.specification.instance_types import has_local_disk, num_gpus
+from deploy.specification.timeouts import start_timeout_s
 from server import config
 
 CHAT_FOLDER = "/opt/ml/model"

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 
-from deploy.endpoint.endpoint_file import Update
+from deploy.specification.endpoint_file import Update
 
 BASE_S = 300
 SECONDS_PER_GB = 60

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from deploy.account.aws import Aws, Call, Say
-from deploy.endpoint.endpoint_file import Artifact, EndpointFile
+from deploy.aws.api import Aws, Call, Say
 from deploy.errors import DeployError
+from deploy.specification.endpoint_file import Artifact, EndpointFile
 from server.artifacts.folder import MANIFEST
+from server.artifacts.listing import split_uri
 
 
 def artifact_bytes(aws: Aws, file: EndpointFile, say: Say) -> int | None:
@@ -19,12 +20,6 @@ def artifact_bytes(aws: Aws, file: EndpointFile, say: Say) -> int | None:
     sizes = [_size(aws, name, artifact, say) for name, artifact in file.artifacts.present().items()]
     known = [size for size in sizes if size is not None]
     return sum(known) if len(known) == len(sizes) else None
-
-
-def split_uri(uri: str) -> tuple[str, str]:
-    """Bucket and key prefix of an s3:// address."""
-    bucket, _, prefix = uri.removeprefix("s3://").partition("/")
-    return bucket, prefix
 
 
 def buckets(file: EndpointFile) -> list[str]:

@@ -11,18 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from boto3.exceptions import Boto3Error
-from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import BotoCoreError, ClientError
 
-from deploy.account.artifact_sizes import list_objects, split_uri
-from deploy.account.aws import Aws, Call, Say
-from deploy.account.local_folder import LocalFile, files_of, manifest_checksums
-from deploy.account.progress import Progress
+from deploy.aws.api import Aws, Call, Say
 from deploy.errors import DeployError
+from deploy.storage.artifact_sizes import list_objects
+from deploy.storage.local_folder import LocalFile, files_of, manifest_checksums
+from deploy.storage.progress import Progress
 from server.artifacts.folder import MANIFEST, sha256_of
-
-_PART_BYTES = 64 * 1024 * 1024
-_CHECKSUM = "sha256"  # the name of the object metadata that resuming goes by
+from server.artifacts.listing import split_uri
+from server.artifacts.upload import CHECKSUM, PART_BYTES, is_same, send_file
 
 
 class FolderUpload:
@@ -80,7 +78,7 @@ class FolderUpload:
         found = self._aws.find(Call("s3", "HeadObject", self._place(file.name)))
         if found is None:
             return False
-        return found["ContentLength"] == file.num_bytes and found.get("Metadata", {}).get(_CHECKSUM) == checksum
+        return is_same(found, file.num_bytes, checksum)
 
     def _make_place(self, names: set[str], there: set[str], same: set[str], replace: bool) -> None:
         """Refuses to touch another package, or takes its manifest and its surplus files away first."""
@@ -97,27 +95,18 @@ class FolderUpload:
 
     def _send(self, file: LocalFile, checksum: str, progress: Progress) -> None:
         if self._aws.dry:
-            body = f"<{file.num_bytes} bytes of {file.path}, in parts of {_PART_BYTES} bytes if longer>"
-            self._aws.send(Call("s3", "PutObject", {**self._place(file.name), "Body": body, **self._extra(checksum)}))
+            body = f"<{file.num_bytes} bytes of {file.path}, in parts of {PART_BYTES} bytes if longer>"
+            told = {**self._place(file.name), "Body": body, "Metadata": {CHECKSUM: checksum}, **self._encryption()}
+            self._aws.send(Call("s3", "PutObject", told))
             return
         client: Any = self._aws.client("s3")
         try:
-            client.upload_file(
-                str(file.path),
-                self._bucket,
-                self._prefix + file.name,
-                ExtraArgs=self._extra(checksum),
-                Callback=progress.advance,
-                Config=TransferConfig(multipart_threshold=_PART_BYTES, multipart_chunksize=_PART_BYTES),
-            )
+            send_file(client, file.path, {**self._place(file.name), **self._encryption()}, checksum, progress.advance)
         except (Boto3Error, BotoCoreError, ClientError) as error:
             raise DeployError(f"{file.path} could not be uploaded; run the same again to go on: {error}") from error
 
     def _place(self, name: str) -> dict[str, str]:
         return {"Bucket": self._bucket, "Key": self._prefix + name}
 
-    def _extra(self, checksum: str) -> dict[str, Any]:
-        extra: dict[str, Any] = {"Metadata": {_CHECKSUM: checksum}}
-        if self._key:
-            extra |= {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": self._key}
-        return extra
+    def _encryption(self) -> dict[str, str]:
+        return {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": self._key} if self._key else {}

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from deploy.account.aws import Say
+from deploy.aws.api import Say
 
 _EVERY_S = 5.0
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from deploy import cli
-from deploy.endpoint.autoscaler import Autoscaler
+from deploy.endpoint.autoscaling import Autoscaler
 from deploy.errors import DeployError
 
 

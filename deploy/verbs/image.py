@@ -7,12 +7,12 @@ import sys
 from pathlib import Path
 
 from deploy import cli
-from deploy.account.aws import Aws
-from deploy.endpoint.endpoint_file import EndpointFile
+from deploy.aws.api import Aws
 from deploy.errors import DeployError
 from deploy.image import codebuild, ecr
+from deploy.image.build import build, build_args
 from deploy.image.container_tool import ContainerTool, find_tool
-from deploy.image.sources import revision
+from deploy.specification.endpoint_file import EndpointFile
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,24 +34,16 @@ def run(arguments: argparse.Namespace) -> int:
     if file.image.uri:
         raise DeployError(f"image.uri={file.image.uri}: an image of another registry is neither built nor pushed here")
     aws = cli.connect(arguments, file)
-    build_args = _build_args(file, arguments.build_arg, arguments.context)
     if arguments.codebuild:
-        _check_context(arguments.context)
-        codebuild.build_in_aws(aws, file, arguments.context, build_args, cli.say, arguments.poll_s)
+        codebuild.build_in_aws(aws, file, arguments.context, _build_args(file, arguments), cli.say, arguments.poll_s)
         return 0
     tool = find_tool(arguments.tool, sys.stdout if aws.dry else None)
     if arguments.step == "build":
-        _check_context(arguments.context)
-        _build(tool, file, arguments.context, build_args)
+        build(tool, arguments.context, file.image_tag_uri, _build_args(file, arguments))
+        cli.say(f"built {file.image_tag_uri}")
     else:
         _push(aws, tool, file, arguments.image)
     return 0
-
-
-def _build(tool: ContainerTool, file: EndpointFile, context: Path, build_args: dict[str, str]) -> None:
-    given = [part for name, value in build_args.items() for part in ("--build-arg", f"{name}={value}")]
-    tool.run("build", *tool.build_flags(), *given, "--tag", file.image_tag_uri, str(context))
-    cli.say(f"built {file.image_tag_uri}")
 
 
 def _push(aws: Aws, tool: ContainerTool, file: EndpointFile, image: str | None) -> None:
@@ -67,21 +59,5 @@ def _push(aws: Aws, tool: ContainerTool, file: EndpointFile, image: str | None) 
     cli.say(f"pushed {file.image_tag_uri}")
 
 
-def _build_args(file: EndpointFile, given: list[str], context: Path) -> dict[str, str]:
-    build_args: dict[str, str] = {"FLAVOR": file.image.flavor}
-    commit = revision(context)
-    if commit:
-        build_args["REVISION"] = commit
-    if file.image.base_image:
-        build_args["BASE_IMAGE"] = file.image.base_image
-    for argument in given:
-        name, equals, value = argument.partition("=")
-        if not equals:
-            raise DeployError(f"--build-arg {argument}: expected NAME=VALUE")
-        build_args[name] = value
-    return build_args
-
-
-def _check_context(context: Path) -> None:
-    if not (context / "Dockerfile").is_file():
-        raise DeployError(f"--context {context}: there is no Dockerfile in it")
+def _build_args(file: EndpointFile, arguments: argparse.Namespace) -> dict[str, str]:
+    return build_args(arguments.context, file.image.flavor, file.image.base_image, arguments.build_arg)

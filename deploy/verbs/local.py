@@ -11,12 +11,12 @@ from types import FrameType
 
 from deploy import cli
 from deploy.client import ChatClient, ChatError
-from deploy.endpoint.endpoint_file import Setting
-from deploy.endpoint.environment import PORT
 from deploy.errors import DeployError
 from deploy.image.container_tool import find_tool
 from deploy.local.command import LocalOptions, local_url, run_command, startup_s
 from deploy.local.container import LocalContainer
+from deploy.specification.endpoint_file import Setting
+from deploy.specification.environment import PORT
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from deploy import cli
-from deploy.account.aws import Aws, Call
-from deploy.endpoint.failure import log_group
+from deploy.aws.api import Aws, Call
+from deploy.specification.names import log_group
 
 _FOLLOW_EVERY_S = 3.0
 _LATE_MS = 60_000  # how far behind its own time an event may arrive in CloudWatch

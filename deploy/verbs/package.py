@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deploy import cli
-from deploy.account.artifact_sizes import split_uri
-from deploy.account.aws import Aws, Call, DryRun, LiveAws
-from deploy.account.folder_upload import FolderUpload
-from deploy.account.progress import Progress
+from deploy.aws.api import Aws, Call, DryRun, LiveAws
 from deploy.errors import DeployError
 from deploy.packaging import preview as package_preview
 from deploy.packaging.checkpoint import Checkpoint, CheckpointFinder
+from deploy.storage.folder_upload import FolderUpload
+from deploy.storage.progress import Progress
 from server.artifacts.folder import MANIFEST
+from server.artifacts.listing import split_uri
 from server.dtypes import STORED_DTYPES
 
 if TYPE_CHECKING:

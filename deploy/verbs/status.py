@@ -7,10 +7,11 @@ import json
 from typing import Any
 
 from deploy import cli
-from deploy.account.aws import Aws, Call
+from deploy.aws.api import Aws, Call
 from deploy.endpoint import autoscaling, requests
-from deploy.endpoint.endpoint_file import EndpointFile
 from deploy.endpoint.failure import log_tail
+from deploy.specification import names
+from deploy.specification.endpoint_file import EndpointFile
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,8 +56,8 @@ def look(aws: Aws, file: EndpointFile) -> dict[str, Any]:
 
 
 def _previous(aws: Aws, file: EndpointFile) -> str | None:
-    listing = Call("sagemaker", "ListTags", {"ResourceArn": requests.endpoint_arn(file)})
-    return {tag["Key"]: tag["Value"] for tag in aws.pages(listing, "Tags")}.get(requests.PREVIOUS_TAG)
+    listing = Call("sagemaker", "ListTags", {"ResourceArn": names.endpoint_arn(file)})
+    return {tag["Key"]: tag["Value"] for tag in aws.pages(listing, "Tags")}.get(names.PREVIOUS_TAG)
 
 
 def _variants(endpoint: dict[str, Any], config: dict[str, Any]) -> list[dict[str, Any]]:

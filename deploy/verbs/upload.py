@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 
 from deploy import cli
-from deploy.account.artifact_sizes import split_uri
-from deploy.account.aws import Aws, Call
-from deploy.account.folder_upload import FolderUpload
-from deploy.endpoint.endpoint_file import Artifact
+from deploy.aws.api import Aws, Call
 from deploy.errors import DeployError
+from deploy.specification.endpoint_file import Artifact
+from deploy.storage.folder_upload import FolderUpload
+from server.artifacts.listing import split_uri
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -15,6 +15,7 @@ from index_builder.work_folder import write_whole
 from server.artifacts.error import ArtifactError
 from server.artifacts.folder import MANIFEST
 from server.artifacts.listing import split_uri
+from server.artifacts.upload import is_same, send_file
 from server.retrieval.index.manifest import FileFacts
 
 
@@ -56,7 +57,6 @@ def _copy(path: Path, draft: Path, progress: Callable[[int], object]) -> None:
 
 log = logging.getLogger(__name__)
 
-_CHECKSUM = "sha256"
 _PROBE = ".write-probe"
 
 
@@ -96,18 +96,13 @@ class S3Target:
                 if _is_missing(error):
                     return False
                 raise
-        return bool(head["ContentLength"] == facts.num_bytes and head["Metadata"].get(_CHECKSUM) == facts.sha256)
+        return is_same(head, facts.num_bytes, facts.sha256)
 
     def put(self, path: Path, name: str, facts: FileFacts, progress: Callable[[int], object]) -> None:
         """Send a file in parallel parts; S3 shows it when all of them have come."""
         with _told(self.address):
-            self._client.upload_file(
-                str(path),
-                self._bucket,
-                f"{self._prefix}{name}",
-                ExtraArgs={"Metadata": {_CHECKSUM: facts.sha256}},
-                Callback=progress,
-            )
+            place = {"Bucket": self._bucket, "Key": f"{self._prefix}{name}"}
+            send_file(self._client, path, place, facts.sha256, progress)
 
     def probe(self) -> None:
         """Write a small object and delete it; one that may not be deleted stays, and does no harm."""

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from container.machine.ports import free_loopback_port
+from server.ports import free_loopback_port
 from tests import ROOT
 
 START_TIMEOUT_S = 240.0

@@ -10,7 +10,6 @@ import argparse
 import json
 import os
 import shlex
-import socket
 import subprocess
 import sys
 import tempfile
@@ -28,6 +27,7 @@ from server.engine.bench.random_model import SHAPES, random_model
 from server.engine.bench.rivals import time_openai, time_transformers
 from server.engine.parallel.device_kind import device_kind
 from server.machine import machine_facts
+from server.ports import free_loopback_port
 
 _PACKAGES = ("torch", "deepspeed", "transformers", "safetensors", "numpy")
 _ROW = "{:>5} {:>12.1f} {:>12.1f} {:>12.3f} {:>10}"
@@ -50,7 +50,7 @@ class Group:
         with tempfile.TemporaryDirectory() as scratch:
             out = Path(scratch) / "figures.json"
             work = msgspec.structs.replace(work, started_at=time.time())
-            port = _free_port()
+            port = free_loopback_port()
             ranks = [self._start(rank, port, work, out) for rank in range(self.world)]
             for rank, process in enumerate(ranks):
                 if process.wait():
@@ -80,13 +80,6 @@ class Group:
         encoded = msgspec.json.encode(work).decode()
         command = [sys.executable, "-m", "server.engine.bench.rank", "--rank", str(rank), "--work", encoded]
         return subprocess.Popen([*command, "--json", str(out)], env=environment, stdout=sys.stderr)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def main() -> int:

@@ -12,7 +12,6 @@ import argparse
 import json
 import os
 import platform
-import socket
 import subprocess
 import sys
 import tempfile
@@ -21,6 +20,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from server.ports import free_loopback_port
 
 WAYS = ("packaged", "from_pretrained")
 _SAMPLE_S = 0.01
@@ -78,10 +79,7 @@ def _share_bytes(packaged: Path, world: int) -> int:
 
 def _run_group(arguments: argparse.Namespace, way: str, folder: Path) -> list[dict[str, float]]:
     degree = arguments.tensor_parallel_degree
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
-    environ = {**os.environ, "MASTER_PORT": port, "DS_ACCELERATOR": "cpu", "OMP_NUM_THREADS": "1"}
+    environ = {**os.environ, "MASTER_PORT": str(free_loopback_port()), "DS_ACCELERATOR": "cpu", "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "server.engine.bench.loading", "--model", str(folder), "--way", way]
     command += ["--tensor-parallel-degree", str(degree), "--dtype", arguments.dtype, "--rank"]
     ranks = [

@@ -18,11 +18,10 @@ from setproctitle import setproctitle
 
 from server.config import ConfigError, Settings, from_env
 from server.engine.parallel.cache_folder import cache_folder
-from server.engine.rank.liveness import end_process
+from server.engine.rank.liveness import READY_FILE, Heartbeat, end_process
 
 log = logging.getLogger("server.engine")
 
-READY_FILE = "engine.ready"
 # Exit statuses. The supervisor starts a failed group again, and not one that would be refused again.
 FAILED = 1
 REFUSED = 2  # a wrong setting, weights or memory that do not do, answers that are not those of the package
@@ -54,7 +53,6 @@ def _serve(settings: Settings, rank: int, attempt: int) -> int:
     os.environ.setdefault("DS_ACCELERATOR", _accelerator(settings))
     os.environ.setdefault("TRITON_CACHE_DIR", str(cache_folder() / "triton"))
     # torch and DeepSpeed take seconds to import; a wrong setting must not wait for them.
-    from server.engine.rank.liveness import Heartbeat
     from server.engine.rank.serve import Serving
     from server.engine.weights.golden import GoldenError
 

@@ -15,6 +15,7 @@ from typing import NoReturn
 
 EXIT_STUCK = 17
 BEAT_FILE = "engine.beat"
+READY_FILE = "engine.ready"  # holds the number of the attempt that serves
 _INTERVAL_S = 1.0
 
 

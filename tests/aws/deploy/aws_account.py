@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import boto3
 import botocore.session
 
-from deploy.account import shapes
+from deploy.aws import request_check
 from tests.aws.deploy.recorder import Recorder
 from tests.aws.deploy.sagemaker_gaps import Fleet
 
@@ -27,7 +27,7 @@ class AwsServer:
 
     def client(self, service: str):
         session = botocore.session.get_session()
-        session.register_component("data_loader", shapes.model_session().get_component("data_loader"))
+        session.register_component("data_loader", request_check.model_session().get_component("data_loader"))
         return boto3.Session(botocore_session=session, region_name=REGION).client(service)
 
 

@@ -9,7 +9,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from deploy.__main__ import main
-from deploy.account.aws import Call, LiveAws
+from deploy.aws.api import Call, LiveAws
 from tests.aws.deploy.aws_account import ACCOUNT, REGION, AwsServer
 
 

@@ -9,10 +9,10 @@ import pytest
 from botocore.config import Config
 
 from deploy.__main__ import main
-from deploy.account import aws
-from deploy.account.aws import LiveAws
-from deploy.endpoint.endpoint_file import read
+from deploy.aws import api as aws
+from deploy.aws.api import LiveAws
 from deploy.endpoint.plan import make_plan, rollback_timeout_s
+from deploy.specification.endpoint_file import read
 from tests.aws.deploy.aws_account import AwsServer
 from tests.aws.faulty_proxy import Fault, FaultyProxy
 

@@ -13,9 +13,9 @@ from botocore import xform_name
 
 import deploy
 from deploy.account import policies
-from deploy.account.shapes import model_session
-from deploy.endpoint.endpoint_file import EndpointFile, read
+from deploy.aws.request_check import model_session
 from deploy.endpoint.requests import endpoint_arn
+from deploy.specification.endpoint_file import EndpointFile, read
 from tests.aws.deploy.aws_account import ACCOUNT, REGION
 
 SERVICES = {

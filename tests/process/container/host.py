@@ -7,13 +7,13 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from container.child import Command
 from container.console import Console
-from container.group import EngineGroup
-from container.machine.ports import free_loopback_port
-from container.restarts import RestartBudget
-from container.supervisor import Limits, Supervisor
-from container.watch import Watch
+from container.supervision.child import Command
+from container.supervision.engine_group import EngineGroup
+from container.supervision.restarts import RestartBudget
+from container.supervision.supervisor import Deadlines, Supervisor
+from container.supervision.watch import Watch
+from server.ports import free_loopback_port
 
 STANDIN = [sys.executable, "-S", "-E", str(Path(__file__).with_name("standin.py"))]
 
@@ -26,7 +26,7 @@ def main(run_dir: str, rank_mode: str, front_mode: str, start_s: str, drain_s: s
         return Command(f"engine.{number}", argv, {**os.environ, "MASTER_PORT": str(port)})
 
     front = Command("front", [*STANDIN, "front", front_mode], os.environ)
-    limits = Limits(start_s=float(start_s), silence_s=float(silence_s), drain_s=float(drain_s), grace_s=0.3)
+    limits = Deadlines(start_s=float(start_s), silence_s=float(silence_s), drain_s=float(drain_s), grace_s=0.3)
     with Watch(console) as watch:
         group = EngineGroup(watch, rank, 2, Path(run_dir), partial(free_loopback_port, ""))
         return Supervisor(watch, group, front, console, limits, RestartBudget()).run()

@@ -14,13 +14,13 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from transformers import AutoModelForCausalLM, GPTJConfig, GPTNeoXConfig
 
-from container.commands import Commands
 from container.machine.facts import MIB
 from container.machine.plan import Plan, Request, make_plan
-from container.machine.ports import free_loopback_port
-from container.machine.segments import unlink_segments
 from container.machine.shapes import read_shape, shape_of
+from container.machine.shared_memory import unlink_segments
+from container.supervision.commands import Commands
 from server.engine.weights.cut_plan import plan_cuts
+from server.ports import free_loopback_port
 from tests.process.container.supervised import wait_until
 
 CONFIGS = {

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from container.machine.ports import free_loopback_port
+from server.ports import free_loopback_port
 from tests import ROOT
 
 SERVE = ROOT / "container" / "serve"

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from container.commands import Commands
-from container.machine.ports import free_loopback_port
-from container.pulse import Pulse
+from container.supervision.commands import Commands
+from container.supervision.pulse import Pulse
 from server.engine.rank.liveness import BEAT_FILE
+from server.ports import free_loopback_port
 from tests.process.container.supervised import ROOT, wait_until
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from container.machine.ports import free_loopback_port
+from server.ports import free_loopback_port
 from tests.process.image.podman_cli import TWO_RANKS, Container, build, podman, started
 
 

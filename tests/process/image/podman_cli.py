@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -28,7 +29,8 @@ def podman(*arguments: str, timeout_s: float = 120.0) -> subprocess.CompletedPro
 def build() -> None:
     """Build the CPU image; layers that did not change come from podman's own cache."""
     environ = {**_ENVIRON, "FLAVOR": "cpu", "BASE_IMAGE": "local", "IMAGE": IMAGE}
-    done = subprocess.run([ROOT / "container" / "image.sh"], env=environ, capture_output=True, text=True)
+    command = [sys.executable, "-m", "deploy.image.build"]
+    done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True)
     assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from container.machine.ports import free_loopback_port
+from server.ports import free_loopback_port
 from tests.process.image.podman_cli import ROOT, Container, podman, started
 
 

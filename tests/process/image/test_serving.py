@@ -4,7 +4,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from container.machine.ports import free_loopback_port
+from server.ports import free_loopback_port
 from tests.process.image.podman_cli import TWO_RANKS, Container, podman, started
 
 ZOMBIES = (

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from container.machine.ports import free_loopback_port
 from index_builder.commands import main
+from server.ports import free_loopback_port
 from tests.unit.index_builder.dumps import article, page, write_dump
 
 NUM_PAGES = 70

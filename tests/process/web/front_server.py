@@ -13,7 +13,7 @@ from pathlib import Path
 
 import httpx2
 
-from container.machine.ports import free_loopback_port
+from server.ports import free_loopback_port
 from tests import ROOT
 
 DEADLINE_S = 90.0  # a machine with other work must not fail a test

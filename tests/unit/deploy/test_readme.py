@@ -14,10 +14,10 @@ import deploy
 from deploy.__main__ import VERBS
 from deploy.client.chat_client import TIMEOUT_S
 from deploy.client.retry import RetryPolicy
-from deploy.endpoint.endpoint_file import Autoscaling, Update
 from deploy.endpoint.plan import PROVISION_S
-from deploy.endpoint.timeouts import shift_s
 from deploy.local.container import PING_TIMEOUT_S, STOP_S
+from deploy.specification.endpoint_file import Autoscaling, Update
+from deploy.specification.timeouts import shift_s
 from server.config import Settings
 from tests.unit.deploy.container_double import Container, SageMakerHandler, answered, serving, streamed
 

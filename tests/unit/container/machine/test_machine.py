@@ -7,7 +7,7 @@ import pytest
 
 from container.machine.facts import MIB, Gpu, Machine, look_at_machine
 from container.machine.preflight import check_machine
-from container.machine.segments import SEGMENT_BYTES
+from container.machine.shared_memory import SEGMENT_BYTES
 from container.refusal import Refusal
 from server.config import Settings
 
@@ -78,7 +78,7 @@ def test_gpus_with_little_shared_memory_are_told_to_do_without() -> None:
 def test_a_driver_older_than_torch_needs_is_refused_with_both_numbers() -> None:
     old = Gpu("NVIDIA A10G", 23028 * MIB, "570.133.20")
     with pytest.raises(
-        Refusal, match=r"^nvidia-smi shows driver 570\.133\.20, and torch's CUDA 13 needs 580 or later: update"
+        Refusal, match=r"^nvidia-smi shows driver 570\.133\.20, and torch's CUDA 13\.0 needs 580 or later: update"
     ):
         check_machine(settings(), machine(gpus=(old,)), "cuda")
 

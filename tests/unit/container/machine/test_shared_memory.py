@@ -4,7 +4,7 @@ import mmap
 import os
 from pathlib import Path
 
-from container.machine.segments import SHM, unlink_abandoned, unlink_segments
+from container.machine.shared_memory import SHM, unlink_abandoned, unlink_segments
 
 OLD = (1, 1)
 

@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from container.child import Child, Command, describe_exit
 from container.console import Console
+from container.supervision.child import Child, Command, describe_exit
 
 
 @pytest.mark.parametrize(

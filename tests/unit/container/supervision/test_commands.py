@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from container.commands import Commands
+from container.supervision.commands import Commands
 
 
 @pytest.mark.parametrize(

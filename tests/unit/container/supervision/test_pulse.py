@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from container.pulse import Pulse
+from container.supervision.pulse import Pulse
 from tests.unit.container.still_clock import Clock
 
 

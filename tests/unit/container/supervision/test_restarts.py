@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from container.restarts import NoRestart, RestartBudget
+from container.supervision.restarts import NoRestart, RestartBudget
 from tests.unit.container.still_clock import Clock
 
 

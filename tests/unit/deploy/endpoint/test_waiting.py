@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from deploy.account.aws import Call, RefusedError, UnansweredError
+from deploy.aws.api import Call, RefusedError, UnansweredError
 from deploy.endpoint.failure import EndpointFailedError, EndpointMixedError
 from deploy.endpoint.waiting import StillMovingError, Waiter
 from deploy.errors import DeployError

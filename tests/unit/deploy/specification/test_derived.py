@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy.account.shapes import problems
-from deploy.endpoint.hardware import ami_for, has_local_disk, memory_gib, num_gpus
-from deploy.endpoint.requests import belongs_to
-from deploy.endpoint.timeouts import transfer_timeout_s
+from deploy.aws.request_check import problems
 from deploy.errors import DeployError
+from deploy.specification.instance_types import ami_for, has_local_disk, memory_gib, num_gpus
+from deploy.specification.names import belongs_to
+from deploy.specification.timeouts import transfer_timeout_s
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 import deploy
-from deploy.endpoint import endpoint_file
-from deploy.endpoint.endpoint_file import EndpointFile
-from deploy.endpoint.environment import environment, warnings
 from deploy.errors import DeployError
+from deploy.specification import endpoint_file
+from deploy.specification.endpoint_file import EndpointFile
+from deploy.specification.environment import environment, warnings
 from server import config
 
 EXAMPLE = Path(deploy.__file__).with_name("endpoint.example.toml")

@@ -6,7 +6,7 @@ import socket
 import pytest
 from gunicorn.util import parse_address
 
-from container.machine.ports import PortError, bind_address, free_loopback_port, listen_fault
+from server.ports import PortError, bind_address, free_loopback_port, listen_fault
 from tests import ROOT
 
 CONF = ROOT / "container" / "gunicorn_conf.py"

@@ -1,0 +1,31 @@
+"""What the parts of one endpoint are called and marked with in AWS."""
+
+from __future__ import annotations
+
+import re
+
+from deploy.specification.endpoint_file import EndpointFile
+
+OWNER_TAG = "openchatkit:endpoint"
+PREVIOUS_TAG = "openchatkit:previous-config"
+HASH_DIGITS = 12
+
+
+def belongs_to(endpoint: str, name: str) -> bool:
+    """Whether `name` is one that deploy gives to a model or configuration of `endpoint`."""
+    return re.fullmatch(rf"{re.escape(endpoint)}-[0-9a-f]{{{HASH_DIGITS}}}", name) is not None
+
+
+def tags(file: EndpointFile) -> list[dict[str, str]]:
+    """The tags of everything that belongs to the endpoint."""
+    return [{"Key": key, "Value": value} for key, value in sorted({**file.tags, OWNER_TAG: file.name}.items())]
+
+
+def endpoint_arn(file: EndpointFile) -> str:
+    """The endpoint's ARN, which SageMaker writes in lower case."""
+    return f"arn:{file.partition}:sagemaker:{file.region}:{file.account}:endpoint/{file.name.lower()}"
+
+
+def log_group(endpoint: str) -> str:
+    """Where the containers of `endpoint` log to."""
+    return f"/aws/sagemaker/Endpoints/{endpoint}"
