@@ -9,14 +9,14 @@ import threading
 from typing import Any
 
 from server.config import ConfigError, from_env
-from server.ports import bind_address
+from server.ports import bind_address, hosts_to_listen_on
 
 try:
     _settings = from_env(os.environ)
 except ConfigError as error:
     raise SystemExit(f"openchatkit: {error}") from error
 
-bind = bind_address(_settings.host, _settings.port)
+bind = [bind_address(host, _settings.port) for host in hosts_to_listen_on(_settings.host)]
 workers = 1
 worker_class = "server.web.limits.head_limit.HeadLimitWorker"  # gthread with a limit on the time of a head
 threads = _settings.threads

@@ -11,6 +11,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
 from server.dtypes import DtypeName
+from server.masking import masked
+from server.service_variables import without_service_variables
 
 PREFIX = "OCK_"
 _DAY_S = 86400.0
@@ -89,7 +91,7 @@ class Settings(BaseModel):
     web_search_cache_s: float = Field(3600.0, ge=0, le=365 * _DAY_S)
 
     # HTTP.
-    host: str = "0.0.0.0"  # noqa: S104 - the container contract
+    host: str = ""  # empty: every address of this machine, of IPv4 and IPv6, whichever there are
     port: int = Field(8080, ge=1, le=65535)
     threads: int = Field(64, ge=4)
     max_body_bytes: int = Field(6 * 1024 * 1024, ge=1024)
@@ -137,9 +139,11 @@ def from_env(environ: Mapping[str, str]) -> Settings:
     """The settings named in `environ`; the only place where a process reads them.
 
     Raises:
-        ConfigError: an unknown OCK_ name, or a value that is not legal.
+        ConfigError: an unknown OCK_ name, or a value that is not legal. Names that Kubernetes makes of a service
+            called ock are passed over.
     """
-    given = {name[len(PREFIX) :].lower(): value for name, value in environ.items() if name.startswith(PREFIX)}
+    kept, _ = without_service_variables(environ, PREFIX)
+    given = {name[len(PREFIX) :].lower(): value for name, value in kept.items() if name.startswith(PREFIX)}
     for name in given:
         if name not in Settings.model_fields:
             raise ConfigError(_unknown(name))
@@ -162,9 +166,9 @@ def _sentence(error: ValidationError) -> str:
     if not first["loc"]:  # of several settings; the sentence names them
         return said
     name = PREFIX + "_".join(str(part) for part in first["loc"]).upper()
-    return f"{name}={first['input']!r}: {said}"
+    return f"{name}={masked(repr(first['input']))}: {masked(said)}"
 
 
 def describe(settings: Settings) -> str:
     """The effective settings, one a line, secrets masked: printed once at start."""
-    return "\n".join(f"{PREFIX}{name.upper()}={value}" for name, value in settings.model_dump().items())
+    return "\n".join(f"{PREFIX}{name.upper()}={masked(str(value))}" for name, value in settings.model_dump().items())

@@ -6,7 +6,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-_CGROUP = Path("/sys/fs/cgroup")
+from server.cgroups import PROC, groups
+
 _MEMINFO = Path("/proc/meminfo")
 
 
@@ -20,25 +21,27 @@ class _Names:
     reclaimable: str  # in `stat`: cached pages that the kernel drops before it refuses memory
 
 
-_VERSIONS = (
-    _Names("memory.max", "memory.current", "memory.stat", "inactive_file"),
-    _Names("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat", "total_inactive_file"),
-)
+_NAMES = {
+    1: _Names("memory.limit_in_bytes", "memory.usage_in_bytes", "memory.stat", "total_inactive_file"),
+    2: _Names("memory.max", "memory.current", "memory.stat", "inactive_file"),
+}
 
 
-def memory_bytes(cgroup: Path = _CGROUP) -> int:
+def memory_bytes(proc: Path = PROC) -> int:
     """All the memory that this container may use."""
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return min([total, *(limit for names in _VERSIONS if (limit := _number(cgroup / names.limit)) is not None)])
+    limits = (_number(folder / _NAMES[version].limit) for version, folder in groups("memory", proc))
+    return min([total, *(limit for limit in limits if limit is not None)])
 
 
-def available_bytes(cgroup: Path = _CGROUP, meminfo: Path = _MEMINFO) -> int:
+def available_bytes(proc: Path = PROC, meminfo: Path = _MEMINFO) -> int:
     """What may still be taken, page cache that the kernel can drop included."""
     found = [_available_of_machine(meminfo)]
-    for names in _VERSIONS:
-        limit, used = _number(cgroup / names.limit), _number(cgroup / names.used)
+    for version, folder in groups("memory", proc):
+        names = _NAMES[version]
+        limit, used = _number(folder / names.limit), _number(folder / names.used)
         if limit is not None and used is not None:
-            cached = _named(cgroup / names.stat, names.reclaimable) or 0
+            cached = _named(folder / names.stat, names.reclaimable) or 0
             found.append(max(0, limit - used + cached))
     return min(found)
 

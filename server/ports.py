@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import socket
 
+_ANY_IPV4 = "0.0.0.0"  # noqa: S104 - the container contract
+
 
 class PortError(RuntimeError):
     """No port can be had."""
@@ -24,6 +26,19 @@ def free_loopback_port(safe_range: str = "") -> int:
             found: int = probe.getsockname()[1]
             return found
     raise PortError(f"SAGEMAKER_SAFE_PORT_RANGE={safe_range!r}: every port in it is taken")
+
+
+def hosts_to_listen_on(host: str) -> list[str]:
+    """`host` itself; when it is empty every address of this machine, of whichever families it has."""
+    if host:
+        return [host]
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::", 0))
+            serves_both = probe.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY) == 0
+    except OSError:  # a kernel or a container without IPv6
+        return [_ANY_IPV4]
+    return ["::"] if serves_both else [_ANY_IPV4, "::"]
 
 
 def listen_fault(host: str, port: int) -> str | None:

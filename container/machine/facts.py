@@ -7,7 +7,7 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 
-from container.machine.cores import num_cores
+from container.machine.cpu_quota import num_cores
 from container.machine.shared_memory import SHM
 from server.memory import memory_bytes
 

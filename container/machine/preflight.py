@@ -13,7 +13,7 @@ from container.refusal import Refusal
 from server import cuda
 from server.config import Settings
 from server.dtypes import CPU_DTYPES
-from server.ports import listen_fault
+from server.ports import hosts_to_listen_on, listen_fault
 
 _SQLITE = "sqlite:///"
 
@@ -25,8 +25,9 @@ def check_machine(settings: Settings, machine: Machine, device: str) -> list[str
         Refusal: the settings cannot work here.
     """
     world = settings.tensor_parallel_degree
-    if fault := listen_fault(settings.host, settings.port):
-        raise Refusal(f"OCK_HOST={settings.host}, OCK_PORT={settings.port}: cannot listen there ({fault})")
+    for host in hosts_to_listen_on(settings.host):
+        if fault := listen_fault(host, settings.port):
+            raise Refusal(f"OCK_HOST={host}, OCK_PORT={settings.port}: cannot listen there ({fault})")
     return _check_cpu(settings, machine, world) if device == "cpu" else _check_gpus(machine, world)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from server.config import ConfigError, Settings, from_env
+from server.config import ConfigError, Settings, describe, from_env
 
 
 def test_settings_not_given_have_their_defaults() -> None:
@@ -32,3 +32,53 @@ def test_settings_not_given_have_their_defaults() -> None:
 def test_a_wrong_setting_is_named_with_what_is_legal(name: str, value: str, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         from_env({name: value})
+
+
+def test_what_kubernetes_makes_of_a_service_called_ock_is_passed_over() -> None:
+    service = {
+        "OCK_SERVICE_HOST": "10.0.0.1",
+        "OCK_SERVICE_PORT": "8080",
+        "OCK_SERVICE_PORT_HTTP": "8080",
+        "OCK_PORT": "tcp://10.0.0.1:8080",
+        "OCK_PORT_8080_TCP": "tcp://10.0.0.1:8080",
+        "OCK_PORT_8080_TCP_PROTO": "tcp",
+        "OCK_PORT_8080_TCP_ADDR": "10.0.0.1",
+        "OCK_CHAT_PORT": "udp://10.0.0.2:53",
+        "OCK_CHAT_PORT_8080_TCP_ADDR": "10.0.0.2",
+    }
+    assert from_env({**service, "OCK_MAX_RUNNING": "3"}) == Settings(max_running=3)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("OCK_CHAT_PORT", "8080"), ("OCK_SERVICES_HOST", "x"), ("OCK_PORT", "//10.0.0.1")]
+)
+def test_what_only_looks_like_it_is_refused_as_before(name: str, value: str) -> None:
+    with pytest.raises(ConfigError, match=name):
+        from_env({name: value})
+
+
+SECRET = "hunter2"
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://user:{}@host/search?q={{query}}",
+        "https://{}@host/",
+        "https://host/?q={{query}}&api_key={}",
+        "https://host/?X-Amz-Signature={}&q=1",
+        "https://host/?access_token={}#top",
+    ],
+)
+def test_secrets_in_an_address_are_masked_wherever_it_is_printed(address: str) -> None:
+    told = describe(Settings(web_search_url=address.format(SECRET)))
+    assert SECRET not in told
+    assert "https://" in told
+    assert "host/" in told
+    with pytest.raises(ConfigError) as error:
+        from_env({"OCK_STORE": address.format(SECRET)})
+    assert SECRET not in str(error.value)
+
+
+def test_a_placeholder_is_no_secret() -> None:
+    assert "key={key}" in describe(Settings(web_search_url="https://host/?q={query}&key={key}"))

@@ -1,4 +1,4 @@
-"""The memory that is left is the container's own, where it has a limit."""
+"""The memory that is left is the container's own, where it or a group around it has a limit."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from server.memory import available_bytes, memory_bytes
+from tests.unit.cgroup_tree import cgroup_tree
 
 MIB = 2**20
 
@@ -18,45 +19,63 @@ def meminfo(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.fixture
-def unlimited(tmp_path: Path) -> Path:
-    (tmp_path / "memory.max").write_text("max\n")
-    (tmp_path / "memory.current").write_text(f"{40 * MIB}\n")
-    return tmp_path
+def second(limit: int | str, used_mib: int, dropped_mib: int = 0) -> dict[str, str]:
+    stat = f"anon 1\ninactive_file {dropped_mib * MIB}"
+    return {"memory.max": str(limit), "memory.current": str(used_mib * MIB), "memory.stat": stat}
 
 
-@pytest.fixture
-def version_2(tmp_path: Path) -> Path:
-    (tmp_path / "memory.max").write_text(f"{20 * MIB}\n")
-    (tmp_path / "memory.current").write_text(f"{15 * MIB}\n")
-    (tmp_path / "memory.stat").write_text(f"anon 1\ninactive_file {3 * MIB}\n")
-    return tmp_path
+def first(limit: int, used_mib: int, dropped_mib: int = 0) -> dict[str, str]:
+    stat = f"total_inactive_file {dropped_mib * MIB}"
+    return {
+        "memory.limit_in_bytes": str(limit),
+        "memory.usage_in_bytes": str(used_mib * MIB),
+        "memory.stat": stat,
+    }
 
 
-@pytest.fixture
-def version_1(tmp_path: Path) -> Path:
-    (tmp_path / "memory").mkdir()
-    (tmp_path / "memory/memory.limit_in_bytes").write_text(f"{10 * MIB}\n")
-    (tmp_path / "memory/memory.usage_in_bytes").write_text(f"{4 * MIB}\n")
-    (tmp_path / "memory/memory.stat").write_text(f"total_inactive_file {MIB}\n")
-    return tmp_path
+def test_without_a_limit_the_machine_s_own_counts(tmp_path: Path, meminfo: Path) -> None:
+    proc = cgroup_tree(tmp_path, 2, "memory", {"/": second("max", 40)})
+    assert available_bytes(proc, meminfo) == 32 * MIB
+    assert memory_bytes(proc) > 64 * MIB
 
 
-def test_without_a_limit_the_machine_s_own_counts(unlimited: Path, meminfo: Path) -> None:
-    assert available_bytes(unlimited, meminfo) == 32 * MIB
-    assert memory_bytes(unlimited) > 64 * MIB
+def test_a_limit_counts_less_what_is_used_and_cannot_be_dropped(tmp_path: Path, meminfo: Path) -> None:
+    proc = cgroup_tree(tmp_path, 2, "memory", {"/": second(20 * MIB, 15, 3)})
+    assert available_bytes(proc, meminfo) == 8 * MIB
+    assert memory_bytes(proc) == 20 * MIB
 
 
-def test_a_limit_counts_less_what_is_used_and_cannot_be_dropped(version_2: Path, meminfo: Path) -> None:
-    assert available_bytes(version_2, meminfo) == 8 * MIB
-    assert memory_bytes(version_2) == 20 * MIB
+def test_the_first_version_of_control_groups_is_read_too(tmp_path: Path, meminfo: Path) -> None:
+    proc = cgroup_tree(tmp_path, 1, "memory", {"/": first(10 * MIB, 4, 1)})
+    assert available_bytes(proc, meminfo) == 7 * MIB
+    assert memory_bytes(proc) == 10 * MIB
 
 
-def test_the_first_version_of_control_groups_is_read_too(version_1: Path, meminfo: Path) -> None:
-    assert available_bytes(version_1, meminfo) == 7 * MIB
-    assert memory_bytes(version_1) == 10 * MIB
+@pytest.mark.parametrize(("version", "files"), [(1, first), (2, second)])
+def test_the_narrowest_of_a_group_and_its_parents_counts(tmp_path: Path, meminfo: Path, version: int, files) -> None:
+    tree = {"/": files(2**50, 30), "/kubepods": files(16 * MIB, 14), "/kubepods/pod1/c": files(2**40, 1)}
+    proc = cgroup_tree(tmp_path, version, "memory", tree)
+    assert memory_bytes(proc) == 16 * MIB
+    assert available_bytes(proc, meminfo) == 2 * MIB
 
 
-def test_more_used_than_allowed_leaves_nothing(version_2: Path, meminfo: Path) -> None:
-    (version_2 / "memory.current").write_text(f"{30 * MIB}\n")
-    assert available_bytes(version_2, meminfo) == 0
+def test_the_limit_of_a_group_below_the_mount_s_top_is_the_process_s_own(tmp_path: Path, meminfo: Path) -> None:
+    proc = cgroup_tree(tmp_path, 2, "memory", {"/": {}, "/system.slice/ock.service": second(12 * MIB, 2)})
+    assert memory_bytes(proc) == 12 * MIB
+
+
+def test_a_container_without_a_namespace_of_its_own_finds_its_group_at_the_mount(tmp_path: Path, meminfo: Path) -> None:
+    proc = cgroup_tree(tmp_path, 1, "memory", {"/": first(9 * MIB, 2)})
+    (proc / "cgroup").write_text("4:memory:/docker/abc\n")
+    mounts = (proc / "mountinfo").read_text()
+    (proc / "mountinfo").write_text(mounts.replace("0:32 / ", "0:32 /docker/abc "))
+    assert memory_bytes(proc) == 9 * MIB
+
+
+def test_more_used_than_allowed_leaves_nothing(tmp_path: Path, meminfo: Path) -> None:
+    proc = cgroup_tree(tmp_path, 2, "memory", {"/": second(20 * MIB, 30)})
+    assert available_bytes(proc, meminfo) == 0
+
+
+def test_without_any_control_groups_the_machine_counts(tmp_path: Path, meminfo: Path) -> None:
+    assert available_bytes(tmp_path / "nowhere", meminfo) == 32 * MIB
