@@ -14,16 +14,18 @@ from container.console import Console
 from container.defaults import Places, with_defaults
 from container.machine.facts import Machine, look_at_machine
 from container.machine.memory import check_memory
-from container.machine.preflight import check_machine, check_store, hold_run_dir
-from container.machine.shared_memory import shm_need, unlink_abandoned
+from container.machine.preflight import check_machine, check_store, hold_run_dir, shm_lack
+from container.machine.shared_memory import unlink_abandoned
 from container.refusal import Refusal
 from container.supervision.commands import Commands
 from container.supervision.engine_group import EngineGroup
 from container.supervision.restarts import RestartBudget
 from container.supervision.supervisor import SILENCE_MARGIN_S, Deadlines, Exit, Supervisor
 from container.supervision.watch import Watch
-from server.config import ConfigError, Settings, describe, from_env
+from server.config import PREFIX, ConfigError, Settings, describe, from_env
+from server.masking import masked
 from server.ports import PortError, free_loopback_port
+from server.service_variables import without_service_variables
 
 Act = Callable[[Mapping[str, str], Settings, Console], Exit]
 """(environment with defaults, settings, console) -> the container's exit status."""
@@ -42,14 +44,17 @@ def check(environ: Mapping[str, str], places: Places) -> Exit:
 def _at_the_edge(environ: Mapping[str, str], places: Places, act: Act) -> Exit:
     signal.signal(signal.SIGTERM, _stop_before_start)  # PID 1 has no default action for it
     try:
+        console = Console(sys.stdout)
+        environ, foreign = without_service_variables(environ, PREFIX)
+        if foreign:
+            console.say(f"warning: passed over, as Kubernetes makes them of a service's name: {', '.join(foreign)}")
         filled = with_defaults(environ, places)
         settings = from_env(filled)
-        console = Console(sys.stdout)
         console.say(describe(settings))
         with hold_run_dir(settings.run_dir):
             return act(filled, settings, console)
     except (Refusal, ConfigError) as error:
-        sys.stderr.write(f"openchatkit: {error}\n")
+        sys.stderr.write(f"openchatkit: {masked(str(error))}\n")
         return Exit.REFUSED
     except (OSError, PortError) as error:
         sys.stderr.write(f"openchatkit: {error}\n")
@@ -97,9 +102,10 @@ def prepare(environ: Mapping[str, str], settings: Settings, console: Console) ->
     if not settings.moderation_model:
         console.say("warning: OCK_MODERATION_MODEL is not set: NOTHING IS MODERATED")
     children = {**environ, **as_environ(settings), "OCK_DEVICE": device, "OCK_PORT": str(settings.port)}
-    if device == "cuda" and machine.shm_bytes < shm_need(settings.tensor_parallel_degree, device):
-        children.setdefault("NCCL_SHM_DISABLE", "1")
-    return settings, Commands(children, settings.tensor_parallel_degree, device, machine.num_cores)
+    world = settings.tensor_parallel_degree
+    if device == "cpu" and shm_lack(machine, world):
+        children["OCK_GROUP_TRANSPORT"] = "socket"
+    return settings, Commands(children, world, device, machine.num_cores)
 
 
 def _report(machine: Machine, device: str, console: Console) -> None:

@@ -8,6 +8,7 @@ import importlib
 import sys
 
 from deploy.errors import DeployError
+from server.masking import masked
 
 # Each verb is a module with add_arguments(parser) and run(arguments) -> exit status, imported when it is used.
 VERBS = {
@@ -52,7 +53,7 @@ def _run(verb: str, argv: list[str]) -> int:
     try:
         return int(module.run(arguments))
     except DeployError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {masked(str(error))}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("interrupted; what AWS has begun goes on: python -m deploy status", file=sys.stderr)

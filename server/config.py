@@ -41,6 +41,9 @@ class Settings(BaseModel):
     tensor_parallel_degree: int = Field(1, ge=1, le=64)
     dtype: DtypeName = "bfloat16"
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    # What sums between ranks travel over. auto: shared memory if a first sum works over it, else sockets.
+    group_transport: Literal["auto", "shm", "socket"] = "auto"
+    group_interface: str = ""  # of sockets between ranks; empty: loopback on CPU, what NCCL picks on GPUs
     kernels: Literal["auto", "torch"] = "auto"  # auto: the engine's own where they work; torch: torch's operators alone
     overlap: Literal["auto", "on", "off"] = "auto"  # plan a step while the one before it runs; auto: on a GPU
     max_context_tokens: int = Field(0, ge=0)  # 0: the model's own window; else 64 or more

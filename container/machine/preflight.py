@@ -76,15 +76,25 @@ def _check_cpu(settings: Settings, machine: Machine, world: int) -> list[str]:
         raise Refusal(
             f"OCK_DTYPE=float16: on CPU the legal values are {', '.join(CPU_DTYPES[:-1])} and {CPU_DTYPES[-1]}"
         )
-    needed = shm_need(world, "cpu")
-    if machine.shm_bytes < needed:
-        raise Refusal(
-            f"{SHM} has {machine.shm_bytes // MIB} MiB free and {world} CPU ranks need {-(-needed // MIB)} MiB:"
-            " start the container with --shm-size 1g"
-        )
+    found = []
+    if settings.group_transport != "socket" and (lack := shm_lack(machine, world)):
+        if settings.group_transport == "shm":
+            raise Refusal(f"OCK_GROUP_TRANSPORT=shm: {lack}: start the container with --shm-size 1g")
+        found.append(f"{lack}: the ranks sum over sockets, which is slower; --shm-size 1g would do")
     if world > machine.num_cores:
-        return [f"OCK_TENSOR_PARALLEL_DEGREE={world} ranks share {machine.num_cores} cores: each step will be slow"]
-    return []
+        found.append(
+            f"OCK_TENSOR_PARALLEL_DEGREE={world} ranks share {machine.num_cores} cores: each step will be slow"
+        )
+    return found
+
+
+def shm_lack(machine: Machine, world: int) -> str | None:
+    """What /dev/shm lacks for the sums of `world` CPU ranks; None when there is room."""
+    needed = shm_need(world, "cpu")
+    if machine.shm_bytes >= needed:
+        return None
+    free, whole = machine.shm_bytes // MIB, -(-needed // MIB)
+    return f"{SHM} has {free} MiB free and the sums of {world} CPU ranks need {whole} MiB"
 
 
 def _check_gpus(machine: Machine, world: int) -> list[str]:
@@ -94,12 +104,6 @@ def _check_gpus(machine: Machine, world: int) -> list[str]:
             " give the container more (--gpus all) or lower the degree"
         )
     _check_driver(machine.gpus[0])
-    needed = shm_need(world, "cuda")
-    if machine.shm_bytes < needed:
-        return [
-            f"{SHM} has {machine.shm_bytes // MIB} MiB free, less than the {needed // MIB} MiB that NCCL"
-            " may want: NCCL_SHM_DISABLE=1 is set, which slows GPUs without NVLink"
-        ]
     return []
 
 

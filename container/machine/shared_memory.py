@@ -10,17 +10,16 @@ from pathlib import Path
 SHM = Path("/dev/shm")  # noqa: S108 - where shm_open puts its files
 # One segment a rank: two small and two large buffers and the two states, as DeepSpeed's shm.cpp declares them.
 SEGMENT_BYTES = 2 * 2**20 + 2 * 32 * 2**20 + 8
-# NCCL gives each pair of GPUs buffers there where they have no NVLink; with less it is told to do without.
-NCCL_SHM_BYTES = 512 * 2**20
 _NAME = "deepspeed_allreduce_buffer"
 _SETTLED_S = 60.0
 
 
 def shm_need(world: int, device: str) -> int:
-    """Bytes for `world` ranks on `device` (cpu or cuda); a rank alone passes nothing on."""
-    if world == 1:
-        return 0
-    return world * SEGMENT_BYTES if device == "cpu" else NCCL_SHM_BYTES
+    """Bytes for `world` ranks on `device` (cpu or cuda). A rank alone passes nothing on; NCCL's buffers are elsewhere.
+
+    Since 2.24 NCCL takes them from pinned host memory (cuMem) and falls back to /dev/shm where that fails.
+    """
+    return world * SEGMENT_BYTES if device == "cpu" and world > 1 else 0
 
 
 def unlink_segments(master_port: int, world: int, folder: Path = SHM, address: str = "127.0.0.1") -> int:

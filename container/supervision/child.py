@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from container.console import Console
 
 LAST_WORDS = 12
+_READS_A_PUMP = 16
 _MAX_LINE_BYTES = 64 * 1024
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -62,8 +63,8 @@ class Child:
         return self.exit_code is None
 
     def pump(self) -> bool:
-        """Pass on the output that is there. False once the pipe is at its end."""
-        while True:
+        """Pass on the output that is there, or a part of much. False once the pipe is at its end."""
+        for _ in range(_READS_A_PUMP):  # a child that writes without pause must not hold the supervisor up
             try:
                 data = os.read(self.output_fd, 65536)
             except BlockingIOError:
@@ -71,6 +72,7 @@ class Child:
             if not data:
                 return False
             self._split(data)
+        return True
 
     def signal(self, number: int) -> None:
         """Send a signal to the whole process group; nothing happens when it is gone."""

@@ -12,8 +12,18 @@ from container.supervision.child import Command
 ROOT = Path(__file__).resolve().parents[2]
 MASTER_ADDRESS = "127.0.0.1"
 
-RankCommand = Callable[[int, int, int], Command]
-"""(rank, attempt, master_port) -> what to start."""
+
+@dataclass(frozen=True)
+class RankPlace:
+    """Which rank of which start is to be started, and how the ranks meet."""
+
+    rank: int
+    attempt: int
+    master_port: int
+    sockets_only: bool = False  # the sums of an attempt before could not be made over shared memory
+
+
+RankCommand = Callable[[RankPlace], Command]
 
 
 @dataclass(frozen=True)
@@ -40,28 +50,38 @@ class Commands:
         asked = self.environ.get("OMP_NUM_THREADS", "")
         return min(most, int(asked)) if asked.isdigit() and int(asked) else most
 
-    def rank(self, rank: int, attempt: int, master_port: int) -> Command:
+    def rank(self, place: RankPlace) -> Command:
         """One rank of the engine group."""
-        argv = [sys.executable, "-m", "server.engine.rank", "--rank", str(rank), "--attempt", str(attempt)]
+        argv = [sys.executable, "-m", "server.engine.rank", "--rank", str(place.rank), "--attempt", str(place.attempt)]
         environ = {
             **self._common(),
-            "RANK": str(rank),
-            "LOCAL_RANK": str(rank),
+            **self._transport(place.sockets_only),
+            "RANK": str(place.rank),
+            "LOCAL_RANK": str(place.rank),
             "WORLD_SIZE": str(self.world),
             "LOCAL_SIZE": str(self.world),
             "MASTER_ADDR": MASTER_ADDRESS,
-            "MASTER_PORT": str(master_port),
+            "MASTER_PORT": str(place.master_port),
             "OMP_NUM_THREADS": str(self.rank_threads),
         }
         if self.device == "cpu":
             environ["DS_ACCELERATOR"] = "cpu"
-        return Command(f"engine.{rank}", argv, environ)
+        return Command(f"engine.{place.rank}", argv, environ)
 
     def front(self) -> Command:
         """The one gunicorn process tree."""
         argv = [sys.executable, "-m", "gunicorn", "-c", str(ROOT / "container" / "gunicorn_conf.py")]
         threads = 1 if self.device == "cpu" else max(1, self.num_cores // 4)
         return Command("front", [*argv, "server.web.wsgi:app"], {**self._common(), "OMP_NUM_THREADS": str(threads)})
+
+    def _transport(self, sockets_only: bool) -> dict[str, str]:
+        interface = self.environ.get("OCK_GROUP_INTERFACE", "")
+        variables = {"NCCL_SOCKET_IFNAME": interface} if interface else {}
+        # Gloo would look this machine's name up, which not every container can.
+        variables["GLOO_SOCKET_IFNAME"] = interface or self.environ.get("GLOO_SOCKET_IFNAME", "lo")
+        if sockets_only or self.environ.get("OCK_GROUP_TRANSPORT") == "socket":
+            variables |= {"OCK_GROUP_TRANSPORT": "socket", "NCCL_SHM_DISABLE": "1"}
+        return variables
 
     def _common(self) -> dict[str, str]:
         path = [str(ROOT), *filter(None, [self.environ.get("PYTHONPATH")])]

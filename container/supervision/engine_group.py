@@ -9,7 +9,7 @@ from pathlib import Path
 
 from container.machine.shared_memory import unlink_segments
 from container.supervision.child import Child
-from container.supervision.commands import RankCommand
+from container.supervision.commands import RankCommand, RankPlace
 from container.supervision.pulse import Pulse
 from container.supervision.watch import Watch
 from server.engine.rank.liveness import BEAT_FILE, READY_FILE
@@ -30,6 +30,7 @@ class EngineGroup:
         self.world = world
         self.attempt = 0
         self.ready = False
+        self.sockets_only = False
         self.started_at = 0.0
         self._watch = watch
         self._command = command
@@ -72,7 +73,9 @@ class EngineGroup:
         unlink_segments(self._port, self.world)
         self._ranks = []
         for rank in range(self.world):
-            self._ranks.append(self._watch.spawn(self._command(rank, self.attempt, self._port)))
+            self._ranks.append(
+                self._watch.spawn(self._command(RankPlace(rank, self.attempt, self._port, self.sockets_only)))
+            )
 
     def became_ready(self) -> bool:
         """True once per attempt: rank 0 has said that a forward pass ran on every rank."""

@@ -13,6 +13,7 @@ from container.supervision.child import Child, Command, describe_exit
 from container.supervision.engine_group import EngineGroup
 from container.supervision.restarts import NoRestart, RestartBudget
 from container.supervision.watch import Watch
+from server.engine import exit_status
 
 _TICK_S = 0.2
 _LOOK_S = 1.0  # between two looks at the heartbeat of a group that serves
@@ -24,8 +25,8 @@ class Exit(IntEnum):
     """The container's exit status."""
 
     DRAINED = 0  # it was asked to stop
-    FAILED = 1  # a part died and could not be brought back
-    REFUSED = 2  # a start that cannot succeed: a wrong setting, a missing artifact, a model that fails its check
+    FAILED = exit_status.FAILED  # a part died and could not be brought back
+    REFUSED = exit_status.REFUSED  # a start that cannot succeed: a setting, an artifact or a check that fails
 
 
 @dataclass(frozen=True)
@@ -61,9 +62,10 @@ class Supervisor:
         self._group = group
         self._front_command = front
         self._console = console
-        self._limits = deadlines
+        self._deadlines = deadlines
         self._restarts = restarts
         self._clock = clock
+        self._has_served = False  # before that no request can be under way
         self._kill_at: float | None = None  # set while the ranks of a failed attempt are being ended
 
     def run(self) -> Exit:
@@ -80,7 +82,8 @@ class Supervisor:
         while True:
             seen = self._watch.wait(_LOOK_S if self._group.ready and self._kill_at is None else _TICK_S)
             if seen.stop_asked:
-                self._drain()
+                if self._has_served:
+                    self._drain()
                 return Exit.DRAINED
             for child in seen.ended:
                 if (outcome := self._on_death(child)) is not None:
@@ -102,17 +105,26 @@ class Supervisor:
             self._console.line(f"{child.name}!", words)
         if child.exit_code == Exit.REFUSED:
             return Exit.REFUSED
+        if child.exit_code == exit_status.NO_SHARED_MEMORY and not self._group.sockets_only:
+            self._take_sockets()
+            self._end_attempt()
+            return None
         return self._give_up_attempt(f"{child.name} {describe_exit(child.exit_code)}")
+
+    def _take_sockets(self) -> None:
+        self._group.sockets_only = True
+        self._console.say("warning: the ranks cannot sum over shared memory; they do over sockets, which is slower")
 
     def _look_after_group(self) -> Exit | None:
         if self._kill_at is not None:
             return self._replace_group()
         if self._group.became_ready():
+            self._has_served = True
             self._console.event("engine.ready", attempt=self._group.attempt, seconds=self._group.age_s)
-        elif not self._group.ready and self._group.age_s > self._limits.start_s:
-            return self._give_up_attempt(f"it was not ready after OCK_START_TIMEOUT_S={self._limits.start_s:g}")
-        elif self._group.ready and self._group.look_for_silence() > self._limits.silence_s:
-            return self._give_up_attempt(f"rank 0 gave no sign of life for {self._limits.silence_s:g} s")
+        elif not self._group.ready and self._group.age_s > self._deadlines.start_s:
+            return self._give_up_attempt(f"it was not ready after OCK_START_TIMEOUT_S={self._deadlines.start_s:g}")
+        elif self._group.ready and self._group.look_for_silence() > self._deadlines.silence_s:
+            return self._give_up_attempt(f"rank 0 gave no sign of life for {self._deadlines.silence_s:g} s")
         return None
 
     def _give_up_attempt(self, reason: str) -> Exit | None:
@@ -122,10 +134,13 @@ class Supervisor:
         except NoRestart as used_up:
             self._console.say(f"no restart: {used_up}")
             return Exit.FAILED
+        self._end_attempt()
+        return None
+
+    def _end_attempt(self) -> None:
         self._group.ready = False
         self._group.signal(signal.SIGTERM)
-        self._kill_at = self._clock() + self._limits.grace_s
-        return None
+        self._kill_at = self._clock() + self._deadlines.grace_s
 
     def _replace_group(self) -> Exit | None:
         assert self._kill_at is not None
@@ -134,7 +149,7 @@ class Supervisor:
             self._start_group()
             return None
         overtime_s = self._clock() - self._kill_at
-        if overtime_s > self._limits.bury_s:
+        if overtime_s > self._deadlines.bury_s:
             self._console.say(f"{self._group.num_alive} killed ranks do not go away")
             return Exit.FAILED
         if overtime_s > 0:
@@ -146,10 +161,10 @@ class Supervisor:
         self._console.event("engine.start", attempt=self._group.attempt, ranks=self._group.world)
 
     def _drain(self) -> None:
-        self._console.event("drain.start", limit_s=self._limits.drain_s)
+        self._console.event("drain.start", limit_s=self._deadlines.drain_s)
         began = self._clock()
         self._front.signal_leader(signal.SIGTERM)
-        while self._front.alive and self._clock() - began < self._limits.drain_s:
+        while self._front.alive and self._clock() - began < self._deadlines.drain_s:
             seen = self._watch.wait(_TICK_S)
             if seen.stop_asked:  # asked twice: at once, then
                 break
@@ -160,9 +175,9 @@ class Supervisor:
         self._front.signal(signal.SIGKILL)
         self._group.signal(signal.SIGTERM)
         began = self._clock()
-        while (self._group.num_alive or self._front.alive) and self._clock() - began < self._limits.grace_s:
+        while (self._group.num_alive or self._front.alive) and self._clock() - began < self._deadlines.grace_s:
             self._watch.wait(_TICK_S / 4)
         self._group.signal(signal.SIGKILL)
-        while self._group.num_alive and self._clock() - began < self._limits.bury_s:
+        while self._group.num_alive and self._clock() - began < self._deadlines.bury_s:
             self._watch.wait(_TICK_S / 4)
         self._group.clean()

@@ -13,6 +13,7 @@ from torch.distributed import PrefixStore, TCPStore  # type: ignore[attr-defined
 
 from server.engine.parallel.deepspeed_ops import load_all_reduce
 from server.engine.parallel.device_kind import device_kind
+from server.engine.parallel.transport import try_sum
 
 
 @dataclass(frozen=True)
@@ -43,15 +44,20 @@ def pick_device(wanted: str, rank: int, world: int) -> torch.device:
     return torch.device("cpu")
 
 
-def join(rank: int, world: int, attempt: int, device: torch.device, timeout_s: float = 300.0) -> Rank:
+def join(
+    rank: int, world: int, attempt: int, device: torch.device, timeout_s: float = 300.0, shared_memory: bool = True
+) -> Rank:
     """Join the group over loopback and wait for every rank.
 
     MASTER_ADDR and MASTER_PORT name the store. Every attempt has a prefix of its own there, so that a restarted
-    group never reads the addresses of the dead one.
+    group never reads the addresses of the dead one. Without `shared_memory` the ranks sum over sockets.
+
+    Raises:
+        TransportError: the ranks of GPUs have met and cannot sum.
     """
     # DeepSpeed's shared-memory all-reduce reads LOCAL_SIZE and crashes the process without it; with 0 it is left out,
     # and a rank alone needs no segment of 66 MiB.
-    local_size = world if world > 1 else 0
+    local_size = world if world > 1 and shared_memory else 0
     os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(world), LOCAL_SIZE=str(local_size))
     os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
     timeout = timedelta(seconds=timeout_s)
@@ -62,6 +68,8 @@ def join(rank: int, world: int, attempt: int, device: torch.device, timeout_s: f
         torch.cuda.set_device(device)
     store = PrefixStore(f"attempt_{attempt}", server)
     dist.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=timeout)
+    if device.type == "cuda" and world > 1:
+        try_sum(device, world)
     load_all_reduce()
     deepspeed.init_distributed(dist_backend=backend, verbose=False)
     # Without a barrier a fast rank may read what a dead group left in the shared-memory segments.

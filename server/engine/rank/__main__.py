@@ -17,14 +17,11 @@ from pathlib import Path
 from setproctitle import setproctitle
 
 from server.config import ConfigError, Settings, from_env
+from server.engine.exit_status import FAILED, NO_SHARED_MEMORY, REFUSED
 from server.engine.parallel.cache_folder import cache_folder
 from server.engine.rank.liveness import READY_FILE, Heartbeat, end_process
 
 log = logging.getLogger("server.engine")
-
-# Exit statuses. The supervisor starts a failed group again, and not one that would be refused again.
-FAILED = 1
-REFUSED = 2  # a wrong setting, weights or memory that do not do, answers that are not those of the package
 
 
 def main() -> int:
@@ -53,6 +50,7 @@ def _serve(settings: Settings, rank: int, attempt: int) -> int:
     os.environ.setdefault("DS_ACCELERATOR", _accelerator(settings))
     os.environ.setdefault("TRITON_CACHE_DIR", str(cache_folder() / "triton"))
     # torch and DeepSpeed take seconds to import; a wrong setting must not wait for them.
+    from server.engine.parallel.transport import TransportError
     from server.engine.rank.serve import Serving
     from server.engine.weights.golden import GoldenError
 
@@ -64,6 +62,9 @@ def _serve(settings: Settings, rank: int, attempt: int) -> int:
     except (ValueError, GoldenError) as error:
         sys.stderr.write(f"engine rank {rank}: {error}\n")
         return REFUSED
+    except TransportError as error:
+        sys.stderr.write(f"engine rank {rank}: {error}\n")
+        return NO_SHARED_MEMORY if settings.group_transport == "auto" else FAILED
     if rank == 0:
         _mark_ready(settings.run_dir, attempt)
         log.info("engine.ready world=%d seconds=%.1f", serving.world, time.monotonic() - started)

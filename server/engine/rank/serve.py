@@ -55,7 +55,9 @@ class Serving:
         check = StartCheck(settings)
         world = settings.tensor_parallel_degree
         torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
-        place = join(rank, world, attempt, pick_device(settings.device, rank, world), settings.start_timeout_s)
+        device = pick_device(settings.device, rank, world)
+        shared_memory = settings.group_transport != "socket"
+        place = join(rank, world, attempt, device, settings.start_timeout_s, shared_memory=shared_memory)
         check.check_files(place)
         models = load_models(settings, place)
         serving = cls(settings, place, attempt, models)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from container.console import Console
 from container.supervision.child import Command
+from container.supervision.commands import RankPlace
 from container.supervision.engine_group import EngineGroup
 from container.supervision.restarts import RestartBudget
 from container.supervision.supervisor import Deadlines, Supervisor
@@ -21,9 +22,11 @@ STANDIN = [sys.executable, "-S", "-E", str(Path(__file__).with_name("standin.py"
 def main(run_dir: str, rank_mode: str, front_mode: str, start_s: str, drain_s: str, silence_s: str) -> int:
     console = Console(sys.stdout)
 
-    def rank(number: int, attempt: int, port: int) -> Command:
-        argv = [*STANDIN, "rank", rank_mode, run_dir, str(number), str(attempt)]
-        return Command(f"engine.{number}", argv, {**os.environ, "MASTER_PORT": str(port)})
+    def rank(place: RankPlace) -> Command:
+        argv = [*STANDIN, "rank", rank_mode, run_dir, str(place.rank), str(place.attempt)]
+        transport = "socket" if place.sockets_only else "auto"
+        environ = {**os.environ, "MASTER_PORT": str(place.master_port), "OCK_GROUP_TRANSPORT": transport}
+        return Command(f"engine.{place.rank}", argv, environ)
 
     front = Command("front", [*STANDIN, "front", front_mode], os.environ)
     limits = Deadlines(start_s=float(start_s), silence_s=float(silence_s), drain_s=float(drain_s), grace_s=0.3)

@@ -18,6 +18,9 @@ def rank(mode, run_dir, number, attempt):
     if mode == "refuse" and number == "1":
         print("golden prompt 3 differs", flush=True)
         sys.exit(2)
+    if mode == "shmless" and os.environ["OCK_GROUP_TRANSPORT"] != "socket":
+        print("the ranks cannot sum", flush=True)
+        sys.exit(3)
     if mode == "part" and number == "0":  # it loses its peer, which is about to say what is wrong
         while not Path(run_dir, f"deaf.{attempt}").exists():
             time.sleep(0.01)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from container.supervision.commands import Commands
+from container.supervision.commands import Commands, RankPlace
 from container.supervision.pulse import Pulse
 from server.engine.rank.liveness import BEAT_FILE
 from server.ports import free_loopback_port
@@ -20,7 +20,7 @@ from tests.process.container.supervised import ROOT, wait_until
 def rank(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A real, ready group of one rank with the demo's chat model and nothing to do."""
     settings = {"OCK_CHAT_MODEL": str(ROOT / "container/demo/chat"), "OCK_DEVICE": "cpu", "OCK_RUN_DIR": str(tmp_path)}
-    command = Commands({**os.environ, **settings}, 1, "cpu", 1).rank(0, 1, free_loopback_port())
+    command = Commands({**os.environ, **settings}, 1, "cpu", 1).rank(RankPlace(0, 1, free_loopback_port()))
     with (tmp_path / "log").open("w") as log:
         process = subprocess.Popen(command.argv, env=dict(command.environ), stdout=log, stderr=log)
     try:

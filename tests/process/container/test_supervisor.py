@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -83,7 +84,7 @@ def test_a_ready_group_that_falls_silent_is_started_again_and_one_that_beats_is_
     assert not any(is_running(first[name]) for name in RANKS)
     assert is_running(first["front"])
     ready, beat = (tmp_path / name for name in ("engine.ready", "engine.beat"))
-    wait_until(lambda: beat.stat().st_mtime > ready.stat().st_mtime + 5)  # longer than a silence may be
+    wait_until(lambda: beat.exists() and beat.stat().st_mtime > ready.stat().st_mtime + 5)  # longer than a silence may be
     assert all(is_running(pid) for pid in second.values())
     assert not any("engine.end attempt=2" in line for line in supervised.lines)
 
@@ -131,6 +132,7 @@ def test_a_front_that_does_not_drain_is_killed_at_the_limit(supervise: Supervise
 def test_a_second_signal_ends_the_drain_at_once(supervise: Supervise) -> None:
     supervised = supervise(front="stubborn", drain_s=3600)
     supervised.wait_for_pids(("front",))
+    supervised.wait_for(r"engine\.ready attempt=1")
     supervised.process.send_signal(signal.SIGINT)
     supervised.wait_for(r"front drains")
     supervised.process.send_signal(signal.SIGINT)
@@ -158,3 +160,20 @@ def test_orphans_are_reaped(supervise: Supervise) -> None:
     children = Path(f"/proc/{pid}/task/{pid}/children")
     # Two ranks and the front stay; the two orphans come to the supervisor, end, and must not stay as zombies.
     wait_until(lambda: len(children.read_text().split()) == 3)
+
+
+def test_ranks_that_cannot_share_memory_start_again_over_sockets(supervise: Supervise) -> None:
+    supervised = supervise(rank="shmless")
+    supervised.wait_for("warning: the ranks cannot sum over shared memory; they do over sockets")
+    supervised.wait_for(r"engine\.ready attempt=2")
+    supervised.process.send_signal(signal.SIGTERM)
+    assert supervised.wait_for_end() == 0
+
+
+def test_a_signal_before_the_group_has_ever_served_ends_everything_at_once(supervise: Supervise) -> None:
+    supervised = supervise(rank="mute", front="stubborn", drain_s=25)
+    supervised.wait_for_pids(EVERYONE)
+    began = time.monotonic()
+    supervised.process.send_signal(signal.SIGTERM)
+    assert supervised.wait_for_end() == 0
+    assert time.monotonic() - began < 5

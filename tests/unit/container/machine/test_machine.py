@@ -45,9 +45,9 @@ def settings(**values: object) -> Settings:
 
 
 def test_cpu_ranks_need_a_segment_each() -> None:
-    two = settings(tensor_parallel_degree=2)
+    two = settings(tensor_parallel_degree=2, group_transport="shm")
     assert check_machine(two, machine(shm=2 * SEGMENT_BYTES), "cpu") == []
-    with pytest.raises(Refusal, match=r"/dev/shm has 131 MiB free and 2 CPU ranks need 133 MiB"):
+    with pytest.raises(Refusal, match=r"/dev/shm has 131 MiB free and the sums of 2 CPU ranks need 133 MiB"):
         check_machine(two, machine(shm=2 * SEGMENT_BYTES - MIB), "cpu")
 
 
@@ -70,9 +70,16 @@ def test_every_rank_needs_a_gpu_of_its_own() -> None:
         check_machine(settings(tensor_parallel_degree=4), machine(gpus=(A10G, A10G)), "cuda")
 
 
-def test_gpus_with_little_shared_memory_are_told_to_do_without() -> None:
-    (warning,) = check_machine(settings(tensor_parallel_degree=2), machine(shm=64 * MIB, gpus=(A10G, A10G)), "cuda")
-    assert "NCCL_SHM_DISABLE=1 is set" in warning
+def test_the_size_of_dev_shm_decides_nothing_about_gpus() -> None:
+    assert check_machine(settings(tensor_parallel_degree=2), machine(shm=64 * MIB, gpus=(A10G, A10G)), "cuda") == []
+
+
+def test_cpu_ranks_without_room_to_share_sum_over_sockets_unless_that_is_refused() -> None:
+    (warning,) = check_machine(settings(tensor_parallel_degree=2), machine(shm=64 * MIB), "cpu")
+    assert "/dev/shm has 64 MiB free and the sums of 2 CPU ranks need 133 MiB: the ranks sum over sockets" in warning
+    assert check_machine(settings(tensor_parallel_degree=2, group_transport="socket"), machine(shm=0), "cpu") == []
+    with pytest.raises(Refusal, match=r"OCK_GROUP_TRANSPORT=shm: .* need 133 MiB: start the container with --shm-size"):
+        check_machine(settings(tensor_parallel_degree=2, group_transport="shm"), machine(shm=64 * MIB), "cpu")
 
 
 def test_a_driver_older_than_torch_needs_is_refused_with_both_numbers() -> None:

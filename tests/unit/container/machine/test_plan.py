@@ -79,7 +79,7 @@ def test_the_verb_prints_the_plan_of_the_production_models_offline(monkeypatch, 
     table = capsys.readouterr().out
     assert table.startswith("4 x a10g, float16\n")
     assert "12 full sequences of 2048 tokens fit at once (264 KiB a token and GPU" in table
-    assert "host memory 2.6 GiB, /dev/shm 512 MiB\n" in table
+    assert "host memory 2.1 GiB, /dev/shm 0 MiB\n" in table
 
 
 @pytest.mark.parametrize(("device", "world"), [("cuda", 4), ("cuda", 1), ("cpu", 2), ("cpu", 1)])

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import sys
 import time
 
@@ -51,3 +52,13 @@ def test_of_a_progress_bar_the_last_state_is_shown() -> None:
 def test_the_last_words_are_kept_and_bytes_that_are_no_text_do_no_harm() -> None:
     _, child = run(r"import os; os.write(1, b'\n'.join(b'%d \xff' % n for n in range(50)))")
     assert list(child.last_words) == [f"{number} \ufffd" for number in range(38, 50)]
+
+
+def test_a_child_that_writes_without_pause_holds_nobody_up() -> None:
+    child = Child(Command("child", ["yes"], os.environ), Console(io.StringIO()))
+    try:
+        for _ in range(3):
+            assert child.pump()  # it comes back
+    finally:
+        child.signal(signal.SIGKILL)
+        child.bury(os.waitstatus_to_exitcode(os.waitpid(child.pid, 0)[1]))

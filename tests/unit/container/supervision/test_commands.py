@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from container.supervision.commands import Commands
+from container.supervision.commands import Commands, RankPlace
 
 
 @pytest.mark.parametrize(
@@ -11,12 +11,12 @@ from container.supervision.commands import Commands
 )
 def test_ranks_times_threads_never_exceed_the_cores(cores: int, world: int, asked: str | None, threads: int) -> None:
     environ = {} if asked is None else {"OMP_NUM_THREADS": asked}
-    command = Commands(environ, world, "cpu", cores).rank(0, 1, 4000)
+    command = Commands(environ, world, "cpu", cores).rank(RankPlace(0, 1, 4000))
     assert command.environ["OMP_NUM_THREADS"] == str(threads)
 
 
 def test_a_rank_knows_its_place_its_attempt_and_the_group_s_port() -> None:
-    command = Commands({"OCK_DTYPE": "int8"}, 2, "cpu", 2).rank(1, 3, 4000)
+    command = Commands({"OCK_DTYPE": "int8"}, 2, "cpu", 2).rank(RankPlace(1, 3, 4000))
     assert command.name == "engine.1"
     assert list(command.argv)[1:] == ["-m", "server.engine.rank", "--rank", "1", "--attempt", "3"]
     place = {"RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "2", "LOCAL_SIZE": "2", "MASTER_PORT": "4000"}
@@ -24,4 +24,15 @@ def test_a_rank_knows_its_place_its_attempt_and_the_group_s_port() -> None:
 
 
 def test_the_accelerator_is_left_to_deepspeed_on_gpus() -> None:
-    assert "DS_ACCELERATOR" not in Commands({}, 1, "cuda", 2).rank(0, 1, 4000).environ
+    assert "DS_ACCELERATOR" not in Commands({}, 1, "cuda", 2).rank(RankPlace(0, 1, 4000)).environ
+
+
+def test_ranks_that_cannot_share_memory_are_told_to_use_sockets() -> None:
+    commands = Commands({"OCK_GROUP_INTERFACE": "eth1"}, 2, "cuda", 8)
+    over_sockets = {"NCCL_SHM_DISABLE": "1", "OCK_GROUP_TRANSPORT": "socket", "NCCL_SOCKET_IFNAME": "eth1"}
+    assert over_sockets.items() <= commands.rank(RankPlace(0, 2, 4000, sockets_only=True)).environ.items()
+    assert "NCCL_SHM_DISABLE" not in commands.rank(RankPlace(0, 1, 4000)).environ
+
+
+def test_ranks_on_cpu_meet_over_loopback_whatever_the_machine_is_called() -> None:
+    assert Commands({}, 2, "cpu", 2).rank(RankPlace(0, 1, 4000)).environ["GLOO_SOCKET_IFNAME"] == "lo"
