@@ -19,7 +19,7 @@ help: ## list the targets
 $(VENV)/.ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip
-	$(BIN)/pip install --quiet --editable '.[cpu,index,ray,deploy,demo,train,dev]'
+	$(BIN)/pip install --quiet --editable '.[server,cpu,index,ray,deploy,demo,train,dev]'
 	@touch $@
 
 .PHONY: setup

@@ -84,7 +84,9 @@ def test_a_ready_group_that_falls_silent_is_started_again_and_one_that_beats_is_
     assert not any(is_running(first[name]) for name in RANKS)
     assert is_running(first["front"])
     ready, beat = (tmp_path / name for name in ("engine.ready", "engine.beat"))
-    wait_until(lambda: beat.exists() and beat.stat().st_mtime > ready.stat().st_mtime + 5)  # longer than a silence may be
+    wait_until(
+        lambda: beat.exists() and beat.stat().st_mtime > ready.stat().st_mtime + 5
+    )  # longer than a silence may be
     assert all(is_running(pid) for pid in second.values())
     assert not any("engine.end attempt=2" in line for line in supervised.lines)
 

@@ -19,13 +19,14 @@ def locked(*names: str) -> set[str]:
 @pytest.mark.parametrize(
     ("extras", "locks"),
     [
-        (["gpu"], ["gpu.lock", "deepspeed.lock"]),
-        (["cpu"], ["cpu.lock", "deepspeed.lock", "torch-cpu.txt"]),
-        (["cpu", "index", "demo"], ["cpu.lock", "deepspeed.lock", "torch-cpu.txt", "demo.lock"]),
+        (["server", "cpu"], ["gpu.lock", "deepspeed.lock"]),
+        (["server", "cpu"], ["cpu.lock", "deepspeed.lock", "torch-cpu.txt"]),
+        (["server", "cpu", "index", "demo"], ["cpu.lock", "deepspeed.lock", "torch-cpu.txt", "demo.lock"]),
     ],
 )
 def test_every_pin_of_the_project_is_in_the_locks_of_the_image(extras: list[str], locks: list[str]) -> None:
-    pinned = {*PROJECT["dependencies"], *(pin for extra in extras for pin in PROJECT["optional-dependencies"][extra])}
+    named = {*PROJECT["dependencies"], *(pin for extra in extras for pin in PROJECT["optional-dependencies"][extra])}
+    pinned = {pin for pin in named if not pin.startswith("openchatkit-server")}  # an extra that brings another
     missing = pinned - {name.removesuffix("+cpu") for name in locked(*locks)}
     assert not missing, "run container/requirements/lock.sh"
 

@@ -27,7 +27,7 @@ def install(monkeypatch: pytest.MonkeyPatch, *locks: str) -> None:
 @pytest.mark.parametrize(
     ("faiss", "locks"),
     [
-        ("faiss-gpu", ("gpu.lock", "deepspeed.lock")),
+        ("faiss-cpu", ("gpu.lock", "deepspeed.lock")),
         ("faiss-cpu", ("cpu.lock", "deepspeed.lock", "torch-cpu.txt")),
     ],
 )
