@@ -4,35 +4,89 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import io
 import logging
+import lzma
 import re
 import zlib
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from index_builder.documents.document import ReadReport
+import pyarrow as pa
+
+from index_builder.documents.document import ReadReport, SkippedError
 
 log = logging.getLogger(__name__)
 
+COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
 READ_BYTES = 1 << 18
 _BZ2_STREAM = re.compile(rb"BZh[1-9]1AY&SY")
 _MAGIC_BYTES = 10
+_BROKEN = (EOFError, zlib.error, gzip.BadGzipFile, lzma.LZMAError, pa.ArrowException, OSError, ValueError)
 
 
 def blocks(path: Path, report: ReadReport) -> Iterator[bytes]:
-    """The content of a plain, .bz2 (one stream or many) or .gz file, in blocks; damage is counted and logged.
+    """The content of a file, plain or compressed by its name (.bz2 of one stream or many, .gz, .xz, .zst), in blocks;
+    damage is counted and logged.
 
     Raises:
         OSError: the file cannot be opened or read at all.
     """
+    suffix = path.suffix.lower()
     with path.open("rb") as file:
-        if path.suffix == ".bz2":
+        if suffix == ".bz2":
             yield from _Bz2Blocks(path, file, report)
-        elif path.suffix == ".gz":
-            yield from _gzip_blocks(path, file, report)
+        elif suffix in COMPRESSED:
+            yield from _decompressed_blocks(path, file, report)
         else:
-            yield from _raw_blocks(file, report)
+            yield from plain_blocks(file, report)
+
+
+def plain_blocks(file: BinaryIO, report: ReadReport) -> Iterator[bytes]:
+    """The content of an open file in blocks."""
+    while block := file.read(READ_BYTES):
+        report.source_bytes += len(block)
+        yield block
+
+
+def whole_content(content: bytes, name: str, max_bytes: int) -> bytes:
+    """`content` decompressed by its `name`, or as it is.
+
+    Raises:
+        SkippedError: it is damaged, or more than `max_bytes` come out of it.
+    """
+    suffix = Path(name).suffix.lower()
+    if suffix not in COMPRESSED:
+        return content
+    found = bytearray()
+    try:
+        with opened(io.BytesIO(content), suffix) as file:
+            while len(found) <= max_bytes and (block := file.read(READ_BYTES)):
+                found += block
+    except _BROKEN as error:
+        raise SkippedError("damaged file", name, str(error)) from error
+    if len(found) > max_bytes:
+        raise SkippedError("file over the size limit", name, f"more than {max_bytes} bytes come out of it")
+    return bytes(found)
+
+
+def plain_stem(name: str) -> str:
+    """The name of a file without its folder and endings: "report" of "a/report.pdf.gz"."""
+    path = PurePosixPath(name)
+    return PurePosixPath(path.stem).stem if path.suffix.lower() in COMPRESSED else path.stem
+
+
+def opened(file: BinaryIO, suffix: str) -> BinaryIO:
+    """What comes out of a compressed file, as a file that is read from its beginning on."""
+    if suffix == ".gz":
+        return gzip.GzipFile(fileobj=file)  # type: ignore[return-value]
+    if suffix == ".bz2":
+        return bz2.BZ2File(file)  # type: ignore[return-value]
+    if suffix == ".xz":
+        return lzma.LZMAFile(file)  # type: ignore[return-value]
+    stream: BinaryIO = pa.CompressedInputStream(pa.PythonFile(file, mode="r"), "zstd")
+    return stream
 
 
 def note_damage(path: Path, report: ReadReport, detail: str) -> None:
@@ -41,21 +95,16 @@ def note_damage(path: Path, report: ReadReport, detail: str) -> None:
     log.warning("source.damaged file=%s detail=%s", path, detail)
 
 
-def _raw_blocks(file: BinaryIO, report: ReadReport) -> Iterator[bytes]:
-    while block := file.read(READ_BYTES):
-        report.source_bytes += len(block)
-        yield block
-
-
-def _gzip_blocks(path: Path, file: BinaryIO, report: ReadReport) -> Iterator[bytes]:
+def _decompressed_blocks(path: Path, file: BinaryIO, report: ReadReport) -> Iterator[bytes]:
     position = 0
     try:
-        with gzip.GzipFile(fileobj=file) as plain:
-            while block := plain.read1(READ_BYTES * 4):
+        with opened(file, path.suffix.lower()) as plain:
+            read = getattr(plain, "read1", plain.read)  # what came before damage, where the library gives it
+            while block := read(READ_BYTES * 4):
                 report.source_bytes += file.tell() - position
                 position = file.tell()
                 yield block
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+    except _BROKEN as error:
         note_damage(path, report, str(error))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 log = logging.getLogger(__name__)
@@ -13,10 +14,14 @@ class SkippedError(Exception):
     """A page or file that gives no document; `cause` is counted in the report."""
 
     def __init__(self, cause: str, name: str, detail: str = "") -> None:
-        super().__init__(f"{name}: {cause}" + (f" ({detail})" if detail else ""))
+        super().__init__(cause, name, detail)
         self.cause = cause
         self.name = name
         self.detail = detail
+
+    def __str__(self) -> str:
+        """The sentence that a person reads."""
+        return f"{self.name}: {self.cause}" + (f" ({self.detail})" if self.detail else "")
 
 
 def broken_document(name: str, error: Exception) -> SkippedError:
@@ -48,7 +53,9 @@ class Document:
 
     Attributes:
         document_id: the same on every run.
-        left_out: parts of it that could not be read, to be counted.
+        left_out: parts of it that could not be read, to be counted and named.
+        dropped: how many parts of which kind hold no text and were left out: images, navigation...
+        fields: what is known of it beside its text, by which a search may be filtered: name → values.
     """
 
     document_id: str
@@ -56,6 +63,8 @@ class Document:
     url: str
     sections: tuple[Section, ...]
     left_out: tuple[SkippedError, ...] = ()
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    fields: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def text(self) -> str:
@@ -89,6 +98,15 @@ class ReadReport:
         for cause, names in other.examples.items():
             mine = self.examples.setdefault(cause, [])
             mine.extend(names[: 20 - len(mine)])
+
+
+def note_document(report: ReadReport, document: Document) -> None:
+    """Count a document, and what of it was left out, by kind."""
+    report.num_documents += 1
+    for part in document.left_out:
+        note_skipped(report, part)
+    for kind, count in document.dropped.items():
+        report.skipped[f"part of a document: {kind}"] += count
 
 
 def note_skipped(report: ReadReport, skipped: SkippedError) -> None:

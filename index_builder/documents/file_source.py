@@ -7,39 +7,57 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
+from index_builder.documents.archives import Member, is_archive, members
 from index_builder.documents.columns import Columns
+from index_builder.documents.compressed import COMPRESSED, blocks, plain_blocks
 from index_builder.documents.document import Document, ReadReport, SkippedError, note_skipped
-from index_builder.documents.files import KINDS, RawFile, parse_file
+from index_builder.documents.files import RawFile, file_kind, max_file_bytes, parse_file
 from index_builder.documents.records import (
     RawRecord,
     check_json,
     check_parquet,
+    csv_records,
+    is_table_of_texts,
     json_records,
     parquet_records,
     parse_record,
 )
-from index_builder.documents.wiki.mediawiki import RawPage, page_title, parse_page, raw_pages
+from index_builder.documents.wiki.mediawiki import RawPage, page_title, pages_of, parse_page
 
 log = logging.getLogger(__name__)
 
-_COMPRESSED = (".bz2", ".gz")
 _PARQUET = frozenset({".parquet", ".pq"})
 _JSON_LINES = frozenset({".jsonl", ".ndjson"})
-_DUMP = frozenset({".xml", ".bz2"})
+_CSV = frozenset({".csv", ".tsv", ".tab"})
+_DUMP = ".xml"
+_ARCHIVE = "archive"
 LEGAL = (
-    "a MediaWiki dump (.xml, .bz2), a table (.parquet, .jsonl), a document (.txt, .md, .html, .pdf), a folder of them"
+    "a MediaWiki dump (.xml, .bz2), a table (.parquet, .jsonl, .csv), a document (.txt, .md, .html, .pdf, .docx, "
+    ".pptx, .xlsx, .epub, .eml, .rst, .adoc), each of them compressed (.gz, .bz2, .xz, .zst) "
+    "or in an archive (.zip, .tar), a folder of them"
 )
+Item = RawPage | RawRecord | RawFile
 
 
 def kind_suffix(path: Path) -> str:
-    """The suffix that tells how `path` is read, the one before .gz or .bz2 if that is known; "" when none is."""
-    suffix = ".xml" if path.suffix.startswith(".xml") else path.suffix.lower()  # .xml-p10p30302 is a part of a dump
-    inner = Path(path.stem).suffix.lower() if suffix in _COMPRESSED else ""
-    if inner in _JSON_LINES or inner in _DUMP:
-        return inner
-    return suffix if suffix in KINDS or suffix in _PARQUET | _JSON_LINES | _DUMP else ""
+    """What tells how `path` is read: its ending, the one before .gz and its like, "archive"; "" when nothing does."""
+    return _kind(path.name)
+
+
+def _kind(name: str) -> str:
+    lower = name.lower()
+    if is_archive(lower):
+        return _ARCHIVE
+    path = PurePosixPath(lower)
+    compressed = path.suffix in COMPRESSED
+    suffix = PurePosixPath(path.stem).suffix if compressed else path.suffix
+    if suffix.startswith(_DUMP) or (compressed and _DUMP in path.stem):  # .xml-p10p30302 is a part of a dump
+        return _DUMP
+    if suffix in _PARQUET | _JSON_LINES:
+        return "" if compressed and suffix in _PARQUET else suffix
+    return file_kind(lower) or (_DUMP if path.suffix == ".bz2" else "")
 
 
 @dataclass(frozen=True)
@@ -82,9 +100,9 @@ class FileSource:
                 if kind_suffix(path) in _PARQUET:
                     check_parquet(path, self.name(path), self.columns)
                 elif kind_suffix(path) in _JSON_LINES:
-                    check_json(path, self.name(path), self.columns)
+                    check_json(blocks(path, ReadReport()), self.name(path), self.columns)
 
-    def items(self, report: ReadReport) -> Iterator[RawPage | RawRecord | RawFile]:
+    def items(self, report: ReadReport) -> Iterator[Item]:
         """Pages, rows and files, in order, unparsed."""
         for cause, name in self.left_out:
             report.skip(cause, name)
@@ -118,25 +136,65 @@ class FileSource:
         assert isinstance(item, RawRecord | RawFile), item
         return item.name
 
-    def _items_of(self, path: Path, report: ReadReport) -> Iterator[RawPage | RawRecord | RawFile]:
-        suffix = kind_suffix(path)
-        if suffix in _PARQUET:
-            yield from parquet_records(path, self.name(path), self.columns, report)
-        elif suffix in _JSON_LINES:
-            yield from json_records(path, self.name(path), self.columns, report)
-        elif suffix in KINDS:
-            report.source_bytes += path.stat().st_size
-            yield RawFile(path, self.name(path))
-        else:
-            yield from self._pages_of(path, report)
+    def is_risky(self, item: object) -> bool:
+        """Whether libraries that were not written here parse an item, whose time and memory nobody can promise."""
+        return isinstance(item, RawFile) or (isinstance(item, RawRecord) and item.is_page)
 
-    def _pages_of(self, path: Path, report: ReadReport) -> Iterator[RawPage]:
+    def item_bytes(self, item: object) -> int:
+        """The size of a file or row, as it is stored."""
+        content = getattr(item, "content", None)
+        if isinstance(content, bytes):
+            return len(content)
+        return file_bytes(item.path) if isinstance(item, RawFile) else 0
+
+    def _items_of(self, path: Path, report: ReadReport) -> Iterator[Item]:
+        suffix = kind_suffix(path)
+        name = self.name(path)
+        if suffix in _PARQUET:
+            yield from parquet_records(path, name, self.columns, report)
+        elif suffix in _JSON_LINES:
+            yield from json_records(blocks(path, report), name, self.columns, report)
+        elif suffix in _CSV and is_table_of_texts(path, name, self.columns):
+            yield from csv_records(path, name, self.columns, report)
+        elif suffix == _ARCHIVE:
+            yield from self._members_of(path, report)
+        elif suffix == _DUMP:
+            yield from self._pages_of(blocks(path, report), path, name, report)
+        else:
+            report.source_bytes += path.stat().st_size
+            yield RawFile(path, name)
+
+    def _members_of(self, path: Path, report: ReadReport) -> Iterator[Item]:
+        inside = ReadReport()  # its bytes are unpacked ones
+        for member in members(path, report):
+            name = f"{self.name(path)}/{_printable(member.name)}"
+            yield from self._items_of_member(member, path, name, inside)
+        inside.source_bytes = path.stat().st_size
+        report.add(inside)
+
+    def _items_of_member(self, member: Member, path: Path, name: str, report: ReadReport) -> Iterator[Item]:
+        kind = _kind(member.name)
+        plain = PurePosixPath(member.name.lower()).suffix not in COMPRESSED
+        if any(_hidden(part) for part in PurePosixPath(member.name).parts):
+            note_skipped(report, SkippedError("hidden file or folder", name))
+        elif kind in _JSON_LINES and plain:
+            yield from json_records(plain_blocks(member.file, report), name, self.columns, report)
+        elif kind == _DUMP and plain:
+            yield from self._pages_of(plain_blocks(member.file, report), path, name, report)
+        elif not file_kind(member.name):
+            note_skipped(report, SkippedError(_another_kind(member.name), name))
+        elif member.num_bytes > max_file_bytes(member.name):
+            note_skipped(report, SkippedError("file over the size limit", name, f"{member.num_bytes} bytes"))
+        else:
+            yield RawFile(path, name, member.file.read(member.num_bytes))
+
+    def _pages_of(self, content: Iterator[bytes], path: Path, name: str, report: ReadReport) -> Iterator[RawPage]:
         num_pages = 0
-        for page in raw_pages(path, report):
+        for page in pages_of(content, path, report):
             num_pages += 1
             yield page
         if not num_pages:
-            note_skipped(report, SkippedError("no dump", self.name(path), "no <page> element is in it"))
+            note_skipped(report, SkippedError("no dump", name, "no <page> element is in it"))
 
 
 def folder_source(root: Path, columns: Columns) -> FileSource:
@@ -183,12 +241,17 @@ def _cause_to_leave_out(path: Path) -> str:
     if _hidden(path.name):
         return "hidden file or folder"
     if not kind_suffix(path):
-        return "file of another kind"
+        return _another_kind(path.name)
     return "" if path.is_file() else "unreadable file"
 
 
+def _another_kind(name: str) -> str:
+    ending = PurePosixPath(name.lower()).suffix
+    return f"file of another kind ({ending})" if ending and len(ending) <= 8 else "file of another kind"
+
+
 def _hidden(name: str) -> bool:
-    return name.startswith(".")
+    return name.startswith((".", "~$")) and name not in (".", "..")
 
 
 def _path(error: OSError) -> Path:

@@ -1,26 +1,31 @@
-"""Tables whose rows are documents: Parquet and JSON lines, read as a stream."""
+"""Tables whose rows are documents: Parquet, JSON lines and CSV, read as a stream. Other columns become fields."""
 
 from __future__ import annotations
 
+import datetime
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from index_builder.documents.columns import ColumnError, Columns
-from index_builder.documents.compressed import blocks, note_damage
+from index_builder.documents.compressed import COMPRESSED, note_damage, whole_content
 from index_builder.documents.document import Document, ReadReport, SkippedError, note_skipped
-from index_builder.documents.formats.plain_text import decoded, read_text
-from index_builder.documents.outline import Outline, one_line
+from index_builder.documents.encodings import decoded
+from index_builder.documents.formats.delimited import csv_rows, delimiter_of
+from index_builder.documents.formats.plain_text import read_text
+from index_builder.documents.outline import MAX_FIELD_CHARS, MAX_FIELD_VALUES, Outline, one_line
+from index_builder.documents.wiki import enterprise
 
 BATCH_ROWS = 256
 MAX_LINE_BYTES = 64 << 20
 _BUFFER_BYTES = 1 << 20
 _LINES_LOOKED_AT = 100
+_MAX_CSV_BYTES = 256 << 20
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,11 @@ class RawRecord:
     columns: dict[str, str]  # what for → name
     content: bytes | dict[str, object]
 
+    @property
+    def is_page(self) -> bool:
+        """Whether the row is an article of one of Wikimedia's HTML dumps."""
+        return isinstance(self.content, bytes) and enterprise.MARK in self.content and "text" in self.columns
+
 
 def parse_record(record: RawRecord) -> Document:
     """The row's document; its id is the id column's value, or else the table's name and the row's number.
@@ -40,6 +50,8 @@ def parse_record(record: RawRecord) -> Document:
     """
     row = _row(record)
     text = row.get(record.columns["text"])
+    if text is None and record.is_page:
+        return enterprise.article(row, record.name)
     if text is None:
         raise SkippedError("no text", record.name, f"{record.columns['text']!r} is null or absent")
     if isinstance(text, bytes):
@@ -49,6 +61,7 @@ def parse_record(record: RawRecord) -> Document:
         raise SkippedError("text that is no string", record.name, detail)
     outline = Outline()
     read_text(text, outline)
+    _add_fields(row, record.columns, outline)
     title, identity, url = (label(row, record.columns.get(purpose)) for purpose in ("title", "id", "url"))
     return outline.document(identity or record.name, title, url)
 
@@ -62,7 +75,8 @@ def parquet_records(path: Path, name: str, columns: Columns, report: ReadReport)
         with pq.ParquetFile(path, buffer_size=_BUFFER_BYTES, pre_buffer=False) as table:
             found = columns.found_in(name, table.schema_arrow.names)
             num_rows = table.metadata.num_rows
-            for batch in table.iter_batches(BATCH_ROWS, columns=sorted(set(found.values()))):
+            wanted = {*found.values(), *_field_columns(table.schema_arrow)}
+            for batch in table.iter_batches(BATCH_ROWS, columns=sorted(wanted)):
                 for row in plain_columns(batch):
                     number += 1
                     yield RawRecord(f"{name}:{number}", found, row)
@@ -74,10 +88,40 @@ def parquet_records(path: Path, name: str, columns: Columns, report: ReadReport)
     report.source_bytes += size - read
 
 
-def json_records(path: Path, name: str, columns: Columns, report: ReadReport) -> Iterator[RawRecord]:
-    """The lines of a file of JSON objects, plain or compressed, still to be read."""
+def csv_records(path: Path, name: str, columns: Columns, report: ReadReport) -> Iterator[RawRecord]:
+    """The rows of a table in a text file."""
+    report.source_bytes += path.stat().st_size
+    try:
+        rows = csv_rows(_csv_text(path, name, max_bytes=_MAX_CSV_BYTES), delimiter_of(_plain_name(name)))
+        names = next(rows, [])
+        found = columns.found_in(name, names)
+    except SkippedError as skipped:
+        note_skipped(report, skipped)
+        return
+    for number, row in enumerate(rows, start=1):
+        if any(row):
+            yield RawRecord(f"{name}:{number}", found, dict(zip(names, row, strict=False)))
+
+
+def is_table_of_texts(path: Path, name: str, columns: Columns) -> bool:
+    """Whether a table in a text file has a column of texts, a document each; else it is one document of rows.
+
+    Raises:
+        ColumnError: the column of texts was named, and is not there.
+    """
+    try:
+        names = next(csv_rows(_csv_text(path, name, max_bytes=_MAX_CSV_BYTES), delimiter_of(_plain_name(name))), [])
+    except (SkippedError, OSError):
+        return False
+    if columns.text:
+        columns.found_in(name, names)
+    return (columns.text or "text") in names
+
+
+def json_records(content: Iterator[bytes], name: str, columns: Columns, report: ReadReport) -> Iterator[RawRecord]:
+    """The lines of a file of JSON objects, still to be read."""
     found = {purpose: getattr(columns, purpose) or purpose for purpose in ("text", "title", "id", "url")}
-    for number, line in enumerate(_lines(path, report), start=1):
+    for number, line in enumerate(_lines(content, report), start=1):
         if line is None:
             note_skipped(
                 report, SkippedError("line over the size limit", f"{name}:{number}", f"{MAX_LINE_BYTES} bytes")
@@ -103,21 +147,21 @@ def check_parquet(path: Path, name: str, columns: Columns) -> None:
         raise ColumnError(f"{name}: column {text!r} holds {kind}, not text; name another with --text-column")
 
 
-def check_json(path: Path, name: str, columns: Columns) -> None:
+def check_json(content: Iterator[bytes], name: str, columns: Columns) -> None:
     """Refuse a file none of whose first objects has a column that is needed.
 
     Raises:
         ColumnError: a column is missing.
     """
     keys: dict[str, None] = {}
-    for line in islice(_lines(path, ReadReport()), _LINES_LOOKED_AT):
+    for line in islice(_lines(content, ReadReport()), _LINES_LOOKED_AT):
         try:
             row = json.loads(line or b"null")
         except ValueError:
             continue
         if isinstance(row, dict):
             keys |= dict.fromkeys(row)
-    if keys:
+    if keys and (columns.text or not keys.keys() >= enterprise.KEYS):
         columns.found_in(name, list(keys))
 
 
@@ -160,11 +204,56 @@ def _is_text(kind: pa.DataType) -> bool:
     )  # fmt: skip
 
 
-def _lines(path: Path, report: ReadReport) -> Iterator[bytes | None]:
+def _add_fields(row: dict[str, object], columns: dict[str, str], outline: Outline) -> None:
+    """Every column that has no purpose of its own, and whose value is short."""
+    for column, value in row.items():
+        if column in columns.values():
+            continue
+        listed = value if isinstance(value, list | tuple) else [value]
+        written = [_written(each) for each in listed[:MAX_FIELD_VALUES]]
+        outline.add_field(column, [each for each in written if each and len(each) <= MAX_FIELD_CHARS])
+
+
+def _written(value: object) -> str:
+    if isinstance(value, bytes):
+        return value.decode(errors="replace")
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if isinstance(value, str | int | float | datetime.date) else ""
+
+
+def _field_columns(schema: pa.Schema) -> list[str]:
+    """The columns that hold something short: no vectors, no structures."""
+    return [field.name for field in schema if _is_field(field.type)]
+
+
+def _is_field(kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):
+        return _is_field(kind.value_type)
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return _is_text(kind.value_type)
+    return bool(
+        _is_text(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
+        or pa.types.is_date(kind) or pa.types.is_timestamp(kind)
+    )  # fmt: skip
+
+
+def _csv_text(path: Path, name: str, max_bytes: int) -> str:
+    if path.stat().st_size > max_bytes:
+        raise SkippedError("file over the size limit", name, f"at most {max_bytes} bytes are read")
+    return decoded(whole_content(path.read_bytes(), name, max_bytes), name)
+
+
+def _plain_name(name: str) -> str:
+    path = PurePosixPath(name)
+    return path.stem if path.suffix.lower() in COMPRESSED else name
+
+
+def _lines(content: Iterator[bytes], report: ReadReport) -> Iterator[bytes | None]:
     """The lines of a file; None for one that is too long to be held."""
     pieces: list[bytes] = []
     held = 0
-    for block in blocks(path, report):
+    for block in content:
         report.markup_bytes += len(block)
         first, *rest = block.split(b"\n")
         for piece in (first, *rest[:-1]) if rest else ():

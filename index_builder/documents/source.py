@@ -9,7 +9,14 @@ from pathlib import Path
 from typing import Protocol
 
 from index_builder.documents.columns import USUAL_COLUMNS, ColumnError, Columns
-from index_builder.documents.document import Document, ReadReport, SkippedError, broken_document, note_skipped
+from index_builder.documents.document import (
+    Document,
+    ReadReport,
+    SkippedError,
+    broken_document,
+    note_document,
+    note_skipped,
+)
 from index_builder.documents.file_source import LEGAL, FileSource, file_bytes, folder_source, kind_suffix
 
 SAMPLE = "sample"
@@ -48,6 +55,14 @@ class Source(Protocol):
         Raises:
             SkippedError: the item gives none.
         """
+        ...
+
+    def is_risky(self, item: object) -> bool:
+        """Whether nobody can promise how long reading an item takes, and how much memory."""
+        ...
+
+    def item_bytes(self, item: object) -> int:
+        """The size of a risky item, as it is stored."""
         ...
 
     def item_name(self, item: object) -> str:
@@ -93,9 +108,7 @@ def read_documents(name: str, report: ReadReport | None = None) -> Iterator[Docu
         except Exception as error:  # noqa: BLE001 - a document costs itself only, whatever is wrong with it
             note_skipped(report, broken_document(source.item_name(item), error))
             continue
-        report.num_documents += 1
-        for part in document.left_out:
-            note_skipped(report, part)
+        note_document(report, document)
         yield document
 
 

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from index_builder.documents import ReadReport
 from index_builder.documents.columns import ColumnError, Columns
 from index_builder.documents.document import SkippedError, note_skipped
-from index_builder.documents.formats.plain_text import decoded
+from index_builder.documents.encodings import decoded
 from index_builder.documents.outline import one_line
 from index_builder.documents.records import label, plain_columns
 from index_builder.importing.layout import LayoutError

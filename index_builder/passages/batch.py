@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from itertools import islice
 
 import pyarrow as pa
 
 from index_builder.documents import Document, ReadReport, SkippedError
-from index_builder.documents.document import broken_document, note_skipped
+from index_builder.documents.document import broken_document, note_document, note_skipped
 from index_builder.documents.source import Source
 from index_builder.passages.window import WindowShape, cut_document
+from index_builder.watched import Budget, Call, LimitError, watched
 from server.retrieval.index.lexical_index import OPENING, SENTENCE
 from server.retrieval.index.passage_table import SCHEMA
 from server.retrieval.index.terms import TermReader
 
 BATCH_ITEMS = 16
+_SECONDS = 5.0  # of a core, for a file and for each MiB of it
+_MEMORY_BYTES = 500 << 20
 # A shard holds what the index will: the passages, and the words of each.
 SHARD_SCHEMA = SCHEMA.append(pa.field("terms", pa.list_(pa.uint32())))
 
@@ -49,6 +53,14 @@ def item_batches(items: Iterable[object], first_item: int) -> Iterator[ItemBatch
 
 
 @dataclass(frozen=True)
+class CutDocument:
+    """A document, whose sections are gone, and the rows of its passages."""
+
+    document: Document
+    rows: list[dict[str, object]]
+
+
+@dataclass(frozen=True)
 class BatchCutter:
     """Cuts the documents of a batch into passages; callable in any process."""
 
@@ -58,32 +70,61 @@ class BatchCutter:
     def __call__(self, batch: ItemBatch) -> PassageBatch:
         """The batch's passages, and what was left out."""
         report = ReadReport()
-        reader = TermReader(self.shape.language)
         rows: list[dict[str, object]] = []
         documents: list[tuple[str, int]] = []
         for item in batch.items:
             try:
-                document = self.source.document(item)
-                passages = list(_rows(document, self.shape, reader))
+                found = self._cut(item)
             except SkippedError as skipped:
                 note_skipped(report, skipped)
+                continue
+            except LimitError as error:
+                note_skipped(report, SkippedError(error.cause, self.source.item_name(item), error.detail))
                 continue
             except Exception as error:  # noqa: BLE001 - a document costs itself only, whatever is wrong with it
                 note_skipped(report, broken_document(self.source.item_name(item), error))
                 continue
-            report.num_documents += 1
-            for part in document.left_out:
-                note_skipped(report, part)
-            documents.append((document.document_id, len(passages)))
-            rows.extend(passages)
+            note_document(report, found.document)
+            documents.append((found.document.document_id, len(found.rows)))
+            rows.extend(found.rows)
         next_item = batch.first_item + len(batch.items)
         return PassageBatch(next_item, pa.RecordBatch.from_pylist(rows, schema=SHARD_SCHEMA), tuple(documents), report)
+
+    def _cut(self, item: object) -> CutDocument:
+        """The passages of one item; one that is risky is read by a process that is watched."""
+        wanted = (self.source, self.shape, item)
+        if not self.source.is_risky(item):
+            return cut_item(wanted)
+        num_bytes = self.source.item_bytes(item)
+        return watched(Call(cut_item, wanted), _budget(num_bytes))
 
 
 def term_row(reader: TermReader, title: str, sentences: Iterable[str], opens: bool) -> list[int]:
     """A passage's words as the lexical index keeps them: its title's, then each sentence's behind a mark."""
     marked = (term for sentence in sentences for term in (SENTENCE, *reader.terms(sentence)))
     return [*([OPENING] if opens else []), *reader.terms(title), *marked]
+
+
+def cut_item(wanted: tuple[Source, WindowShape, object]) -> CutDocument:
+    """A document without its text, and its passages.
+
+    Raises:
+        SkippedError: the item gives no document.
+    """
+    source, shape, item = wanted
+    document = source.document(item)
+    rows = list(_rows(document, shape, _term_reader(shape.language)))
+    return CutDocument(replace(document, sections=()), rows)
+
+
+def _budget(num_bytes: int) -> Budget:
+    """What a file of this size may take to be read."""
+    return Budget(_SECONDS + _SECONDS * num_bytes / (1 << 20), _MEMORY_BYTES + 4 * num_bytes)
+
+
+@cache
+def _term_reader(language: str) -> TermReader:
+    return TermReader(language)
 
 
 def _rows(document: Document, shape: WindowShape, reader: TermReader) -> Iterator[dict[str, object]]:

@@ -1,57 +1,78 @@
-"""HTML pages: headings, paragraphs and list items, without what is no prose."""
+"""HTML pages: headings, paragraphs, list items, rows of tables and code, without what surrounds the text."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
-from index_builder.documents.formats.plain_text import decoded
+from index_builder.documents.encodings import declared_in_html, decoded
+from index_builder.documents.formats.html_nodes import (
+    BLOCKS,
+    CellReader,
+    children,
+    code_text,
+    dropped_kind,
+    formula_text,
+    is_layout,
+    table_rows,
+)
 from index_builder.documents.outline import Outline, one_line
 
-_CHARSET = re.compile(rb"<meta[^>]{0,200}charset\s{0,9}=\s{0,9}[\"']?([\w.:-]{1,40})", re.IGNORECASE)
-_HEAD_BYTES = 4096
-_WITHOUT_PROSE = (
-    "script style noscript template table pre math svg nav footer aside form button select textarea iframe object "
-    "embed video audio canvas dialog head menu"
-)
-_DROPPED = frozenset(_WITHOUT_PROSE.split())
-_DROPPED_ROLES = frozenset({"navigation", "search", "banner", "contentinfo", "complementary"})
+DroppedPart = Callable[[LexborNode, str], str | None]
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
-_BLOCK_NAMES = (
-    "address article blockquote body center details summary dd div dl dt fieldset figcaption figure header hgroup hr "
-    "html li main ol p section ul"
+_NESTED_RUN = re.compile(r"(?:<[a-zA-Z][^<>]{0,200}>\s{0,20}){500,}")  # hundreds of elements with no text between them
+_KEPT_OF_A_RUN = 2000
+_SPACE = re.compile(r"\s+")
+_FIELDS = frozenset(
+    ["author", "keywords", "date", "category", "department", "language", "subject", "status", "audience"]
 )
-_BLOCKS = frozenset((*_BLOCK_NAMES.split(), *_HEADINGS))
 
 
 def read_html_file(content: bytes, name: str, outline: Outline) -> str:
-    """Add a page's headings and paragraphs; its <title>.
+    """Add a page's text; its <title>.
 
     Raises:
-        SkippedError: the bytes are no text of the encoding that the page names, UTF-8 if it names none.
+        SkippedError: the bytes are no text.
     """
-    charset = _CHARSET.search(content, 0, _HEAD_BYTES)
-    return read_html(decoded(content, name, charset.group(1).decode() if charset else "utf-8"), outline)
+    return read_html(decoded(content, name, declared_in_html(content)), outline)
 
 
-def read_html(markup: str, outline: Outline) -> str:
-    """Add the headings and paragraphs of `markup`, out of its one <main> if it has one; its <title>."""
-    tree = LexborHTMLParser(markup)
+def read_html(markup: str, outline: Outline, dropped_part: DroppedPart = lambda node, tag: None) -> str:
+    """Add the text of `markup`, out of its one <main> if it has one; its <title>. Its <meta> names are fields.
+
+    Args:
+        dropped_part: how a node that is no text of this kind of pages is counted, "" when it is not, None to read it.
+    """
+    tree = LexborHTMLParser(_NESTED_RUN.sub(_shortened, markup))
     mains = tree.css("main, [role=main]")
     root = mains[0] if len(mains) == 1 else tree.root
     if root is not None:
-        _Reader(outline).read(root)
+        _Reader(outline, dropped_part).read(root)
+    _add_fields(tree, outline)
     title = tree.css_first("head > title")
     return one_line(title.text()) if title is not None else ""
+
+
+def _shortened(run: re.Match[str]) -> str:
+    """The end of a run of opening tags: the parser's time grows with the square of the depth."""
+    return "<" + run.group()[-_KEPT_OF_A_RUN:].partition("<")[2]
+
+
+def _add_fields(tree: LexborHTMLParser, outline: Outline) -> None:
+    for meta in tree.css("head > meta[name][content]"):
+        name, value = (meta.attributes.get("name") or "").lower(), meta.attributes.get("content") or ""
+        if name in _FIELDS:
+            outline.add_field(name, value.split(",") if name == "keywords" else value)
 
 
 class _Reader:
     """One walk over a tree, without recursion, so that nesting may be of any depth."""
 
-    def __init__(self, outline: Outline) -> None:
+    def __init__(self, outline: Outline, dropped_part: DroppedPart) -> None:
         self._outline = outline
+        self._dropped_part = dropped_part
         self._pieces: list[str] = []  # of the paragraph or heading that is open
 
     def read(self, root: LexborNode) -> None:
@@ -62,15 +83,38 @@ class _Reader:
             if ends:
                 self._flush(_HEADINGS.get(tag))
             elif node.is_text_node:
-                self._pieces.append(re.sub(r"\s+", " ", node.text_content or ""))
+                self._pieces.append(_SPACE.sub(" ", node.text_content or ""))
             elif tag == "br":
                 self._pieces.append("\n")
-            elif not _is_dropped(node, tag):
-                if tag in _BLOCKS:
+            elif (kind := self._dropped_part(node, tag)) is not None:
+                self._drop(kind)
+            elif tag == "math":
+                self._pieces.append(formula_text(node))
+            elif (kind := dropped_kind(node, tag)) is not None:
+                self._drop(kind)
+            elif tag == "pre":
+                self._flush(None)
+                self._outline.add_code(code_text(node))
+            elif tag == "table" and not is_layout(node):
+                self._flush(None)
+                self._read_table(node)
+            else:
+                if tag in BLOCKS or tag in _HEADINGS:
                     self._flush(None)
                     stack.append((node, True))
-                stack.extend(reversed([(child, False) for child in _children(node)]))
+                stack.extend(reversed([(child, False) for child in children(node)]))
         self._flush(None)
+
+    def _read_table(self, table: LexborNode) -> None:
+        caption = table.css_first("caption")
+        if caption is not None:
+            self._outline.add_paragraph(caption.text(separator=" "))
+        rows, has_header = table_rows(table, CellReader(self._dropped_part, self._drop))
+        self._outline.add_table(rows, has_header)
+
+    def _drop(self, kind: str) -> None:
+        if kind:
+            self._outline.drop(kind)
 
     def _flush(self, heading_level: int | None) -> None:
         text = "".join(self._pieces)
@@ -80,21 +124,3 @@ class _Reader:
             return
         for line in text.split("\n"):
             self._outline.add_paragraph(line)
-
-
-def _children(node: LexborNode) -> Iterator[LexborNode]:
-    child = node.child
-    while child is not None:
-        yield child
-        child = child.next
-
-
-def _is_dropped(node: LexborNode, tag: str) -> bool:
-    if tag in _DROPPED or not (node.is_element_node or node.is_document_node):
-        return True
-    attributes = node.attrs
-    return (
-        "hidden" in attributes
-        or attributes.get("aria-hidden") == "true"
-        or (attributes.get("role") or "") in _DROPPED_ROLES
-    )

@@ -7,11 +7,11 @@ import logging
 import re
 import zlib
 from collections import Counter
-from pathlib import PurePosixPath
 
 from pypdf import PdfReader
 from pypdf.errors import DependencyError, FileNotDecryptedError, PyPdfError
 
+from index_builder.documents.compressed import plain_stem
 from index_builder.documents.document import SkippedError
 from index_builder.documents.formats.plain_text import read_text
 from index_builder.documents.outline import Outline, one_line
@@ -26,6 +26,7 @@ _SENTENCE_END = re.compile(r"[.!?:;][\"'”’)\]]*$")
 _FIRST_SENTENCE = re.compile(r"\s*([^.!?]{0,600}[.!?]+[\"'”’)\]]*)(?:\s|$)")
 _DIGITS = re.compile(r"\d+")
 _MIN_REPEATS = 3
+_SCANNED_LOOKED_AT = 1000
 
 
 def read_pdf_file(content: bytes, name: str, outline: Outline) -> str:
@@ -38,6 +39,7 @@ def read_pdf_file(content: bytes, name: str, outline: Outline) -> str:
     try:
         reader = PdfReader(io.BytesIO(content))
         pages = _page_texts(reader, name, outline)
+        _refuse_scanned(reader, pages, name, outline)
         title = one_line(str(reader.metadata.title or "")) if reader.metadata else ""
     except (FileNotDecryptedError, DependencyError) as error:
         raise SkippedError("encrypted PDF", name, str(error)) from error
@@ -46,7 +48,7 @@ def read_pdf_file(content: bytes, name: str, outline: Outline) -> str:
     for number, text in enumerate(_whole_sentences(_without_repeats(pages)), start=1):
         outline.add_heading(2, f"Page {number}")
         read_text(text, outline)
-    return title if title and not _PROGRAM_TITLE.search(title) else PurePosixPath(name).stem
+    return title if title and not _PROGRAM_TITLE.search(title) else plain_stem(name)
 
 
 def _page_texts(reader: PdfReader, name: str, outline: Outline) -> list[str]:
@@ -61,6 +63,27 @@ def _page_texts(reader: PdfReader, name: str, outline: Outline) -> list[str]:
             outline.leave_out(SkippedError("broken PDF page", f"{name}, page {number + 1}", detail))
             texts.append("")
     return texts
+
+
+def _refuse_scanned(reader: PdfReader, pages: list[str], name: str, outline: Outline) -> None:
+    """Name a file that holds pictures of text only; count such pages among others.
+
+    Raises:
+        SkippedError: no page holds text, and some hold pictures.
+    """
+    empty = [number for number, text in enumerate(pages) if not text]
+    scanned = [number for number in empty[:_SCANNED_LOOKED_AT] if _has_picture(reader, number)]
+    if len(empty) == len(pages) and scanned:
+        raise SkippedError("scanned PDF", name, f"{len(pages)} pages are pictures without text; they need OCR first")
+    outline.drop("scanned PDF page", len(scanned))
+
+
+def _has_picture(reader: PdfReader, number: int) -> bool:
+    try:
+        objects = reader.pages[number]["/Resources"]["/XObject"]  # type: ignore[index]
+        return any(each.get_object().get("/Subtype") in ("/Image", "/Form") for each in objects.values())
+    except _BROKEN:
+        return False
 
 
 def _without_repeats(pages: list[str]) -> list[str]:

@@ -54,9 +54,14 @@ class RawPage:
 
 def raw_pages(path: Path, report: ReadReport) -> Iterator[RawPage]:
     """The page elements of a dump in order, unparsed: cheap enough for one process to feed many."""
+    return pages_of(blocks(path, report), path, report)
+
+
+def pages_of(content: Iterator[bytes], path: Path, report: ReadReport) -> Iterator[RawPage]:
+    """The page elements of a dump that comes in blocks, out of the file at `path`."""
     buffer = b""
     base_url = ""
-    for block in blocks(path, report):
+    for block in content:
         report.markup_bytes += len(block)
         buffer += block
         position = 0

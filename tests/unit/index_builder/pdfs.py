@@ -25,6 +25,22 @@ def pdf(*pages: list[str], title: str = "") -> bytes:
     return _file(objects)
 
 
+def scanned(num_pages: int) -> bytes:
+    """A PDF whose pages are pictures."""
+    objects = ["<< /Type /Catalog /Pages 2 0 R >>", ""]
+    picture = "<< /Type /XObject /Subtype /Image /Width 1 /Height 1 /BitsPerComponent 8"
+    objects.append(f"{picture} /Length 1 >>\nstream\nx\nendstream")
+    objects.append("<< /Length 6 >>\nstream\n/P1 Do\nendstream")
+    first = len(objects) + 1
+    resources = "/Resources << /XObject << /P1 3 0 R >> >>"
+    page = f"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 600 800] /Contents 4 0 R {resources} >>"
+    objects += [page] * num_pages
+    kids = " ".join(f"{number} 0 R" for number in range(first, first + num_pages))
+    objects[1] = f"<< /Type /Pages /Kids [{kids}] /Count {num_pages} >>"
+    objects.append("<< /Title () >>")
+    return _file(objects)
+
+
 def encrypted(content: bytes, user_password: str) -> bytes:
     """The same file, which opens with this password only; everyone may open it when that is empty."""
     writer = PdfWriter(PdfReader(io.BytesIO(content)))

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import bz2
+import io
 import os
 import pickle
+import tarfile
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -30,7 +33,7 @@ def folder(tmp_path: Path) -> Path:
     (root / "d.jsonl").write_text('{"text": "A record."}\n')
     write_dump(root / "e.xml.bz2", article(1))
     (root / "picture.png").write_bytes(b"\x89PNG")
-    (root / "z.txt").write_bytes(b"caf\xe9")
+    (root / "z.txt").write_bytes(b"MZ\0\0\1")
     return root
 
 
@@ -49,7 +52,7 @@ def test_what_is_left_out_is_counted_by_cause_and_named(folder: Path) -> None:
     list(read_documents(str(folder), report))
     assert report.examples == {
         "hidden file or folder": [".git"],
-        "file of another kind": ["picture.png"],
+        "file of another kind (.png)": ["picture.png"],
         "no text of a known encoding": ["z.txt"],
     }
     assert report.source_bytes == source_bytes(open_source(str(folder)))
@@ -119,7 +122,7 @@ def test_files_and_folders_that_cannot_be_read_are_counted_and_named(
     assert sorted(report.examples.pop("unreadable file")) == ["b-side.txt", "d.jsonl", "e.xml.bz2", "gone.txt"]
     assert report.examples == {
         "hidden file or folder": [".git"],
-        "file of another kind": ["picture.png"],
+        "file of another kind (.png)": ["picture.png"],
         "link to a folder": ["loop"],
         "unreadable folder": ["closed"],
         "no text of a known encoding": ["z.txt"],
@@ -134,8 +137,14 @@ def test_a_file_whose_name_is_no_utf8_is_read_under_a_printable_one(tmp_path: Pa
     assert document.document_id == "caf\\xe9.txt"
 
 
-def test_a_document_that_breaks_its_reader_is_skipped_by_name(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    (tmp_path / "a.html").write_text('<meta charset="undefined"><p>Some words.')
+def test_a_document_that_breaks_its_reader_is_skipped_by_name(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> str:
+        raise UnicodeError("of a kind that nobody foresaw")
+
+    monkeypatch.setattr("index_builder.documents.formats.html_page.declared_in_html", broken)
+    (tmp_path / "a.html").write_text("<p>Some words.")
     (tmp_path / "b.txt").write_text("Other words.")
     (tmp_path / "c.txt").write_text("?!")
     report = ReadReport()
@@ -146,10 +155,40 @@ def test_a_document_that_breaks_its_reader_is_skipped_by_name(tmp_path: Path, ca
 
 
 def test_a_compressed_file_that_is_no_dump_is_counted(tmp_path: Path) -> None:
-    (tmp_path / "text.txt.bz2").write_bytes(bz2.compress(b"Some words."))
+    (tmp_path / "text.bz2").write_bytes(bz2.compress(b"Some words."))
     report = ReadReport()
     assert list(read_documents(str(tmp_path), report)) == []
-    assert report.examples == {"no dump": ["text.txt.bz2"]}
+    assert report.examples == {"no dump": ["text.bz2"]}
+
+
+def test_archives_are_read_file_by_file(tmp_path: Path) -> None:
+    inside = {
+        "a/notes.md": b"# Notes\n\nOf a walk.",
+        "d.jsonl": b'{"text": "A record."}\n',
+        "x.png": b"",
+        ".git/c.txt": b"x",
+    }
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
+        for name, content in inside.items():
+            archive.writestr(name, content)
+    with tarfile.open(tmp_path / "all.tar.gz", "w:gz") as packed:
+        for name, content in inside.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            packed.addfile(entry, io.BytesIO(content))
+    for name in ("all.zip", "all.tar.gz"):
+        report = ReadReport()
+        found = {document.document_id: document.text for document in read_documents(str(tmp_path / name), report)}
+        assert found == {f"{name}/a/notes.md": "Of a walk.", f"{name}/d.jsonl:1": "A record."}
+        assert report.skipped == {"file of another kind (.png)": 1, "hidden file or folder": 1}
+
+
+def test_a_damaged_archive_is_counted(tmp_path: Path) -> None:
+    (tmp_path / "a.zip").write_bytes(b"PK no archive")
+    (tmp_path / "b.tar.gz").write_bytes(b"no archive")
+    report = ReadReport()
+    assert list(read_documents(str(tmp_path), report)) == []
+    assert report.skipped == {"damaged file": 2}
 
 
 def test_a_source_that_holds_no_passage_is_told_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -161,17 +200,17 @@ def test_a_source_that_holds_no_passage_is_told_why(tmp_path: Path, capsys: pyte
     assert told in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", ["data.csv", "program", "archive.zip", "text.txt.gz"])
+@pytest.mark.parametrize("name", ["data.sqlite", "program", "program.exe", "picture.png.gz"])
 def test_a_file_of_another_kind_is_refused_with_those_that_are_legal(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("a,b")
     with pytest.raises(
-        SourceError, match=r"cannot be read; legal are a MediaWiki dump .*\.parquet, .*\.pdf\), a folder"
+        SourceError, match=r"cannot be read; legal are a MediaWiki dump .*\.parquet, .*\.adoc\), .* a folder"
     ):
         open_source(str(tmp_path / name))
 
 
 def test_a_folder_without_documents_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "x.csv").write_text("a,b")
+    (tmp_path / "x.exe").write_text("a,b")
     with pytest.raises(SourceError, match="a folder without any file that can be read; legal are"):
         open_source(str(tmp_path))
 

@@ -129,7 +129,7 @@ def test_a_kill_before_a_stage_is_marked_counts_nothing_twice(tmp_path: Path) ->
 
     work = WorkFolder(tmp_path / "w")
     whole = cut(work)
-    assert whole.skipped == {"file of another kind": 1, "no prose": 1}
+    assert whole.skipped == {"file of another kind (.png)": 1, "no prose": 1}
     for kept in (6, 3, 2, 1, 0):
         (work.path / "passages.done.json").unlink()
         for shard in work.passage_shards()[kept:]:

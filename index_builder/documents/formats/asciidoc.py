@@ -1,0 +1,167 @@
+"""AsciiDoc: its headings, paragraphs, lists, tables and listings, by the lines that begin and end them."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator
+
+from index_builder.documents.encodings import decoded
+from index_builder.documents.outline import Outline
+
+_HEADING = re.compile(r"^(={1,6}|#{1,6})[ \t]+(.{1,300}?)(?:[ \t]+\1)?[ \t]*$")
+_ATTRIBUTE = re.compile(r"^:(!?[\w][\w-]{0,60}!?):(?:[ \t]+(.{0,1000}))?$")
+_BLOCK_LINE = re.compile(r"^\[[^\]]{0,500}\][ \t]*$")
+_BLOCK_TITLE = re.compile(r"^\.([^\s.].{0,300})$")
+_MACRO_LINE = re.compile(r"^(image|include|video|audio|toc|ifdef|ifndef|endif|ifeval)::")
+_DELIMITER = re.compile(r"^(?:-{4,}|\.{4,}|\*{4,}|={4,}|_{4,}|\+{4,}|/{4,}|```+\w*|--|[|,:!]={3,})[ \t]*$")
+_LIST_ITEM = re.compile(r"^[ \t]*(?:[*\-.]{1,6}|\d{1,4}\.|<\d{1,3}>)[ \t]+(?:\[[ xX*]\][ \t]+)?")
+_TERM = re.compile(r"^(.{1,200}?):{2,4}(?:[ \t]+(.{0,2000}))?$")
+_COMMENT = re.compile(r"^//(?!/)")
+_LINK = re.compile(
+    r"(?:link:|mailto:|xref:)?(?:https?://[^\s\[\]]{1,500}|(?<=link:)[^\s\[\]]{1,300}|(?<=xref:)[^\s\[\]]{1,300})\[([^\]]{0,300})\]"
+)
+_REFERENCE = re.compile(r"<<[^,<>]{1,200}(?:,([^<>]{1,200}))?>>")
+_INLINE_MACRO = re.compile(
+    r"\b(?:image|icon|footnote|kbd|btn|menu|pass|stem|indexterm2?|anchor):{1,2}[^\s\[\]]{0,200}\[([^\]]{0,300})\]"
+)
+_MARKS = re.compile(r"(?<![\w*_`#])(\*\*|\*|__|_|``|`|##|#|\+)(?=\S)(.{1,500}?)(?<=\S)\1(?![\w*_`#])")
+_ROLE = re.compile(r"\[\.?[\w.#-]{1,40}\](?=[*_`#])")
+_ANCHOR = re.compile(r"\[\[[^\]]{1,100}\]\]")
+_USE = re.compile(r"\{([\w-]{1,60})\}")
+_BREAK = re.compile(r"[ \t]\+$")
+_CELL = re.compile(r"(?<!\\)(?:(?:^|(?<=\s))(?:\d{0,3}(?:\.\d{1,3})?[+*])?[<^>]{0,2}(?:\.[<^>])?[adehlmsv]?)?\|")
+
+
+def read_adoc_file(content: bytes, name: str, outline: Outline) -> str:
+    """Add the sections of a file, whose attributes become fields; "": its title is its first heading.
+
+    Raises:
+        SkippedError: the bytes are no text.
+    """
+    _Reader(decoded(content, name).replace("\r\n", "\n").split("\n"), outline).read()
+    return ""
+
+
+class _Reader:
+    """Goes over the lines once."""
+
+    def __init__(self, lines: list[str], outline: Outline) -> None:
+        self._lines = lines
+        self._next = 0
+        self._outline = outline
+        self._attributes: dict[str, str] = {}
+        self._waiting: list[str] = []  # lines of the paragraph that is open
+        self._block = ""  # the attributes of the block that comes next
+
+    def read(self) -> None:
+        while self._next < len(self._lines):
+            line = self._lines[self._next].rstrip()
+            self._next += 1
+            if not line:
+                self._flush()
+            elif not self._waiting and _DELIMITER.match(line):
+                self._read_block(line)
+            elif not self._is_taken(line):
+                self._waiting.append(_BREAK.sub("", line.strip()))
+        self._flush()
+
+    def _is_taken(self, line: str) -> bool:
+        """Whether a line is no text of a paragraph: a heading, an attribute, a list item, a macro, a comment."""
+        if _COMMENT.match(line):
+            return True
+        if heading := _HEADING.match(line):
+            self._flush()
+            self._outline.add_heading(len(heading.group(1)), self._plain(heading.group(2)))
+        elif attribute := _ATTRIBUTE.match(line):
+            self._flush()
+            self._attributes[attribute.group(1)] = attribute.group(2) or ""
+            self._outline.add_field(attribute.group(1), attribute.group(2) or "")
+        elif _BLOCK_LINE.match(line):
+            self._flush()
+            self._block = line.strip()
+        elif macro := _MACRO_LINE.match(line):
+            self._flush()
+            if macro.group(1) in ("image", "video", "audio", "include"):
+                self._outline.drop("included file" if macro.group(1) == "include" else "image")
+        elif not self._waiting and (title := _BLOCK_TITLE.match(line)):
+            self._outline.add_paragraph(self._plain(title.group(1)))
+        elif item := _LIST_ITEM.match(line):
+            self._flush()
+            self._waiting.append(line[item.end() :])
+        elif (term := _TERM.match(line)) and "://" not in line:
+            self._flush()
+            self._waiting.append(f"{term.group(1).strip()}: {term.group(2) or ''}".strip())
+        elif line == "+" or line in ("'''", "<<<"):
+            self._flush()
+        else:
+            return False
+        return True
+
+    def _read_block(self, delimiter: str) -> None:
+        """What stands between two lines of the same marks."""
+        mark = delimiter.strip()
+        if mark[0] in "*=_" or mark == "--":  # holds text like any other
+            self._block = ""
+            return
+        end = self._end_of_block("```" if mark.startswith("```") else mark)
+        inside = self._lines[self._next : end]
+        self._next = end + 1
+        if mark[1:] == "===" or mark[1:].startswith("==="):
+            self._outline.add_table(self._table_rows(inside, mark[0]), has_header=self._has_header(inside))
+        elif not mark.startswith("////"):
+            self._outline.add_code("\n".join(inside))
+        self._block = ""
+
+    def _end_of_block(self, mark: str) -> int:
+        """The number of the line that closes the block; behind the last one when none does."""
+        lines = range(self._next, len(self._lines))
+        return next((number for number in lines if self._lines[number].rstrip() == mark), len(self._lines))
+
+    def _has_header(self, inside: list[str]) -> bool | None:
+        if "noheader" in self._block:
+            return False
+        follows_blank = len(inside) > 1 and inside[0].strip() != "" and inside[1].strip() == ""
+        return True if "header" in self._block or follows_blank else None
+
+    def _table_rows(self, inside: list[str], mark: str) -> list[list[str]]:
+        if mark in ",:" or 'format="csv"' in self._block or "format=csv" in self._block:
+            return list(csv.reader(inside, delimiter=":" if mark == ":" else ","))
+        lines = [[self._plain(cell) for cell in cells] for cells in _cells(inside)]
+        num_columns = self._num_columns() or max((len(cells) for cells in lines), default=1)
+        flat = [cell for cells in lines for cell in cells]
+        return [flat[start : start + num_columns] for start in range(0, len(flat), num_columns)]
+
+    def _num_columns(self) -> int:
+        columns = re.search(r'cols="?([^"\]]{1,200})', self._block)
+        if columns is None:
+            return 0
+        repeated = [re.match(r"\s*(\d{1,3})\*", part) for part in columns.group(1).split(",")]
+        return sum(int(found.group(1)) if found else 1 for found in repeated)
+
+    def _flush(self) -> None:
+        if self._waiting:
+            self._outline.add_paragraph(self._plain(" ".join(self._waiting)))
+            self._waiting = []
+
+    def _plain(self, text: str) -> str:
+        text = _USE.sub(lambda use: self._attributes.get(use.group(1), use.group()), text)
+        text = _LINK.sub(r"\1", _ANCHOR.sub("", text))
+        text = _REFERENCE.sub(lambda found: found.group(1) or "", text)
+        text = _INLINE_MACRO.sub(r"\1", _ROLE.sub("", text))
+        return _MARKS.sub(r"\2", _MARKS.sub(r"\2", text))
+
+
+def _cells(inside: list[str]) -> Iterator[list[str]]:
+    """The cells that each line begins; text without a cell's mark goes on with the cell before it."""
+    waiting: list[str] = []
+    for line in inside:
+        first, *cells = _CELL.split(line)
+        if waiting and first.strip():
+            waiting[-1] = f"{waiting[-1]} {first.strip()}"
+        if cells:
+            if waiting:
+                yield waiting
+            waiting = [cell.strip() for cell in cells]
+    if waiting:
+        yield waiting

@@ -1,0 +1,106 @@
+"""Mails, and web pages saved as such: subject, text, and the files attached that can be read."""
+
+from __future__ import annotations
+
+import email
+import email.policy
+from collections.abc import Callable
+from email.message import EmailMessage
+
+from index_builder.documents.document import SkippedError
+from index_builder.documents.encodings import decoded
+from index_builder.documents.formats.html_page import read_html_file
+from index_builder.documents.formats.plain_text import read_text
+from index_builder.documents.outline import Outline, one_line
+
+ReadAttachment = Callable[[bytes, str, Outline], bool]
+"""Adds a file's content by the kind its name tells; False for one of another kind."""
+_FIELDS = {"from": "from", "to": "to", "cc": "cc", "date": "date"}
+_MAX_DEPTH = 5
+
+
+def read_mail_file(content: bytes, name: str, outline: Outline, read_attachment: ReadAttachment) -> str:
+    """Add a mail's text and attachments; its subject.
+
+    Raises:
+        SkippedError: the bytes are no mail.
+    """
+    mail = email.message_from_bytes(content, policy=email.policy.default)
+    if not isinstance(mail, EmailMessage) or not mail.keys():
+        raise SkippedError("broken mail", name, "it has no header")
+    for header, field in _FIELDS.items():
+        outline.add_field(field, [_header(mail, header)])
+    _read_parts(mail, name, outline, read_attachment)
+    return _header(mail, "subject")
+
+
+def _read_parts(mail: EmailMessage, name: str, outline: Outline, read_attachment: ReadAttachment) -> None:
+    body = _best_body(mail)
+    if body is not None:
+        _read_body(body, name, outline)
+    for depth, part in _files(mail):
+        if part is body:
+            continue
+        file_name = one_line(str(part.get_filename() or ""))
+        label = f"{name}, {file_name or part.get_content_type()}"
+        if depth > _MAX_DEPTH or not _read_file(part, label, outline, read_attachment):
+            outline.drop("image" if part.get_content_maintype() == "image" else "attachment of another kind")
+
+
+def _best_body(mail: EmailMessage) -> EmailMessage | None:
+    try:
+        found = mail.get_body(preferencelist=("plain", "html"))
+    except (KeyError, ValueError, AttributeError):
+        return None
+    if isinstance(found, EmailMessage) and found.get_content_type() == "text/plain" and not _payload(found).strip():
+        found = mail.get_body(preferencelist=("html",)) or found
+    return found if isinstance(found, EmailMessage) else None
+
+
+def _read_body(body: EmailMessage, name: str, outline: Outline) -> None:
+    charset = str(body.get_content_charset() or "")
+    if body.get_content_type() == "text/html":
+        content = _payload(body)
+        read_html_file(decoded(content, name, charset).encode() if charset else content, name, outline)
+    else:
+        read_text(decoded(_payload(body), name, charset), outline)
+
+
+def _files(mail: EmailMessage) -> list[tuple[int, EmailMessage]]:
+    """The parts that are files, and how deep each lies; the alternatives of a body are none."""
+    found: list[tuple[int, EmailMessage]] = []
+    stack: list[tuple[int, object]] = [(0, mail)]
+    while stack:
+        depth, part = stack.pop()
+        if not isinstance(part, EmailMessage):
+            continue
+        if part.is_multipart() and depth < 50:
+            inner = part.get_payload()
+            assert isinstance(inner, list)
+            stack.extend((depth + 1, each) for each in reversed(inner))
+        elif depth and (part.get_filename() or part.get_content_maintype() not in ("text", "multipart")):
+            found.append((depth, part))
+    return found
+
+
+def _read_file(part: EmailMessage, label: str, outline: Outline, read_attachment: ReadAttachment) -> bool:
+    try:
+        return read_attachment(_payload(part), label, outline)
+    except SkippedError as skipped:
+        outline.leave_out(skipped)
+        return True
+
+
+def _payload(part: EmailMessage) -> bytes:
+    try:
+        found = part.get_payload(decode=True)
+    except (ValueError, LookupError, AssertionError):
+        return b""
+    return found if isinstance(found, bytes) else b""
+
+
+def _header(mail: EmailMessage, name: str) -> str:
+    try:
+        return one_line(str(mail.get(name) or ""))
+    except (ValueError, TypeError, LookupError, AttributeError, IndexError):  # headers that break the rules of mail
+        return ""

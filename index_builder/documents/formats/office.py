@@ -1,0 +1,254 @@
+"""Word, PowerPoint and Excel files: headings, paragraphs, slides, sheets and their tables."""
+
+from __future__ import annotations
+
+import datetime
+import io
+import re
+import warnings
+import zipfile
+from collections.abc import Iterator
+from typing import Any
+
+from index_builder.documents.compressed import plain_stem
+from index_builder.documents.document import SkippedError
+from index_builder.documents.outline import Outline, one_line
+
+MAX_UNPACKED_BYTES = 256 << 20
+_MAX_CELLS = 1_000_000
+_HEADING_STYLE = re.compile(
+    r"^(?:heading|überschrift|titre|título|titolo|kop|rubrik|overskrift)\s*([1-9])$", re.IGNORECASE
+)
+_OLE = b"\xd0\xcf\x11\xe0"
+
+
+def read_docx_file(content: bytes, name: str, outline: Outline) -> str:
+    """Add a Word file's paragraphs and tables under its headings; its title.
+
+    Raises:
+        SkippedError: it is encrypted or broken.
+    """
+    import docx
+    from docx.table import Table
+
+    with _opened(content, name, "Word"):
+        found = docx.Document(io.BytesIO(content))
+        _core_fields(found.core_properties, outline)
+        for block in found.iter_inner_content():
+            if isinstance(block, Table):
+                _add_docx_table(block, outline)
+            else:
+                _add_docx_paragraph(block, outline)
+        _add_docx_extras(found, outline)
+        return _title(found.core_properties.title)
+    raise AssertionError("unreachable")
+
+
+def read_pptx_file(content: bytes, name: str, outline: Outline) -> str:
+    """Add a presentation's slides as sections, with their tables and notes; its title.
+
+    Raises:
+        SkippedError: it is encrypted or broken.
+    """
+    from pptx import Presentation
+
+    with _opened(content, name, "PowerPoint"):
+        found = Presentation(io.BytesIO(content))
+        _core_fields(found.core_properties, outline)
+        for number, slide in enumerate(found.slides, start=1):
+            title = one_line(slide.shapes.title.text_frame.text) if slide.shapes.title is not None else ""
+            outline.add_heading(2, f"Slide {number}: {title}" if title else f"Slide {number}")
+            for shape in _shapes(slide.shapes):
+                _add_shape(shape, outline, is_title=bool(title) and shape == slide.shapes.title)
+            if slide.has_notes_slide and slide.notes_slide.notes_text_frame is not None:
+                outline.add_paragraph(slide.notes_slide.notes_text_frame.text)
+        return _title(found.core_properties.title) or plain_stem(name)
+    raise AssertionError("unreachable")
+
+
+def read_xlsx_file(content: bytes, name: str, outline: Outline) -> str:
+    """Add a workbook's sheets as sections of rows; its title.
+
+    Raises:
+        SkippedError: it is encrypted or broken.
+    """
+    import openpyxl
+
+    with _opened(content, name, "Excel"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of styles and charts, which are not read
+        book = openpyxl.load_workbook(io.BytesIO(content), read_only=True, data_only=True)
+        _core_fields(book.properties, outline)
+        for sheet in book.worksheets:
+            if sheet.sheet_state != "visible":
+                outline.drop("hidden sheet")
+                continue
+            outline.add_heading(2, sheet.title)
+            outline.add_table(_sheet_rows(sheet, outline))
+        return _title(book.properties.title) or plain_stem(name)
+    raise AssertionError("unreachable")
+
+
+class _opened:  # noqa: N801 - reads as a verb
+    """Turns what goes wrong inside the block into one cause: encrypted, too large, broken."""
+
+    def __init__(self, content: bytes, name: str, kind: str) -> None:
+        self._name, self._kind = name, kind
+        if content.startswith(_OLE):
+            raise SkippedError("encrypted document", name, f"{kind} with a password, or of before 2007")
+        refuse_bomb(content, name, f"broken {kind} file")
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, Exception) and not isinstance(error, SkippedError | MemoryError):
+            detail = f"{type(error).__name__}: {error}"[:300]
+            raise SkippedError(f"broken {self._kind} file", self._name, detail) from error
+
+
+def refuse_bomb(content: bytes, name: str, cause: str) -> None:
+    """Refuse a zip file that is none, or that unpacks to more than memory should hold.
+
+    Raises:
+        SkippedError: with `cause`, or because it is too large.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            size = sum(entry.file_size for entry in archive.infolist())
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+        raise SkippedError(cause, name, f"{type(error).__name__}: {error}") from error
+    if size > MAX_UNPACKED_BYTES:
+        raise SkippedError("file over the size limit", name, f"{size} bytes unpacked, {MAX_UNPACKED_BYTES} are legal")
+
+
+def _title(value: object) -> str:
+    """The title that a file says it has, if a person has given it."""
+    text = one_line(str(value or ""))
+    return "" if text.lower() in ("powerpoint presentation", "word document", "presentation") else text
+
+
+def _core_fields(properties: Any, outline: Outline) -> None:
+    for field, attributes in {
+        "author": ("author", "creator"), "category": ("category",), "keywords": ("keywords",), "subject": ("subject",),
+        "language": ("language",),
+    }.items():  # fmt: skip
+        value = next((found for name in attributes if (found := getattr(properties, name, None))), "")
+        if value and value not in ("python-docx", "openpyxl"):
+            outline.add_field(field, re.split(r"[,;]", str(value)) if field == "keywords" else str(value))
+
+
+def _add_docx_paragraph(paragraph: Any, outline: Outline) -> None:
+    text = paragraph.text
+    outline.drop("image", len(paragraph._p.xpath(".//w:drawing | .//w:pict")))
+    for inner in paragraph._p.xpath(".//w:txbxContent//w:p"):
+        outline.add_paragraph("".join(node.text or "" for node in inner.xpath(".//w:t")))
+    level = _heading_level(paragraph)
+    if level is not None:
+        outline.add_heading(level, text)
+        return
+    for line in text.split("\n"):
+        outline.add_paragraph(line)
+
+
+def _heading_level(paragraph: Any) -> int | None:
+    """The level of a heading by its style, as every language of Word names it, or by its outline."""
+    style = paragraph.style
+    while style is not None:
+        if style.name == "Title":
+            return 1
+        if found := _HEADING_STYLE.match(style.name or ""):
+            return int(found.group(1))
+        outlined = style.element.xpath("./w:pPr/w:outlineLvl/@w:val")
+        if outlined and outlined[0].isdigit() and int(outlined[0]) < 9:
+            return int(outlined[0]) + 1
+        style = style.base_style
+    return None
+
+
+def _add_docx_table(table: Any, outline: Outline) -> None:
+    rows = []
+    for row in table.rows:
+        cells, seen = [], None
+        for cell in row.cells:
+            cells.append("" if cell._tc is seen else " ".join(_cell_lines(cell)))
+            seen = cell._tc
+        rows.append(cells)
+    outline.add_table(rows)
+
+
+def _cell_lines(cell: Any) -> Iterator[str]:
+    for paragraph in cell._tc.xpath(".//w:p"):
+        texts = paragraph.xpath(".//w:t | .//w:tab")
+        yield "".join(node.text or ("\t" if node.tag.endswith("}tab") else "") for node in texts)
+
+
+def _add_docx_extras(found: Any, outline: Outline) -> None:
+    """Footnotes and endnotes, which the library does not open; comments are counted."""
+    for part in found.part.package.iter_parts():
+        name = str(part.partname)
+        if name.endswith(("/footnotes.xml", "/endnotes.xml")):
+            from lxml import etree
+
+            root = etree.fromstring(part.blob, etree.XMLParser(resolve_entities=False, no_network=True))
+            for note in root.iterfind(".//{*}p"):
+                outline.add_paragraph("".join(text.text or "" for text in note.iterfind(".//{*}t")))
+        elif name.endswith("/comments.xml"):
+            outline.drop("comments of a document")
+
+
+def _shapes(shapes: Any) -> Iterator[Any]:
+    """All shapes, those in groups too."""
+    stack = list(reversed(list(shapes)))
+    while stack:
+        shape = stack.pop()
+        if hasattr(shape, "shapes"):
+            stack.extend(reversed(list(shape.shapes)))
+        else:
+            yield shape
+
+
+def _add_shape(shape: Any, outline: Outline, is_title: bool) -> None:
+    if is_title:
+        return
+    if getattr(shape, "has_table", False):
+        outline.add_table([[cell.text_frame.text for cell in row.cells] for row in shape.table.rows])
+    elif getattr(shape, "has_text_frame", False) and shape.text_frame.text.strip():
+        for paragraph in shape.text_frame.paragraphs:
+            outline.add_paragraph("".join(run.text for run in paragraph.runs) or paragraph.text)
+    elif getattr(shape, "has_chart", False):
+        _add_chart(shape.chart, outline)
+    elif hasattr(shape, "image"):
+        outline.drop("image")
+
+
+def _add_chart(chart: Any, outline: Outline) -> None:
+    """A chart's numbers: a row a category."""
+    for plot in chart.plots:
+        series = list(plot.series)
+        rows = [["", *(each.name for each in series)]]
+        for number, category in enumerate(plot.categories):
+            values = [each.values[number] if number < len(each.values) else None for each in series]
+            rows.append([str(category), *("" if value is None else f"{value:g}" for value in values)])
+        outline.add_table(rows, has_header=True)
+
+
+def _sheet_rows(sheet: Any, outline: Outline) -> Iterator[list[str]]:
+    num_cells = 0
+    for row in sheet.iter_rows(values_only=True):
+        num_cells += len(row)
+        if num_cells > _MAX_CELLS:
+            outline.drop("rows of a sheet over the size limit")
+            return
+        if any(value is not None for value in row):
+            yield [_written(value) for value in row]
+
+
+def _written(value: object) -> str:
+    """A cell as it reads."""
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.10g}"
+    if isinstance(value, datetime.datetime) and value.time() == datetime.time():
+        return value.date().isoformat()
+    return str(value)

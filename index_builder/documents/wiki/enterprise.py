@@ -1,0 +1,53 @@
+"""Wikimedia's HTML dumps: a line of JSON an article, whose wiki markup is rendered already."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from index_builder.documents.document import Document, SkippedError
+from index_builder.documents.formats.html_page import read_html
+from index_builder.documents.outline import Outline
+from index_builder.documents.wiki.appendices import is_appendix
+from index_builder.documents.wiki.rendered import dropped_part
+
+MARK = b'"article_body"'
+KEYS = frozenset({"article_body", "name"})
+_CATEGORY = "category"
+
+
+def article(row: Mapping[str, object], name: str) -> Document:
+    """The article of one row.
+
+    Raises:
+        SkippedError: a redirect, a disambiguation page, another namespace, or no text.
+    """
+    title = str(row.get("name") or "")
+    if _inner(row, "namespace").get("identifier", 0) not in (0, None):
+        raise SkippedError("other namespace", title or name)
+    body = _inner(row, "article_body")
+    html = body.get("html")
+    if not isinstance(html, str):
+        raise SkippedError("no text", title or name, "its article_body has no html")
+    if 'property="mw:PageProp/disambiguation"' in html or "dmbox-disambig" in html:
+        raise SkippedError("disambiguation", title or name)
+    if 'rel="mw:PageProp/redirect"' in html:
+        raise SkippedError("redirect", title or name)
+    outline = Outline()
+    read_html(html, outline, dropped_part)
+    _add_fields(row, outline)
+    outline.drop("appendix section", outline.remove_sections(is_appendix))
+    found = outline.document(str(row.get("identifier") or title or name), title, str(row.get("url") or ""))
+    return Document(found.document_id, title or found.title, found.url, found.sections, (), found.dropped, found.fields)
+
+
+def _add_fields(row: Mapping[str, object], outline: Outline) -> None:
+    categories = row.get("categories")
+    if isinstance(categories, list):
+        names = [str(each.get("name", "")) for each in categories if isinstance(each, dict)]
+        outline.add_field(_CATEGORY, [name.partition(":")[2] or name for name in names])
+    outline.add_field("language", str(_inner(row, "in_language").get("identifier") or ""))
+
+
+def _inner(row: Mapping[str, object], key: str) -> Mapping[str, object]:
+    found = row.get(key)
+    return found if isinstance(found, dict) else {}
