@@ -19,6 +19,13 @@ enum Level : int { kNone = 0, kAvx2 = 1, kVnni = 2, kBf16 = 3, kAmx = 4 };
 // How a matrix of weights is held. As in server/dtypes.py.
 enum WeightKind : int { kPlain = 0, kInt8 = 1 };
 
+// What a product reads its activations as, which the kind of the weights and the processor decide.
+enum Form : int {
+  kFloats,    // bfloat16, or float32 where AVX2 multiplies
+  kTwoBytes,  // a row rounded to 15 bits and a sign: what is lost is below bfloat16's own rounding
+  kOneByte,   // every 64 inputs of a row rounded to 7 bits and a sign, by their own largest
+};
+
 using bf16 = uint16_t;
 
 inline float to_float(bf16 value) {
@@ -28,7 +35,8 @@ inline float to_float(bf16 value) {
   return result;
 }
 
-inline void prefetch_bytes(const void* from, size_t bytes) {
+// Always inline: the compiler drops calls of functions that do nothing but prefetch.
+[[gnu::always_inline]] inline void prefetch_bytes(const void* from, size_t bytes) {
   for (size_t line = 0; line < bytes; line += 64) _mm_prefetch(static_cast<const char*>(from) + line, _MM_HINT_T0);
 }
 

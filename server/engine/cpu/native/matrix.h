@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "arena.h"
-#include "lanes.h"
+#include "vector.h"
 
 namespace ock {
 
@@ -60,9 +60,9 @@ inline void pack_bf16(uint8_t* data, const Matrix& m, const bf16* weight) {
 
 // One output's inputs rounded to int8: its scale, and the sum of what they were rounded to.
 inline void quantise_row(const bf16* row, int inputs, int8_t* to, float& scale, int32_t& sum) {
-  Floats most = all(1e-12f);
-  for (int k = 0; k < inputs; k += 16) most = larger(most, magnitude(widen_first(row + k, inputs - k)));
-  scale = largest(most) / 127.0f;
+  Peak peak;
+  for (int k = 0; k < inputs; k += 16) peak.take(widen_first(row + k, inputs - k));
+  scale = peak.value() / 127.0f;
   const Floats divisor = all(scale);
   sum = 0;
   for (int k = 0; k < inputs; k += 16) sum += store_int8(to + k, widen_first(row + k, inputs - k) / divisor, inputs - k);
@@ -81,7 +81,16 @@ inline void pack_int8(uint8_t* data, const Matrix& m, const bf16* weight, float*
   }
 }
 
-inline Matrix pack(Arena& arena, const bf16* weight, int outputs, int inputs, WeightKind kind) {
+// From -127..127 to 1..255: what multiplies signed single bytes must be unsigned.
+inline void make_unsigned(uint8_t* data, const Matrix& m) {
+  const size_t block = static_cast<size_t>(m.steps) * 2 * kTileBytes;
+#pragma omp parallel for
+  for (int index = 0; index < m.blocks; ++index) {
+    for (uint8_t* at = data + index * block; at < data + (index + 1) * block; ++at) *at ^= 0x80;
+  }
+}
+
+inline Matrix pack(Arena& arena, const bf16* weight, int outputs, int inputs, WeightKind kind, Form form) {
   Matrix m;
   m.outputs = outputs, m.inputs = inputs, m.kind = kind;
   m.blocks = round_up(outputs, kBlockColumns) / kBlockColumns;
@@ -92,6 +101,7 @@ inline Matrix pack(Arena& arena, const bf16* weight, int outputs, int inputs, We
     auto* sum = reinterpret_cast<int32_t*>(arena.take(sizeof(int32_t) * m.blocks * kBlockColumns));
     pack_int8(data, m, weight, scale, sum);
     m.scale = scale, m.sum = sum;
+    if (form == kOneByte) make_unsigned(data, m);
   } else {
     pack_bf16(data, m, weight);
   }

@@ -54,21 +54,22 @@ class Model {
       : c_(config),
         level_(static_cast<Level>(config.level)),
         kind_(static_cast<WeightKind>(config.weight_kind)),
+        form_(form_of(kind_, level_)),
         shape_{config.heads, config.head_size, round_up(config.head_size, 32)},
         embedding_(weights.embedding),
         norm_weight_(copied(weights.norm_weight, config.hidden)),
         norm_bias_(copied(weights.norm_bias, config.hidden)),
         cosines_(weights.cosines, weights.cosines + static_cast<size_t>(config.positions) * config.rotary / 2),
         sines_(weights.sines, weights.sines + static_cast<size_t>(config.positions) * config.rotary / 2),
-        head_(pack(arena_, weights.head, config.vocabulary, config.head_inputs, kind_)) {}
+        head_(pack(arena_, weights.head, config.vocabulary, config.head_inputs, kind_, form_)) {}
 
   void add_layer(const LayerWeights& w) {
     Layer layer;
     const int width = c_.heads * c_.head_size;
-    layer.qkv = pack(arena_, w.qkv, 3 * width, c_.hidden, kind_);
-    layer.dense = pack(arena_, w.dense, c_.hidden, width, kind_);
-    layer.up = pack(arena_, w.up, c_.inner, c_.hidden, kind_);
-    layer.down = pack(arena_, w.down, c_.hidden, c_.inner, kind_);
+    layer.qkv = pack(arena_, w.qkv, 3 * width, c_.hidden, kind_, form_);
+    layer.dense = pack(arena_, w.dense, c_.hidden, width, kind_, form_);
+    layer.up = pack(arena_, w.up, c_.inner, c_.hidden, kind_, form_);
+    layer.down = pack(arena_, w.down, c_.hidden, c_.inner, kind_, form_);
     layer.qkv_bias = copied(w.qkv_bias, 3 * width), layer.up_bias = copied(w.up_bias, c_.inner);
     layer.attend_bias = copied(w.dense_bias, c_.hidden), layer.feed_bias = copied(w.down_bias, c_.hidden);
     layer.norm_weight = copied(w.norm_weight, c_.hidden), layer.norm_bias = copied(w.norm_bias, c_.hidden);
@@ -122,18 +123,18 @@ class Model {
     const float* bias = layer.up_bias.data();
     float* inner = inner_.data();
     const int stride = inner_stride_;
-    const bool tanh_gelu = c_.tanh_gelu, int8 = kind_ != kPlain;
+    const bool tanh_gelu = c_.tanh_gelu, rounds = form_ != kFloats;
     Operand* output = &fed_;
     multiply(level_, input, rows_, layer.up, [=](int row, int column, Floats sums) {
       const Floats value = sums + load(bias + column);
       const Floats active = tanh_gelu ? gelu_tanh(value) : gelu_erf(value);
-      if (int8) {
+      if (rounds) {
         store(inner + static_cast<size_t>(row) * stride + column, active);
       } else {
         output->set_16(row, column, active);
       }
     });
-    if (int8) {
+    if (rounds) {
 #pragma omp parallel for
       for (int row = 0; row < rows_; ++row) fed_.set_row(row, inner + static_cast<size_t>(row) * stride);
     }
@@ -143,7 +144,7 @@ class Model {
 
   void head(const float* summed, const int32_t* rows, int num_rows, float* logits) {
     take_over(summed, nullptr, false);
-    head_input_.shape(num_rows, c_.head_inputs, kind_);
+    head_input_.shape(num_rows, c_.head_inputs, form_);
     Vector normed(stride_);
     for (int i = 0; i < num_rows; ++i) {
       normalise(x_.data() + static_cast<size_t>(rows[i]) * stride_, norm_weight_, norm_bias_, normed.data());
@@ -184,12 +185,12 @@ class Model {
     inner_stride_ = round_up(c_.inner, kBlockColumns) + 16, attended_stride_ = round_up(width, 16);
     const size_t rows = rows_;
     grow(x_, rows * stride_), grow(qkv_, rows * qkv_stride_), grow(attended_floats_, rows * attended_stride_);
-    if (kind_ != kPlain) grow(inner_, rows * inner_stride_);
+    if (form_ != kFloats) grow(inner_, rows * inner_stride_);
     if (queries_.size() < rows * c_.heads * shape_.padded + 32) queries_.assign(rows * c_.heads * shape_.padded +
         32, 0);
-    normed_.shape(rows_, c_.hidden, kind_);
-    if (c_.norms == 2) second_normed_.shape(rows_, c_.hidden, kind_);
-    attended_.shape(rows_, width, kind_), fed_.shape(rows_, c_.inner, kind_);
+    normed_.shape(rows_, c_.hidden, form_);
+    if (c_.norms == 2) second_normed_.shape(rows_, c_.hidden, form_);
+    attended_.shape(rows_, width, form_), fed_.shape(rows_, c_.inner, form_);
   }
 
   static void grow(Vector& v, size_t size) { if (v.size() < size + 16) v.assign(size + 16, 0.0f); }
@@ -330,6 +331,7 @@ class Model {
   const Config c_;
   const Level level_;
   const WeightKind kind_;
+  const Form form_;
   const HeadShape shape_;
   Arena arena_;
   const bf16* embedding_;

@@ -139,13 +139,21 @@ void multiply_amx(const Operand& x, int first_row, int last_row, const Matrix& w
   }
 }
 
+// The first rows of a block bring its next weights into the cache, those of two steps at once and then none for a step:
+// between such bursts the processor's own prefetching comes along. Tried out on an EPYC of 2023, where four rows of
+// bfloat16 take half the time that they take when every step prefetches.
+[[gnu::always_inline]] inline void prefetch_weights(const uint8_t* weights, int step, int row) {
+  if (row == 0 && step % 2 == 0) prefetch_bytes(weights + kPrefetchBytes, 4 * kTileBytes);
+}
+
 template <int level, int rows, class Store>
 void multiply_rows_bf16(const Operand& x, int row, const Matrix& w, int block, const Store& store) {
   __m512 left[rows], right[rows];
   unrolled<rows>([&](int r) OCK_INLINE { left[r] = right[r] = zeros(); });
   const uint8_t* weights = w.block(block);
   for (int step = 0; step < w.steps; ++step, weights += 2 * kTileBytes) {
-    if (rows <= 8) prefetch_bytes(weights + kPrefetchBytes, 2 * kTileBytes);
+    prefetch_weights(weights, step, row);
+#pragma GCC unroll 16
     for (int group = 0; group < 16; ++group) {
       const __m512i of_left = _mm512_load_si512(weights + group * 64);
       const __m512i of_right = _mm512_load_si512(weights + kTileBytes + group * 64);
@@ -162,50 +170,58 @@ void multiply_rows_bf16(const Operand& x, int row, const Matrix& w, int block, c
   });
 }
 
-template <int level, int rows, class Store>
-void multiply_rows_int8(const Operand& x, int row, const Matrix& w, int block, const Store& store) {
-  __m512i high[2 * rows], low[2 * rows];  // [row][half]
-  unrolled<2 * rows>([&](int i) OCK_INLINE { high[i] = low[i] = _mm512_setzero_si512(); });
+// Each step's integer sums are exact, and go into float sums by the row's scale of the step.
+template <int rows, class Store>
+void multiply_rows_one_byte(const Operand& x, int row, const Matrix& w, int block, const Store& store) {
+  alignas(64) Floats sums[2 * rows] = {};  // [row][half]
   const uint8_t* weights = w.block(block);
+  const uint8_t* inputs[rows];
+  unrolled<rows>([&](int r) OCK_INLINE { inputs[r] = x.row(row + r); });
   for (int step = 0; step < w.steps; ++step, weights += 2 * kTileBytes) {
-    prefetch_bytes(weights + kPrefetchBytes, 2 * kTileBytes);
+    prefetch_weights(weights, step, row);
+    __m512i left[rows], right[rows];
+    unrolled<rows>([&](int r) OCK_INLINE {  // the weights are 128 too large
+      left[r] = right[r] = _mm512_set1_epi32(-128 * x.sums(row + r)[step]);
+    });
+#pragma GCC unroll 16
     for (int group = 0; group < 16; ++group) {
-      const __m512i left = _mm512_load_si512(weights + group * 64);
-      const __m512i right = _mm512_load_si512(weights + kTileBytes + group * 64);
+      const __m512i of_left = _mm512_load_si512(weights + group * 64);
+      const __m512i of_right = _mm512_load_si512(weights + kTileBytes + group * 64);
       unrolled<rows>([&](int r) OCK_INLINE {
-        const __m512i upper = all_pairs(x.row(row + r) + step * kTileBytes + group * 4);
-        const __m512i lower = all_pairs(x.low_row(row + r) + step * kTileBytes + group * 4);
-        high[2 * r] = _mm512_dpbusd_epi32(high[2 * r], upper, left);
-        high[2 * r + 1] = _mm512_dpbusd_epi32(high[2 * r + 1], upper, right);
-        low[2 * r] = _mm512_dpbusd_epi32(low[2 * r], lower, left);
-        low[2 * r + 1] = _mm512_dpbusd_epi32(low[2 * r + 1], lower, right);
+        const __m512i of_row = all_pairs(inputs[r] + step * kTileBytes + group * 4);
+        left[r] = _mm512_dpbusd_epi32(left[r], of_left, of_row);
+        right[r] = _mm512_dpbusd_epi32(right[r], of_right, of_row);
       });
     }
+    unrolled<rows>([&](int r) OCK_INLINE {
+      const Floats scale = all(x.scales(row + r)[step]);
+      sums[2 * r] = multiply_add(_mm512_cvtepi32_ps(left[r]), scale, sums[2 * r]);
+      sums[2 * r + 1] = multiply_add(_mm512_cvtepi32_ps(right[r]), scale, sums[2 * r + 1]);
+    });
   }
   unrolled<2 * rows>([&](int i) OCK_INLINE {
     const int column = block * kBlockColumns + i % 2 * 16;
-    store(row + i / 2, column, dequantised(high[i], low[i], w, column, x.scale(row + i / 2)));
+    store(row + i / 2, column, sums[i] * load(w.scale + column));
   });
+}
+
+template <int level, int rows, class Store>
+void multiply_rows(const Operand& x, int row, const Matrix& w, int block, const Store& store) {
+  if (w.kind == kInt8) return multiply_rows_one_byte<rows>(x, row, w, block, store);
+  multiply_rows_bf16<level, rows>(x, row, w, block, store);
 }
 
 template <int level, class Store>
 void multiply_vector(const Operand& x, int first_row, int last_row, const Matrix& w, int first_block, int last_block,
                      const Store& store) {
-  const int most = w.kind == kInt8 ? 4 : 8;
   for (int block = first_block; block < last_block; ++block) {
     for (int row = first_row; row < last_row;) {
-      int rows = most;
+      int rows = 8;
       while (rows > last_row - row) rows /= 2;
-      if (w.kind == kInt8) {
-        if (rows == 4) multiply_rows_int8<level, 4>(x, row, w, block, store);
-        if (rows == 2) multiply_rows_int8<level, 2>(x, row, w, block, store);
-        if (rows == 1) multiply_rows_int8<level, 1>(x, row, w, block, store);
-      } else {
-        if (rows == 8) multiply_rows_bf16<level, 8>(x, row, w, block, store);
-        if (rows == 4) multiply_rows_bf16<level, 4>(x, row, w, block, store);
-        if (rows == 2) multiply_rows_bf16<level, 2>(x, row, w, block, store);
-        if (rows == 1) multiply_rows_bf16<level, 1>(x, row, w, block, store);
-      }
+      if (rows == 8) multiply_rows<level, 8>(x, row, w, block, store);
+      if (rows == 4) multiply_rows<level, 4>(x, row, w, block, store);
+      if (rows == 2) multiply_rows<level, 2>(x, row, w, block, store);
+      if (rows == 1) multiply_rows<level, 1>(x, row, w, block, store);
       row += rows;
     }
   }

@@ -6,12 +6,14 @@
 
 namespace ock {
 
+inline Form form_of(WeightKind kind, Level) { return kind == kPlain ? kFloats : kTwoBytes; }
+
 // Activations [rows, inputs]. For bfloat16 weights they stay floats, since AVX2 multiplies nothing narrower. For int8
 // weights each row is rounded to 15 bits and a sign; what is lost is below bfloat16's own rounding.
 class Operand {
  public:
-  void shape(int rows, int inputs, WeightKind kind) {
-    const bool int8 = kind == kInt8;
+  void shape(int rows, int inputs, Form form) {
+    const bool int8 = form == kTwoBytes;
     int8_ = int8, inputs_ = inputs;
     const int padded = round_up(inputs, 64);
     stride_ = padded + 32;  // rows on different cache sets

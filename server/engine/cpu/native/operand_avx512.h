@@ -6,29 +6,41 @@
 
 namespace ock {
 
-// Activations [rows, inputs] in the form that a Matrix of the same kind multiplies: tiles of 16 rows by 64 bytes of
-// inputs, data[run of 16 rows][step][row of 16][64 bytes]. bfloat16: as they are. int8: each row is rounded to 15 bits,
-// x = scale * (128 * (high - 128) + low), and both bytes are multiplied; what is lost is below bfloat16's own rounding,
-// and the integer sums do not depend on their order.
+constexpr int kStepBytes = 64;  // of a row of activations, and the inputs that share a scale as single bytes
+
+inline Form form_of(WeightKind kind, Level level) {
+  if (kind == kPlain) return kFloats;
+  return level == kAmx ? kTwoBytes : kOneByte;
+}
+
+// Activations [rows, inputs] in the form that a Matrix multiplies: tiles of 16 rows by 64 bytes of inputs,
+// data[run of 16 rows][step][row of 16][64 bytes]. The integer sums do not depend on their order.
+//
+// kFloats: bfloat16. kTwoBytes: x = scale * (128 * (high - 128) + low), and both bytes are multiplied. kOneByte:
+// x = scale of the step * byte.
 class Operand {
  public:
-  void shape(int rows, int inputs, WeightKind kind) {
-    const bool int8 = kind == kInt8;
-    int8_ = int8, inputs_ = inputs;
-    const int steps = round_up(inputs, int8 ? 64 : 32) / (int8 ? 64 : 32);
-    run_bytes_ = static_cast<size_t>(steps) * kTileBytes;
-    const size_t bytes = round_up(rows, 32) / 16 * run_bytes_;
-    if (bytes_.size() < bytes * 2 + 64) bytes_.assign(bytes * 2 + 64, 0);
+  void shape(int rows, int inputs, Form form) {
+    form_ = form, inputs_ = inputs;
+    steps_ = round_up(inputs, step_inputs()) / step_inputs();
+    run_bytes_ = static_cast<size_t>(steps_) * kTileBytes;
+    const size_t bytes = round_up(rows, 32) / 16 * run_bytes_, parts = form == kTwoBytes ? 2 : 1;
+    if (bytes_.size() < bytes * parts + 64) bytes_.assign(bytes * parts + 64, 0);
     base_ = bytes_.data() + (64 - reinterpret_cast<uintptr_t>(bytes_.data()) % 64) % 64;
     low_ = base_ + bytes;
-    if (scale_.size() < static_cast<size_t>(rows)) scale_.resize(rows);
-    for (int row = 0; row < rows; ++row) clear_padding(row, steps);
+    const size_t scales = static_cast<size_t>(rows) * (form == kOneByte ? steps_ : 1);
+    if (scale_.size() < scales) scale_.resize(scales);
+    if (form == kOneByte && sum_.size() < scales) sum_.resize(scales);
+    for (int row = 0; row < rows; ++row) clear_padding(row);
   }
   size_t run_bytes() const { return run_bytes_; }
   // Step `s` of a row is at row(index) + s * kTileBytes.
   const uint8_t* row(int index) const { return base_ + offset(index); }
   const uint8_t* low_row(int index) const { return low_ + offset(index); }
   float scale(int index) const { return scale_[index]; }
+  // kOneByte, one a step: the scales of a row, and the sums of its bytes.
+  const float* scales(int index) const { return &scale_[static_cast<size_t>(index) * steps_]; }
+  const int32_t* sums(int index) const { return &sum_[static_cast<size_t>(index) * steps_]; }
 
   // Set 16 bfloat16 inputs of a row; `input` is a multiple of 16.
   void set_16(int index, int input, Floats values) {
@@ -37,10 +49,16 @@ class Operand {
 
   // Set a row from floats; what lies between the inputs and the next multiple of 16 is not used.
   void set_row(int index, const float* from) {
-    if (!int8_) {
-      for (int k = 0; k < inputs_; k += 16) set_16(index, k, load_first(from + k, inputs_ - k));
-      return;
-    }
+    if (form_ == kTwoBytes) return set_two_bytes(index, from);
+    if (form_ == kOneByte) return set_one_byte(index, from);
+    for (int k = 0; k < inputs_; k += 16) set_16(index, k, load_first(from + k, inputs_ - k));
+  }
+
+ private:
+  int step_inputs() const { return form_ == kFloats ? 32 : 64; }
+  size_t offset(int index) const { return index / 16 * run_bytes_ + index % 16 * 64; }
+
+  void set_two_bytes(int index, const float* from) {
     scale_[index] = fifteen_bit_scale(from, inputs_);
     const Floats inverse = all(1.0f / scale_[index]);
     for (int k = 0; k < inputs_; k += 16) {
@@ -52,19 +70,41 @@ class Operand {
     }
   }
 
- private:
-  size_t offset(int index) const { return index / 16 * run_bytes_ + index % 16 * 64; }
-  void clear_padding(int row, int steps) {  // the weights are zero there, but 0 * NaN is not
-    const size_t last = offset(row) + static_cast<size_t>(steps - 1) * kTileBytes;
-    std::memset(base_ + last, 0, 64);
-    std::memset(low_ + last, 0, 64);
+  void set_one_byte(int index, const float* from) {
+    for (int step = 0; step < steps_; ++step) {
+      Floats values[4];
+      Peak peak;
+      for (int i = 0; i < 4; ++i) {
+        const int k = step * kStepBytes + i * 16;
+        values[i] = load_first(from + k, inputs_ - k);
+        peak.take(values[i]);
+      }
+      const float scale = peak.value() / 127.0f;
+      const Floats inverse = all(1.0f / scale);
+      __m512i sum = _mm512_setzero_si512();
+      for (int i = 0; i < 4; ++i) {
+        const __m512i q = _mm512_cvtps_epi32(values[i] * inverse);
+        sum = _mm512_add_epi32(sum, q);
+        const size_t at = offset(index) + static_cast<size_t>(step) * kTileBytes + i * 16;
+        _mm_storeu_si128((__m128i*)(base_ + at), _mm512_cvtepi32_epi8(q));
+      }
+      scale_[static_cast<size_t>(index) * steps_ + step] = scale;
+      sum_[static_cast<size_t>(index) * steps_ + step] = _mm512_reduce_add_epi32(sum);
+    }
   }
-  bool int8_ = false;
-  int inputs_ = 0;
+
+  void clear_padding(int row) {  // the weights are zero there, but 0 * NaN is not
+    const size_t last = offset(row) + static_cast<size_t>(steps_ - 1) * kTileBytes;
+    std::memset(base_ + last, 0, 64);
+    if (form_ == kTwoBytes) std::memset(low_ + last, 0, 64);
+  }
+  Form form_ = kFloats;
+  int inputs_ = 0, steps_ = 0;
   size_t run_bytes_ = 0;
   uint8_t *base_ = nullptr, *low_ = nullptr;
   std::vector<uint8_t> bytes_;
   std::vector<float> scale_;
+  std::vector<int32_t> sum_;
 };
 
 }  // namespace ock

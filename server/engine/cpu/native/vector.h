@@ -44,11 +44,21 @@ inline Floats gelu_tanh(Floats x) {
   return x * reciprocal(one + exponential(smaller(u, all(80.0f))));
 }
 
-// What int8 kernels divide a row of activations by to round it to 15 bits and a sign.
+// The largest magnitude of some values: not a number once any of them was not finite, which rounding would hide.
+struct Peak {
+  Floats most = all(1e-20f), faults = zeros();
+  void take(Floats values) {
+    most = larger(most, magnitude(values));
+    faults = faults + (values - values);
+  }
+  float value() const { return largest(most) + total(faults); }
+};
+
+// What two-byte products divide a row of activations by to round it to 15 bits and a sign.
 inline float fifteen_bit_scale(const float* row, int inputs) {
-  Floats most = all(1e-20f);
-  for (int k = 0; k < inputs; k += 16) most = larger(most, magnitude(load_first(row + k, inputs - k)));
-  return largest(most) / 16256.0f;
+  Peak peak;
+  for (int k = 0; k < inputs; k += 16) peak.take(load_first(row + k, inputs - k));
+  return peak.value() / 16256.0f;
 }
 
 }  // namespace ock

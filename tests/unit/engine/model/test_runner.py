@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -23,14 +25,17 @@ from tests.unit.engine.tiny_models import (
 )
 
 KINDS = ("neox", "neox_sequential", "gptj")
+Damage = Callable[[Any], Any]  # from a model to the layer that gets a weight that is not a number
 LEVELS = [level for level in Level if Level.NONE < level <= processor_level()]
 # float32 is exact; bfloat16 rounds 8 bits; int8 rounds every weight.
 BOUNDS = {"float32": 1e-5, "bfloat16": 0.02, "int8": 0.06}
 
 
-def runner_of(kind: str, name: str, level: Level = Level.AMX) -> ModelRunner:
+def runner_of(kind: str, name: str, level: Level = Level.AMX, damage: Damage | None = None) -> ModelRunner:
     dtype = DTYPES[name]
     model = make_model(kind).to(torch_dtype(dtype))
+    if damage is not None:
+        damage(model).weight.data[3, 5] = torch.nan
     for module in model.modules():  # as the loader leaves them
         for name, buffer in module.named_buffers(recurse=False):
             setattr(module, name, buffer.float() if buffer.is_floating_point() else buffer)
@@ -99,6 +104,12 @@ def test_what_else_is_in_the_batch_does_not_change_a_sequences_logits(kind: str)
     alone = runner.run(step_of(whole(0, tokens)))
     beside = runner.run(step_of(whole(1, prompt_of(70)), whole(2, prompt_of(3)), whole(0, tokens)))[-1:]
     assert relative_error(beside, alone) < 2e-3
+
+
+@pytest.mark.parametrize(("dtype", "level"), PATHS, ids=lambda value: getattr(value, "name", str(value)))
+def test_a_weight_that_is_not_a_number_is_heard_of(dtype: str, level: Level) -> None:
+    runner = runner_of("neox", dtype, level, damage=lambda model: model.gpt_neox.layers[0].mlp.dense_h_to_4h)
+    assert not torch.isfinite(runner.run(step_of(whole(0, prompt_of(9))))).all()
 
 
 def test_only_float32_and_unknown_models_stay_on_torch() -> None:
