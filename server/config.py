@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import logging
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
@@ -16,6 +17,7 @@ from server.service_variables import without_service_variables
 
 PREFIX = "OCK_"
 _DAY_S = 86400.0
+_LONGEST_RUN_DIR = 107 - len("/steps-1000-63.sock")
 _LEAST_CONTEXT_TOKENS = 64  # the date, a question's tags and a few words
 log = logging.getLogger(__name__)
 
@@ -47,7 +49,7 @@ class Settings(BaseModel):
     kernels: Literal["auto", "torch"] = "auto"  # auto: the engine's own where they work; torch: torch's operators alone
     overlap: Literal["auto", "on", "off"] = "auto"  # plan a step while the one before it runs; auto: on a GPU
     max_context_tokens: int = Field(0, ge=0)  # 0: the model's own window; else 64 or more
-    max_step_tokens: int = Field(512, ge=16)
+    max_step_tokens: int = Field(512, ge=16)  # where it is less than max_running + 16, that is what counts
     max_running: int = Field(32, ge=1)
     max_queue: int = Field(128, ge=1)
     max_queued_tokens: int = Field(131072, ge=1)
@@ -117,6 +119,13 @@ class Settings(BaseModel):
             raise ValueError(f"legal are 0, the model's own window, and {_LEAST_CONTEXT_TOKENS} or more")
         return value
 
+    @field_validator("run_dir")
+    @classmethod
+    def _room_for_a_socket(cls, value: Path) -> Path:
+        if len(os.fsencode(value)) > _LONGEST_RUN_DIR:
+            raise ValueError(f"legal are paths of at most {_LONGEST_RUN_DIR} bytes: Linux has 107 for a socket in it")
+        return value
+
     @model_validator(mode="after")
     def _lock_outlives_a_turn(self) -> Settings:
         longest = max(self.request_deadline_s, self.stream_deadline_s)
@@ -131,6 +140,11 @@ class Settings(BaseModel):
     def engine_address(self) -> str:
         """Where rank 0 listens for the front."""
         return f"ipc://{self.run_dir}/engine.sock"
+
+    @property
+    def step_tokens(self) -> int:
+        """New tokens of one step at most: a token of every reply that is under way, and room for a prompt."""
+        return max(self.max_step_tokens, self.max_running + 16)
 
     @property
     def output_model(self) -> str:

@@ -32,7 +32,7 @@ def plan_request(settings: Settings, machine: Machine, device: str) -> Request |
         device_name=machine.gpus[0].name if on_gpu else "this machine",
         device_bytes=min(gpu.memory_bytes for gpu in machine.gpus) if on_gpu else machine.memory_bytes,
         max_running=settings.max_running,
-        max_step_tokens=settings.max_step_tokens,
+        max_step_tokens=settings.step_tokens,
         max_context_tokens=settings.max_context_tokens,
         kv_cache_tokens=settings.kv_cache_tokens,
     )

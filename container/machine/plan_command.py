@@ -78,7 +78,7 @@ def _request(arguments: argparse.Namespace, settings: Settings) -> Request:
         device_name=arguments.gpu or (f"GPU of {arguments.memory_gib:g} GiB" if on_gpu else "this machine"),
         device_bytes=memory if on_gpu else look_at_machine().memory_bytes,
         max_running=settings.max_running,
-        max_step_tokens=settings.max_step_tokens,
+        max_step_tokens=settings.step_tokens,
         max_context_tokens=settings.max_context_tokens,
         kv_cache_tokens=settings.kv_cache_tokens,
     )

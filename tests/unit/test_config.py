@@ -16,6 +16,7 @@ def test_settings_not_given_have_their_defaults() -> None:
     [
         ("OCK_PORT", "http", "OCK_PORT='http': .*integer"),
         ("OCK_PORT", "70000", "OCK_PORT='70000': .*65535"),
+        ("OCK_RUN_DIR", "/tmp/" + "x" * 100, "OCK_RUN_DIR=.*legal are paths of at most 88 bytes"),
         ("OCK_DTYPE", "fp8", "OCK_DTYPE='fp8': .*'float16', 'bfloat16', 'float32' or 'int8'"),
         ("OCK_STORE", "redis://x", "OCK_STORE='redis://x': legal are sqlite:///path, dynamodb://table and memory://"),
         ("OCK_SESSION_TTL_S", "inf", "OCK_SESSION_TTL_S='inf': .*finite"),
@@ -82,3 +83,8 @@ def test_secrets_in_an_address_are_masked_wherever_it_is_printed(address: str) -
 
 def test_a_placeholder_is_no_secret() -> None:
     assert "key={key}" in describe(Settings(web_search_url="https://host/?q={query}&key={key}"))
+
+
+def test_a_step_has_room_for_every_running_reply_and_a_prompt() -> None:
+    assert from_env({}).step_tokens == 512
+    assert from_env({"OCK_MAX_RUNNING": "1024"}).step_tokens == 1040

@@ -16,7 +16,7 @@ from server.engine.parallel.processor import Level
 
 _SOURCES = Path(__file__).parent / "native"
 _MAIN = _SOURCES / "kernels.cpp"
-_FLAGS = ("-std=c++17", "-O3", "-fno-math-errno", "-fPIC", "-shared", "-fopenmp", "-mfma")
+_FLAGS = ("-std=c++17", "-O3", "-fno-math-errno", "-fno-strict-aliasing", "-fPIC", "-shared", "-fopenmp", "-mfma")
 # One file a kind of vectors, each for every processor that has them: with AVX-512, what is used of it is decided when
 # a model is made.
 _VECTORS = {

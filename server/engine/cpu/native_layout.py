@@ -38,6 +38,13 @@ class NativeLayout:
         assert 0 <= self._tokens.min() <= self._tokens.max() < vocab_size, (self._tokens, vocab_size)
         assert (self._shapes[:, 0] + self._shapes[:, 1]).max() <= num_positions, (self._shapes, num_positions)
         assert (self._blocks.max() + 1) * block_tokens <= num_slots, (self._blocks, num_slots)
+        counts, _, entries, contexts, num_blocks, num_ancestors = self._shapes.T
+        # One entry past a segment's own table is the next segment's block: somebody else's keys.
+        assert (entries + counts <= num_blocks * block_tokens).all(), (self._shapes, block_tokens)
+        assert (contexts <= entries).all(), self._shapes
+        if len(self._ancestors):
+            assert (self._ancestors < np.repeat(entries, num_ancestors)).all(), (self._ancestors, self._shapes)
+            assert self._ancestors.min() >= 0, self._ancestors
 
 
 def _shape(segment: Segment) -> tuple[int, ...]:

@@ -13,6 +13,8 @@ import torch  # noqa: F401 - loads the OpenMP runtime that the kernels share wit
 from server.engine.cpu.build import BuildError, library
 from server.engine.parallel.processor import Level, processor_level
 
+_SEGMENT_BYTES = 6 * ctypes.sizeof(c_int32)  # `StepSegment` of model.h, as native_layout.py lays it out
+
 
 class ConfigStruct(Structure):
     """`Config` of model.h."""
@@ -59,6 +61,10 @@ class NativeLibrary:
     def __init__(self, path: Path) -> None:
         functions = ctypes.PyDLL(str(path))
         pointer = c_void_p
+        sizes = (c_int32 * 4)()
+        _declare(functions.ock_struct_bytes, [c_void_p], None)(sizes)
+        ours = [*(ctypes.sizeof(each) for each in (ConfigStruct, ModelStruct, LayerStruct)), _SEGMENT_BYTES]
+        assert list(sizes) == ours, f"structures of model.h have {list(sizes)} bytes, ours {ours}"
         self._read_bandwidth = _declare(functions.ock_read_bandwidth, [c_int64, c_int], c_double)
         self.model_new = _declare(functions.ock_model_new, [POINTER(ConfigStruct), POINTER(ModelStruct)], pointer)
         self.model_free = _declare(functions.ock_model_free, [pointer], None)

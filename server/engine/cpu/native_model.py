@@ -99,7 +99,8 @@ class NativeModel:
         first = _layer_parts(parts.layers[0])
         config = _config_struct(model.config, parts, first, num_slots)
         config.head_inputs = head_inputs
-        config.head_from = 0 if head_inputs == self._hidden else reduce.start_of(head_inputs)
+        self._head_is_cut = head_inputs < self._hidden  # by its inputs; a whole one gives every rank the whole sum
+        config.head_from = reduce.start_of(head_inputs) if self._head_is_cut else 0
         config.weight_kind, config.level = kind, level
         self.kv_bytes = 4 * config.layers * num_slots * config.heads * config.head_size
         linears = [each for layer in parts.layers for each in layer.modules() if hasattr(each, "weight")]
@@ -137,7 +138,8 @@ class NativeModel:
         logits = torch.empty(layout.num_rows, self._vocab_size)
         if layout.num_rows:
             library.head(model, at, layout.rows_pointer, layout.num_rows, logits.data_ptr())
-            self._reduce(logits)
+            if self._head_is_cut:
+                self._reduce(logits)
             if self._head_bias is not None:
                 logits += self._head_bias
         return logits

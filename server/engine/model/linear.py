@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from deepspeed.module_inject.layers import LinearAllreduce, LinearLayer, LmHeadLinearAllreduce
 from torch import Tensor, nn
-from torch.nn.functional import pad
+from torch.nn.functional import linear, pad
 
 from server.dtypes import WeightKind
 from server.engine.model.proven import proven
@@ -99,6 +99,11 @@ def reordered_product(weight: Tensor) -> Product:
     return product
 
 
+def plain_product(weight: Tensor) -> Product:
+    """The weight as it is; what is summed over the ranks afterwards goes through `AllReduce`."""
+    return lambda x: linear(x, weight)
+
+
 def multiplies_bfloat16() -> bool:
     """Whether oneDNN has bfloat16 products for this processor; without them it refuses to reorder a matrix."""
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
@@ -113,8 +118,8 @@ def pack_linears(
         return
     if kind is WeightKind.INT8:
         pack = int8_kernel_product if own_kernels and _multiplies_int8(dtype, device) else int8_product
-    elif device.type == "cpu" and dtype == torch.bfloat16 and multiplies_bfloat16():
-        pack = reordered_product
+    elif device.type == "cpu" and dtype == torch.bfloat16:
+        pack = reordered_product if multiplies_bfloat16() else plain_product
     else:
         return
     reduce = AllReduce()
@@ -141,7 +146,7 @@ def _packed(module: Any, pack: Callable[[Tensor], Product], reduce: AllReduce, d
         inputs = slice(sum(sizes[: reduce.rank]), sum(sizes[: reduce.rank + 1]))
     summed = reduce if isinstance(module, LinearAllreduce) else None
     weight = module.weight.detach().to(device)
-    num_bytes = weight.nbytes if pack is reordered_product else weight.numel()
+    num_bytes = weight.nbytes if pack in (reordered_product, plain_product) else weight.numel()
     return PackedLinear(pack(weight), num_bytes, module.bias, summed, inputs)
 
 

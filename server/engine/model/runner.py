@@ -16,7 +16,6 @@ from server.engine.cpu.native_library import open_library
 from server.engine.cpu.native_model import NativeModel, refusal
 from server.engine.model.torch_model import TorchModel
 from server.engine.parallel.all_reduce import AllReduce
-from server.engine.parallel.cores import keep_to_own_cores
 from server.engine.parallel.processor import Level, processor_level
 from server.engine.parallel.sampled_tokens import SampledTokens
 from server.engine.schedule.step import ModelStep, Step
@@ -109,7 +108,6 @@ def _native(model: PreTrainedModel, shape: PoolShape, dtype: Dtype, level: Level
         try:
             level = min(level, processor_level())
             library, reduce = open_library(level), AllReduce()
-            keep_to_own_cores(reduce.rank, reduce.world, torch.get_num_threads())
             return NativeModel(model, library, reduce, shape.num_slots, kind=dtype.kind, level=level)
         except BuildError as error:
             why = str(error)

@@ -14,8 +14,11 @@ def cores_of(rank: int, world: int, threads: int, cores: list[int]) -> list[int]
     Ranks wait for each other in the all-reduce by spinning. When the system puts two of them on one core, even for a
     moment, both lose it. On a busy machine with two cores, one pair of runs was 1.3 times as fast at decoding with
     cores of their own, another the same. A single rank waits for nobody, and ranks without enough cores must share.
+
+    A group that could have more cores than it takes is not tied either: where a quota of processor time is all that
+    holds it, other groups see the same cores, and all of them would tie themselves to the first few.
     """
-    if world == 1 or world * threads > len(cores):
+    if world == 1 or threads != len(cores) // world:
         return None
     return cores[rank * threads : (rank + 1) * threads]
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
+import socket
 from dataclasses import dataclass
 from datetime import timedelta
 
 import deepspeed
 import torch
 import torch.distributed as dist
-from torch.distributed import PrefixStore, TCPStore  # type: ignore[attr-defined]
+from torch.distributed import HashStore, PrefixStore, Store, TCPStore  # type: ignore[attr-defined]
 
 from server.engine.parallel.deepspeed_ops import load_all_reduce
 from server.engine.parallel.device_kind import device_kind
 from server.engine.parallel.transport import try_sum
+
+LOOPBACK = "127.0.0.1"
 
 
 @dataclass(frozen=True)
@@ -49,8 +52,8 @@ def join(
 ) -> Rank:
     """Join the group over loopback and wait for every rank.
 
-    MASTER_ADDR and MASTER_PORT name the store. Every attempt has a prefix of its own there, so that a restarted
-    group never reads the addresses of the dead one. Without `shared_memory` the ranks sum over sockets.
+    MASTER_ADDR and MASTER_PORT name the store of more than one rank. Every attempt has a prefix of its own there, so
+    that a restarted group never reads the addresses of the dead one. Without `shared_memory` the ranks sum over sockets.
 
     Raises:
         TransportError: the ranks of GPUs have met and cannot sum.
@@ -59,10 +62,11 @@ def join(
     # and a rank alone needs no segment of 66 MiB.
     local_size = world if world > 1 and shared_memory else 0
     os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(world), LOCAL_SIZE=str(local_size))
-    os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
+    os.environ.setdefault("MASTER_ADDR", LOOPBACK)
+    # By themselves both take the interface of the host's name, which others reach.
+    os.environ.update(GLOO_SOCKET_IFNAME="lo", NCCL_SOCKET_IFNAME="lo")
     timeout = timedelta(seconds=timeout_s)
-    address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-    server = TCPStore(address, port, world, is_master=rank == 0, timeout=timeout)
+    server = open_store(rank, world, timeout)
     backend = "nccl" if device.type == "cuda" else "gloo"
     if device.type == "cuda":
         torch.cuda.set_device(device)
@@ -75,6 +79,25 @@ def join(
     # Without a barrier a fast rank may read what a dead group left in the shared-memory segments.
     dist.barrier()
     return Rank(rank, world, device)
+
+
+def open_store(rank: int, world: int, timeout: timedelta) -> Store:
+    """What the ranks meet at: rank 0 listens on loopback alone, since the store asks nobody who they are.
+
+    Raises:
+        OSError: rank 0 cannot listen on MASTER_PORT.
+    """
+    if world == 1:
+        return HashStore()
+    address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    if rank:
+        return TCPStore(address, port, world, is_master=False, timeout=timeout)
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind((LOOPBACK, port))
+    listener.listen(world)
+    # Without a descriptor of ours it would listen on every interface, whatever its address.
+    return TCPStore(LOOPBACK, port, world, is_master=True, timeout=timeout, master_listen_fd=listener.detach())
 
 
 def all_agree(rank: Rank, holds: bool) -> bool:

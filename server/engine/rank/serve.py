@@ -15,6 +15,7 @@ from torch import distributed as dist
 from server import wire
 from server.config import Settings
 from server.engine.model.runner import GroupRunner
+from server.engine.parallel.cores import keep_to_own_cores
 from server.engine.parallel.group import Rank, join, pick_device
 from server.engine.parallel.sampled_tokens import SampledTokens
 from server.engine.rank.liveness import Watchdog
@@ -58,12 +59,15 @@ class Serving:
         device = pick_device(settings.device, rank, world)
         shared_memory = settings.group_transport != "socket"
         place = join(rank, world, attempt, device, settings.start_timeout_s, shared_memory=shared_memory)
+        if place.device.type == "cpu":  # before anything starts threads of its own
+            keep_to_own_cores(rank, world, torch.get_num_threads())
         check.check_files(place)
         models = load_models(settings, place)
         serving = cls(settings, place, attempt, models)
         serving.warm_up()
         check.check_answers(models)
-        models[CHAT].runner.record_decodes(settings.max_running)
+        for model in models.values():
+            model.runner.record_decodes(settings.max_running)
         dist.barrier()
         return serving
 
@@ -101,7 +105,7 @@ class Serving:
     def _leader(self, followers: StepSender, socket: RequestSocket) -> Leader:
         settings, models = self._settings, self._models
         limits = ScheduleLimits(
-            max_step_tokens=max(settings.max_step_tokens, settings.max_running + 16),
+            max_step_tokens=settings.step_tokens,
             max_running=settings.max_running,
             max_queue=settings.max_queue,
             max_queued_tokens=settings.max_queued_tokens,

@@ -6,6 +6,12 @@ extern "C" {
 
 double ock_read_bandwidth(int64_t bytes, int repeats) { return ock::read_bandwidth(bytes, repeats); }
 
+// Bytes of the structures that Python fills: Config, ModelWeights, LayerWeights, StepSegment.
+void ock_struct_bytes(int32_t* bytes) {
+  bytes[0] = sizeof(ock::Config), bytes[1] = sizeof(ock::ModelWeights);
+  bytes[2] = sizeof(ock::LayerWeights), bytes[3] = sizeof(ock::StepSegment);
+}
+
 ock::Model* ock_model_new(const ock::Config* config, const ock::ModelWeights* weights) {
   try {
     return new ock::Model(*config, *weights);

@@ -124,3 +124,19 @@ def test_what_lies_outside_the_models_tables_never_reaches_the_kernels(segment: 
     layout = NativeLayout(step_of(segment), BLOCK_TOKENS)
     with pytest.raises(AssertionError):
         layout.check(VOCAB_SIZE, num_positions=256, num_slots=4 * BLOCK_TOKENS)
+
+
+@pytest.mark.parametrize(
+    "segment",
+    [
+        Segment((5, 6, 7), (4,), 6, 6, 6, (), 1),  # its last token is past its only block
+        Segment((5,), (4,), 20, 20, 20, (), 1),
+        Segment((5,), (4,), 3, 3, 5, (), 1),  # a context that is not written yet
+        Segment((5,), (4, 1), 6, 9, 4, (9,), 1),  # its own ancestor
+    ],
+)
+def test_a_segment_that_reaches_past_its_own_table_is_caught(segment: Segment) -> None:
+    """The kernels do not look: what lies there belongs to another sequence."""
+    layout = NativeLayout(step_of(segment, whole(1, prompt_of(9))), BLOCK_TOKENS)
+    with pytest.raises(AssertionError):
+        layout.check(VOCAB_SIZE, 256, 256 * BLOCK_TOKENS)
