@@ -53,7 +53,7 @@ def join(
     """Join the group over loopback and wait for every rank.
 
     MASTER_ADDR and MASTER_PORT name the store of more than one rank. Every attempt has a prefix of its own there, so
-    that a restarted group never reads the addresses of the dead one. Without `shared_memory` the ranks sum over sockets.
+    that a restarted group never reads the addresses of the dead one. Without `shared_memory` ranks sum over sockets.
 
     Raises:
         TransportError: the ranks of GPUs have met and cannot sum.
