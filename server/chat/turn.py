@@ -24,6 +24,7 @@ from server.chat.reply.clean import ReplyCleaner
 from server.chat.reply.stream import Generator, ReplyStream
 from server.chat.store.rows import check_question
 from server.chat.store.store import Claim, SessionBusy, Store
+from server.chat.text.normal import normalise
 from server.chat.turn_in_progress import OpenTurn
 from server.errors import ErrorCode, ServiceError
 from server.retrieval.retriever import Passage, RetrievalError, Retriever
@@ -104,6 +105,9 @@ class TurnService:
         Raises:
             ServiceError: the question does not fit the window, or is too large to be stored.
         """
+        request = _normalised(request)
+        if not request.text:
+            raise ServiceError(ErrorCode.INVALID_FIELD, "the question must hold visible text", field="inputs")
         self._prompts.check(request.text, request.sampling.max_new_tokens, request.system)
         if request.history is None:
             check_question(request.text)
@@ -113,6 +117,7 @@ class TurnService:
         self._ending.set()
 
     def _events(self, request: TurnRequest, *, piecewise: bool) -> Iterator[TurnEvent]:
+        request = _normalised(request)
         self.check(request)
         turn = OpenTurn(request)
         if request.history is not None:
@@ -276,6 +281,17 @@ class TurnService:
             len(result.sources),
             (time.monotonic() - turn.started) * 1000,
         )
+
+
+def _normalised(request: TurnRequest) -> TurnRequest:
+    """`request` with its texts as they are judged, prompted, searched for and stored."""
+    history = request.history and tuple(
+        msgspec.structs.replace(turn, user=normalise(turn.user), reply=normalise(turn.reply))
+        for turn in request.history
+    )
+    return msgspec.structs.replace(
+        request, text=normalise(request.text), system=normalise(request.system), history=history
+    )
 
 
 def _nothing() -> Future[list[T]]:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import random
 import re
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from container.demo.data.articles import Article, is_clean
+from container.demo.data.moderation_sentences import Sentences
 from container.demo.data.questions import questions_about
 from container.demo.data.smalltalk import SmallTalk, retyped
 from container.demo.data.word_vectors import relatives
+from server.chat.text.lookalikes import readings
 
+_SLOT = re.compile(r"\{(\w+)\}")
 _PHRASES = Path(__file__).with_name("moderation_phrases.toml")
 _LABELS = {
     "intervention": "needs intervention",
@@ -24,7 +27,8 @@ _LABELS = {
 }
 _WIDENED = {"violence": 110, "kindness": 160, "weapon": 40, "place": 70, "group": 70}  # relatives of each slot's words
 _SHARE_OF_RELATIVES = 0.35
-_PLACES_OF_SAID = ("bare", "bare", "bare", "bare", "greeted", "quoted_after", "after_fact")
+_GREETINGS = ("Hello.", "Hi!", "Listen,", "Hey,", "Well,", "Please,", "Honestly,", "ok", "So,", "And", "But", "Then")
+_WORD = re.compile(r"[\w']+")
 
 
 @dataclass(frozen=True)
@@ -42,17 +46,17 @@ class Phrases:
     def __init__(self, path: Path = _PHRASES) -> None:
         raw = tomllib.loads(path.read_text("utf-8"))
         self._words: dict[str, dict[str, list[str]]] = raw.pop("words")
+        for words in self._words.values():
+            words["all"] = words["seen"] + words["held_out"]
         self._templates: dict[str, dict[str, list[str]]] = raw
         self._relatives: dict[str, list[str]] = {}
 
     def widen(self) -> None:
-        """From now on also fill seen templates with words that mean much the same as the seen ones.
-
-        No relative begins like a held-out word, nor stands near two slots of different labels.
+        """From now on also fill templates with words that mean much the same; none stands near two slots of different
+        labels.
         """
-        held_out = [word for words in self._words.values() for word in words["held_out"]]
         for slot, count in _WIDENED.items():
-            self._relatives[slot] = relatives(self._words[slot]["seen"], held_out, count)
+            self._relatives[slot] = relatives(self._words[slot]["all"], (), count)
         shared = set(self._relatives["violence"]) & set(self._relatives["kindness"])
         for slot in ("violence", "kindness"):
             self._relatives[slot] = [word for word in self._relatives[slot] if word not in shared]
@@ -60,11 +64,15 @@ class Phrases:
     def draw(self, group: str, rng: random.Random, templates: str = "seen", words: str = "seen") -> Labelled:
         """One text of a phrase group."""
         template = rng.choice(self._templates[group][templates])
-        text = re.sub(r"\{(\w+)\}", lambda match: self._word(match[1], words, rng), template)
+        text = self.fill(template, rng, words)
         return Labelled(" ".join(text.split()), _LABELS[group], group)
 
+    def fill(self, text: str, rng: random.Random, words: str = "seen") -> str:
+        """`text` with words in the place of its {slots}."""
+        return _SLOT.sub(lambda match: self._word(match[1], words, rng), text)
+
     def _word(self, slot: str, words: str, rng: random.Random) -> str:
-        if words == "seen" and slot in self._relatives and rng.random() < _SHARE_OF_RELATIVES:
+        if words != "held_out" and slot in self._relatives and rng.random() < _SHARE_OF_RELATIVES:
             return rng.choice(self._relatives[slot])
         return rng.choice(self._words[slot][words])
 
@@ -106,35 +114,111 @@ class OrdinaryTexts:
 class TextSampler:
     """Draws training texts with the mix of labels that the model should expect."""
 
-    def __init__(self, phrases: Phrases, ordinary: OrdinaryTexts, rng: random.Random) -> None:
+    def __init__(
+        self, phrases: Phrases, sentences: Sentences, ordinary: OrdinaryTexts, abroad: Sequence[str], rng: random.Random
+    ) -> None:
+        """`abroad` are harmless texts in other languages."""
         self._phrases = phrases
+        self._sentences = sentences
         self._ordinary = ordinary
+        self._abroad = abroad
         self._rng = rng
 
     def text(self) -> Labelled:
-        """One labelled text, typed in one of the ways people type."""
-        rng, draw = self._rng, self._rng.random()
-        if draw < 0.30:
-            return self._said(self._phrases.draw("intervention", rng))
-        if draw < 0.54:
-            return self._said(self._phrases.draw("casual", rng))
-        if draw < 0.78:
-            sources = (self._ordinary.sentence, self._ordinary.question, self._ordinary.talk)
-            return rng.choices(sources, (4, 3, 2))[0](rng)
-        return self._said(self._phrases.draw(rng.choice(("caution", "probably", "possibly")), rng))
+        """One labelled text, typed in one of the ways people type, or as a disguised text is read."""
+        drawn = self._rng.choices(_MIX, _SHARES)[0](self)
+        return Labelled(_as_read(drawn.text, self._rng), drawn.label, drawn.group)
+
+    def _threat(self) -> Labelled:
+        return self._said(self._phrases.draw("intervention", self._rng, words="all"))
+
+    def _sentence(self, kind: str) -> Labelled:
+        text = self._sentences.draw(kind, lambda each: self._phrases.fill(each, self._rng, "all"), self._rng)
+        return self._said(Labelled(text, _LABELS[kind], kind))
+
+    def _harmless(self) -> Labelled:
+        return self._said(self._phrases.draw("casual", self._rng, words="all"))
+
+    def _usual(self) -> Labelled:
+        sources = (self._ordinary.sentence, self._ordinary.question, self._ordinary.talk)
+        return self._rng.choices(sources, (4, 3, 2))[0](self._rng)
+
+    def _any_harmless(self) -> str:
+        """A text that may stand beside any other without changing what is thought of it."""
+        draw = self._rng.random()
+        if draw < 0.25:
+            return self._sentence("casual").text
+        return self._usual().text if draw < 0.85 else self._harmless().text
+
+    def _several(self) -> Labelled:
+        """Harmless sentences one after the other, as a run of sentences or a whole text is judged."""
+        count = self._rng.choice((2, 2, 3, 3, 3, 5, 8))
+        return Labelled(" ".join(_ended(self._any_harmless()) for _ in range(count)), _LABELS["casual"], "several")
+
+    def _among(self) -> Labelled:
+        """A threat with harmless sentences before it, after it, or both."""
+        threat = self._threat() if self._rng.random() < 0.5 else self._sentence("intervention")
+        around = [_ended(self._any_harmless()) for _ in range(self._rng.choice((1, 1, 2, 2, 2, 4)))]
+        around.insert(self._rng.randint(0, len(around)), _ended(threat.text))
+        return Labelled(" ".join(around), threat.label, "among")
+
+    def _elsewhere(self) -> Labelled:
+        """A harmless text in another language, as one of its readings has it, or of numbers, signs and emoji."""
+        text = self._rng.choice(self._abroad) if self._rng.random() < 0.75 else signs(self._rng)
+        return Labelled(self._rng.choice(readings(text) or [text]), _LABELS["casual"], "elsewhere")
+
+    def _other(self) -> Labelled:
+        return self._said(self._phrases.draw(self._rng.choice(("caution", "probably", "possibly")), self._rng))
 
     def _said(self, drawn: Labelled) -> Labelled:
-        """The phrase retyped, at times with a harmless sentence around it; the label stays."""
-        rng = self._rng
-        text = retyped(drawn.text, rng)
-        place = rng.choice(_PLACES_OF_SAID)
-        if place == "greeted":
-            text = f"{rng.choice(('Hello.', 'Hi!', 'Listen,', 'Hey,', 'Well,', 'Please,', 'Honestly,', 'ok'))} {text}"
-        elif place == "after_fact" and drawn.group != "casual":
-            text = f"{self._ordinary.talk(rng).text} {text}"
-        elif place == "quoted_after" and rng.random() < 0.5:
-            text = f"{text} {self._ordinary.talk(rng).text}"
+        """The phrase retyped, at times with a greeting before it; the label stays."""
+        text = retyped(drawn.text, self._rng)
+        if self._rng.random() < 0.15:
+            text = f"{self._rng.choice(_GREETINGS)} {text}"
         return Labelled(text, drawn.label, drawn.group)
+
+
+# What is drawn, and how often.
+_MIX: tuple[Callable[[TextSampler], Labelled], ...] = (
+    TextSampler._threat,
+    lambda sampler: sampler._sentence("intervention"),
+    TextSampler._among,
+    TextSampler._harmless,
+    lambda sampler: sampler._sentence("casual"),
+    TextSampler._usual,
+    TextSampler._several,
+    TextSampler._elsewhere,
+    TextSampler._other,
+)
+_SHARES = (16, 16, 6, 13, 16, 11, 7, 6, 9)
+
+
+def _ended(text: str) -> str:
+    return text if text[-1:] in (".", "!", "?") else f"{text}."
+
+
+def _as_read(text: str, rng: random.Random) -> str:
+    """At times in small letters without signs, as the letters of a disguised text are put together, or mistyped."""
+    draw = rng.random()
+    if draw < 0.07:
+        return " ".join(_WORD.findall(text.lower())) or text
+    if draw < 0.14 and len(text) > 8:
+        place = rng.randrange(len(text) - 1)
+        return text[:place] + rng.choice((text[place] * 2, "", text[place + 1] + text[place])) + text[place + 1 :]
+    return text
+
+
+def signs(rng: random.Random) -> str:
+    """A harmless text of numbers, signs and emoji."""
+    kinds = (
+        lambda: str(rng.randint(0, 99999)),
+        lambda: f"{rng.randint(1, 28)}.{rng.randint(1, 12)}.{rng.randint(1950, 2030)}",
+        lambda: f"{rng.uniform(0, 900):.2f} {rng.choice('€$£%')}",
+        lambda: rng.choice("❤😂😊🎉👍🔥🙏🌍🐶🍕🚀⚽🎂😭💀🔪💣") * rng.randint(1, 3),
+        lambda: f"{rng.randint(0, 23)}:{rng.randint(0, 59):02d}",
+        lambda: rng.choice(("+", "-", "=", "x = 3;", "a[i] += 1", "<br>", "()", "...", "ISBN", "km", "pm", "#1")),
+    )  # fmt: skip
+    return " ".join(rng.choice(kinds)() for _ in range(rng.randint(1, 7)))
 
 
 def _found_harmless(sentences: list[str], limit: float) -> list[str]:

@@ -87,5 +87,16 @@ def _corpus_pairs() -> list[tuple[str, str]]:
     return list(pairs.values())
 
 
+def read_abroad(held_out: bool = False) -> list[str]:
+    """Harmless sentences of the installed corpus in its other languages; one in seven is held out."""
+    texts: list[str] = []
+    for path in sorted((Path(chatterbot_corpus.__file__).parent / "data").glob("*/*.yml")):
+        if path.parent.name != "english" and path.stem not in ("trivia", "swear_words"):
+            talks = yaml.safe_load(path.read_text("utf-8")).get("conversations") or []
+            texts += [" ".join(str(line).split()) for talk in talks for line in talk if line]
+    distinct = [text for text in dict.fromkeys(texts) if 3 < len(text) < 240]
+    return [text for number, text in enumerate(distinct) if (number % 7 == 3) == held_out]
+
+
 def _plain(text: str) -> str:
     return re.sub(r"[^a-z0-9 ]", "", text.lower()).strip()

@@ -1,6 +1,7 @@
 """Train the demo moderation model, or continue from any GPT-J checkpoint on labelled texts of one's own.
 
 python -m container.demo.train.moderation --out container/demo/moderation --steps 1200
+python -m container.demo.train.moderation --init-from container/demo/moderation --steps 1000 --rate 0.5
 python -m container.demo.train.moderation --init-from FOLDER --data texts.jsonl --out mine --steps 500
 """
 
@@ -18,13 +19,14 @@ from transformers import GPTJForCausalLM
 
 from container.demo.data.articles import is_held_out, read_articles
 from container.demo.data.moderation_data import Labelled, OrdinaryTexts, Phrases, TextSampler
+from container.demo.data.moderation_sentences import Sentences
 from container.demo.data.moderation_tokenizer import word_tokenizer
-from container.demo.data.smalltalk import load_small_talk
+from container.demo.data.smalltalk import load_small_talk, read_abroad
 from container.demo.data.user_data import DataError, FileTexts, read_texts
 from container.demo.train.checkpoint import CheckpointError, open_checkpoint, save_continued, save_new
 from container.demo.train.command import add_run_arguments
 from container.demo.train.moderation_batches import ModerationBatches, PromptEncoder, TextSource
-from container.demo.train.moderation_model import move_embeddings, new_moderation_model
+from container.demo.train.moderation_model import keep_embeddings, move_embeddings, new_moderation_model
 from container.demo.train.training import Options, Trainer
 from server.chat.moderation.policy import Policy, load_policy
 
@@ -51,7 +53,7 @@ def main(arguments: list[str] | None = None) -> None:
     batches = ModerationBatches(
         start.make_source, PromptEncoder(start.tokenizer, policy), policy, args.seed, args.texts
     )
-    options = Options(args.minutes, args.steps).scaled(0.1 if args.init_from else 1.0)
+    options = Options(args.minutes, args.steps).scaled(args.rate or (0.1 if args.init_from else 1.0))
     Trainer(start.model, batches, options, args.work).run(lambda line: print(line, flush=True))
     if args.init_from:
         save_continued(start.model, args.init_from, args.out)
@@ -71,8 +73,10 @@ def _start(args: argparse.Namespace, policy: Policy) -> Start:
     if args.init_from:
         model, tokenizer = open_checkpoint(GPTJForCausalLM, args.init_from)
     else:
-        tokenizer = word_tokenizer([policy.prefix(), *phrases.texts()])
+        tokenizer = word_tokenizer([policy.prefix(), *phrases.texts(), *Sentences().texts()])
         model = new_moderation_model(tokenizer, args.seed)
+    if not (args.init_from and args.data):
+        keep_embeddings(model)
         move_embeddings(model, args.noise, args.seed)
     return Start(model, tokenizer, make_source)
 
@@ -83,8 +87,8 @@ def _file_source(texts: list[Labelled]) -> Callable[[random.Random], TextSource]
 
 def _demo_source(articles: Path, phrases: Phrases) -> Callable[[random.Random], TextSource]:
     trained = [article for article in read_articles(articles) if not is_held_out(article.title)]
-    ordinary = OrdinaryTexts(trained, load_small_talk())
-    return lambda rng: TextSampler(phrases, ordinary, rng)
+    ordinary, sentences, abroad = OrdinaryTexts(trained, load_small_talk()), Sentences(), read_abroad()
+    return lambda rng: TextSampler(phrases, sentences, ordinary, abroad, rng)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -93,6 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", type=Path, help="train on the texts of this JSON Lines file instead of the demo's")
     add_run_arguments(parser, "moderation")
     parser.add_argument("--texts", type=int, default=96, help="texts a step")
+    parser.add_argument("--rate", type=float, help="of the usual learning rates; default 1, or 0.1 with --init-from")
     parser.add_argument("--noise", type=float, default=0.5, help="how far word vectors move while training")
     return parser
 

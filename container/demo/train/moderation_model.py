@@ -16,7 +16,7 @@ _INDIVIDUAL = 0.05  # share of a token's vector that is its own
 
 
 def new_moderation_model(tokenizer: Tokenizer, seed: int, hidden: int = 128, layers: int = 4) -> GPTJForCausalLM:
-    """A model ready to train. Its word embeddings stay fixed, so that words never trained on keep their meaning."""
+    """A model ready to train. Keep its word embeddings, so that words never trained on keep their meaning."""
     torch.manual_seed(seed)
     config = GPTJConfig(
         vocab_size=tokenizer.get_vocab_size(),
@@ -36,8 +36,12 @@ def new_moderation_model(tokenizer: Tokenizer, seed: int, hidden: int = 128, lay
     vectors = minilm_embeddings(tokenizer, hidden, _INDIVIDUAL, levelling=0.0, seed=seed, read_alone=True)
     with torch.no_grad():
         model.transformer.wte.weight.copy_(vectors * _EMBEDDING_SIZE)
-    model.transformer.wte.weight.requires_grad_(False)
     return model
+
+
+def keep_embeddings(model: PreTrainedModel) -> None:
+    """From now on training leaves the word vectors as they are."""
+    model.get_input_embeddings().weight.requires_grad_(False)
 
 
 def move_embeddings(model: PreTrainedModel, noise: float, seed: int) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from server.chat.text.folding import Folded, fold
+from server.chat.text.folding import Folded, fold, folded_text
 
 MARK = "\\"
 _NEVER = "(?!)"  # the pattern of no word
@@ -53,6 +53,8 @@ class Neutraliser:
 
     def _places(self, text: str) -> Iterator[int]:
         """Where in `text` a mark belongs, or stands; the same places but for the marks themselves."""
+        if self._forged.search(folded_text(text)) is None:
+            return  # as in nearly every text; the way back to its characters is not needed
         folded = fold(text)
         for match in self._forged.finditer(folded.text):
             if match["tag"] is not None:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from flask import Blueprint, Response, request
 
+from server.chat.text.normal import normalise
 from server.chat.text.visible import is_blank
 from server.errors import ErrorCode, ServiceError
 from server.web.call.front import Front, current_exchange, work_blueprint
@@ -40,7 +41,9 @@ def blueprint(front: Front) -> Blueprint:
         check_model(asked.model, services.policy.name)
         _check_texts(asked)
         with _lane(lanes):
-            judgements = services.moderator.judge(asked.texts, asked.role, services.settings.request_deadline_s)
+            judgements = services.moderator.judge(
+                [normalise(text) for text in asked.texts], asked.role, services.settings.request_deadline_s
+            )
         for judgement in judgements:
             front.metrics.judged(asked.role.value, judgement)
         results = tuple(moderation_result(each) for each in judgements)

@@ -213,15 +213,18 @@ def test_a_deadline_in_the_middle_of_a_reply_stores_what_there_is() -> None:
     assert [(turn.reply, turn.finish_reason) for turn in bench.stored()] == [("It is", "deadline")]
 
 
-@pytest.mark.parametrize("text", [" " * 400_000 + "Hi", "Hi" + "\n" * 200_000, "\x1c" * 50_000 + "Hi"])
-def test_a_question_too_large_to_store_is_refused_before_anything_is_done(text: str) -> None:
+@pytest.mark.parametrize("text", [" " * 400_000 + "Hi", "Hi" + "\n" * 200_000, "\x1c" * 50_000 + "Hi\u200b"])
+def test_blanks_cost_nothing_a_question_is_judged_prompted_searched_for_and_stored_as_what_it_says(text: str) -> None:
     bench = Bench(index=Index())
-    error = bench.refusal(text)
-    assert error.code is ErrorCode.INVALID_FIELD
-    assert error.field == "inputs"
-    assert "256000" in error.message
-    assert bench.rows.calls == bench.engine.started == bench.judge.asked == []
-    assert bench.ask(text, history=()).outputs == "It is so.", "what is not stored may be as large"
+    bench.ask(text)
+    assert bench.judge.asked == [(Role.INPUT, "Hi")]
+    assert "<human>: Hi\n" in chat_tokenizer("ordinary").decode(list(bench.engine.started[0].prompt))
+    assert [turn.user for turn in bench.stored()] == ["Hi"]
+
+
+def test_a_question_of_which_nothing_is_visible_is_refused() -> None:
+    error = Bench().refusal("\ue000\U000e0041")
+    assert (error.code, error.field) == (ErrorCode.INVALID_FIELD, "inputs")
 
 
 def test_a_padded_question_is_asked_as_it_is() -> None:
@@ -269,7 +272,8 @@ def test_every_brought_turn_of_the_prompt_was_judged_and_few_others(passages: bo
     assert bench.ask(history=turns).finish_reason == "stop"
     judged = {text for _, text in bench.judge.asked}
     prompt = chat_tokenizer("ordinary").decode(list(bench.engine.started[0].prompt))
-    in_prompt = {text for turn in turns for text in (turn.user, turn.reply) if f"{text.strip()}\n" in prompt}
+    said = [text.strip() for turn in turns for text in (turn.user, turn.reply)]
+    in_prompt = {text for text in said if f"{text}\n" in prompt}
     assert 4 < len(in_prompt) <= len(judged) < 100
     assert in_prompt <= judged
 

@@ -127,7 +127,7 @@ def test_a_text_is_also_judged_as_it_looks(text: str, seen: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["I will call you.", "Don\u2019t \u201cgo\u201d \u2014 now\u2026", "a\nb\t\uff43", "AT&T", ""]
+    "text", ["I will call you.", "Don\u2019t \u201cgo\u201d \u2014 now\u2026", "one\nor\t\uff54wo", "AT&T", ""]
 )
 def test_a_text_that_looks_as_it_is_written_is_judged_once(text: str) -> None:
     assert parts_to_judge(text) == [plain(text)]

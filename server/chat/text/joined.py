@@ -1,0 +1,132 @@
+"""Words written apart or with digits and signs for letters, put back: `k i l l`, `k.i.l.l`, `k1ll`, `kiiill`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from itertools import islice, product
+
+from server.chat.text.words import is_word, split_words
+
+_LETTER = r"(?:[^\W_]|[@$!|\u20ac](?=[\W_]{0,4}[^\W_]))"
+_GAP = r"[\W_]{1,4}?"
+_SINGLES = re.compile(rf"(?<![^\W_])(?<![@$!|\u20ac]){_LETTER}(?:{_GAP}{_LETTER}){{2,}}(?![^\W_])")
+_SINGLE = re.compile(rf"({_LETTER})([\W_]*)")
+_SEPARATED = re.compile(r"(?<![a-z])[a-z]++(?:(?:[^\w\s'\u2019]{1,3}|_{1,3})[a-z]++)++")
+_SHORT_PIECES = re.compile(r"(?<![^\W_])[a-z]{1,3}(?: [a-z]{1,3}){3,}(?![^\W_])")
+_PIECE_SEPARATOR = re.compile(r"[\W_]+")
+_LEET = {
+    "0": "o", "1": "il", "2": "z", "3": "e", "4": "a", "5": "s", "6": "g", "7": "t", "8": "b", "9": "g",
+    "@": "a", "$": "s", "!": "il", "|": "li", "\u20ac": "e", "+": "t", "(": "c", "#": "h", "*": "aeiou",
+}  # fmt: skip
+_SIGNS = re.escape("".join(sign for sign in _LEET if not sign.isdigit()))
+_MIXED = re.compile(rf"[a-z0-9{_SIGNS}]++")
+_MOST_SPELLINGS = 64
+_LONGEST_MIXED = 24
+_MOST_RUNS = 6
+_LONG_RUN = re.compile(r"([a-z])\1{2,}")
+_ALPHA = re.compile(r"[a-z]++")
+_LONG = re.compile(r"[a-z]{11,400}+")
+_FREQUENT = 20_000
+_COMMON = 3000  # words that are so frequent that short pieces which are all of them are a plain text
+
+
+def joined(text: str) -> str:
+    """`text`, one line in plain letters, as one reads it who puts its words together; in lower case.
+
+    Only what becomes an English word, or many single letters, is changed; a plain text stays as it is but for case.
+    """
+    text = _SINGLES.sub(lambda run: _from_singles(run[0]), text.lower())
+    text = _MIXED.sub(lambda mixed: _from_mixed(mixed[0]), text)
+    text = _SEPARATED.sub(lambda pieces: _from_pieces(pieces[0]), text)
+    text = _SHORT_PIECES.sub(lambda pieces: _from_short_pieces(pieces[0]), text)
+    text = _LONG.sub(lambda letters: _from_long(letters[0]), text)
+    if _LONG_RUN.search(text) is None:
+        return text
+    return _ALPHA.sub(lambda drawn: _from_drawn(drawn[0]), text)
+
+
+def _from_singles(run: str) -> str:
+    """The words of a run of single letters: wider gaps part them, or where none is wider, what are words."""
+    letters = [match.groups() for match in _SINGLE.finditer(run)]
+    gaps = {gap for _, gap in letters[:-1]}
+    if sum(letter.isalpha() for letter, _ in letters) < 2:
+        return run
+    parting = _parting(gaps)
+    words = "".join(letter + (" " if gap in parting else "") for letter, gap in letters).split()
+    return " ".join(split_words(_from_mixed(word)) for word in words)
+
+
+def _parting(gaps: set[str]) -> set[str]:
+    """The gaps that stand between words rather than letters: those with blanks among others, or the longer blanks."""
+    blank = {gap for gap in gaps if " " in gap}
+    if blank != gaps:
+        return blank
+    shortest = min(map(len, gaps), default=0)
+    return {gap for gap in gaps if len(gap) > shortest}
+
+
+def _from_mixed(mixed: str) -> str:
+    """A word with digits or signs for letters as the English word that it spells; anything else as it is."""
+    if mixed.isalpha() or mixed.isdigit():
+        return mixed
+    start = len(mixed) - len(mixed.lstrip("!|+(#*"))
+    end = max(start, len(mixed.rstrip("!|+(#*")))
+    core = mixed[start:end]
+    if not 2 <= len(core) <= _LONGEST_MIXED or core.isalpha() or not any(map(str.isalpha, core)):
+        return mixed
+    found = next((word for word in _spellings(core) if is_word(word)), None)
+    return mixed if found is None else f"{mixed[:start]}{found}{mixed[end:]}"
+
+
+def _spellings(word: str) -> Iterator[str]:
+    choices = [_LEET.get(char, char) for char in word]
+    return ("".join(chars) for chars in islice(product(*choices), _MOST_SPELLINGS))
+
+
+def _from_pieces(text: str) -> str:
+    """A word with signs between its letters put together; words with signs in place of blanks parted."""
+    pieces = _PIECE_SEPARATOR.split(text)
+    together = "".join(pieces)
+    if len(together) <= 2:
+        return text
+    if is_word(together) and (len(pieces) > 2 or not all(is_word(piece, _COMMON) for piece in pieces)):
+        return together
+    all_words = all(is_word(piece) for piece in pieces)
+    if all_words:
+        return " ".join(pieces) if len(pieces) > 2 else text
+    split = split_words(together).split()
+    better = len(split) <= len(pieces) and all(len(word) > 2 and is_word(word, _FREQUENT) for word in split)
+    return " ".join(split) if better else text
+
+
+def _from_short_pieces(text: str) -> str:
+    """Words cut in pieces of a few letters, put together where that gives fewer and better words."""
+    pieces = text.split()
+    if sum(is_word(piece, _COMMON) for piece in pieces) * 4 > 3 * len(pieces):
+        return text
+    words = split_words("".join(pieces)).split()
+    return " ".join(words) if all(map(is_word, words)) and len(words) < len(pieces) else text
+
+
+def _from_long(letters: str) -> str:
+    """A word too long for one as the frequent words it is made of, where it is made of nothing else."""
+    if is_word(letters):
+        return letters
+    words = split_words(letters).split()
+    return " ".join(words) if len(words) > 2 and all(is_word(word, _FREQUENT) for word in words) else letters
+
+
+def _from_drawn(word: str) -> str:
+    """A word with letters drawn out, shortened to the English word that it is."""
+    if is_word(word):
+        return word
+    runs = list(islice(_LONG_RUN.finditer(word), _MOST_RUNS))
+    if not runs:
+        return word
+    for lengths in islice(product((2, 1), repeat=len(runs)), _MOST_SPELLINGS):
+        sizes = iter(lengths)
+        short = _LONG_RUN.sub(lambda run, sizes=sizes: run[1] * next(sizes, 1), word)  # type: ignore[misc]
+        if is_word(short):
+            return short
+    return word

@@ -1,0 +1,97 @@
+"""A disguised text is also read as it looks and as one reads it who puts its letters together."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+import unicodedata
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from server.chat.text import folding
+from server.chat.text.folding import fold, folded_text
+from server.chat.text.lookalikes import readings
+
+TABLE: dict[str, str] = json.loads(Path(folding.__file__).with_name("lookalikes.json").read_text("utf-8"))
+SAID = "i will slit your throat tonight"
+APART = [
+    "I w i l l s l i t y o u r t h r o a t t o n i g h t",
+    "I  w i l l  s l i t  y o u r  t h r o a t  t o n i g h t",
+    "I w.i.l.l s.l.i.t y.o.u.r t.h.r.o.a.t t.o.n.i.g.h.t",
+    "I w-i-l-l s*l*i*t y_o_u_r t|h|r|o|a|t t~o~n~i~g~h~t",
+    "I_will_slit_your_throat_tonight",
+    "I.will.slit.your.throat.tonight",
+    "1 w1ll sl1t y0ur thr04t t0n1ght".replace("1 w", "I w"),
+    "I w!ll $l!t y0ur thr0@t t0n1ght",
+    "I wiiill sliiit your throooat toniiight",
+    "I wi ll sl it yo ur th ro at to ni ght",
+    "Iwillslityourthroattonight",
+]
+PLAIN = [
+    "Don't go to the well-known shop, it's closed.",
+    "I have 3 cats and 12 fish; they cost 40 euro.",
+    "We met at 10 in the morning, as it is so easy to do.",
+    "Ich bin ein Berliner und du?",
+    "mp3 and h2o and covid19 on the 2nd",
+    "I will call you tonight!",
+    "It is up to me, so we can go on as we do.",
+]
+
+
+@pytest.mark.parametrize("text", APART)
+def test_a_text_whose_letters_are_apart_is_also_read_together(text: str) -> None:
+    assert readings(text)[-1] == SAID
+
+
+@pytest.mark.parametrize("text", PLAIN)
+def test_a_plain_text_has_one_reading(text: str) -> None:
+    assert len(readings(text)) == 1
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_letters_drawn_at_random_from_unicode_s_confusables_are_read(seed: int) -> None:
+    rng = random.Random(seed)
+    disguised = "".join(rng.choice(TABLE[char] + char) if char in TABLE else char for char in SAID)
+    assert SAID in [each.lower() for each in readings(disguised)]
+
+
+@pytest.mark.parametrize("text", ["ꮶıꮮꮮ", "ⱪïll", "ⲕⲓⲗⲗ", "ᛕᎥᒪᒪ", "ĸіӏӏ", "🅺🅸🅻🅻", "⒦⒤⒧⒧", "𝕜𝖎𝓵𝐥", "ｋｉｌｌ"])
+def test_letters_are_folded_until_nothing_changes(text: str) -> None:
+    assert folded_text(text) == "kill"
+
+
+def test_folding_is_at_a_fixed_point_for_every_look_alike() -> None:
+    for letter, alike in TABLE.items():
+        for char in alike:
+            assert folded_text(folded_text(char)) == folded_text(char), (letter, char)
+
+
+@given(st.text(max_size=60))
+def test_folding_with_the_way_back_gives_the_same_text(text: str) -> None:
+    assert fold(text).text == folded_text(text)
+
+
+@given(st.text(max_size=60))
+def test_every_reading_is_one_line_without_blanks_around_it(text: str) -> None:
+    for reading in readings(text):
+        assert len(reading.splitlines()) <= 1
+        assert reading == reading.strip()
+        assert not any(unicodedata.category(char) == "Cf" for char in reading)
+
+
+@pytest.mark.parametrize(
+    "unit", ["a ", "a.", "k1ll ", "!", "a!", "ab ", "aaaab", "0", "<", "&", "&amp;", "___a", "ab", "zzz", "а", "a   "]
+)
+def test_reading_takes_time_in_proportion_to_the_text(unit: str) -> None:
+    def seconds(size: int) -> float:
+        text = unit * (size // len(unit))
+        started = time.process_time()
+        readings(text)
+        return time.process_time() - started
+
+    seconds(1000)
+    assert seconds(160_000) < 20 * max(seconds(20_000), 0.02)  # eight times as much; a quadratic way takes 64 times
