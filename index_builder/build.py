@@ -34,8 +34,7 @@ from index_builder.work_folder import WorkFolder, WorkFolderError, sweep_drafts
 from server.artifacts.folder import MANIFEST
 from server.retrieval.encoder.encoder import Encoder
 from server.retrieval.index.manifest import Manifest, read_manifest
-from server.retrieval.index.retriever import VECTORS_FILE
-from server.retrieval.index.stored_vectors import StoredVectors
+from server.retrieval.index.stored_vectors import VECTORS_FILE, StoredVectors
 
 log = logging.getLogger(__name__)
 

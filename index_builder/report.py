@@ -9,6 +9,7 @@ from index_builder.progress import Progress
 from server.retrieval.encoder.encoder import Encoder
 from server.retrieval.index.manifest import Manifest, read_manifest
 from server.retrieval.index.retriever import IndexRetriever
+from server.retrieval.query import Query
 
 
 def print_report(manifest: Manifest, progress: Progress, address: str) -> None:
@@ -43,7 +44,7 @@ def inspect(folder: Path, query: str | None, encoder: str, k: int) -> None:
         print(f"  {name:<16} {facts.num_bytes / 2**20:>10.1f} MiB  {state}")
     if query:
         retriever = IndexRetriever(folder, Encoder(encoder or manifest.encoder.name), score_floor=-1.0, timeout_s=60.0)
-        for passage in retriever.search(query, k, 0, 1.0):
+        for passage in retriever.search(Query(query, k, 0, 1.0)):
             print(f"{passage.score:.3f}  {passage.title} | {passage.section} | {passage.passage_id}\n  {passage.text}")
         retriever.close()
 

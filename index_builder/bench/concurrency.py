@@ -13,6 +13,7 @@ from server.retrieval.encoder.encoder import Encoder
 from server.retrieval.index.manifest import read_manifest
 from server.retrieval.index.passage_table import PassageTable
 from server.retrieval.index.retriever import PASSAGES_FILE, IndexRetriever
+from server.retrieval.query import Query
 
 _QUESTION_CHARS = 48
 _K, _WINDOW, _THRESHOLD = 1, 5, 0.5  # what a turn asks for
@@ -56,7 +57,7 @@ def _queries(index: Path, num_searches: int) -> list[str]:
 def _one_at_a_time(retriever: IndexRetriever, queries: list[str]) -> float:
     started = time.perf_counter()
     for query in queries:
-        retriever.search(query, _K, _WINDOW, _THRESHOLD)
+        retriever.search(Query(query, _K, _WINDOW, _THRESHOLD))
     return time.perf_counter() - started
 
 
@@ -67,7 +68,7 @@ def _at_once(retriever: IndexRetriever, queries: list[str]) -> tuple[float, np.n
     def search(query: str) -> float:
         gate.wait()
         started = time.perf_counter()
-        retriever.search(query, _K, _WINDOW, _THRESHOLD)
+        retriever.search(Query(query, _K, _WINDOW, _THRESHOLD))
         return time.perf_counter() - started
 
     with ThreadPoolExecutor(len(queries)) as callers:

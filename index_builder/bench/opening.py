@@ -8,6 +8,7 @@ from pathlib import Path
 from index_builder.bench.machine import resident_mib
 from server.retrieval.encoder.encoder import Encoder
 from server.retrieval.index.retriever import IndexRetriever
+from server.retrieval.query import Query
 
 _QUESTION = "Which river flows through the city?"
 
@@ -22,7 +23,7 @@ def measure(index: Path, encoder_name: str) -> dict[str, object]:
     seconds = time.perf_counter() - started
     opened = resident_mib()
     started = time.perf_counter()
-    retriever.search(_QUESTION, 5, 0, 1.0)
+    retriever.search(Query(_QUESTION, 5, 0, 1.0))
     first_search = time.perf_counter() - started
     facts = retriever.info()
     searched = resident_mib()

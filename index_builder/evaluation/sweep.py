@@ -14,8 +14,7 @@ import numpy as np
 from index_builder.evaluation.exact import exact_neighbours
 from index_builder.progress import Progress
 from server.retrieval.index.manifest import IndexFacts
-from server.retrieval.index.retriever import VECTORS_FILE
-from server.retrieval.index.stored_vectors import StoredVectors
+from server.retrieval.index.stored_vectors import VECTORS_FILE, StoredVectors
 from server.retrieval.index.vector_index import INDEX_FILE, VectorIndex
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ from index_builder.index.vector_shards import VectorShards
 from index_builder.progress import Progress
 from index_builder.work_folder import WorkFolder, drafted
 from server.retrieval.index.passage_table import SCHEMA
-from server.retrieval.index.retriever import PASSAGES_FILE, VECTORS_FILE
+from server.retrieval.index.retriever import PASSAGES_FILE
+from server.retrieval.index.stored_vectors import VECTORS_FILE
 
 ROWS_PER_BATCH = 1024
 

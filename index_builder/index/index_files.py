@@ -15,7 +15,8 @@ from index_builder.index.vector_shards import VectorShards
 from index_builder.progress import Progress
 from index_builder.work_folder import WorkFolder, write_whole
 from server.retrieval.index.manifest import IndexFacts
-from server.retrieval.index.retriever import PASSAGES_FILE, VECTORS_FILE
+from server.retrieval.index.retriever import PASSAGES_FILE
+from server.retrieval.index.stored_vectors import VECTORS_FILE
 from server.retrieval.index.vector_index import INDEX_FILE, LISTS_FILE
 
 _SAMPLE_ROWS = 50_000

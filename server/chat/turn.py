@@ -27,6 +27,7 @@ from server.chat.store.store import Claim, SessionBusy, Store
 from server.chat.text.normal import normalise
 from server.chat.turn_in_progress import OpenTurn
 from server.errors import ErrorCode, ServiceError
+from server.retrieval.query import Exchange, Query
 from server.retrieval.retriever import Passage, RetrievalError, Retriever
 
 T = TypeVar("T")
@@ -34,6 +35,7 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 _HOUR_S = 3600
+_EXCHANGES = 8  # earlier turns that a search may look at
 _BUSY_POLL_S = 0.1
 _JUDGE_RESERVE_S = 2.0  # of a request's deadline, kept for the verdict on the reply
 
@@ -122,13 +124,17 @@ class TurnService:
         turn = OpenTurn(request)
         if request.history is not None:
             turn.session = Session(request.session_id or "", self._this_hour(), request.history)
-        # The store's answers are waited for while the question is judged and searched for.
+        # The store's answers are waited for while the question is judged.
         judged = self._start_judging(turn)
-        found = self._start_search(turn)
+        found: Future[list[Passage]] = _nothing()
         stored = False
         try:
             if request.history is None:
-                self._take_session(turn)
+                turn.session = self._load(request.session_id)
+            # A turn that another request adds while the session is busy is the next question's to know.
+            found = self._start_search(turn)
+            if request.history is None:
+                turn.claim = self._claim(turn)
             blocked = self._await_input_verdict(turn, judged)
             if blocked is not None:
                 result = turn.result(blocked.message, "moderated_input")
@@ -151,11 +157,6 @@ class TurnService:
             found.cancel()
             if turn.claim is not None and not stored:
                 self._store.release(turn.claim)
-
-    def _take_session(self, turn: OpenTurn) -> None:
-        """Load the session and claim its next turn."""
-        turn.session = self._load(turn.request.session_id)
-        turn.claim = self._claim(turn)
 
     def _this_hour(self) -> float:
         """When a conversation that its client keeps is said to have begun: its prompts then share their first lines."""
@@ -200,13 +201,14 @@ class TurnService:
         if self._retriever is None or not turn.request.retrieval:
             return _nothing()
         settings = self._settings
-        return self._executor.submit(
-            self._retriever.search,
+        query = Query(
             turn.request.text,
             settings.search_k,
             settings.search_window,
             settings.search_threshold,
+            earlier=_exchanges(turn.session),
         )
+        return self._executor.submit(self._retriever.search, query)
 
     def _await_input_verdict(self, turn: OpenTurn, judged: Future[list[Judgement]]) -> Judgement | None:
         """The verdict that blocks, or None."""
@@ -291,6 +293,15 @@ def _normalised(request: TurnRequest) -> TurnRequest:
     )
     return msgspec.structs.replace(
         request, text=normalise(request.text), system=normalise(request.system), history=history
+    )
+
+
+def _exchanges(session: Session) -> tuple[Exchange, ...]:
+    """The conversation as a search sees it: what was refused is no part of it, as it is none of the prompt."""
+    return tuple(
+        Exchange(turn.user, tuple(source.title for source in turn.sources))
+        for turn in session.turns[-_EXCHANGES:]
+        if not turn.finish_reason.startswith("moderated")
     )
 
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from concurrent.futures import Future
 
 from server.retrieval.guarded import MAX_THREADS, Guarded, outcome
+from server.retrieval.query import Query
 from server.retrieval.retriever import Passage, RetrievalError, Retriever
 
 log = logging.getLogger(__name__)
@@ -36,17 +37,16 @@ class Composite:
         """All members' versions."""
         return "+".join(member.version for member in self._members.values())
 
-    def search(self, query: str, k: int, window: int, threshold: float) -> list[Passage]:
-        """The `k` passages that the members together rank first; the same text counts as one passage.
+    def search(self, query: Query) -> list[Passage]:
+        """The query's `k` passages that the members together rank first; the same text counts as one passage.
 
         Raises:
             RetrievalError: every member failed.
         """
         started = time.monotonic()
-        searches = {
-            name: member.start(query, max(k, MEMBER_K), window, threshold) for name, member in self._members.items()
-        }
-        return _fused(_answers(searches, started, self.timeout_s))[:k]
+        wider = dataclasses.replace(query, k=max(query.k, MEMBER_K))
+        searches = {name: member.start(wider) for name, member in self._members.items()}
+        return _fused(_answers(searches, started, self.timeout_s))[: query.k]
 
     def info(self) -> dict[str, object]:
         """Every member's facts."""

@@ -7,6 +7,7 @@ import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
 
+from server.retrieval.query import Query
 from server.retrieval.retriever import Passage, RetrievalError, Retriever
 
 log = logging.getLogger(__name__)
@@ -38,23 +39,23 @@ class Guarded:
             log.error("retriever.broken name=%s error=%s", self.name, type(error).__name__)
             return f"{self.name}/unknown"
 
-    def search(self, query: str, k: int, window: int, threshold: float) -> list[Passage]:
+    def search(self, query: Query) -> list[Passage]:
         """The retriever's passages.
 
         Raises:
             RetrievalError: it failed in any way, took too long, or gave something else than passages.
         """
         started = time.monotonic()
-        return outcome(self.name, self.start(query, k, window, threshold), started, self._timeout_s)
+        return outcome(self.name, self.start(query), started, self._timeout_s)
 
-    def start(self, query: str, k: int, window: int, threshold: float) -> Future[list[Passage]]:
+    def start(self, query: Query) -> Future[list[Passage]]:
         """A search that goes on while the caller does something else; `outcome` waits for it.
 
         Raises:
             RetrievalError: after `close`.
         """
         try:
-            return self._pool.submit(self._retriever.search, query, k, window, threshold)
+            return self._pool.submit(self._retriever.search, query)
         except RuntimeError as error:
             raise RetrievalError(f"{self.name} is closed") from error
 

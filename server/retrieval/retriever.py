@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from server.retrieval.query import Query
+
 
 class RetrievalError(Exception):
     """A search or an index that fails; one sentence. The turn goes on without passages."""
@@ -37,14 +39,8 @@ class Retriever(Protocol):
         """What answered: name, version and checksum, stored with every turn."""
         ...
 
-    def search(self, query: str, k: int, window: int, threshold: float) -> list[Passage]:
-        """At most `k` passages, best first; none when nothing is relevant.
-
-        Args:
-            query: the user's question.
-            k: how many passages.
-            window: how many neighbours on each side may join a hit.
-            threshold: the cosine similarity to the hit above which a neighbour joins.
+    def search(self, query: Query) -> list[Passage]:
+        """At most `query.k` passages, best first; none when nothing is relevant.
 
         Raises:
             RetrievalError: nothing can be searched now.

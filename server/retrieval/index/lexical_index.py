@@ -81,6 +81,10 @@ class LexicalIndex:
         total = max(float(weights.sum()), 1e-6)
         return WordMatch(coverage / total, best / total, passages.opens)
 
+    def num_words(self, query: str) -> int:
+        """How many different words of `query` say something."""
+        return len(set(self._reader.terms(query)))
+
     def _weights(self, terms: list[int]) -> NDArray[np.float32]:
         counts = self._counts[np.array(terms, dtype=np.int64) % NUM_BUCKETS].astype(np.float32)
         found: NDArray[np.float32] = np.log1p((self._num_passages - counts + 0.5).clip(0.5) / (counts + 0.5))

@@ -3,51 +3,27 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from concurrent.futures import TimeoutError as FutureTimeoutError
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from server.retrieval.encoder.batcher import Batcher
 from server.retrieval.encoder.encoder import Encoder
+from server.retrieval.encoder.question_vectors import QuestionVectors
 from server.retrieval.index.growth import grow, joined_text, without
-from server.retrieval.index.lexical_index import LexicalIndex
 from server.retrieval.index.manifest import Manifest, read_manifest
 from server.retrieval.index.passage_table import PassageTable
-from server.retrieval.index.relevance import NUM_CANDIDATES, relevance
-from server.retrieval.index.stored_vectors import StoredVectors
-from server.retrieval.index.vector_index import INDEX_FILE, VectorIndex
+from server.retrieval.index.ranking import Hits, IndexParts, Ranking, Wanted
+from server.retrieval.index.small_talk import SmallTalk
+from server.retrieval.query import Query
 from server.retrieval.retriever import Passage, RetrievalError
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 log = logging.getLogger(__name__)
 
 PASSAGES_FILE = "passages.arrow"
-VECTORS_FILE = "vectors.npy"
 _PROBE_SIMILARITY = 0.98
 _MAX_BATCH = 64
-
-
-@dataclass(frozen=True)
-class _Query:
-    text: str
-    num_hits: int
-
-    @property
-    def num_candidates(self) -> int:
-        """How many rows are ranked: the query's own number, so that its result is the same in every batch."""
-        return max(NUM_CANDIDATES, self.num_hits)
-
-
-@dataclass(frozen=True)
-class _Hits:
-    scores: NDArray[np.float32]  # [num_hits]
-    rows: NDArray[np.int64]  # [num_hits]
 
 
 class IndexRetriever:
@@ -66,16 +42,15 @@ class IndexRetriever:
     def __init__(self, folder: Path, encoder: Encoder, score_floor: float, timeout_s: float) -> None:
         self._manifest = read_manifest(folder)
         _check_encoder(encoder, self._manifest)
-        self._encoder = encoder
         self._score_floor = score_floor
         self._timeout_s = timeout_s
         self._table = PassageTable(folder / PASSAGES_FILE)
-        self._vectors = StoredVectors(folder / VECTORS_FILE)
-        self._index = VectorIndex(folder / INDEX_FILE, self._manifest.index, self._vectors)
-        self._lexical = LexicalIndex(folder, len(self._vectors), self._manifest.passages.language)
+        parts = IndexParts.of(folder, self._manifest)
+        self._vectors = parts.vectors
         if len(self._table) != len(self._vectors):
             raise RetrievalError(f"index {folder} has {len(self._table)} passages but {len(self._vectors)} vectors")
-        self._batcher: Batcher[_Query, _Hits] = Batcher(self._find, _MAX_BATCH, "retrieval")
+        ranking = Ranking(parts, QuestionVectors(encoder), SmallTalk(encoder), score_floor)
+        self._batcher: Batcher[Wanted, Hits] = Batcher(ranking.find, _MAX_BATCH, "retrieval")
         log.info("index.open version=%s passages=%d", self.version, len(self._table))
 
     @property
@@ -88,22 +63,24 @@ class IndexRetriever:
         """Searches that wait for the next batch."""
         return self._batcher.num_waiting
 
-    def search(self, query: str, k: int, window: int, threshold: float) -> list[Passage]:
+    def search(self, query: Query) -> list[Passage]:
         """The best passages, each grown by its neighbours; a hit inside an earlier one's neighbourhood is part of it,
         and no row is given twice.
 
         Raises:
             RetrievalError: the batch failed or took longer than the timeout.
         """
-        hits = self._hits(query, num_hits=k * (1 + 2 * window) if k > 1 else 1)
+        num_hits = query.k * (1 + 2 * query.window) if query.k > 1 else 1
+        earlier = tuple(exchange.question for exchange in query.earlier)
+        hits = self._hits(Wanted(query.text, num_hits, earlier, query.required))
         passages: list[Passage] = []
         covered: set[int] = set()
         for score, row in zip(hits.scores.tolist(), hits.rows.tolist(), strict=True):
-            if len(passages) == k:
+            if len(passages) == query.k:
                 break
             if row in covered:
                 continue
-            rows = without(covered, grow(row, self._table, self._vectors, window, threshold), row)
+            rows = without(covered, grow(row, self._table, self._vectors, query.window, query.threshold), row)
             covered.update(rows)
             passages.append(self._passage(row, rows, score))
         return passages
@@ -126,9 +103,9 @@ class IndexRetriever:
         self._batcher.close()
         self._table.close()
 
-    def _hits(self, query: str, num_hits: int) -> _Hits:
+    def _hits(self, wanted: Wanted) -> Hits:
         try:
-            hits = self._batcher.submit(_Query(query, num_hits))
+            hits = self._batcher.submit(wanted)
         except RuntimeError as error:
             raise RetrievalError(f"the index search failed: {error}") from error
         try:
@@ -138,25 +115,6 @@ class IndexRetriever:
             raise RetrievalError(f"the index search took longer than {self._timeout_s} s") from error
         except RuntimeError as error:
             raise RetrievalError(f"the index search failed: {error}") from error
-
-    def _find(self, queries: Sequence[_Query]) -> list[_Hits]:
-        """One batch: all queries encoded at once, those with equally many candidates searched at once, each ranked."""
-        vectors = self._encoder.encode([query.text for query in queries])
-        found: list[_Hits | None] = [None] * len(queries)
-        for num_candidates in {query.num_candidates for query in queries}:
-            places = [place for place, query in enumerate(queries) if query.num_candidates == num_candidates]
-            scores, rows = self._index.search(vectors[places], num_candidates)
-            for number, place in enumerate(places):
-                found[place] = self._rank(queries[place], scores[number], rows[number])
-        return [hits for hits in found if hits is not None]
-
-    def _rank(self, query: _Query, cosine: NDArray[np.float32], rows: NDArray[np.int64]) -> _Hits:
-        """The candidates above the floor, most relevant first."""
-        relevant = (rows >= 0) & (cosine >= self._score_floor)
-        cosine, rows = cosine[relevant], rows[relevant]
-        scores = relevance(cosine, self._lexical.match(query.text, rows))
-        order = np.argsort(-scores, kind="stable")[: query.num_hits]
-        return _Hits(scores[order], rows[order])
 
     def _passage(self, hit: int, rows: range, score: float) -> Passage:
         row = self._table.row(hit)

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+VECTORS_FILE = "vectors.npy"
+
+
 class StoredVectors:
     """Rows by number; opening maps the file. Safe to read from many threads.
 

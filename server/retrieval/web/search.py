@@ -13,6 +13,7 @@ from urllib.parse import quote, urlsplit
 
 import urllib3
 
+from server.retrieval.query import Query
 from server.retrieval.result_cache import ResultCache
 from server.retrieval.retriever import Passage, RetrievalError
 from server.retrieval.web.http_deadline import cut_off, cut_off_pool
@@ -69,17 +70,17 @@ class WebSearch:
         """The host that answers."""
         return f"web/{self._plan.host}"
 
-    def search(self, query: str, k: int, window: int, threshold: float) -> list[Passage]:
+    def search(self, query: Query) -> list[Passage]:
         """The first `k` results; `window` and `threshold` mean nothing to the web.
 
         Raises:
             RetrievalError: no answer in time, another status than 200, or not the JSON that the fields describe.
         """
-        del window, threshold
-        key = (query, k)
+        words = query.with_topic
+        key = (words, query.k)
         found = self._cache.find(key)
         if found is None:
-            found = self._passages(self._ask(query, k))[:k]
+            found = self._passages(self._ask(words, query.k))[: query.k]
             self._cache.put(key, found)
         return list(found)
 

@@ -10,6 +10,7 @@ from server.chat.records.turn_records import Source
 from server.chat.text.visible import is_blank
 from server.errors import ErrorCode, ServiceError
 from server.retrieval.guarded import Guarded
+from server.retrieval.query import Query
 from server.retrieval.retriever import Passage, RetrievalError, Retriever
 from server.web.call.front import Front, current_exchange, work_blueprint
 from server.web.describe.operation import JSON, REFUSED, Operation
@@ -50,10 +51,12 @@ def _search(front: Front, retriever: Retriever | None, query: SearchQuery) -> li
         raise ServiceError(ErrorCode.NOT_FOUND, "this server has no index: OCK_INDEX is empty")
     try:
         return retriever.search(
-            query.query,
-            settings.search_k if query.k is None else query.k,
-            settings.search_window if query.w is None else query.w,
-            settings.search_threshold if query.w_th is None else query.w_th,
+            Query(
+                query.query,
+                settings.search_k if query.k is None else query.k,
+                settings.search_window if query.w is None else query.w,
+                settings.search_threshold if query.w_th is None else query.w_th,
+            )
         )
     except RetrievalError as error:
         front.metrics.retrieval_failed()

@@ -18,6 +18,7 @@ from server.chat.records.turn_records import KeepAlive, Session, Turn, TurnReque
 from server.chat.store.store import Store
 from server.chat.turn import TurnService, TurnSettings
 from server.errors import ErrorCode, ServiceError
+from server.retrieval.query import Exchange
 from server.retrieval.retriever import Passage, RetrievalError
 from tests.unit.chat.prompt.chat_tokenizers import chat_tokenizer
 from tests.unit.chat.turn_doubles import Engine, Index, Judge, WatchedRows
@@ -76,12 +77,13 @@ def test_a_turn_is_answered_and_stored_by_one_read_one_claim_and_one_write() -> 
     assert {(turn.model, turn.index_version) for turn in bench.stored()} == {("model 1", "index 1")}
 
 
-def test_judging_and_searching_begin_before_the_session_is_loaded() -> None:
+def test_judging_begins_before_the_session_is_loaded_and_searching_before_it_is_claimed() -> None:
     bench = Bench(index=Index())
     assert bench.index is not None
     began: list[bool] = []
-    both = (bench.judge.begun, bench.index.begun)
-    bench.rows.before["newest"] = lambda: began.extend(each.wait(WAIT_S) for each in both)
+    judge, index = bench.judge.begun, bench.index.begun
+    bench.rows.before["newest"] = lambda: began.append(judge.wait(WAIT_S))
+    bench.rows.before["put_if_free"] = lambda: began.append(index.wait(WAIT_S))
     bench.ask()
     assert began == [True, True]
 
@@ -290,3 +292,15 @@ def test_the_same_text_has_a_verdict_in_each_role() -> None:
     verdicts = BroughtVerdicts(judge)  # type: ignore[arg-type]
     verdicts.judge([Brought(Role.OUTPUT, "Hello"), Brought(Role.INPUT, "Hello")], 5.0)
     assert judge.asked == [(Role.INPUT, "Hello"), (Role.OUTPUT, "Hello")]
+
+
+def test_a_search_is_told_the_conversation_whoever_keeps_it() -> None:
+    bench = Bench(index=Index())
+    bench.ask("What is albedo?")
+    bench.ask("BAD question")
+    bench.ask("Who named it?")
+    assert [each.text for each in bench.index.asked] == ["What is albedo?", "BAD question", "Who named it?"]
+    assert bench.index.asked[0].earlier == ()
+    assert bench.index.asked[-1].earlier == (Exchange("What is albedo?", ("Albedo",)),), "what was refused is not told"
+    bench.ask("Who named it?", history=brought(("What is albedo?", "A fraction.")))
+    assert bench.index.asked[-1].earlier == (Exchange("What is albedo?"),)

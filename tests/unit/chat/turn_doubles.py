@@ -12,6 +12,7 @@ from server.chat.moderation.policy import Role
 from server.chat.records.turn_records import Judgement
 from server.chat.store.memory import MemoryRows
 from server.errors import ErrorCode, ServiceError
+from server.retrieval.query import Query
 from server.retrieval.retriever import Passage
 
 
@@ -66,8 +67,10 @@ class Index:
     def __init__(self, behaviour: Callable[[], list[Passage]] | None = None) -> None:
         self._behaviour = behaviour
         self.begun = threading.Event()
+        self.asked: list[Query] = []
 
-    def search(self, query: str, k: int, window: int, threshold: float) -> list[Passage]:
+    def search(self, query: Query) -> list[Passage]:
+        self.asked.append(query)
         self.begun.set()
         if self._behaviour is not None:
             return self._behaviour()

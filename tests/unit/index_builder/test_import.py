@@ -16,8 +16,9 @@ from index_builder.progress import Progress
 from index_builder.work_folder import WorkFolder
 from server.retrieval.encoder.encoder import Encoder
 from server.retrieval.index.manifest import Manifest, read_manifest
-from server.retrieval.index.retriever import VECTORS_FILE, IndexRetriever
-from server.retrieval.index.stored_vectors import StoredVectors
+from server.retrieval.index.retriever import IndexRetriever
+from server.retrieval.index.stored_vectors import VECTORS_FILE, StoredVectors
+from server.retrieval.query import Query
 from tests.unit.index_builder.published import texts, write_published
 
 QUIET = Progress(quiet=True)
@@ -60,8 +61,8 @@ def test_the_published_vectors_are_kept_and_their_passages_found(
     assert manifest.index.recall["recall@10"] == 1.0
     assert np.allclose(stored(tmp_path / "out"), unit(vectors), atol=1e-3)
     retriever = IndexRetriever(tmp_path / "out", encoder, score_floor=0.0, timeout_s=60.0)
-    found = [retriever.search(TEXTS[row], 1, 0, 1.0)[0].passage_id for row in (0, 6, 7, 555, 1199)]
-    grown = retriever.search(TEXTS[555], 1, 5, 0.0)[0].text
+    found = [retriever.search(Query(TEXTS[row], 1, 0, 1.0))[0].passage_id for row in (0, 6, 7, 555, 1199)]
+    grown = retriever.search(Query(TEXTS[555], 1, 5, 0.0))[0].text
     retriever.close()
     assert found == ["1:0", "2:2", "2:3", "139:3", "300:3"]
     assert grown == " ".join(TEXTS[552:556])  # all of its document, nothing of the next

@@ -16,8 +16,7 @@ from index_builder.index.folder import write_vector_file
 from index_builder.index.index_files import index_facts, write_faiss_index
 from index_builder.progress import Progress
 from index_builder.work_folder import WorkFolder
-from server.retrieval.index.retriever import VECTORS_FILE
-from server.retrieval.index.stored_vectors import StoredVectors
+from server.retrieval.index.stored_vectors import VECTORS_FILE, StoredVectors
 from server.retrieval.index.vector_index import INDEX_FILE, VectorIndex
 from tests.unit.index_builder.vectors import clustered, write_shards
 

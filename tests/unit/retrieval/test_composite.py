@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from server.retrieval.composite import Composite
+from server.retrieval.query import Query
 from server.retrieval.retriever import Passage, RetrievalError
 
 
@@ -24,9 +25,9 @@ class Answering:
         self._texts = texts
         self._before = before
 
-    def search(self, query: str, k: int, window: int, threshold: float) -> list[Passage]:
+    def search(self, query: Query) -> list[Passage]:
         self._before()
-        return [passage(text) for text in self._texts][:k]
+        return [passage(text) for text in self._texts][: query.k]
 
     def info(self) -> dict[str, object]:
         return {"version": self.version}
@@ -40,7 +41,7 @@ def fail() -> None:
 
 
 def texts(composite: Composite, k: int = 10) -> list[str]:
-    return [found.text for found in composite.search("q", k, 0, 0.0)]
+    return [found.text for found in composite.search(Query("q", k, 0, 0.0))]
 
 
 def test_what_both_find_comes_before_what_one_finds() -> None:
@@ -51,7 +52,7 @@ def test_what_both_find_comes_before_what_one_finds() -> None:
 
 def test_scores_are_reciprocal_ranks_of_which_the_best_is_one() -> None:
     composite = Composite({"a": Answering("x", "y"), "b": Answering("x")}, timeout_s=30)
-    scores = {found.text: found.score for found in composite.search("q", 5, 0, 0.0)}
+    scores = {found.text: found.score for found in composite.search(Query("q", 5, 0, 0.0))}
     assert scores["x"] == pytest.approx(1.0)
     assert scores["y"] == pytest.approx((1 / 62) / (2 / 61))
 
@@ -111,7 +112,7 @@ def test_members_are_asked_for_more_than_one_so_that_their_ranks_can_be_fused() 
 def test_when_all_fail_the_search_fails_with_every_reason() -> None:
     composite = Composite({"a": Answering(before=fail), "b": Answering(before=fail)}, timeout_s=30)
     with pytest.raises(RetrievalError, match="every retriever failed: a: no connection; b: no connection"):
-        composite.search("q", 1, 0, 0.0)
+        composite.search(Query("q", 1, 0, 0.0))
 
 
 def test_a_version_that_cannot_be_told_is_unknown() -> None:

@@ -23,6 +23,7 @@ from server.chat.records.turn_records import (
 from server.chat.services import Services
 from server.config import Settings
 from server.errors import ServiceError
+from server.retrieval.query import Query
 from server.retrieval.retriever import Passage, RetrievalError
 
 OVERRIDE = "Unfortunately I am unable to provide any information about this topic"
@@ -195,8 +196,8 @@ class FakeRetriever:
         self.asked: list[tuple[str, int, int, float]] = []
         self.broken = False
 
-    def search(self, query: str, k: int, window: int, threshold: float) -> list[Passage]:
-        self.asked.append((query, k, window, threshold))
+    def search(self, query: Query) -> list[Passage]:
+        self.asked.append((query.text, query.k, query.window, query.threshold))
         if self.broken:
             raise RetrievalError("the index is gone")
         return [LINCOLN]

@@ -11,6 +11,7 @@ from server.config import Settings, from_env
 from server.retrieval import from_settings as opening
 from server.retrieval.composite import Composite
 from server.retrieval.from_settings import open_retriever
+from server.retrieval.query import Query
 from server.retrieval.retriever import Passage, RetrievalError, Retriever
 
 
@@ -19,10 +20,10 @@ class Own:
 
     version = "own/1"
 
-    def search(self, query: str, k: int, window: int, threshold: float) -> list[Passage]:
-        if query == "break":
-            raise KeyError(query)
-        return [Passage("own:1", "own", "Own", "", query, 1.0, "")]
+    def search(self, query: Query) -> list[Passage]:
+        if query.text == "break":
+            raise KeyError(query.text)
+        return [Passage("own:1", "own", "Own", "", query.text, 1.0, "")]
 
     def info(self) -> dict[str, object]:
         return {}
@@ -59,14 +60,14 @@ def test_an_index_folder_is_opened_with_the_encoder_and_floor_of_its_manifest(in
     retriever = open_retriever(settings(index=str(index_folder)))
     assert retriever is not None
     assert retriever.info()["score_floor"] == pytest.approx(0.2, abs=0.25)
-    assert retriever.search("What does the velvet fox eat?", 1, 0, 1.0)[0].title == "Velvet fox"
+    assert retriever.search(Query("What does the velvet fox eat?", 1, 0, 1.0))[0].title == "Velvet fox"
     retriever.close()
 
 
 def test_a_floor_that_is_set_counts(index_folder: Path) -> None:
     retriever = open_retriever(settings(index=str(index_folder), score_floor="0.99"))
     assert retriever is not None
-    assert retriever.search("What does the velvet fox eat?", 1, 0, 1.0) == []
+    assert retriever.search(Query("What does the velvet fox eat?", 1, 0, 1.0)) == []
     retriever.close()
 
 
@@ -79,7 +80,7 @@ def test_the_web_is_opened_when_its_address_is_set() -> None:
 def test_several_are_fused(index_folder: Path, entry_point: None) -> None:
     retriever = open_retriever(settings(index=str(index_folder), retrievers="index, own"))
     assert isinstance(retriever, Composite)
-    found = retriever.search("What does the velvet fox eat?", 5, 0, 1.0)
+    found = retriever.search(Query("What does the velvet fox eat?", 5, 0, 1.0))
     assert {"Own", "Velvet fox"} <= {passage.title for passage in found}
     retriever.close()
 
@@ -88,7 +89,7 @@ def test_a_users_retriever_is_opened_by_its_entry_point(entry_point: None) -> No
     retriever = open_retriever(settings(retrievers="own"))
     assert retriever is not None
     assert retriever.version == "own/1"
-    assert retriever.search("q", 1, 0, 0.0)[0].document_id == "own"
+    assert retriever.search(Query("q", 1, 0, 0.0))[0].document_id == "own"
 
 
 def test_whatever_a_users_retriever_raises_is_a_retrieval_error(
@@ -97,7 +98,7 @@ def test_whatever_a_users_retriever_raises_is_a_retrieval_error(
     retriever = open_retriever(settings(retrievers="own"))
     assert retriever is not None
     with pytest.raises(RetrievalError, match="it raised KeyError"):
-        retriever.search("break", 1, 0, 0.0)
+        retriever.search(Query("break", 1, 0, 0.0))
     assert "retriever.broken name=own error=KeyError" in caplog.text
 
 

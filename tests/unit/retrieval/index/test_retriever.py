@@ -13,9 +13,13 @@ import pytest
 
 from server.artifacts.folder import MANIFEST
 from server.retrieval.encoder.encoder import Encoder
+from server.retrieval.encoder.question_vectors import QuestionVectors
 from server.retrieval.index.manifest import Manifest, encode_manifest, read_manifest
+from server.retrieval.index.ranking import IndexParts, Ranking, Wanted
 from server.retrieval.index.relevance import NUM_CANDIDATES
-from server.retrieval.index.retriever import IndexRetriever, _Query
+from server.retrieval.index.retriever import IndexRetriever
+from server.retrieval.index.small_talk import SmallTalk
+from server.retrieval.query import Query
 from server.retrieval.retriever import RetrievalError
 from tests.unit.retrieval.small_index import ARTICLES, make_index
 
@@ -36,14 +40,14 @@ from tests.unit.retrieval.small_index import ARTICLES, make_index
 def test_the_passage_that_answers_comes_first(
     retriever: IndexRetriever, question: str, title: str, answer: str
 ) -> None:
-    passage = retriever.search(question, k=1, window=0, threshold=1.0)[0]
+    passage = retriever.search(Query(question, k=1, window=0, threshold=1.0))[0]
     assert passage.title == title
     assert answer in passage.text
     assert passage.url == "https://wiki.example/wiki/" + title.replace(" ", "_")
 
 
 def test_scores_fall_and_ids_are_of_the_document(retriever: IndexRetriever) -> None:
-    passages = retriever.search("Who kept the lighthouse?", k=5, window=0, threshold=1.0)
+    passages = retriever.search(Query("Who kept the lighthouse?", k=5, window=0, threshold=1.0))
     scores = [passage.score for passage in passages]
     assert scores == sorted(scores, reverse=True)
     assert all(0 < score <= 1 for score in scores)
@@ -52,18 +56,18 @@ def test_scores_fall_and_ids_are_of_the_document(retriever: IndexRetriever) -> N
 
 @pytest.mark.parametrize("text", ["Good morning", "Thank you!", "zxqv", "", "   ", "?!", "\x00", "日本語"])
 def test_what_asks_for_nothing_gets_nothing(retriever: IndexRetriever, text: str) -> None:
-    assert retriever.search(text, k=3, window=5, threshold=0.5) == []
+    assert retriever.search(Query(text, k=3, window=5, threshold=0.5)) == []
 
 
 def test_a_floor_of_one_leaves_nothing(index_folder: Path, encoder: Encoder) -> None:
     retriever = IndexRetriever(index_folder, encoder, score_floor=1.0, timeout_s=60)
-    assert retriever.search("Who built the Lighthouse of Norrby?", 3, 0, 1.0) == []
+    assert retriever.search(Query("Who built the Lighthouse of Norrby?", 3, 0, 1.0)) == []
     retriever.close()
 
 
 def test_a_window_reaches_both_ends_of_its_document_and_no_further(retriever: IndexRetriever) -> None:
     for title in ARTICLES:
-        passage = retriever.search(f"What is the {title}?", k=1, window=50, threshold=-1.0)[0]
+        passage = retriever.search(Query(f"What is the {title}?", k=1, window=50, threshold=-1.0))[0]
         assert passage.title == title
         opening, closing = ARTICLES[title][:20], ARTICLES[title][-20:]
         assert passage.text.startswith(opening)
@@ -73,7 +77,7 @@ def test_a_window_reaches_both_ends_of_its_document_and_no_further(retriever: In
 @pytest.mark.parametrize("stride", [1, 2])
 def test_overlapping_windows_grow_without_repeating_a_sentence(tmp_path: Path, encoder: Encoder, stride: int) -> None:
     retriever = IndexRetriever(make_index(tmp_path / "i", stride), encoder, score_floor=0.3, timeout_s=60)
-    passage = retriever.search("What is the Lighthouse of Norrby?", k=1, window=50, threshold=-1.0)[0]
+    passage = retriever.search(Query("What is the Lighthouse of Norrby?", k=1, window=50, threshold=-1.0))[0]
     sentences = [sentence for sentence in passage.text.split(". ") if sentence]
     assert len(sentences) == len(set(sentences)) == 11
     retriever.close()
@@ -81,7 +85,7 @@ def test_overlapping_windows_grow_without_repeating_a_sentence(tmp_path: Path, e
 
 def test_a_high_threshold_keeps_the_hit_alone(retriever: IndexRetriever) -> None:
     alone, held = (
-        retriever.search("What does the velvet fox eat?", 1, window, threshold)[0].text
+        retriever.search(Query("What does the velvet fox eat?", 1, window, threshold))[0].text
         for window, threshold in ((0, 0.0), (5, 0.9999))
     )
     assert alone == held
@@ -89,9 +93,9 @@ def test_a_high_threshold_keeps_the_hit_alone(retriever: IndexRetriever) -> None
 
 def test_growth_follows_similarity_one_neighbour_after_another(retriever: IndexRetriever, encoder: Encoder) -> None:
     """What the stored vectors say is what encoding hit and neighbours anew says."""
-    passages = [p for p in retriever.search("lighthouse keeper lamp storm", 20, 0, 1.0) if p.document_id == "1"]
+    passages = [p for p in retriever.search(Query("lighthouse keeper lamp storm", 20, 0, 1.0)) if p.document_id == "1"]
     rows = sorted(passages, key=lambda passage: int(passage.passage_id.split(":")[1]))
-    hit = retriever.search("Who was the first keeper?", 1, 0, 1.0)[0]
+    hit = retriever.search(Query("Who was the first keeper?", 1, 0, 1.0))[0]
     place = [row.passage_id for row in rows].index(hit.passage_id)
     texts = [f"{row.title}. {row.section}. {row.text}" if row.section else f"{row.title}. {row.text}" for row in rows]
     similarity = (lambda vectors: vectors @ vectors[place])(encoder.encode(texts))
@@ -101,12 +105,12 @@ def test_growth_follows_similarity_one_neighbour_after_another(retriever: IndexR
         first -= 1
     while last < len(rows) - 1 and similarity[last + 1] > threshold:
         last += 1
-    grown = retriever.search("Who was the first keeper?", 1, 50, threshold)[0].text
+    grown = retriever.search(Query("Who was the first keeper?", 1, 50, threshold))[0].text
     assert all((row.text in grown) == (first <= number <= last) for number, row in enumerate(rows))
 
 
 def test_a_hit_inside_an_earlier_window_is_not_given_again(retriever: IndexRetriever) -> None:
-    passages = retriever.search("Tell me about the lighthouse keepers", k=3, window=50, threshold=-1.0)
+    passages = retriever.search(Query("Tell me about the lighthouse keepers", k=3, window=50, threshold=-1.0))
     assert len({passage.document_id for passage in passages}) == len(passages)
 
 
@@ -122,27 +126,27 @@ def test_no_row_is_given_twice_when_neighbourhoods_meet(
         return passage(hit, rows, score)
 
     monkeypatch.setattr(retriever, "_passage", noted)
-    found = retriever.search("lighthouse keeper lamp storm", k=20, window=1, threshold=-1.0)
+    found = retriever.search(Query("lighthouse keeper lamp storm", k=20, window=1, threshold=-1.0))
     assert len(given) == len(set(given)) > len(found)
 
 
 def test_what_a_search_finds_does_not_depend_on_its_batch(index_folder: Path, encoder: Encoder) -> None:
     asked: list[list[int]] = []
-    retriever = IndexRetriever(index_folder, encoder, 0.0, 60)
-    search = retriever._index.search
+    parts = IndexParts.of(index_folder, read_manifest(index_folder))
+    ranking = Ranking(parts, QuestionVectors(encoder), SmallTalk(encoder), 0.0)
+    search = parts.index.search
 
     def searched(vectors: np.ndarray, num_candidates: int) -> object:
         asked.append([len(vectors), num_candidates])
         return search(vectors, num_candidates)
 
-    retriever._index.search = searched  # type: ignore[assignment, method-assign]
-    few, many = _Query("Who built the lighthouse?", 1), _Query("What does the velvet fox eat?", 300)
-    hits = retriever._find([few, many, few])
+    parts.index.search = searched  # type: ignore[assignment, method-assign]
+    few, many = Wanted("Who built the lighthouse?", 1), Wanted("What does the velvet fox eat?", 300)
+    hits = ranking.find([few, many, few])
     assert sorted(asked) == [[1, 300], [2, NUM_CANDIDATES]]
-    for alone, together in zip([retriever._find([query])[0] for query in (few, many, few)], hits, strict=True):
+    for alone, together in zip([ranking.find([query])[0] for query in (few, many, few)], hits, strict=True):
         assert alone.rows.tolist() == together.rows.tolist()
         assert alone.scores == pytest.approx(together.scores, abs=1e-5)
-    retriever.close()
 
 
 def test_concurrent_searches_are_encoded_in_batches(index_folder: Path, encoder: Encoder) -> None:
@@ -154,19 +158,19 @@ def test_concurrent_searches_are_encoded_in_batches(index_folder: Path, encoder:
 
         def encode(self, texts: list[str]) -> object:
             sizes.append(len(texts))
-            if len(sizes) == 2:  # the first search, after the probe
+            if len(sizes) == 3:  # the first search, after the probe and the examples of small talk
                 assert held.wait(30)
             return encoder.encode(texts)
 
     retriever = IndexRetriever(index_folder, CountingEncoder(), 0.3, 60)  # type: ignore[arg-type]
     with ThreadPoolExecutor(20) as pool:
-        futures = [pool.submit(retriever.search, "Who built the lighthouse?", 1, 0, 1.0) for _ in range(20)]
+        futures = [pool.submit(retriever.search, Query(f"Who built the lighthouse, {n}?")) for n in range(20)]
         while retriever.num_waiting < 19:
             threading.Event().wait(0.01)
         held.set()
-        texts = {future.result()[0].text for future in futures}
-    assert sizes == [1, 1, 19]
-    assert len(texts) == 1
+        found = {future.result()[0].title for future in futures}
+    assert sizes[2:] == [1, 19]
+    assert found == {"Lighthouse of Norrby"}
     retriever.close()
 
 
@@ -185,9 +189,9 @@ def test_a_search_that_takes_too_long_fails_with_a_sentence(index_folder: Path, 
 
     retriever = IndexRetriever(index_folder, SlowEncoder(), 0.3, timeout_s=0.1)  # type: ignore[arg-type]
     with pytest.raises(RetrievalError, match=r"took longer than 0\.1 s"):
-        retriever.search("slow", 1, 0, 1.0)
+        retriever.search(Query("slow", 1, 0, 1.0))
     with pytest.raises(RetrievalError, match=r"took longer than 0\.1 s"):
-        retriever.search("given up before its batch began", 1, 0, 1.0)
+        retriever.search(Query("given up before its batch began", 1, 0, 1.0))
     held.set()
     retriever.close()
     assert "given up before its batch began" not in encoded
@@ -197,13 +201,13 @@ def test_a_search_after_close_fails_with_a_sentence(index_folder: Path, encoder:
     retriever = IndexRetriever(index_folder, encoder, 0.3, 60)
     retriever.close()
     with pytest.raises(RetrievalError, match="the index search failed"):
-        retriever.search("Who?", 1, 0, 1.0)
+        retriever.search(Query("Who?", 1, 0, 1.0))
 
 
 def test_an_error_while_encoding_fails_with_a_sentence(retriever: IndexRetriever) -> None:
     with pytest.raises(RetrievalError, match="the index search failed: "):
-        retriever.search("half a character: \ud800", 1, 0, 1.0)
-    assert retriever.search("Who built the Lighthouse of Norrby?", 1, 0, 1.0)
+        retriever.search(Query("half a character: \ud800", 1, 0, 1.0))
+    assert retriever.search(Query("Who built the Lighthouse of Norrby?", 1, 0, 1.0))
 
 
 def damaged(folder: Path, target: Path) -> Path:

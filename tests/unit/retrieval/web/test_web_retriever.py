@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler
 
 import pytest
 
+from server.retrieval.query import Query
 from server.retrieval.result_cache import ResultCache
 from server.retrieval.retriever import RetrievalError
 from server.retrieval.web.search import MAX_ANSWER_BYTES, ResultFields, WebSearch, WebSearchPlan
@@ -44,11 +45,11 @@ def web(api: SearchApi, clock: Clock | None = None, **changes: object) -> WebSea
 
 
 def search(retriever: WebSearch, query: str = "What is albedo?", k: int = 3) -> list[str]:
-    return [passage.text for passage in retriever.search(query, k, 0, 0.0)]
+    return [passage.text for passage in retriever.search(Query(query, k, 0, 0.0))]
 
 
 def test_results_are_passages_in_plain_text(api: SearchApi) -> None:
-    (passage,) = web(api).search("What is albedo?", 3, 0, 0.0)
+    (passage,) = web(api).search(Query("What is albedo?", 3, 0, 0.0))
     assert (passage.title, passage.text) == ("Albedo", "Albedo is whiteness & more.")
     assert passage.url == passage.document_id == "https://x.example/a"
     assert api.requests[0][0] == "/s?q=What%20is%20albedo%3F&n=3"
@@ -69,7 +70,7 @@ def test_the_key_goes_into_its_header_or_its_place(api: SearchApi) -> None:
 def test_fields_are_found_by_dotted_paths(api: SearchApi) -> None:
     api.body = b'{"web": {"pages": [{"t": ["Title"], "d": {"text": "Words."}, "u": "https://x.example"}]}}'
     fields = ResultFields(results="web.pages", title="t.0", text="d.text", url="u")
-    (passage,) = web(api, fields=fields).search("q", 1, 0, 0.0)
+    (passage,) = web(api, fields=fields).search(Query("q", 1, 0, 0.0))
     assert (passage.title, passage.text, passage.url) == ("Title", "Words.", "https://x.example")
 
 

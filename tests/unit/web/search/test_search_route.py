@@ -8,6 +8,7 @@ import time
 import pytest
 
 from server.config import Settings
+from server.retrieval.query import Query
 from server.retrieval.retriever import Passage
 from server.web.app import create_app
 from tests.unit.web.fakes import FakeRetriever, Fakes
@@ -21,7 +22,7 @@ class Breaking(FakeRetriever):
         self._error = error
         self._held = held
 
-    def search(self, query: str, k: int, window: int, threshold: float) -> list[Passage]:
+    def search(self, query: Query) -> list[Passage]:
         if self._held is not None:
             self._held.wait(30)
         if self._error is not None:

@@ -1,0 +1,134 @@
+"""From questions to the rows that answer them, those of a conversation in the light of what came before."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from server.retrieval.encoder.question_vectors import QuestionVectors
+from server.retrieval.index.lexical_index import LexicalIndex
+from server.retrieval.index.manifest import Manifest
+from server.retrieval.index.relevance import FIRST, FOLLOW_UP, NUM_CANDIDATES, relevance
+from server.retrieval.index.small_talk import SmallTalk
+from server.retrieval.index.stored_vectors import VECTORS_FILE, StoredVectors
+from server.retrieval.index.topic import Topic
+from server.retrieval.index.vector_index import INDEX_FILE, VectorIndex
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+MAX_EARLIER = 6  # questions of a conversation that are looked at; what was asked before them is no longer the topic
+_TOPIC_HITS = 3
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A question, those before it, and how many rows are wanted."""
+
+    text: str
+    num_hits: int
+    earlier: tuple[str, ...] = ()
+    required: bool = False
+
+    @property
+    def num_candidates(self) -> int:
+        """How many rows are ranked: the question's own number, so that its result is the same in every batch."""
+        return max(NUM_CANDIDATES, self.num_hits)
+
+
+@dataclass(frozen=True)
+class Hits:
+    """Rows, most relevant first."""
+
+    scores: NDArray[np.float32]  # [num_hits]
+    rows: NDArray[np.int64]  # [num_hits]
+
+
+@dataclass(frozen=True)
+class IndexParts:
+    """What is searched: the vectors, the index over them and the words, all of the same passages."""
+
+    vectors: StoredVectors
+    index: VectorIndex
+    words: LexicalIndex
+
+    @classmethod
+    def of(cls, folder: Path, manifest: Manifest) -> IndexParts:
+        """The parts of an index folder. Raises RetrievalError: one is missing or does not fit the others."""
+        vectors = StoredVectors(folder / VECTORS_FILE)
+        index = VectorIndex(folder / INDEX_FILE, manifest.index, vectors)
+        return cls(vectors, index, LexicalIndex(folder, len(vectors), manifest.passages.language))
+
+
+class Ranking:
+    """Finds and ranks. One thread uses it.
+
+    Args:
+        score_floor: passages whose cosine similarity to a question is lower are not relevant.
+    """
+
+    def __init__(
+        self, parts: IndexParts, questions: QuestionVectors, small_talk: SmallTalk, score_floor: float
+    ) -> None:
+        self._parts = parts
+        self._questions = questions
+        self._small_talk = small_talk
+        self._score_floor = score_floor
+
+    def find(self, batch: Sequence[Wanted]) -> list[Hits]:
+        """All questions encoded at once; those that open a conversation and want equally many searched at once."""
+        texts = [text for wanted in batch for text in (wanted.text, *wanted.earlier[-MAX_EARLIER:])]
+        vectors = dict(zip(texts, self._questions.encode(texts), strict=True))
+        found: list[Hits | None] = [None] * len(batch)
+        openings = [place for place, wanted in enumerate(batch) if not wanted.earlier]
+        for num_candidates in {batch[place].num_candidates for place in openings}:
+            places = [place for place in openings if batch[place].num_candidates == num_candidates]
+            queries = np.stack([vectors[batch[place].text] for place in places])
+            scores, rows = self._parts.index.search(queries, num_candidates)
+            for number, place in enumerate(places):
+                found[place] = self._opening(batch[place], scores[number], rows[number])
+        for place, wanted in enumerate(batch):
+            if found[place] is None:
+                found[place] = self._in_conversation(wanted, vectors)
+        return [hits for hits in found if hits is not None]
+
+    def _opening(self, wanted: Wanted, cosine: NDArray[np.float32], rows: NDArray[np.int64]) -> Hits:
+        """The candidates above the floor, most relevant first."""
+        relevant = (rows >= 0) & ((cosine >= self._score_floor) | wanted.required)
+        cosine, rows = cosine[relevant], rows[relevant]
+        return _best(relevance(cosine, self._parts.words.match(wanted.text, rows), FIRST), rows, wanted.num_hits)
+
+    def _in_conversation(self, wanted: Wanted, vectors: dict[str, NDArray[np.float32]]) -> Hits:
+        """The earlier questions are answered anew, which makes the topic: nothing but the conversation decides, whoever
+        kept it, and whatever this process has seen.
+        """
+        topic = Topic()
+        for text in wanted.earlier[-MAX_EARLIER:]:
+            hits = self._answer(Wanted(text, _TOPIC_HITS), vectors[text], topic)
+            topic = topic.after(vectors[text], self._parts.vectors.rows(hits.rows))
+        return self._answer(wanted, vectors[wanted.text], topic)
+
+    def _answer(self, wanted: Wanted, vector: NDArray[np.float32], topic: Topic) -> Hits:
+        if not topic.directions:
+            scores, rows = self._parts.index.search(vector[None], wanted.num_candidates)
+            return self._opening(wanted, scores[0], rows[0])
+        if not wanted.required and self._small_talk.is_near(vector):
+            return Hits(np.empty(0, np.float32), np.empty(0, np.int64))
+        return self._follow_up(wanted, vector, topic)
+
+    def _follow_up(self, wanted: Wanted, vector: NDArray[np.float32], topic: Topic) -> Hits:
+        """Candidates from the question alone and from the topic, ranked together."""
+        moved = topic.moved(vector, self._parts.words.num_words(wanted.text))
+        _, found = self._parts.index.search(np.stack([vector, moved]), wanted.num_candidates)
+        rows = np.unique(found[found >= 0])
+        cosine = self._parts.vectors.rows(rows) @ moved
+        return _best(relevance(cosine, self._parts.words.match(wanted.text, rows), FOLLOW_UP), rows, wanted.num_hits)
+
+
+def _best(scores: NDArray[np.float32], rows: NDArray[np.int64], num_hits: int) -> Hits:
+    order = np.argsort(-scores, kind="stable")[:num_hits]
+    return Hits(scores[order], rows[order])
