@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from index_builder.bench import concurrency, encoding, large_index, memory, opening, parsing, questions
+from index_builder.bench import concurrency, conversations, encoding, large_index, memory, opening, parsing, questions
 from index_builder.bench.machine import machine_facts
 
 Flags = argparse.Namespace
@@ -91,6 +91,13 @@ def _add_searching(verbs: Any) -> None:
     verb.add_argument("--encoder", default="sample")
     verb.add_argument("--questions", type=Path, required=True, help='lines of {"question", "title", "answers"}')
     verb.set_defaults(run=lambda flags: questions.measure(flags.index, flags.encoder, flags.questions))
+    verb = verbs.add_parser("conversations", help="how often the questions of conversations find their passage")
+    verb.add_argument("--index", type=Path, required=True)
+    verb.add_argument("--encoder", default="sample")
+    verb.add_argument(
+        "--conversations", type=Path, required=True, help="lines of {turns}: question, kind, title, answers"
+    )
+    verb.set_defaults(run=lambda flags: conversations.measure(flags.index, flags.encoder, flags.conversations))
 
 
 def _run_large(flags: Flags) -> dict[str, object]:
