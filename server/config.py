@@ -63,6 +63,7 @@ class Settings(BaseModel):
     policy: Path | None = None  # moderation policy file; None: the OpenChatKit policy
     moderation: Literal["on", "off"] = "on"
     max_new_tokens: int = Field(256, ge=1)  # when a request names none
+    long_replies: Literal["clamp", "refuse"] = "clamp"  # a request for more tokens than the window has room for
     request_deadline_s: float = Field(55.0, gt=0, le=_DAY_S)
     stream_deadline_s: float = Field(450.0, gt=0, le=_DAY_S)
     passage_tokens: int = Field(384, ge=0)
@@ -102,6 +103,7 @@ class Settings(BaseModel):
     max_body_bytes: int = Field(6 * 1024 * 1024, ge=1024)
     drain_timeout_s: float = Field(25.0, gt=0, le=28)
     model_name: str = "openchatkit"
+    cors_origins: str = ""  # origins joined by commas whose pages may call, or *; empty: pages of this server alone
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     run_dir: Path = Path("/tmp/openchatkit/run")  # noqa: S108 - sockets and locks
 

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import msgspec
@@ -110,7 +110,11 @@ class TurnService:
         request = _normalised(request)
         if not request.text:
             raise ServiceError(ErrorCode.INVALID_FIELD, "the question must hold visible text", field="inputs")
-        self._prompts.check(request.text, request.sampling.max_new_tokens, request.system)
+        if request.as_written:
+            self._prompts.as_written(request.text, 1 if request.clamp else request.sampling.max_new_tokens)
+            return
+        least = 1 if request.clamp else request.sampling.max_new_tokens
+        self._prompts.check(request.text, least + len(self._prompts.begun(request.begun)), request.system)
         if request.history is None:
             check_question(request.text)
 
@@ -239,22 +243,43 @@ class TurnService:
         return kept
 
     def _build(self, turn: OpenTurn) -> Prompt:
-        return self._prompts.build(
+        request = turn.request
+        if request.as_written:
+            return self._prompts.as_written(request.text, self._reserved(turn))
+        begun = self._prompts.begun(request.begun)
+        prompt = self._prompts.build(
             turn.session.created_at,
             turn.session.turns,
             [each.text for each in turn.passages],
-            turn.request.text,
-            turn.request.sampling.max_new_tokens,
-            system=turn.request.system,
+            request.text,
+            self._reserved(turn) + len(begun),
+            system=request.system,
         )
+        return replace(prompt, token_ids=(*prompt.token_ids, *begun))
+
+    def _reserved(self, turn: OpenTurn) -> int:
+        """Tokens of the window that are kept free for the reply."""
+        request, wish = turn.request, turn.request.sampling.max_new_tokens
+        if not request.clamp:
+            return wish
+        if request.as_written:
+            return 1
+        return self._prompts.reserved(turn.session.created_at, (request.system, request.text, request.begun), wish)
+
+    def _sampling(self, turn: OpenTurn, prompt: Prompt) -> wire.Sampling:
+        """As asked for, with the ends of a reply and no more tokens than are left."""
+        asked = turn.request.sampling
+        ends = () if turn.request.as_written else self._prompts.chat_format.ends
+        room = self._prompts.room_for_reply(prompt)
+        most = min(asked.max_new_tokens, room) if turn.request.clamp else asked.max_new_tokens
+        return msgspec.structs.replace(asked, stop=(*ends, *asked.stop), max_new_tokens=most)
 
     def _reply(self, turn: OpenTurn, prompt: Prompt, piecewise: bool) -> ReplyStream:
-        sampling = turn.request.sampling
         remaining = turn.remaining_s
         request = wire.Generate(
             request_id=f"{turn.request.request_id}-{turn.session.session_id[:8]}-{time.monotonic_ns():x}",
             prompt=prompt.token_ids,
-            sampling=msgspec.structs.replace(sampling, stop=(*self._prompts.chat_format.ends, *sampling.stop)),
+            sampling=self._sampling(turn, prompt),
             deadline_s=max(0.1, remaining - _JUDGE_RESERVE_S),
         )
         return ReplyStream(
@@ -264,6 +289,7 @@ class TurnService:
             self._executor,
             self._cleaner,
             self._ending,
+            begun=turn.request.begun,
             piecewise=piecewise,
             deadline_s=remaining + _JUDGE_RESERVE_S,
         )
@@ -292,7 +318,11 @@ def _normalised(request: TurnRequest) -> TurnRequest:
         for turn in request.history
     )
     return msgspec.structs.replace(
-        request, text=normalise(request.text), system=normalise(request.system), history=history
+        request,
+        text=normalise(request.text),
+        system=normalise(request.system),
+        history=history,
+        begun=normalise(request.begun),
     )
 
 

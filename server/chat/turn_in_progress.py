@@ -6,6 +6,8 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import msgspec
+
 from server.chat.moderation.policy import Role
 from server.chat.prompt.prompt import Prompt
 from server.chat.records.turn_records import Judgement, Session, Source, Turn, TurnRequest, TurnResult, Usage
@@ -47,7 +49,7 @@ class OpenTurn:
         )
         if verdict.blocked is not None:
             return self.result(verdict.blocked.message, "moderated_output")
-        return self.result(verdict.text, verdict.finished.reason)
+        return msgspec.structs.replace(self.result(verdict.text, verdict.finished.reason), logprobs=verdict.logprobs)
 
     def result(self, outputs: str, reason: str) -> TurnResult:
         """The answer as it stands."""

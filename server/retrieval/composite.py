@@ -10,7 +10,7 @@ from concurrent.futures import Future
 
 from server.retrieval.guarded import MAX_THREADS, Guarded, outcome
 from server.retrieval.query import Query
-from server.retrieval.retriever import Passage, RetrievalError, Retriever
+from server.retrieval.retriever import Embedder, Passage, RetrievalError, Retriever, embedder_of
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +31,11 @@ class Composite:
         assert members
         self._members = {name: Guarded(name, member, timeout_s, max_threads) for name, member in members.items()}
         self.timeout_s = timeout_s
+
+    @property
+    def embedder(self) -> Embedder | None:
+        """That of the first member which has one."""
+        return next(filter(None, map(embedder_of, self._members.values())), None)
 
     @property
     def version(self) -> str:

@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
 
 from server.retrieval.query import Query
-from server.retrieval.retriever import Passage, RetrievalError, Retriever
+from server.retrieval.retriever import Embedder, Passage, RetrievalError, Retriever, embedder_of
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +29,11 @@ class Guarded:
         self._retriever = retriever
         self._timeout_s = timeout_s
         self._pool = ThreadPoolExecutor(max_threads, f"retriever-{name}")
+
+    @property
+    def embedder(self) -> Embedder | None:
+        """The retriever's own, where it has one."""
+        return embedder_of(self._retriever)
 
     @property
     def version(self) -> str:

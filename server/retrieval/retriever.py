@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 from server.retrieval.query import Query
 
@@ -31,6 +36,24 @@ class Passage:
     url: str
 
 
+class Embedder(Protocol):
+    """Texts as unit vectors, by a retriever's encoder. Called from many threads at once."""
+
+    @property
+    def encoder_name(self) -> str:
+        """A folder or a hub id."""
+        ...
+
+    @property
+    def dimension(self) -> int:
+        """Length of a vector."""
+        ...
+
+    def embed(self, texts: Sequence[str]) -> tuple[NDArray[np.float32], int]:  # [num_texts, dimension]
+        """The vectors, in order, and how many tokens were read for them. Raises RetrievalError."""
+        ...
+
+
 class Retriever(Protocol):
     """A source of passages. `search` is called from many threads at once."""
 
@@ -54,3 +77,9 @@ class Retriever(Protocol):
     def close(self) -> None:
         """Release files and threads; no search may follow."""
         ...
+
+
+def embedder_of(retriever: Retriever | None) -> Embedder | None:
+    """The encoder of a retriever that has one to lend, as its attribute `embedder`."""
+    found: Embedder | None = getattr(retriever, "embedder", None)
+    return found

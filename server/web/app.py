@@ -10,6 +10,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from server.chat.services import Services
 from server.errors import ServiceError
+from server.web.call.cors import Origins
 from server.web.call.errors import STATUS, error_body, service_error, unexpected_error
 from server.web.call.exchange import Exchange
 from server.web.call.front import Front, current_exchange
@@ -20,16 +21,17 @@ from server.web.limits.concurrency import ConcurrencyLimit, admission_limit
 from server.web.limits.drain import Drain
 from server.web.limits.slow_client import limit_waiting
 from server.web.limits.table import LIST_THREADS
-from server.web.openai import chat_completions, models, moderations
+from server.web.openai import chat_completions, completions, embeddings, models, moderations, responses
 from server.web.operations import metrics, ping
 from server.web.page import route as page
 from server.web.reading.body import json_response
+from server.web.reading.plain_paths import PlainPaths
 from server.web.search import route as search
 from server.web.sessions import route as sessions
 
 log = logging.getLogger(__name__)
 
-_ROOMS = (ping, metrics, invocations, chat_completions, moderations, models, search, sessions)
+_ROOMS = (ping, metrics, chat_completions, completions, responses, embeddings, moderations, models, search, sessions)
 
 
 def create_app(services: Services) -> Flask:
@@ -40,17 +42,21 @@ def create_app(services: Services) -> Flask:
     front = Front(services, concurrency, drain, Metrics(services, concurrency), executor)
     app = Flask(__name__, static_folder=None)
     app.extensions["front"] = front
+    app.wsgi_app = PlainPaths(app.wsgi_app)  # type: ignore[method-assign]
     _handle_calls(app, front)
     _handle_errors(app)
     for room in _ROOMS:
         app.register_blueprint(room.blueprint(front))
+    app.register_blueprint(invocations.blueprint(front, {"messages": chat_completions.chat_answerer(front)}))
     app.register_blueprint(page.blueprint())
-    operations = [each for room in (*_ROOMS, page) for each in room.OPERATIONS]
+    operations = [each for room in (*_ROOMS, invocations, page) for each in room.OPERATIONS]
     app.register_blueprint(openapi.blueprint(services.settings, operations))
     return app
 
 
 def _handle_calls(app: Flask, front: Front) -> None:
+    origins = Origins(front.services.settings.cors_origins)
+
     @app.before_request
     def begin() -> None:
         g.exchange = Exchange(request, front.metrics)
@@ -61,6 +67,7 @@ def _handle_calls(app: Flask, front: Front) -> None:
         exchange = current_exchange()
         response.headers["X-Request-Id"] = exchange.request_id
         response.headers["X-Content-Type-Options"] = "nosniff"
+        origins.allow(request, response)
         if response.is_streamed:
             response.call_on_close(lambda: exchange.end(response.status_code))
         else:

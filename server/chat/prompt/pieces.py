@@ -54,6 +54,14 @@ class PromptPieces:
         """A reply and what closes it."""
         return self._content(text) + self._reply[1]
 
+    def begun(self, text: str) -> tuple[int, ...]:
+        """A reply's first words, with nothing that closes it."""
+        return tuple(self._content(text))
+
+    def as_written(self, text: str) -> list[int]:
+        """A text that stands for itself."""
+        return self._tokenizer.encode(self._neutralise(text[: self._max_chars]))
+
     def background(self, passage: Sequence[int]) -> list[int]:
         """The line of a passage, given its tokens; nothing for no tokens."""
         opens, closes = self._background

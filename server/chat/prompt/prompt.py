@@ -82,6 +82,30 @@ class PromptBuilder:
         """
         self._room(self._pieces.preamble(0.0, system), self._pieces.question(question), max_new_tokens)
 
+    def reserved(self, begun_at: float, asked: tuple[str, str, str], max_new_tokens: int) -> int:
+        """Tokens to keep free for a reply that may be cut to the room that is left: no more than half the window, so
+        that a large wish does not push out the conversation, and no more than system text, question and the words that
+        the reply begins with (`asked`) leave.
+        """
+        system, question, begun = asked
+        taken = len(self._pieces.preamble(begun_at, system)) + len(self._pieces.question(question))
+        left = self._window - taken - len(self.begun(begun))
+        return max(1, min(max_new_tokens, self._window // 2, left))
+
+    def begun(self, text: str) -> tuple[int, ...]:
+        """The tokens of a reply's first words, behind the prompt; none for no words."""
+        return self._pieces.begun(text)
+
+    def as_written(self, text: str, max_new_tokens: int) -> Prompt:
+        """`text` alone as a prompt, without roles. Raises ServiceError PROMPT_TOO_LONG."""
+        ids = self._pieces.as_written(text)
+        self._room([], ids, max_new_tokens)
+        return Prompt(tuple(ids), 0, 0, 0, 0, len(ids))
+
+    def room_for_reply(self, prompt: Prompt) -> int:
+        """Tokens that a reply to `prompt` can have."""
+        return self._window - len(prompt.token_ids)
+
     def build(
         self,
         session_created_at: float,

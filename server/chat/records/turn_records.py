@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from server.retrieval.retriever import Passage
-from server.wire import Sampling
+from server.wire import Sampling, TokenLogprobs
 
 
 class Source(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -87,6 +87,9 @@ class TurnRequest(msgspec.Struct, frozen=True):
     deadline_s: float = 55.0
     history: tuple[Turn, ...] | None = None
     system: str = ""
+    begun: str = ""  # the reply's first words, which a client has written; the answer goes on behind them
+    as_written: bool = False  # the prompt is the text alone: no roles, no history, no passages
+    clamp: bool = False  # a reply that asks for more tokens than are left gets what is left
 
 
 class TextPiece(msgspec.Struct, frozen=True):
@@ -111,6 +114,7 @@ class TurnResult(msgspec.Struct, frozen=True):
     usage: Usage = Usage()
     warnings: tuple[str, ...] = ()
     turn: int = 0
+    logprobs: tuple[TokenLogprobs, ...] = ()  # of the reply's tokens, where they were asked for; none of withheld text
 
 
 TurnEvent = TextPiece | KeepAlive | TurnResult

@@ -53,6 +53,7 @@ class ReplyVerdict:
     finished: wire.Finished
     judgement: Judgement | None  # of the longest text that was judged; None without moderation
     blocked: Judgement | None
+    logprobs: tuple[wire.TokenLogprobs, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,9 @@ class ReplyStream:
         *,
         piecewise: bool,
         deadline_s: float,
+        begun: str = "",
     ) -> None:
+        """`begun` are the reply's first words, which stand in the prompt: judged with the rest, and not sent again."""
         self._engine = engine
         self._request = request
         self._moderator = moderator
@@ -94,7 +97,9 @@ class ReplyStream:
         self._piecewise = piecewise
         self._deadline = time.monotonic() + deadline_s
         self._events: queue.SimpleQueue[_Event] = queue.SimpleQueue()
+        self._begun = cleaner.shown(begun)
         self._written = ""
+        self._logprobs: list[wire.TokenLogprobs] = []
         self._num_tokens = 0
         self._num_passed = 0  # characters of `_written` that may leave
         self._sent = ""
@@ -107,7 +112,8 @@ class ReplyStream:
         """The end of the reply; only after `pieces()` is exhausted."""
         assert self._finished is not None, "pieces() is not exhausted"
         blocked = self._judgement if self._is_blocked() else None
-        return ReplyVerdict(self._cleaner.shown(self._written), self._finished, self._judgement, blocked)
+        shown = self._shown(self._written)
+        return ReplyVerdict(shown, self._finished, self._judgement, blocked, tuple(self._logprobs))
 
     def pieces(self) -> Iterator[TextPiece | KeepAlive]:
         """Text that may leave, and a keep-alive whenever none has for a while, also while tokens come.
@@ -159,6 +165,7 @@ class ReplyStream:
             if self._finished is None:
                 self._written += event.text
                 self._num_tokens = event.num_tokens
+                self._logprobs += event.logprobs
         elif isinstance(event, wire.Finished):
             self._end(event)
         else:
@@ -191,7 +198,7 @@ class ReplyStream:
     def _judge(self, end: int) -> None:
         assert self._moderator is not None
         try:
-            text = self._cleaner.shown(self._written[:end])
+            text = self._begun + self._shown(self._written[:end])
             judgement = self._moderator.judge_reply(text, max(1.0, self._deadline - time.monotonic()))
             self._events.put(_Judged(end, judgement))
         except ServiceError as error:
@@ -206,11 +213,15 @@ class ReplyStream:
         text = self._written[: self._num_passed]
         if not self._is_over():
             text = text[: self._cleaner.stable_end(text)]
-        shown = self._cleaner.shown(text)
+        shown = self._shown(text)
         if not shown.startswith(self._sent):
             return ""
         piece, self._sent = shown[len(self._sent) :], shown
         return piece
+
+    def _shown(self, text: str) -> str:
+        """What is shown of a text behind the words that the reply begins with."""
+        return self._cleaner.shown(self._begun + text)[len(self._begun) :]
 
     def _finish_early(self) -> None:
         self._engine.cancel(self._request.request_id)
@@ -218,7 +229,7 @@ class ReplyStream:
 
     def _end(self, finished: wire.Finished) -> None:
         """Note how the reply ended; what was cut off before its first word is no reply. Raises ServiceError."""
-        if finished.reason in _CUT_OFF and not self._cleaner.shown(self._written):
+        if finished.reason in _CUT_OFF and not self._shown(self._written):
             raise _CUT_OFF[finished.reason]()
         self._finished = self._finished or finished
 

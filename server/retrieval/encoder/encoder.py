@@ -85,6 +85,10 @@ class Encoder:
                     on_step(len(rows))
         return vectors
 
+    def num_tokens(self, texts: Sequence[str]) -> int:
+        """Tokens of `texts` that are read, all together."""
+        return sum(map(len, self._tokenize(texts)))
+
     def _tokenize(self, texts: Sequence[str]) -> list[list[int]]:
         if not texts:
             return []

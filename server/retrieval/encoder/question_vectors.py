@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from server.retrieval.encoder.encoder import Encoder
+from server.retrieval.encoder.shared import SharedEncoder
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -23,7 +23,7 @@ class QuestionVectors:
     Texts are known by their digests: what people asked is not kept.
     """
 
-    def __init__(self, encoder: Encoder, max_kept: int = _MAX_KEPT) -> None:
+    def __init__(self, encoder: SharedEncoder, max_kept: int = _MAX_KEPT) -> None:
         self._encoder = encoder
         self._max_kept = max_kept
         self._kept: OrderedDict[bytes, NDArray[np.float32]] = OrderedDict()

@@ -11,6 +11,7 @@ import numpy as np
 from server.retrieval.encoder.batcher import Batcher
 from server.retrieval.encoder.encoder import Encoder
 from server.retrieval.encoder.question_vectors import QuestionVectors
+from server.retrieval.encoder.shared import SharedEncoder
 from server.retrieval.index.growth import grow, joined_text, without
 from server.retrieval.index.manifest import Manifest, read_manifest
 from server.retrieval.index.passage_table import PassageTable
@@ -42,6 +43,7 @@ class IndexRetriever:
     def __init__(self, folder: Path, encoder: Encoder, score_floor: float, timeout_s: float) -> None:
         self._manifest = read_manifest(folder)
         _check_encoder(encoder, self._manifest)
+        self.embedder = SharedEncoder(encoder)
         self._score_floor = score_floor
         self._timeout_s = timeout_s
         self._table = PassageTable(folder / PASSAGES_FILE)
@@ -49,7 +51,7 @@ class IndexRetriever:
         self._vectors = parts.vectors
         if len(self._table) != len(self._vectors):
             raise RetrievalError(f"index {folder} has {len(self._table)} passages but {len(self._vectors)} vectors")
-        ranking = Ranking(parts, QuestionVectors(encoder), SmallTalk(encoder), score_floor)
+        ranking = Ranking(parts, QuestionVectors(self.embedder), SmallTalk(encoder), score_floor)
         self._batcher: Batcher[Wanted, Hits] = Batcher(ranking.find, _MAX_BATCH, "retrieval")
         log.info("index.open version=%s passages=%d", self.version, len(self._table))
 

@@ -1,4 +1,4 @@
-"""From an error to a status and a body."""
+"""From an error to a status and a body: our words on our routes, OpenAI's on its own."""
 
 from __future__ import annotations
 
@@ -35,6 +35,17 @@ _RETRYABLE = {HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERV
 _RETRYABLE_CODES = {code for code, status in STATUS.items() if status in _RETRYABLE} | {ErrorCode.DEADLINE}
 
 
+# What OpenAI calls them; its clients branch on these words.
+_OPENAI_CODES = {
+    ErrorCode.PROMPT_TOO_LONG: "context_length_exceeded",
+    ErrorCode.QUEUE_FULL: "rate_limit_exceeded",
+    ErrorCode.UNSUPPORTED_FIELD: "unsupported_parameter",
+    ErrorCode.UNKNOWN_FIELD: "unknown_parameter",
+    ErrorCode.INVALID_FIELD: "invalid_value",
+}
+_MODEL_NOT_FOUND = "model_not_found"
+
+
 class ErrorDetail(msgspec.Struct, frozen=True, omit_defaults=True):
     """What went wrong, for a client to branch on. `type` and `param` are there on the OpenAI routes alone."""
 
@@ -58,14 +69,14 @@ def error_body(error: ServiceError, request_id: str, *, openai: bool = False) ->
     """The body for `error`; with `openai`, the fields that OpenAI's clients read are there too."""
     return ErrorBody(
         ErrorDetail(
-            code=error.code.value,
+            code=_openai_code(error) if openai else error.code.value,
             message=error.message,
             request_id=request_id,
             retryable=error.code in _RETRYABLE_CODES,
             field=error.field,
             retry_after=error.retry_after_s,
             type=_openai_type(STATUS[error.code]) if openai else None,
-            param=error.field if openai else None,
+            param=_openai_param(error) if openai else None,
         )
     )
 
@@ -100,6 +111,17 @@ def service_error(error: HTTPException, method: str, path: str) -> ServiceError:
 def unexpected_error() -> ServiceError:
     """The answer to a failure of our own; the log has its cause under the request id."""
     return ServiceError(ErrorCode.INTERNAL, "an unexpected error; the log names its cause under this request id")
+
+
+def _openai_code(error: ServiceError) -> str:
+    if error.code is ErrorCode.NOT_FOUND and error.field == "model":
+        return _MODEL_NOT_FOUND
+    return _OPENAI_CODES.get(error.code, error.code.value)
+
+
+def _openai_param(error: ServiceError) -> str | None:
+    """The field's name there: the turn knows only those of /invocations."""
+    return "messages" if error.code is ErrorCode.PROMPT_TOO_LONG else error.field
 
 
 def _openai_type(status: HTTPStatus) -> str:

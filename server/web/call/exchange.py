@@ -17,7 +17,7 @@ from server.web.limits.concurrency import Ticket
 log = logging.getLogger("server.web.access")
 
 _SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
-_QUIET = {"/ping", "/metrics"}  # asked every few seconds, logged at DEBUG
+_QUIET = {"/ping", "/health", "/metrics"}  # asked every few seconds, logged at DEBUG
 
 
 def request_id_of(request: Request) -> str:

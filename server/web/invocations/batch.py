@@ -23,12 +23,21 @@ def answer_all(front: Front, exchange: Exchange, requests: Sequence[TurnRequest]
     Raises:
         ServiceError: the first failure, when every input failed.
     """
-    futures = [front.executor.submit(_outcome, front, exchange, request) for request in requests]
-    outcomes = [future.result() for future in futures]
+    outcomes = _outcomes(front, exchange, requests)
     failures = [each for each in outcomes if isinstance(each, ServiceError)]
     if len(failures) == len(outcomes):
         raise failures[0]
     return [_entry(exchange, outcome) for outcome in outcomes]
+
+
+def answer_each(front: Front, exchange: Exchange, requests: Sequence[TurnRequest]) -> list[Answer | FailedInput]:
+    """The same where a failure of all is no failure of the call."""
+    return [_entry(exchange, outcome) for outcome in _outcomes(front, exchange, requests)]
+
+
+def _outcomes(front: Front, exchange: Exchange, requests: Sequence[TurnRequest]) -> list[TurnResult | ServiceError]:
+    futures = [front.executor.submit(_outcome, front, exchange, request) for request in requests]
+    return [future.result() for future in futures]
 
 
 def _outcome(front: Front, exchange: Exchange, request: TurnRequest) -> TurnResult | ServiceError:

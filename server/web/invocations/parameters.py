@@ -7,20 +7,30 @@ from typing import Annotated, TypeVar
 import msgspec
 from msgspec import Meta
 
-from server.web.limits.table import MAX_STOP_STRINGS
+from server.chat.services import Services
+from server.web.limits.table import MAX_LOGIT_BIASES, MAX_STOP_STRINGS
 from server.web.reading.struct_reader import invalid
 from server.web.sessions.schema import SessionId
 from server.wire import Sampling
 
 N = TypeVar("N", int, float)
 
+_MOST_DIGITS = 9
 GREEDY_BELOW = 1e-5  # a temperature so small would divide the logits out of their range
 
-StopString = Annotated[str, Meta(min_length=1, max_length=256)]
+StopString = Annotated[str, Meta(max_length=256)]
 Stop = StopString | Annotated[list[StopString], Meta(max_length=MAX_STOP_STRINGS)]
 Temperature = Annotated[float, Meta(ge=0, le=2, description="0 is greedy.")]
 TopP = Annotated[float, Meta(gt=0, le=1)]
-TopK = Annotated[int, Meta(ge=0, le=1_000_000, description="0 means all tokens.")]
+TopK = Annotated[int, Meta(ge=-1, le=1_000_000, description="0 and -1 mean all tokens.")]
+MinP = Annotated[float, Meta(ge=0, le=1, description="Least probability, as a share of the likeliest token's.")]
+Penalty = Annotated[float, Meta(ge=-2, le=2)]
+LogitBias = Annotated[
+    dict[str, Annotated[float, Meta(ge=-100, le=100)]],
+    Meta(max_length=MAX_LOGIT_BIASES, description="Token ids, as text, with what is added to their logits."),
+]
+MinTokens = Annotated[int, Meta(ge=0, le=1_000_000, description="The reply does not end before it has as many.")]
+IgnoreEos = Annotated[bool, Meta(description="true: the reply goes on to its length limit.")]
 MaxNewTokens = Annotated[int, Meta(ge=1, le=1_000_000)]
 RepetitionPenalty = Annotated[float, Meta(gt=0, le=100)]
 Seed = Annotated[
@@ -49,31 +59,47 @@ class Parameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     repetition_penalty: RepetitionPenalty | None = None
     stop: Stop | None = None
     seed: Seed | None = None
+    min_p: MinP | None = None
+    frequency_penalty: Penalty | None = None
+    presence_penalty: Penalty | None = None
+    logit_bias: LogitBias | None = None
+    min_tokens: MinTokens | None = None
+    ignore_eos: IgnoreEos | None = None
 
 
 def sampling(given: Parameters, default_new_tokens: int) -> Sampling:
     """What the engine is asked for; `default_new_tokens` when the request names no number."""
     if not _draws(given):
-        temperature, top_k, top_p = 1.0, 0, 1.0
+        temperature, top_k, top_p, min_p = 1.0, 0, 1.0, 0.0
     else:
         temperature = _default(given.temperature, 1.0)
-        top_k, top_p = _default(given.top_k, 0), _default(given.top_p, 1.0)
+        top_k, top_p = max(0, _default(given.top_k, 0)), _default(given.top_p, 1.0)
+        min_p = _default(given.min_p, 0.0)
     return Sampling(
         max_new_tokens=_default(given.max_new_tokens, default_new_tokens),
         do_sample=_draws(given),
         temperature=temperature,
         top_k=top_k,
         top_p=top_p,
+        min_p=min_p,
+        frequency_penalty=_default(given.frequency_penalty, 0.0),
+        presence_penalty=_default(given.presence_penalty, 0.0),
+        logit_bias=_biases(given.logit_bias),
+        min_tokens=_default(given.min_tokens, 0),
+        ignore_eos=bool(given.ignore_eos),
         repetition_penalty=_default(given.repetition_penalty, 1.0),
         stop=_stop_strings(given.stop),
         seed=given.seed,
     )
 
 
-def check_window(max_new_tokens: int | None, max_context_tokens: int | None, field: str) -> None:
-    """Refuse an answer longer than the model's window. Raises ServiceError."""
-    if max_new_tokens is not None and max_context_tokens is not None and max_new_tokens >= max_context_tokens:
-        raise invalid(field, max_new_tokens, f"must be below the model's window of {max_context_tokens} tokens")
+def check_window(max_new_tokens: int | None, services: Services, field: str) -> None:
+    """Where the settings say so, refuse an answer longer than the model's window. Raises ServiceError."""
+    window = services.max_context_tokens
+    if services.settings.long_replies == "clamp" or max_new_tokens is None or window is None:
+        return
+    if max_new_tokens >= window:
+        raise invalid(field, max_new_tokens, f"must be below the model's window of {window} tokens")
 
 
 def _draws(given: Parameters) -> bool:
@@ -81,7 +107,7 @@ def _draws(given: Parameters) -> bool:
         return False
     if given.do_sample is not None:
         return given.do_sample
-    return any(each is not None for each in (given.temperature, given.top_k, given.top_p))
+    return any(each is not None for each in (given.temperature, given.top_k, given.top_p, given.min_p))
 
 
 def _default(value: N | None, otherwise: N) -> N:
@@ -89,6 +115,13 @@ def _default(value: N | None, otherwise: N) -> N:
 
 
 def _stop_strings(stop: str | list[str] | None) -> tuple[str, ...]:
-    if stop is None:
-        return ()
-    return (stop,) if isinstance(stop, str) else tuple(stop)
+    """Without the empty ones, which stop nothing."""
+    given = [stop] if isinstance(stop, str) else stop or []
+    return tuple(each for each in given if each)
+
+
+def _biases(given: dict[str, float] | None) -> tuple[tuple[int, float], ...]:
+    for token in given or {}:
+        if not token.isascii() or not token.isdigit() or len(token) > _MOST_DIGITS:
+            raise invalid(f"logit_bias[{token[:20]!r}]", token, "the keys of logit_bias are token ids")
+    return tuple((int(token), bias) for token, bias in (given or {}).items())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -10,15 +11,17 @@ from flask import Blueprint, Response, request
 from server.chat.records.session_ids import MAX_CHARS, new_session_id
 from server.chat.records.turn_records import TurnRequest
 from server.chat.services import Services
-from server.chat.text.visible import is_blank
 from server.errors import ErrorCode, ServiceError
 from server.web.call.errors import ErrorBody
 from server.web.call.front import Front, current_exchange, work_blueprint
 from server.web.describe.operation import JSON, REFUSED, Operation, in_header
 from server.web.invocations.batch import answer_all
-from server.web.invocations.parameters import Parameters, check_window
+from server.web.invocations.batch_transform import BATCH_STRATEGY, ExecutionParameters, answer_lines
+from server.web.invocations.checked import checked_invocation
+from server.web.invocations.parameters import Parameters
 from server.web.invocations.schema import (
     Answer,
+    ChatBody,
     FailedInput,
     Invocation,
     Pieces,
@@ -42,8 +45,8 @@ from server.web.invocations.sticky import (
 )
 from server.web.invocations.stream_format import JSON_LINES, SSE, InvocationStreamFormat, asks_for_stream
 from server.web.invocations.turn_request import turn_request
-from server.web.invocations.turn_stream import stream_turn
-from server.web.reading.body import json_response, read_json
+from server.web.invocations.turn_stream import stream_turns
+from server.web.reading.body import has_lines, json_response, read_json, read_lines
 from server.web.reading.struct_reader import invalid, read_struct
 from server.web.sessions.route import delete_session, session_history
 from server.web.sessions.schema import SESSION_ID_PATTERN, SessionDeleted, SessionHistory
@@ -54,10 +57,10 @@ OPERATIONS = (
     Operation(
         "post", "/invocations",
         "Answer a question or a list of questions; open or close a sticky session; read or erase a conversation.",
-        takes=[Invocation, SessionAction, RequestType],
+        takes=[Invocation, SessionAction, RequestType, ChatBody],
         gives={
             JSON: [Answer, {"type": "array", "items": [Answer, FailedInput]}, StickySession, SessionHistory,
-                   SessionDeleted],
+                   SessionDeleted, {"type": "object"}],
             JSON_LINES: [Pieces, Answer, ErrorBody],
             SSE: [Pieces, Answer, ErrorBody],
         },
@@ -65,21 +68,38 @@ OPERATIONS = (
         headers=[CUSTOM_ATTRIBUTES_HEADER, NEW_SESSION_HEADER, CLOSED_SESSION_HEADER],
         errors=(*REFUSED, 404, 409, 504),
     ),
+    Operation(
+        "get", "/execution-parameters", "How SageMaker's batch transform should send records.",
+        gives={JSON: [ExecutionParameters]}, errors=(429, 503),
+    ),
 )  # fmt: skip
 
+Answerer = Callable[[dict[str, Any]], Response]
 
-def blueprint(front: Front) -> Blueprint:
-    """The route over `front`."""
+
+def blueprint(front: Front, others: Mapping[str, Answerer]) -> Blueprint:
+    """The routes over `front`. A body with one of the fields that `others` name is answered by what is behind it."""
     routes = work_blueprint("invocations", front)
+    settings = front.services.settings
 
     @routes.post("/invocations")
     def invocations() -> Response:
-        data = read_json(request, front.services.settings.max_body_bytes)
+        if has_lines(request):
+            return answer_lines(front, read_lines(request, settings.max_body_bytes))
+        data = read_json(request, settings.max_body_bytes)
+        for field, answer in others.items():
+            if field in data and "inputs" not in data:
+                return answer(data)
         if "action" in data:
             return _act(front.services, read_struct(data, SessionAction))
         if (asked := session_request(data)) is not None:
             return answer_session_request(front.services, asked, sticky_session_id(request))
-        return _invoke(front, _checked(data, front.services))
+        return _invoke(front, checked_invocation(data, front.services))
+
+    @routes.get("/execution-parameters")
+    def execution_parameters() -> Response:
+        megabytes = max(1, settings.max_body_bytes // 2**20)
+        return json_response(ExecutionParameters(front.concurrency.limit, BATCH_STRATEGY, megabytes))
 
     return routes
 
@@ -92,19 +112,6 @@ def _act(services: Services, action: SessionAction) -> Response:
             message = f"{field} is not supported with action='delete', which erases the whole conversation"
             raise ServiceError(ErrorCode.UNSUPPORTED_FIELD, message, field=field)
     return delete_session(services.store, action.session_id)
-
-
-def _checked(data: dict[str, Any], services: Services) -> Invocation:
-    """Everything that can be refused without looking at the conversation."""
-    invocation = read_struct(data, Invocation)
-    texts = [invocation.inputs] if isinstance(invocation.inputs, str) else invocation.inputs
-    for index, text in enumerate(texts):
-        if is_blank(text):
-            field = "inputs" if isinstance(invocation.inputs, str) else f"inputs[{index}]"
-            raise invalid(field, text, "must hold visible text")
-    if invocation.parameters is not None:
-        check_window(invocation.parameters.max_new_tokens, services.max_context_tokens, "parameters.max_new_tokens")
-    return invocation
 
 
 def _invoke(front: Front, invocation: Invocation) -> Response:
@@ -148,7 +155,7 @@ def _answer_one(front: Front, turn: TurnRequest, streams: bool) -> Response:
     if streams:
         turn = turn if turn.session_id else _with_early_id(front.services, turn)
         stream_format = InvocationStreamFormat.for_request(request, exchange.request_id)
-        return with_session(stream_turn(front, exchange, turn, stream_format), str(turn.session_id))
+        return with_session(stream_turns(front, exchange, [turn], stream_format), str(turn.session_id))
     result = front.services.turns.answer(turn)
     exchange.note_result(result)
     return with_session(json_response(invocation_body(result, exchange.request_id)), result.session_id)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -50,6 +50,12 @@ class SessionAction(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def page(self) -> HistoryPage:
         """Which part of the history is asked for."""
         return HistoryPage(self.after or 0, MAX_HISTORY_TURNS if self.limit is None else self.limit)
+
+
+class ChatBody(msgspec.Struct, frozen=True):
+    """A body of POST /v1/chat/completions, posted here by a gateway that knows one path; answered as it is there."""
+
+    messages: Annotated[list[dict[str, Any]], Meta(min_length=1)]
 
 
 class RequestType(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"request_type": "requestType"}):

@@ -14,7 +14,7 @@ from server.web.reading.body import JSON
 
 SSE = "text/event-stream"
 JSON_LINES = "application/jsonlines"
-SSE_KEEP_ALIVE = b": keep-alive\n\n"
+SSE_KEEP_ALIVE = b": keep-alive\n\n"  # a block of its own: readers by block skip it, readers by line see a comment
 
 
 def asks_for_stream(request: Request, stream: bool | None) -> bool:
@@ -60,11 +60,11 @@ class InvocationStreamFormat:
         """Nothing."""
         return b""
 
-    def text(self, text: str) -> bytes:
+    def text(self, text: str, choice: int = 0) -> bytes:
         """A piece of the reply."""
         return self._frame(Pieces((text,)))
 
-    def result(self, result: TurnResult) -> bytes:
+    def result(self, result: TurnResult, choice: int = 0) -> bytes:
         """The full record."""
         return self._frame(invocation_body(result, self.request_id))
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from server.chat.records.turn_records import Turn, TurnRequest
+from typing import Any
+
+import msgspec
+
+from server.chat.records.turn_records import TurnRequest
 from server.chat.services import Services
 from server.web.invocations.parameters import Parameters, sampling
 
@@ -13,23 +17,23 @@ def turn_request(
     text: str,
     parameters: Parameters,
     *,
-    session_id: str | None = None,
     streams: bool = False,
-    history: tuple[Turn, ...] | None = None,
-    system: str = "",
+    logprobs: int | None = None,
+    json_schema: str | None = None,
+    **more: Any,
 ) -> TurnRequest:
-    """One question, with the settings' defaults for what it does not say."""
+    """One question, with the settings' defaults for what it does not say; `more` are further fields of the request."""
     settings = services.settings
-    return TurnRequest(
+    wished = sampling(parameters, _default_new_tokens(services))
+    asked = TurnRequest(
         request_id=turn_id,
         text=text,
-        sampling=sampling(parameters, _default_new_tokens(services)),
-        session_id=session_id,
+        sampling=msgspec.structs.replace(wished, logprobs=logprobs, json_schema=json_schema),
         retrieval=not parameters.no_retrieval,
         deadline_s=settings.stream_deadline_s if streams else settings.request_deadline_s,
-        history=history,
-        system=system,
+        clamp=settings.long_replies == "clamp",
     )
+    return msgspec.structs.replace(asked, **more)
 
 
 def _default_new_tokens(services: Services) -> int:

@@ -1,9 +1,10 @@
-"""A turn as a stream over HTTP: moderated pieces go out as they come, and whatever happens it ends cleanly."""
+"""Turns as a stream over HTTP: moderated pieces go out as they come, and whatever happens it ends cleanly."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Protocol
 
@@ -14,6 +15,7 @@ from server.errors import ServiceError
 from server.web.call.errors import ErrorBody, error_body, shutdown_body, unexpected_error
 from server.web.call.exchange import Exchange
 from server.web.call.front import Front
+from server.web.invocations.merged import merged
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +23,7 @@ _HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 
 
 class StreamFormat(Protocol):
-    """What a stream's messages look like."""
+    """What a stream's messages look like. `choice` counts the replies to one prompt, from 0."""
 
     @property
     def content_type(self) -> str:
@@ -37,16 +39,16 @@ class StreamFormat(Protocol):
         """What goes first; may be empty."""
         ...
 
-    def text(self, text: str) -> bytes:
-        """A piece of the reply."""
+    def text(self, text: str, choice: int) -> bytes:
+        """A piece of a reply."""
         ...
 
-    def result(self, result: TurnResult) -> bytes:
+    def result(self, result: TurnResult, choice: int) -> bytes:
         """The record of an answered turn."""
         ...
 
     def error(self, body: ErrorBody) -> bytes:
-        """The end of a turn that failed."""
+        """The end of a stream that failed."""
         ...
 
     def closing(self) -> bytes:
@@ -54,24 +56,23 @@ class StreamFormat(Protocol):
         ...
 
 
-def stream_turn(front: Front, exchange: Exchange, request: TurnRequest, stream_format: StreamFormat) -> Response:
-    """The response that streams one turn. Closing it, as the server does when the client has left, cancels the turn.
+def stream_turns(
+    front: Front, exchange: Exchange, requests: Sequence[TurnRequest], stream_format: StreamFormat
+) -> Response:
+    """The response that streams one turn, or several as choices of one answer. Closing it, as the server does when the
+    client has left, cancels them.
 
     Raises:
-        ServiceError: the turn failed before its first event; a later failure is an error inside the stream.
+        ServiceError: a turn failed before the first event; a later failure is an error inside the stream.
     """
-    events = front.services.turns.stream(request)
+    streams = [front.services.turns.stream(request) for request in requests]
+    events = merged(streams)
     first = next(events)
     writer = _Writer(front, exchange, stream_format)
-    response = Response(writer.write(chain([first], events)), content_type=stream_format.content_type, headers=_HEADERS)
-    response.call_on_close(lambda: _close(events))  # also when the body was never begun
+    body = writer.write(chain([first], events))
+    response = Response(body, content_type=stream_format.content_type, headers=_HEADERS)
+    response.call_on_close(events.close)  # also when the body was never begun
     return response
-
-
-def _close(events: Iterator[TurnEvent]) -> None:
-    close = getattr(events, "close", None)
-    if close is not None:
-        close()
 
 
 class _Writer:
@@ -81,19 +82,19 @@ class _Writer:
         self._front = front
         self._exchange = exchange
         self._format = stream_format
-        self._sent = ""
+        self._sent: defaultdict[int, str] = defaultdict(str)
 
-    def write(self, events: Iterator[TurnEvent]) -> Iterator[bytes]:
+    def write(self, events: Iterator[tuple[int, TurnEvent]]) -> Iterator[bytes]:
         if opening := self._format.opening():
             yield opening
         yield from self._guarded(events)
         if closing := self._format.closing():
             yield closing
 
-    def _guarded(self, events: Iterator[TurnEvent]) -> Iterator[bytes]:
+    def _guarded(self, events: Iterator[tuple[int, TurnEvent]]) -> Iterator[bytes]:
         try:
-            for event in events:
-                yield from self._message(event)
+            for choice, event in events:
+                yield from self._message(choice, event)
                 if self._front.drain.overdue and not isinstance(event, TurnResult):
                     yield self._shutdown()
                     return
@@ -103,26 +104,28 @@ class _Writer:
             log.exception("stream.failed id=%s", self._exchange.request_id)
             yield self._failure(unexpected_error())
 
-    def _message(self, event: TurnEvent) -> Iterator[bytes]:
+    def _message(self, choice: int, event: TurnEvent) -> Iterator[bytes]:
         if isinstance(event, KeepAlive):
             yield self._format.keep_alive
         elif isinstance(event, TextPiece):
-            yield self._text(event.text)
-        else:
-            yield from self._end(event)
+            yield self._text(choice, event.text)
+        elif isinstance(event, TurnResult):
+            yield from self._end(choice, event)
 
-    def _text(self, text: str) -> bytes:
+    def _text(self, choice: int, text: str) -> bytes:
         self._exchange.note_text()
-        self._sent += text
-        return self._format.text(text)
+        self._sent[choice] += text
+        return self._format.text(text, choice)
 
-    def _end(self, result: TurnResult) -> Iterator[bytes]:
+    def _end(self, choice: int, result: TurnResult) -> Iterator[bytes]:
         self._exchange.note_result(result)
-        if result.finish_reason.startswith("moderated") and not self._sent.endswith(result.outputs):
-            yield self._text(result.outputs)  # readers of pieces alone must see the override message
+        if result.finish_reason.startswith("moderated") and not self._sent[choice].endswith(result.outputs):
+            yield self._text(choice, result.outputs)  # readers of pieces alone must see the override message
         if result.finish_reason == "shutdown":
-            yield self._shutdown()
-        yield self._format.result(result)
+            shutdown = self._shutdown()
+            if not self._exchange.is_openai:  # whose clients raise at an error, and would lose how the reply ended
+                yield shutdown
+        yield self._format.result(result, choice)
 
     def _shutdown(self) -> bytes:
         body = shutdown_body(self._exchange.request_id, openai=self._exchange.is_openai)

@@ -6,7 +6,12 @@ from __future__ import annotations
 MAX_JSON_DEPTH = 32
 MAX_JSON_CONTAINERS = 50_000  # objects and arrays in one body; text may hold as many brackets as it likes
 MAX_INPUTS = 128  # questions in one list
-MAX_STOP_STRINGS = 4
+MAX_STOP_STRINGS = 64
+MAX_CHOICES = 16  # replies to one prompt
+MAX_LOGIT_BIASES = 1024
+MAX_PROMPTS = 128  # of one completion call
+MAX_EMBEDDING_TEXTS = 2048
+MAX_EMBEDDING_CHARS = 1_048_576  # of all texts of a call together
 MAX_MODERATION_TEXTS = 128
 MAX_MODERATION_CHARS = 262_144  # of all texts of a call together
 

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from typing import Any
 
 from flask import Blueprint, Response, request
 
+from server.chat.records.turn_records import TurnRequest
 from server.web.call.errors import ErrorBody
 from server.web.call.front import Front, current_exchange, work_blueprint
 from server.web.describe.operation import JSON, REFUSED, Operation
 from server.web.invocations.stream_format import SSE
 from server.web.invocations.turn_request import turn_request
-from server.web.invocations.turn_stream import stream_turn
-from server.web.openai.chunk_stream import ChatChunkFormat
+from server.web.invocations.turn_stream import stream_turns
+from server.web.openai.choices import answer_choices, choices
+from server.web.openai.chunk_stream import ChatChunkFormat, Envelope
+from server.web.openai.idle_fields import ASKS_FOR_NOTHING
 from server.web.openai.messages import conversation
-from server.web.openai.request import ASKS_FOR_NOTHING, ChatRequest, check_model, read_chat_request
+from server.web.openai.request import ChatRequest, read_chat_request
 from server.web.openai.response import ChatCompletion, ChatCompletionChunk, completion
 from server.web.reading.body import json_response, read_json
 
@@ -30,33 +35,47 @@ OPERATIONS = (
 def blueprint(front: Front) -> Blueprint:
     """The route over `front`."""
     routes = work_blueprint("chat_completions", front)
-    services = front.services
+    answer = chat_answerer(front)
 
     @routes.post("/v1/chat/completions")
     def chat_completions() -> Response:
-        data = read_json(request, services.settings.max_body_bytes)
-        asked = read_chat_request(data, services.max_context_tokens)
-        check_model(asked.model, services.settings.model_name)
-        return _complete(front, asked)
+        return answer(read_json(request, front.services.settings.max_body_bytes))
 
     return routes
 
 
+def chat_answerer(front: Front) -> Callable[[dict[str, Any]], Response]:
+    """What answers a chat request's body, wherever it was posted."""
+
+    def answer(data: dict[str, Any]) -> Response:
+        current_exchange().is_openai = True
+        return _complete(front, read_chat_request(data, front.services))
+
+    return answer
+
+
 def _complete(front: Front, asked: ChatRequest) -> Response:
     exchange, model, created = current_exchange(), front.services.settings.model_name, int(time.time())
+    turns = choices(_turn(front, asked), asked.n or 1)
+    if asked.stream:
+        envelope = Envelope(f"chatcmpl-{exchange.request_id}", model, created, len(turns), asked.with_usage)
+        return stream_turns(front, exchange, turns, ChatChunkFormat(exchange.request_id, envelope))
+    results = answer_choices(front, exchange, turns)
+    return json_response(completion(results, exchange.request_id, model, created))
+
+
+def _turn(front: Front, asked: ChatRequest) -> TurnRequest:
     said = conversation(asked.messages)
-    turn = turn_request(
+    return turn_request(
         front.services,
-        exchange.turn_id(),
+        current_exchange().turn_id(),
         said.text,
-        asked.parameters,
+        asked.in_our_words(asked.wanted_tokens, front.services.max_context_tokens),
         streams=bool(asked.stream),
+        logprobs=asked.num_alternatives,
+        json_schema=asked.json_schema,
         history=said.history,
         system=said.system,
+        begun=said.begun,
+        retrieval=not asked.no_retrieval,
     )
-    if asked.stream:
-        with_usage = asked.stream_options is not None and bool(asked.stream_options.include_usage)
-        return stream_turn(front, exchange, turn, ChatChunkFormat(exchange.request_id, model, created, with_usage))
-    result = front.services.turns.answer(turn)
-    exchange.note_result(result)
-    return json_response(completion(result, exchange.request_id, model, created))

@@ -2,79 +2,87 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from msgspec import UNSET
 
 from server.chat.records.turn_records import TurnResult
 from server.web.call.errors import ErrorBody
 from server.web.invocations.stream_format import SSE, SSE_KEEP_ALIVE, sse_event
+from server.web.openai.logprobs import chat_logprobs
 from server.web.openai.response import (
     ChatCompletionChunk,
     ChunkChoice,
     CompletionUsage,
     Delta,
     Extension,
-    FinishReason,
-    completion_usage,
     extension,
     finish_reason,
+    summed_usage,
 )
+
+SSE_TYPE = f"{SSE}; charset=utf-8"
+DONE = b"data: [DONE]\n\n"
+
+
+@dataclass(frozen=True)
+class Envelope:
+    """What every message of one answer repeats."""
+
+    id: str
+    model: str
+    created: int
+    num_choices: int = 1
+    with_usage: bool = False
 
 
 @dataclass(frozen=True)
 class ChatChunkFormat:
-    """The messages of one streamed completion: a role, pieces, a finish reason, usage when asked for, the end mark."""
+    """The messages of one streamed completion: roles, pieces, finish reasons, usage when asked for, the end mark."""
 
     request_id: str
-    model: str
-    created: int
-    with_usage: bool
-
-    @property
-    def content_type(self) -> str:
-        """Of the response."""
-        return f"{SSE}; charset=utf-8"
-
-    @property
-    def keep_alive(self) -> bytes:
-        """A comment."""
-        return SSE_KEEP_ALIVE
+    envelope: Envelope
+    content_type = SSE_TYPE
+    keep_alive = SSE_KEEP_ALIVE
+    _results: list[TurnResult] = field(default_factory=list)
 
     def opening(self) -> bytes:
-        """The role."""
-        return self._chunk(Delta(role="assistant", content=""))
+        """The role of each choice."""
+        delta = Delta(role="assistant", content="")
+        return b"".join(self._chunk(ChunkChoice(index, delta)) for index in range(self.envelope.num_choices))
 
-    def text(self, text: str) -> bytes:
-        """A piece of the reply."""
-        return self._chunk(Delta(content=text))
+    def text(self, text: str, choice: int) -> bytes:
+        """A piece of a reply."""
+        return self._chunk(ChunkChoice(choice, Delta(content=text)))
 
-    def result(self, result: TurnResult) -> bytes:
-        """The finish reason, and the usage where it was asked for."""
-        last = self._chunk(Delta(), finish_reason(result), extension(result, self.request_id))
-        usage = sse_event(self._envelope((), completion_usage(result))) if self.with_usage else b""
-        return last + usage
+    def result(self, result: TurnResult, choice: int) -> bytes:
+        """The finish reason, and the log-probabilities where they were asked for."""
+        self._results.append(result)
+        last = ChunkChoice(choice, Delta(), finish_reason(result), chat_logprobs(result))
+        return self._chunk(last, extension(result, self.request_id))
 
     def error(self, body: ErrorBody) -> bytes:
         """The error, which OpenAI's clients raise."""
         return sse_event(body)
 
     def closing(self) -> bytes:
-        """The end mark."""
-        return b"data: [DONE]\n\n"
+        """The usage where it was asked for, and the end mark."""
+        if not (self.envelope.with_usage and self._results):
+            return DONE
+        return sse_event(self._message((), summed_usage(self._results))) + DONE
 
-    def _chunk(self, delta: Delta, reason: FinishReason | None = None, ours: Extension | None = None) -> bytes:
-        return sse_event(self._envelope((ChunkChoice(0, delta, reason),), None, ours))
+    def _chunk(self, choice: ChunkChoice, ours: Extension | None = None) -> bytes:
+        return sse_event(self._message((choice,), None, ours))
 
-    def _envelope(
+    def _message(
         self, choices: tuple[ChunkChoice, ...], usage: CompletionUsage | None, ours: Extension | None = None
     ) -> ChatCompletionChunk:
         return ChatCompletionChunk(
-            id=f"chatcmpl-{self.request_id}",
+            id=self.envelope.id,
             object="chat.completion.chunk",
-            created=self.created,
-            model=self.model,
+            created=self.envelope.created,
+            model=self.envelope.model,
             choices=choices,
-            usage=usage if self.with_usage else UNSET,
+            usage=usage if self.envelope.with_usage else UNSET,
             openchatkit=UNSET if ours is None else ours,
         )

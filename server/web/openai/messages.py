@@ -8,7 +8,7 @@ from itertools import groupby
 
 from server.chat.records.turn_records import Turn
 from server.chat.text.visible import is_blank
-from server.web.openai.request import ChatMessage
+from server.web.openai.message_schema import ChatMessage
 from server.web.reading.struct_reader import invalid
 
 _SYSTEM = ("system", "developer")
@@ -21,37 +21,51 @@ class Conversation:
     system: str
     history: tuple[Turn, ...]
     text: str
+    begun: str = ""  # the first words of the reply that is asked for
 
 
 def conversation(messages: Sequence[ChatMessage]) -> Conversation:
-    """System messages first, then user and assistant in any order, last a question of the user.
+    """System messages from wherever they stand, turns of user and assistant, last a question.
 
     Neighbouring messages of one role are joined by a line end. An assistant's message without a question before it
-    answers an empty one.
+    answers an empty one; as the last one, it begins the reply. What a tool said is read as the user's. Where nobody
+    asks anything, the last system message is the question.
 
     Raises:
-        ServiceError: INVALID_FIELD for a system message after the first turn, or a last message that is no question.
+        ServiceError: INVALID_FIELD where there is no question.
     """
-    num_system = next((index for index, each in enumerate(messages) if each.role not in _SYSTEM), len(messages))
-    turns = messages[num_system:]
-    for index, message in enumerate(turns, num_system):
-        if message.role in _SYSTEM:
-            raise invalid(f"messages[{index}].role", message.role, "system messages stand before all others")
-    _check_question(messages, turns)
-    *earlier, (_, text) = _joined(turns)
-    return Conversation(_text(messages[:num_system]), _turns(earlier), text)
+    system = [index for index, each in enumerate(messages) if each.role in _SYSTEM]
+    said = [each for each in messages if each.role not in _SYSTEM]
+    begun = _take_begun(said) if messages[-1].role == "assistant" else ""
+    if system and system[-1] == len(messages) - 1 and (not said or _side(said[-1]) != "user"):
+        said.append(ChatMessage("user", messages[system.pop()].text))
+    _check_question(messages, said)
+    *earlier, (_, text) = _joined(said)
+    return Conversation(_text(messages[index] for index in system), _turns(earlier), text, begun)
 
 
-def _check_question(messages: Sequence[ChatMessage], turns: Sequence[ChatMessage]) -> None:
+def _take_begun(said: list[ChatMessage]) -> str:
+    """Take the assistant's messages off the end: the first words of the reply that is asked for."""
+    num_begun = next((count for count, each in enumerate(reversed(said)) if _side(each) == "user"), len(said))
+    begun = _text(said[len(said) - num_begun :])
+    del said[len(said) - num_begun :]
+    return "" if is_blank(begun) else begun
+
+
+def _side(message: ChatMessage) -> str:
+    return "assistant" if message.role == "assistant" else "user"
+
+
+def _check_question(messages: Sequence[ChatMessage], said: Sequence[ChatMessage]) -> None:
     last = len(messages) - 1
-    if not turns or turns[-1].role != "user":
-        raise invalid(f"messages[{last}].role", messages[last].role, "the last message must be the user's")
-    if is_blank(turns[-1].text):
-        raise invalid(f"messages[{last}].content", turns[-1].text, "must hold visible text")
+    if not said:
+        raise invalid(f"messages[{last}].role", messages[last].role, "one message must be the user's")
+    if is_blank(said[-1].text):
+        raise invalid(f"messages[{last}].content", messages[last].text, "must hold visible text")
 
 
 def _joined(messages: Sequence[ChatMessage]) -> list[tuple[str, str]]:
-    return [(role, _text(group)) for role, group in groupby(messages, lambda each: each.role)]
+    return [(side, _text(group)) for side, group in groupby(messages, _side)]
 
 
 def _text(messages: Iterable[ChatMessage]) -> str:
@@ -62,8 +76,8 @@ def _turns(exchanges: Sequence[tuple[str, str]]) -> tuple[Turn, ...]:
     """Pairs of a question and its answer, numbered from 1."""
     turns: list[Turn] = []
     question = ""
-    for role, text in exchanges:
-        if role == "user":
+    for side, text in exchanges:
+        if side == "user":
             question = text
         else:
             turns.append(Turn(len(turns) + 1, question, text, "stop", 0.0))

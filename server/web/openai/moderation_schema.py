@@ -10,7 +10,7 @@ from msgspec import Meta
 from server.chat.moderation.policy import Role
 from server.chat.records.turn_records import Judgement
 from server.web.limits.table import MAX_MODERATION_TEXTS
-from server.web.openai.request import TextPart
+from server.web.openai.message_schema import TextPart
 
 _Text = Annotated[str, Meta(min_length=1)]
 
@@ -44,7 +44,8 @@ class ModerationRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
 
 
 class ModerationResult(msgspec.Struct, frozen=True):
-    """The verdict on one text. `categories` are the policy's labels, the one that was found true."""
+    """The verdict on one text. `categories` are the policy's labels; of a text that is flagged, the one that was found
+    is true, and of any other none is. `label` is what was found either way."""
 
     flagged: bool
     categories: dict[str, bool]
@@ -66,7 +67,7 @@ def moderation_result(judgement: Judgement) -> ModerationResult:
     """A verdict in OpenAI's words."""
     return ModerationResult(
         flagged=judgement.blocked,
-        categories={label: label == judgement.label for label in judgement.scores},
+        categories={label: judgement.blocked and label == judgement.label for label in judgement.scores},
         category_scores=judgement.scores,
         category_log_probs=judgement.log_probs,
         label=judgement.label,

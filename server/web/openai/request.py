@@ -1,17 +1,22 @@
-"""What POST /v1/chat/completions takes: OpenAI's fields, those of them that are honoured, and a few of ours."""
+"""What POST /v1/chat/completions takes: OpenAI's fields, those of vLLM's that are honoured, and a few of ours."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
 
+from server.chat.services import Services
 from server.errors import ErrorCode, ServiceError
 from server.web.invocations.parameters import (
-    MaxNewTokens,
+    IgnoreEos,
+    LogitBias,
+    MinP,
+    MinTokens,
     NoRetrieval,
     Parameters,
+    Penalty,
     RepetitionPenalty,
     Seed,
     Stop,
@@ -20,114 +25,117 @@ from server.web.invocations.parameters import (
     TopP,
     check_window,
 )
+from server.web.limits.table import MAX_CHOICES
+from server.web.openai.idle_fields import without_idle_fields
+from server.web.openai.message_schema import ChatMessage
+from server.web.openai.response_format import ResponseFormat, json_schema
 from server.web.reading.struct_reader import invalid, printable_value, read_struct
 
-# Fields of OpenAI's schema that this server does not have, with the values that ask for nothing.
-ASKS_FOR_NOTHING: dict[str, tuple[Any, ...]] = {
-    "audio": (),
-    "frequency_penalty": (0,),
-    "function_call": ("none", "auto"),
-    "functions": ([],),
-    "logit_bias": ({},),
-    "logprobs": (False,),
-    "modalities": (["text"],),
-    "moderation": (),
-    "n": (1,),
-    "parallel_tool_calls": (True, False),
-    "prediction": (),
-    "presence_penalty": (0,),
-    "prompt_cache_options": (),
-    "prompt_cache_retention": (),
-    "reasoning_effort": ("none",),
-    "response_format": ({"type": "text"},),
-    "service_tier": ("auto", "default"),
-    "store": (False,),
-    "tool_choice": ("none", "auto"),
-    "tools": ([],),
-    "top_logprobs": (0,),
-    "verbosity": ("medium",),
-    "web_search_options": (),
-}
-NoEffect = Annotated[str, Meta(max_length=256, description="Accepted without effect.")]
+NO_LIMIT = -1  # llama.cpp's word for "as many tokens as there is room for"
+
+MaxTokens = Annotated[
+    int, Meta(ge=-1, le=1_000_000, extra_json_schema={"not": {"const": 0}}, description="-1: as many as there is room.")
+]
+NumChoices = Annotated[int, Meta(ge=1, le=MAX_CHOICES, description="Replies to one prompt.")]
 
 
-class TextPart(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A part of a message; text is the only kind."""
-
-    type: Literal["text"]
-    text: str
-
-
-class ChatMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One message. The fields that are always null let a reply be sent back as it came."""
-
-    role: Literal["system", "developer", "user", "assistant"]
-    content: str | list[TextPart]
-    refusal: None = None
-    annotations: None = None
-    audio: None = None
-    function_call: None = None
-    tool_calls: None = None
-
-    @property
-    def text(self) -> str:
-        """The content as one string."""
-        return self.content if isinstance(self.content, str) else "".join(part.text for part in self.content)
-
-
-class StreamOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a stream carries beside text."""
+class StreamOptions(msgspec.Struct, frozen=True):
+    """What a stream carries beside text; `include_usage` is honoured, anything else changes nothing."""
 
     include_usage: bool | None = None
     include_obfuscation: bool | None = None
+    continuous_usage_stats: bool | None = None
 
 
-class ChatRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A conversation to continue. Nothing of it is stored; top_k, repetition_penalty and no_retrieval are ours.
+class SamplingFields(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What chat completions and completions have in common."""
 
-    OpenAI's other fields are accepted with the values that ask for nothing (n=1, tools=[] and the like) and refused
-    by name with any other.
-    """
-
-    messages: Annotated[list[ChatMessage], Meta(min_length=1)]
     model: Annotated[str, Meta(description="The name that GET /v1/models gives, or empty.")] | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
+    n: NumChoices | None = None
     temperature: Temperature | None = None
     top_p: TopP | None = None
-    max_tokens: MaxNewTokens | None = None
-    max_completion_tokens: MaxNewTokens | None = None
+    max_tokens: MaxTokens | None = None
     stop: Stop | None = None
     seed: Seed | None = None
-    user: NoEffect | None = None
-    safety_identifier: NoEffect | None = None
-    prompt_cache_key: NoEffect | None = None
-    metadata: Annotated[dict[str, str], Meta(max_length=16, description="Accepted without effect.")] | None = None
+    frequency_penalty: Penalty | None = None
+    presence_penalty: Penalty | None = None
+    logit_bias: LogitBias | None = None
     top_k: TopK | None = None
+    min_p: MinP | None = None
     repetition_penalty: RepetitionPenalty | None = None
-    no_retrieval: NoRetrieval | None = None
+    min_tokens: MinTokens | None = None
+    ignore_eos: IgnoreEos | None = None
 
     @property
-    def parameters(self) -> Parameters:
-        """The same wishes in the words of /invocations."""
+    def with_usage(self) -> bool:
+        """Whether a stream ends with its usage."""
+        return self.stream_options is not None and bool(self.stream_options.include_usage)
+
+    def in_our_words(self, max_tokens: int | None, window: int | None) -> Parameters:
+        """The same wishes as parameters of /invocations; -1 tokens are as many as the window has."""
         return Parameters(
-            no_retrieval=self.no_retrieval,
             temperature=self.temperature,
             top_k=self.top_k,
             top_p=self.top_p,
-            max_new_tokens=self.max_tokens if self.max_completion_tokens is None else self.max_completion_tokens,
+            max_new_tokens=(window or None) if max_tokens == NO_LIMIT else max_tokens,
             repetition_penalty=self.repetition_penalty,
             stop=self.stop,
             seed=self.seed,
+            min_p=self.min_p,
+            frequency_penalty=self.frequency_penalty,
+            presence_penalty=self.presence_penalty,
+            logit_bias=self.logit_bias,
+            min_tokens=self.min_tokens,
+            ignore_eos=self.ignore_eos,
         )
 
 
-def read_chat_request(data: dict[str, Any], max_context_tokens: int | None) -> ChatRequest:
-    """A chat request, checked but for its model and the order of its messages. Raises ServiceError."""
-    request = read_struct(_without_idle_fields(data), ChatRequest)
-    _check_max_tokens(request, max_context_tokens)
-    if request.stream_options is not None and not request.stream:
-        raise invalid("stream_options", data["stream_options"], "only with stream=true")
+class ChatRequest(SamplingFields, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A conversation to continue. Nothing of it is stored; top_k, min_p, repetition_penalty, min_tokens and ignore_eos
+    are vLLM's, no_retrieval is ours. Where the last message is the assistant's, the reply goes on from it.
+
+    OpenAI's other fields are accepted where they change nothing, or with the values that ask for nothing (tools=[] and
+    the like), and refused by name with any other.
+    """
+
+    messages: Annotated[list[ChatMessage], Meta(min_length=1)]
+    max_completion_tokens: MaxTokens | None = None
+    logprobs: bool | None = None
+    top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
+    response_format: ResponseFormat | None = None
+    continue_final_message: bool | None = None
+    no_retrieval: NoRetrieval | None = None
+
+    @property
+    def wanted_tokens(self) -> int | None:
+        """The length of the reply, by whichever name it came."""
+        return self.max_tokens if self.max_completion_tokens is None else self.max_completion_tokens
+
+    @property
+    def num_alternatives(self) -> int | None:
+        """Alternatives a token; None where no log-probabilities are asked for."""
+        return (self.top_logprobs or 0) if self.logprobs else None
+
+    @property
+    def json_schema(self) -> str | None:
+        """What the reply must be, as `wire.Sampling` says it."""
+        return json_schema(self.response_format)
+
+
+CHAT_FIELDS = tuple(field.encode_name for field in msgspec.structs.fields(ChatRequest))
+
+
+def read_chat_request(data: dict[str, Any], services: Services) -> ChatRequest:
+    """A chat request, checked but for the order of its messages. Raises ServiceError."""
+    request = read_struct(without_idle_fields(data, CHAT_FIELDS), ChatRequest)
+    check_model(request.model, services.settings.model_name)
+    _check_max_tokens(request, services)
+    if request.top_logprobs and not request.logprobs:
+        raise invalid("top_logprobs", request.top_logprobs, "only with logprobs=true")
+    if request.continue_final_message and request.messages[-1].role != "assistant":
+        raise invalid("continue_final_message", True, "only where the last message is the assistant's")
     return request
 
 
@@ -138,25 +146,11 @@ def check_model(name: str | None, served: str) -> None:
         raise ServiceError(ErrorCode.NOT_FOUND, message, field="model")
 
 
-def _without_idle_fields(data: dict[str, Any]) -> dict[str, Any]:
-    kept = dict(data)
-    for name, idle in ASKS_FOR_NOTHING.items():
-        value = kept.pop(name, None)
-        if value is not None and not any(_same(value, each) for each in idle):
-            legal = " or ".join([*(printable_value(each) for each in idle), "null"])
-            message = f"{name}={printable_value(value)} is not supported; legal is {legal}"
-            raise ServiceError(ErrorCode.UNSUPPORTED_FIELD, message, field=name)
-    return kept
-
-
-def _same(value: object, other: object) -> bool:
-    """Equality that tells true from 1, but not 0 from 0.0."""
-    return value == other and isinstance(value, bool) == isinstance(other, bool)
-
-
-def _check_max_tokens(request: ChatRequest, max_context_tokens: int | None) -> None:
+def _check_max_tokens(request: ChatRequest, services: Services) -> None:
     both = (request.max_tokens, request.max_completion_tokens)
     if None not in both and both[0] != both[1]:
         raise invalid("max_tokens", both[0], f"max_completion_tokens={both[1]} says otherwise; send one of them")
+    if 0 in both:
+        raise invalid("max_tokens" if request.max_tokens == 0 else "max_completion_tokens", 0, "expected int >= 1")
     field = "max_tokens" if request.max_completion_tokens is None else "max_completion_tokens"
-    check_window(request.parameters.max_new_tokens, max_context_tokens, field)
+    check_window(request.wanted_tokens, services, field)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
 
 from server.chat.records.turn_records import Source, TurnResult
 from server.web.invocations.schema import TextJudgement, invocation_body
+from server.web.openai.logprobs import ChatLogprobs, chat_logprobs
 
 FinishReason = Literal["stop", "length", "content_filter"]
 _FINISH_REASONS: dict[str, FinishReason] = {
@@ -54,12 +56,13 @@ class ReplyMessage(msgspec.Struct, frozen=True):
 
 
 class Choice(msgspec.Struct, frozen=True):
-    """The only choice."""
+    """One reply of as many as were asked for."""
 
     index: int
     message: ReplyMessage
     finish_reason: FinishReason
-    logprobs: None = None
+    logprobs: ChatLogprobs | None = None
+    openchatkit: Extension | msgspec.UnsetType = msgspec.UNSET  # of each choice, where there are several
 
 
 class ChatCompletion(msgspec.Struct, frozen=True):
@@ -83,12 +86,12 @@ class Delta(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class ChunkChoice(msgspec.Struct, frozen=True):
-    """The only choice, growing."""
+    """A choice, growing. Its log-probabilities stand in its last chunk, all of them."""
 
     index: int
     delta: Delta
     finish_reason: FinishReason | None = None
-    logprobs: None = None
+    logprobs: ChatLogprobs | None = None
 
 
 class ChatCompletionChunk(msgspec.Struct, frozen=True):
@@ -126,15 +129,12 @@ def finish_reason(result: TurnResult) -> FinishReason:
     return _FINISH_REASONS[result.finish_reason]
 
 
-def completion_usage(result: TurnResult) -> CompletionUsage:
-    """OpenAI's token counts."""
-    usage = result.usage
-    return CompletionUsage(
-        prompt_tokens=usage.prompt_tokens,
-        completion_tokens=usage.completion_tokens,
-        total_tokens=usage.prompt_tokens + usage.completion_tokens,
-        prompt_tokens_details=PromptTokensDetails(usage.cached_tokens),
-    )
+def summed_usage(results: Sequence[TurnResult]) -> CompletionUsage:
+    """OpenAI's token counts: of the prompt, once, and of all replies to it."""
+    prompt = max(each.usage.prompt_tokens for each in results)
+    completion = sum(each.usage.completion_tokens for each in results)
+    cached = max(each.usage.cached_tokens for each in results)
+    return CompletionUsage(prompt, completion, prompt + completion, PromptTokensDetails(cached))
 
 
 def extension(result: TurnResult, request_id: str) -> Extension:
@@ -143,15 +143,20 @@ def extension(result: TurnResult, request_id: str) -> Extension:
     return Extension(request_id, result.finish_reason, result.sources, ours.moderation, result.warnings)
 
 
-def completion(result: TurnResult, request_id: str, model: str, created: int) -> ChatCompletion:
+def completion(results: Sequence[TurnResult], request_id: str, model: str, created: int) -> ChatCompletion:
     """The whole answer as one object."""
-    message = ReplyMessage("assistant", result.outputs)
     return ChatCompletion(
         id=f"chatcmpl-{request_id}",
         object="chat.completion",
         created=created,
         model=model,
-        choices=(Choice(0, message, finish_reason(result)),),
-        usage=completion_usage(result),
-        openchatkit=extension(result, request_id),
+        choices=tuple(_choice(index, each, request_id, len(results)) for index, each in enumerate(results)),
+        usage=summed_usage(results),
+        openchatkit=extension(results[0], request_id),
     )
+
+
+def _choice(index: int, result: TurnResult, request_id: str, num_choices: int) -> Choice:
+    message = ReplyMessage("assistant", result.outputs)
+    ours = extension(result, request_id) if num_choices > 1 else msgspec.UNSET
+    return Choice(index, message, finish_reason(result), chat_logprobs(result), ours)

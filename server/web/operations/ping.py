@@ -46,6 +46,10 @@ OPERATIONS = (
         parameters=[in_query("detail", {"type": "string"}, "Anything but empty: say more, as JSON.")],
         also={503: [ErrorBody, PingDetail]},
     ),
+    Operation(
+        "get", "/health", "The same for load balancers and clients that ask for this name.",
+        gives={"text/plain": [{"const": ""}]}, also={503: [ErrorBody]},
+    ),
 )  # fmt: skip
 
 
@@ -58,14 +62,22 @@ def blueprint(front: Front) -> Blueprint:
         state = _state(front)
         if request.args.get("detail"):
             return json_response(_detail(front, state), 200 if state == "ready" else 503)
-        if state == "ready":
-            return Response(status=200, content_type="text/plain")
-        exchange = current_exchange()
-        exchange.code = ErrorCode.ENGINE_UNAVAILABLE.value
-        error = ServiceError(ErrorCode.ENGINE_UNAVAILABLE, f"not serving: {state}")
-        return json_response(error_body(error, exchange.request_id), 503)
+        return _health(state)
+
+    @routes.get("/health")
+    def health() -> Response:
+        return _health(_state(front))
 
     return routes
+
+
+def _health(state: str) -> Response:
+    if state == "ready":
+        return Response(status=200, content_type="text/plain")
+    exchange = current_exchange()
+    exchange.code = ErrorCode.ENGINE_UNAVAILABLE.value
+    error = ServiceError(ErrorCode.ENGINE_UNAVAILABLE, f"not serving: {state}")
+    return json_response(error_body(error, exchange.request_id), 503)
 
 
 def _state(front: Front) -> str:

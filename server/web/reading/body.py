@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import msgspec
@@ -14,6 +15,10 @@ from server.web.reading.json_reader import printable, read_object
 JSON = "application/json"
 
 
+# Types of JSON lines, one object each: SageMaker's batch transform sends many records so.
+LINES = ("application/jsonlines", "application/jsonl", "application/x-jsonlines", "application/x-ndjson")
+
+
 def read_json(request: Request, max_bytes: int) -> dict[str, Any]:
     """The body's JSON object.
 
@@ -24,15 +29,31 @@ def read_json(request: Request, max_bytes: int) -> dict[str, Any]:
     return read_object(_read(request, max_bytes))
 
 
+def read_lines(request: Request, max_bytes: int) -> list[bytes]:
+    """The lines of a body of JSON lines, without blank ones. Raises ServiceError as `read_json` does."""
+    _check_type(request, LINES)
+    return [line for line in _read(request, max_bytes).split(b"\n") if line.strip()]
+
+
+def has_lines(request: Request) -> bool:
+    """Whether the body is said to be JSON lines."""
+    return request.mimetype in LINES
+
+
 def json_response(value: object, status: int = 200) -> Response:
     """`value` as JSON."""
     return Response(msgspec.json.encode(value), status, content_type=JSON)
 
 
-def _check_type(request: Request) -> None:
+def _check_type(request: Request, legal: Collection[str] = (JSON, "application/octet-stream")) -> None:
+    """Refuse a body that is said to be something else.
+
+    One that says nothing is read where no page sent it: a page of another origin may send such a body without asking.
+    """
     given = request.headers.get("Content-Type", "")
     charset = request.mimetype_params.get("charset", "utf-8").lower()
-    if request.mimetype != JSON or charset not in ("utf-8", "utf8"):
+    is_legal = request.mimetype in legal if given else "Origin" not in request.headers
+    if not is_legal or charset not in ("utf-8", "utf8"):
         found = printable(given) if given else "(none)"
         message = f"Content-Type {found} is not supported; legal is {JSON}, in UTF-8"
         raise ServiceError(ErrorCode.UNSUPPORTED_MEDIA_TYPE, message, field="Content-Type")

@@ -7,6 +7,9 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+from numpy.typing import NDArray
+
 from server import wire
 from server.chat.moderation.policy import Policy, Role, load_policy
 from server.chat.records.turn_records import (
@@ -187,6 +190,16 @@ class FakeModerator:
         return [judgement("kill" in text) for text in texts]
 
 
+class FakeEmbedder:
+    """Vectors of three numbers, the first of which is the text's length."""
+
+    encoder_name = "mini"
+    dimension = 3
+
+    def embed(self, texts: Sequence[str]) -> tuple[NDArray[np.float32], int]:
+        return np.array([[len(text), 0.0, 1.0] for text in texts], dtype=np.float32), sum(map(len, texts))
+
+
 class FakeRetriever:
     """Finds Lincoln, whatever is asked."""
 
@@ -195,6 +208,7 @@ class FakeRetriever:
     def __init__(self) -> None:
         self.asked: list[tuple[str, int, int, float]] = []
         self.broken = False
+        self.embedder = FakeEmbedder()
 
     def search(self, query: Query) -> list[Passage]:
         self.asked.append((query.text, query.k, query.window, query.threshold))

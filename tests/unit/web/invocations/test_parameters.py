@@ -4,10 +4,12 @@ from typing import Any
 
 import pytest
 
+from server.config import Settings
 from server.errors import ErrorCode, ServiceError
 from server.web.invocations.parameters import Parameters, check_window, sampling
 from server.web.reading.struct_reader import read_struct
 from server.wire import Sampling
+from tests.unit.web.fakes import Fakes
 
 
 def read(**given: Any) -> Parameters:
@@ -28,6 +30,9 @@ def read(**given: Any) -> Parameters:
         ({"temperature": 1e-9}, Sampling(max_new_tokens=99)),
         ({"temperature": None, "top_k": None, "stop": None}, Sampling(max_new_tokens=99)),
         ({"repetition_penalty": 1.2}, Sampling(max_new_tokens=99, repetition_penalty=1.2)),
+        ({"stop": ["", "a"], "top_k": -1}, Sampling(max_new_tokens=99, do_sample=True, stop=("a",))),
+        ({"stop": ""}, Sampling(max_new_tokens=99)),
+        ({"logit_bias": {"7": -2}}, Sampling(max_new_tokens=99, logit_bias=((7, -2),))),
         ({"stop": "END"}, Sampling(max_new_tokens=99, stop=("END",))),
         ({"stop": ["a", "b", "c", "d"]}, Sampling(max_new_tokens=99, stop=("a", "b", "c", "d"))),
         ({"seed": 2**63 - 1}, Sampling(max_new_tokens=99, seed=2**63 - 1)),
@@ -41,13 +46,13 @@ def test_parameters_become_sampling(given: dict[str, Any], expected: Sampling) -
     ("name", "value"),
     [
         ("temperature", -0.1), ("temperature", 2.1), ("temperature", "1"), ("temperature", True), ("temperature", [1]),
-        ("top_k", -1), ("top_k", 1.5), ("top_k", "4"), ("top_k", True), ("top_k", 10**9),
+        ("top_k", -2), ("top_k", 1.5), ("top_k", "4"), ("top_k", True), ("top_k", 10**9),
         ("top_p", 0), ("top_p", 1.01), ("top_p", "1"),
         ("max_new_tokens", 0), ("max_new_tokens", -1), ("max_new_tokens", 2.5), ("max_new_tokens", "8"),
         ("do_sample", 1), ("do_sample", "true"),
         ("no_retrieval", "yes"), ("no_retrieval", 1),
         ("repetition_penalty", 0), ("repetition_penalty", -1.0),
-        ("stop", ""), ("stop", 3), ("stop", ["a", ""]), ("stop", ["a", "b", "c", "d", "e"]), ("stop", ["x" * 257]),
+        ("stop", 3), ("stop", ["a"] * 65), ("stop", ["x" * 257]), ("min_p", 1.1), ("frequency_penalty", 3),
         ("seed", 2**63), ("seed", -(2**63) - 1), ("seed", 1.5), ("seed", "1"),
         ("session_id", 5), ("session_id", ["a"]),
     ],
@@ -61,8 +66,9 @@ def test_a_value_out_of_its_range_or_of_another_type_is_refused(name: str, value
     assert "expected" in caught.value.message
 
 
-def test_an_answer_as_long_as_the_window_is_refused_with_both_numbers() -> None:
-    check_window(2047, 2048, "max_new_tokens")
-    check_window(10**6, None, "max_new_tokens")
+def test_an_answer_as_long_as_the_window_is_refused_with_both_numbers_where_the_settings_say_so() -> None:
+    strict = Fakes(settings=Settings(long_replies="refuse")).services
+    check_window(2047, strict, "max_new_tokens")
+    check_window(2048, Fakes().services, "max_new_tokens")
     with pytest.raises(ServiceError, match="max_new_tokens=2048: must be below the model's window of 2048 tokens"):
-        check_window(2048, 2048, "max_new_tokens")
+        check_window(2048, strict, "max_new_tokens")

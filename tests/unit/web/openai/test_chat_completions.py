@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 import pytest
 from flask.testing import FlaskClient
 
 from server.chat.records.turn_records import KeepAlive, TextPiece
+from server.config import Settings
 from server.errors import ErrorCode, ServiceError
-from server.wire import Sampling
+from server.web.app import create_app
+from server.wire import Alternative, Sampling, TokenLogprobs
 from tests.unit.web.fakes import OVERRIDE, Fakes, result
 
 PATH = "/v1/chat/completions"
@@ -127,35 +130,121 @@ def test_a_failure_inside_a_stream_is_an_error_event_before_the_end(fakes: Fakes
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("n", 2), ("n", True), ("n", "1"),
         ("tools", [{"type": "function", "function": {"name": "f"}}]), ("functions", [{"name": "f"}]),
-        ("tool_choice", "required"), ("function_call", {"name": "f"}),
-        ("logprobs", True), ("top_logprobs", 3), ("logit_bias", {"50256": -100}),
-        ("frequency_penalty", 0.5), ("presence_penalty", -1),
-        ("response_format", {"type": "json_object"}), ("modalities", ["text", "audio"]),
-        ("audio", {"voice": "x"}), ("prediction", {"type": "content"}), ("reasoning_effort", "high"),
-        ("service_tier", "flex"), ("store", True), ("verbosity", "low"), ("web_search_options", {}),
+        ("tool_choice", "required"), ("function_call", {"name": "f"}), ("modalities", ["text", "audio"]),
+        ("audio", {"voice": "x"}), ("prediction", {"type": "content"}), ("web_search_options", {}),
+        ("best_of", 4), ("use_beam_search", True), ("stop_token_ids", [1]), ("bad_words", ["a"]),
+        ("chat_template", "x"), ("prompt_logprobs", 3), ("include_stop_str_in_output", True), ("suffix", "x"),
     ],
 )  # fmt: skip
-def test_a_field_that_is_not_supported_is_refused_with_its_value(
+def test_a_field_that_would_change_the_answer_is_refused_with_its_value(
     fakes: Fakes, client: FlaskClient, field: str, value: Any
 ) -> None:
     response = post(client, **{field: value})
     assert response.status_code == 400
     error = response.json["error"]
-    assert (error["code"], error["param"], error["type"]) == ("unsupported_field", field, "invalid_request_error")
+    assert (error["code"], error["param"], error["type"]) == ("unsupported_parameter", field, "invalid_request_error")
     assert error["message"].startswith(f"{field}=")
     assert fakes.turns.requests == []
 
 
-def test_values_that_ask_for_nothing_are_accepted(client: FlaskClient) -> None:
+def test_fields_and_values_that_change_nothing_are_accepted(fakes: Fakes, client: FlaskClient) -> None:
     harmless: dict[str, Any] = {
         "n": 1, "tools": [], "logprobs": False, "top_logprobs": 0, "logit_bias": {}, "frequency_penalty": 0.0,
         "presence_penalty": 0, "response_format": {"type": "text"}, "tool_choice": "none", "parallel_tool_calls": True,
-        "store": False, "service_tier": "auto", "user": "me", "metadata": {"trace": "1"}, "audio": None, "stop": None,
-        "stream_options": None, "max_tokens": None, "temperature": None,
+        "store": True, "service_tier": "flex", "user": "me", "metadata": {"trace": 1}, "audio": None, "stop": None,
+        "stream_options": {"include_usage": True, "continuous_usage_stats": True}, "max_tokens": None,
+        "temperature": None, "reasoning_effort": "high", "verbosity": "low", "skip_special_tokens": True,
+        "chat_template_kwargs": {"enable_thinking": False}, "use_beam_search": False, "top_k": -1, "cache_salt": "a",
     }  # fmt: skip
     assert post(client, **harmless).status_code == 200
+    [asked] = fakes.turns.requests
+    assert asked.sampling == Sampling(max_new_tokens=256, do_sample=True)
+
+
+def test_tools_that_must_not_be_called_change_nothing(client: FlaskClient) -> None:
+    tools = [{"type": "function", "function": {"name": "f"}}]
+    assert post(client, tools=tools, tool_choice="none").status_code == 200
+
+
+def test_sampling_fields_reach_the_engine_as_they_are(fakes: Fakes, client: FlaskClient) -> None:
+    schema = {"type": "object", "properties": {"a": {"type": "integer"}}}
+    asked = {
+        "min_p": 0.1, "frequency_penalty": 0.5, "presence_penalty": -1, "logit_bias": {"50256": -100}, "min_tokens": 3,
+        "ignore_eos": True, "logprobs": True, "top_logprobs": 2, "stop": ["a", "", "b", "c", "d", "e"],
+        "response_format": {"type": "json_schema", "json_schema": {"name": "x", "strict": True, "schema": schema}},
+    }  # fmt: skip
+    assert post(client, **asked).status_code == 200
+    sampling = fakes.turns.requests[0].sampling
+    assert (sampling.min_p, sampling.frequency_penalty, sampling.presence_penalty) == (0.1, 0.5, -1)
+    assert sampling.logit_bias == ((50256, -100),)
+    assert (sampling.min_tokens, sampling.ignore_eos, sampling.logprobs) == (3, True, 2)
+    assert sampling.stop == ("a", "b", "c", "d", "e")
+    assert sampling.json_schema is not None
+    assert json.loads(sampling.json_schema) == schema
+    post(client, response_format={"type": "json_object"}, logprobs=True)
+    assert (fakes.turns.requests[1].sampling.json_schema, fakes.turns.requests[1].sampling.logprobs) == ("{}", 0)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_several_choices_are_turns_of_their_own_with_seeds_of_their_own(
+    fakes: Fakes, client: FlaskClient, stream: bool
+) -> None:
+    response = post(client, n=3, seed=2**63 - 1, stream=stream, stream_options={"include_usage": True})
+    assert {request.sampling.seed for request in fakes.turns.requests} == {2**63 - 1, -(2**63), 1 - 2**63}
+    assert len({request.request_id for request in fakes.turns.requests}) == 3
+    if not stream:
+        choices = response.json["choices"]
+        assert [each["index"] for each in choices] == [0, 1, 2]
+        assert {each["message"]["content"] for each in choices} == {"You said: hello"}
+        assert response.json["usage"]["completion_tokens"] == 9
+        return
+    *found, usage = chunks(response.text)
+    said = dict.fromkeys(range(3), "")
+    for each in found:
+        [choice] = each["choices"]
+        said[choice["index"]] += choice["delta"].get("content", "")
+    assert set(said.values()) == {"You said: hello"}
+    assert usage["usage"]["completion_tokens"] == 9
+
+
+def test_log_probabilities_come_with_their_bytes_and_alternatives(fakes: Fakes, client: FlaskClient) -> None:
+    chosen = Alternative(5, b"\xc3", -0.5)
+    tokens = (TokenLogprobs(chosen, (chosen, Alternative(6, b"e", -1.0))),)
+    fakes.turns.scripts["hello"] = [lambda asked: msgspec.structs.replace(result(asked, "e"), logprobs=tokens)]
+    [token] = post(client, logprobs=True, top_logprobs=2).json["choices"][0]["logprobs"]["content"]
+    assert (token["token"], token["bytes"], token["logprob"]) == ("\ufffd", [0xC3], -0.5)
+    assert [(each["token"], each["logprob"]) for each in token["top_logprobs"]] == [("\ufffd", -0.5), ("e", -1.0)]
+    last = chunks(post(client, logprobs=True, top_logprobs=2, stream=True).text)[-1]
+    assert last["choices"][0]["logprobs"]["content"] == [token]
+
+
+def test_what_a_message_holds_beside_its_text_is_taken(fakes: Fakes, client: FlaskClient) -> None:
+    call = {"id": "c1", "type": "function", "function": {"name": "weather", "arguments": '{"at": "Rome"}'}}
+    cached = {"type": "text", "text": "a", "cache_control": {"type": "ephemeral"}}
+    said = [
+        {"role": "user", "content": [cached], "name": "me", "id": "m1"},
+        {"role": "assistant", "content": None, "tool_calls": [call], "reasoning_content": "hm", "refusal": None},
+        {"role": "tool", "content": "sunny", "tool_call_id": "c1"},
+        {"role": "system", "content": "Late word."},
+        {"role": "assistant", "content": "It is sunny.", "tool_calls": [], "provider_specific_fields": {}},
+        {"role": "user", "content": "Thanks"},
+    ]
+    assert client.post(PATH, json={"messages": said}).status_code == 200
+    [asked] = fakes.turns.requests
+    assert [(turn.user, turn.reply) for turn in asked.history or ()] == [
+        ("a", 'weather({"at": "Rome"})'),
+        ("sunny", "It is sunny."),
+    ]
+    assert (asked.system, asked.text) == ("Late word.", "Thanks")
+
+
+def test_a_last_message_of_the_assistant_begins_the_reply(fakes: Fakes, client: FlaskClient) -> None:
+    said = [*HELLO, {"role": "assistant", "content": "Once upon"}]
+    fields = {"continue_final_message": True, "add_generation_prompt": False}
+    assert client.post(PATH, json={"messages": said, **fields}).status_code == 200
+    assert (fakes.turns.requests[0].text, fakes.turns.requests[0].begun) == ("hello", "Once upon")
+    assert post(client, continue_final_message=True).status_code == 400
 
 
 @pytest.mark.parametrize(
@@ -163,9 +252,10 @@ def test_values_that_ask_for_nothing_are_accepted(client: FlaskClient) -> None:
     [
         ({"messages": []}, "messages"),
         ({"messages": "hello"}, "messages"),
-        ({"messages": [{"role": "tool", "content": "a"}]}, "messages[0].role"),
+        ({"messages": [{"role": "pirate", "content": "a"}]}, "messages[0].role"),
         ({"messages": [{"role": "user"}]}, "messages[0].content"),
         ({"messages": [{"role": "user", "content": None}]}, "messages[0].content"),
+        ({"messages": [{"role": "user", "content": []}]}, "messages[0].content"),
         ({"messages": [{"role": "user", "content": " "}]}, "messages[0].content"),
         (
             {"messages": [{"role": "user", "content": [{"type": "image_url", "text": "a"}]}]},
@@ -173,38 +263,62 @@ def test_values_that_ask_for_nothing_are_accepted(client: FlaskClient) -> None:
         ),
         (
             {"messages": [*HELLO, {"role": "assistant", "content": "a", "tool_calls": [1]}, *HELLO]},
-            "messages[1].tool_calls",
+            "messages[1].tool_calls[0]",
         ),
         ({"temperature": 3}, "temperature"),
         ({"max_tokens": 0}, "max_tokens"),
-        ({"max_tokens": 2048}, "max_tokens"),
-        ({"max_completion_tokens": 4096}, "max_completion_tokens"),
         ({"max_tokens": 5, "max_completion_tokens": 6}, "max_tokens"),
-        ({"stream_options": {"include_usage": True}}, "stream_options"),
-        ({"stop": ["a"] * 5}, "stop"),
+        ({"stop": ["a"] * 65}, "stop"),
+        ({"n": 17}, "n"),
+        ({"n": True}, "n"),
+        ({"top_logprobs": 3}, "top_logprobs"),
+        ({"logprobs": True, "top_logprobs": 21}, "top_logprobs"),
+        ({"frequency_penalty": 2.5}, "frequency_penalty"),
+        ({"logit_bias": {"x": 1}}, "logit_bias['x']"),
+        ({"response_format": {"type": "xml"}}, "response_format.type"),
     ],
 )
 def test_a_bad_field_is_named(fakes: Fakes, client: FlaskClient, fields: dict[str, Any], field: str) -> None:
     response = post(client, **fields)
     assert response.status_code == 400
-    assert response.json["error"]["code"] == "invalid_field"
+    assert response.json["error"]["code"] == "invalid_value"
     assert response.json["error"]["param"] == field
     assert fakes.turns.requests == []
 
 
-@pytest.mark.parametrize(
-    ("body", "said"),
-    [
-        ({"messages": [{**HELLO[0], "name": "me"}]}, "messages[0].name is not a known field"),
-        ({"messages": HELLO, "stream": True, "stream_options": {"usage": True}}, "stream_options.usage"),
-        ({"messages": HELLO, "max_new_tokens": 4}, "max_new_tokens is not a known field"),
-    ],
-)
-def test_an_unknown_field_is_refused_where_it_stands(client: FlaskClient, body: dict[str, Any], said: str) -> None:
-    response = client.post(PATH, json=body)
-    assert response.status_code == 400
-    assert response.json["error"]["code"] == "unknown_field"
-    assert said in response.json["error"]["message"]
+def test_an_answer_longer_than_the_window_is_cut_or_where_the_settings_say_so_refused(fakes: Fakes) -> None:
+    for name in ("max_tokens", "max_completion_tokens"):
+        assert post(create_app(fakes.services).test_client(), **{name: 4096}).status_code == 200
+        assert fakes.turns.requests[-1].clamp
+        strict = Fakes(settings=Settings(long_replies="refuse"))
+        response = post(create_app(strict.services).test_client(), **{name: 4096})
+        assert response.json["error"]["param"] == name
+    assert post(create_app(fakes.services).test_client(), max_tokens=-1).status_code == 200
+    assert fakes.turns.requests[-1].sampling.max_new_tokens == 2048
+
+
+def test_a_prompt_that_is_too_long_has_openai_s_word(fakes: Fakes, client: FlaskClient) -> None:
+    too_long = ServiceError(ErrorCode.PROMPT_TOO_LONG, "3000 tokens; the window is 2048", field="inputs")
+    fakes.turns.refusals["hello"] = too_long
+    error = post(client).json["error"]
+    assert (error["code"], error["param"]) == ("context_length_exceeded", "messages")
+    assert client.post("/invocations", json={"inputs": "hello"}).json["error"]["code"] == "prompt_too_long"
+
+
+def test_a_shutdown_in_mid_stream_is_a_length_and_no_error_that_a_client_raises(
+    fakes: Fakes, client: FlaskClient
+) -> None:
+    fakes.turns.scripts["hello"] = [TextPiece("a"), lambda request: result(request, "a", "shutdown")]
+    found = chunks(post(client, stream=True).text)
+    assert all("error" not in each for each in found)
+    assert found[-1]["choices"][0]["finish_reason"] == "length"
+    assert found[-1]["openchatkit"]["finish_reason"] == "shutdown"
+
+
+def test_an_unknown_field_is_refused_by_name(client: FlaskClient) -> None:
+    error = post(client, max_new_tokens=4).json["error"]
+    assert (error["code"], error["param"]) == ("unknown_parameter", "max_new_tokens")
+    assert "did you mean" in error["message"]
 
 
 @pytest.mark.parametrize(("model", "status"), [("", 200), (None, 200), ("openchatkit", 200), ("gpt-4o", 404)])

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from server.errors import ErrorCode, ServiceError
+from server.web.openai.message_schema import ChatMessage
 from server.web.openai.messages import conversation
-from server.web.openai.request import ChatMessage
 
 
 def messages(*pairs: tuple[str, str]) -> list[ChatMessage]:
@@ -26,6 +26,12 @@ def messages(*pairs: tuple[str, str]) -> list[ChatMessage]:
         ([("user", "a"), ("assistant", "b"), ("assistant", "c"), ("user", "d")], "", [("a", "b\nc")], "d"),
         ([("assistant", "hello"), ("user", "a")], "", [("", "hello")], "a"),
         ([("user", "a"), ("assistant", ""), ("user", "b")], "", [("a", "")], "b"),
+        ([("user", "a"), ("system", "s"), ("user", "b")], "s", [], "a\nb"),
+        ([("user", "a"), ("assistant", "b"), ("system", "s"), ("user", "c")], "s", [("a", "b")], "c"),
+        ([("user", "a"), ("system", "s")], "s", [], "a"),
+        ([("user", "a"), ("assistant", "b"), ("system", "s")], "", [("a", "b")], "s"),
+        ([("system", "s"), ("system", "t")], "s", [], "t"),
+        ([("user", "a"), ("assistant", "b"), ("tool", "c")], "", [("a", "b")], "c"),
     ],
 )
 def test_messages_become_a_system_text_turns_and_a_question(
@@ -41,9 +47,8 @@ def test_messages_become_a_system_text_turns_and_a_question(
 @pytest.mark.parametrize(
     ("said", "field"),
     [
-        ([("system", "s")], "messages[0].role"),
-        ([("user", "a"), ("assistant", "b")], "messages[1].role"),
-        ([("user", "a"), ("system", "s"), ("user", "b")], "messages[1].role"),
+        ([("assistant", "b")], "messages[0].role"),
+        ([("system", "s"), ("assistant", "b")], "messages[1].role"),
         ([("user", "a"), ("assistant", "b"), ("user", " \u200b")], "messages[2].content"),
     ],
 )
@@ -52,6 +57,20 @@ def test_what_is_no_conversation_that_ends_in_a_question_is_refused(said: list[t
         conversation(messages(*said))
     assert caught.value.code is ErrorCode.INVALID_FIELD
     assert caught.value.field == field
+
+
+@pytest.mark.parametrize(
+    ("said", "text", "begun"),
+    [
+        ([("user", "a"), ("assistant", "b")], "a", "b"),
+        ([("user", "a"), ("assistant", "b"), ("assistant", "c")], "a", "b\nc"),
+        ([("user", "a"), ("assistant", " ")], "a", ""),
+        ([("system", "s"), ("user", "a"), ("assistant", "b")], "a", "b"),
+    ],
+)
+def test_the_assistant_s_last_words_begin_the_reply(said: list[tuple[str, str]], text: str, begun: str) -> None:
+    found = conversation(messages(*said))
+    assert (found.text, found.begun, found.history) == (text, begun, ())
 
 
 texts = st.text(st.characters(categories=["L", "N"]), min_size=1, max_size=5)

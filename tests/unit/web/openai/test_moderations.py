@@ -23,7 +23,7 @@ def test_each_text_gets_its_verdict_in_openai_s_shape(client: FlaskClient) -> No
     assert response.json["model"] == "openchatkit"
     fine, threat = response.json["results"]
     assert fine["flagged"] is False
-    assert fine["categories"] == {"casual": True, "needs intervention": False}
+    assert fine["categories"] == {"casual": False, "needs intervention": False}
     assert fine["message"] == ""
     assert threat["flagged"] is True
     assert threat["categories"] == {"casual": False, "needs intervention": True}

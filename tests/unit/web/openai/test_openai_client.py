@@ -79,7 +79,7 @@ def test_moderated_turns_finish_with_content_filter(openai_client: openai.OpenAI
 @pytest.mark.parametrize(
     ("fields", "raised"),
     [
-        ({"n": 2}, openai.BadRequestError),
+        ({"tool_choice": "required"}, openai.BadRequestError),
         ({"temperature": 9}, openai.BadRequestError),
         ({"model": "gpt-4o"}, openai.NotFoundError),
     ],
@@ -90,7 +90,7 @@ def test_refusals_are_raised_with_code_and_param(
     with pytest.raises(raised) as caught:
         openai_client.chat.completions.create(**{"model": "", "messages": HELLO, **fields})
     assert caught.value.param in fields
-    assert caught.value.code in ("unsupported_field", "invalid_field", "not_found")
+    assert caught.value.code in ("unsupported_parameter", "invalid_value", "model_not_found")
     assert caught.value.request_id is not None
 
 

@@ -1,0 +1,53 @@
+"""One encoder for searches and for whoever wants vectors."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from server.retrieval.encoder.encoder import Encoder
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_TEXTS_AT_ONCE = 8
+_YIELD_S = 0.001  # a lock goes back to who had it last unless that one waits a moment
+
+
+class SharedEncoder:
+    """Lets one thread at a time encode. Many texts are encoded a few at a time, so that searches get between them."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        self._encoder = encoder
+        self._one_at_a_time = threading.Lock()
+
+    @property
+    def encoder_name(self) -> str:
+        """What the encoder was opened by."""
+        return self._encoder.name
+
+    @property
+    def dimension(self) -> int:
+        """Length of a vector."""
+        return self._encoder.dimension
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:  # [num_texts, dimension]
+        """Unit vectors, all at once."""
+        with self._one_at_a_time:
+            return self._encoder.encode(texts)
+
+    def embed(self, texts: Sequence[str]) -> tuple[NDArray[np.float32], int]:  # [num_texts, dimension]
+        """Unit vectors and how many tokens were read for them."""
+        vectors = np.zeros((len(texts), self.dimension), dtype=np.float32)
+        num_tokens = 0
+        for start in range(0, len(texts), _TEXTS_AT_ONCE):
+            some = texts[start : start + _TEXTS_AT_ONCE]
+            with self._one_at_a_time:
+                vectors[start : start + len(some)] = self._encoder.encode(some)
+                num_tokens += self._encoder.num_tokens(some)
+            time.sleep(_YIELD_S)
+        return vectors, num_tokens

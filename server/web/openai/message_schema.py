@@ -1,0 +1,51 @@
+"""A message of a conversation as OpenAI's clients send it. Keys that are not named here are taken without effect."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+
+class TextPart(msgspec.Struct, frozen=True):
+    """A part of a message; text is the only kind. The other names of text are those of /v1/responses."""
+
+    type: Literal["text", "input_text", "output_text"]
+    text: str
+
+
+class FunctionCall(msgspec.Struct, frozen=True):
+    """A function that an assistant called in a conversation with another model."""
+
+    name: str = ""
+    arguments: str = ""
+
+
+class ToolCall(msgspec.Struct, frozen=True):
+    """A tool that an assistant called in a conversation with another model."""
+
+    function: FunctionCall = FunctionCall()
+
+
+class ChatMessage(msgspec.Struct, frozen=True):
+    """One message. `name` and other keys are taken without effect; what tools were asked and said is read as text."""
+
+    role: Literal["system", "developer", "user", "assistant", "tool", "function"]
+    content: str | list[TextPart] | None = None
+    name: Annotated[str, Meta(description="Accepted without effect.")] | None = None
+    tool_calls: list[ToolCall] | None = None
+    function_call: FunctionCall | None = None
+    audio: None = None
+
+    @property
+    def text(self) -> str:
+        """The content as one string, behind it the tools that were called."""
+        calls = [*(each.function for each in self.tool_calls or ()), *filter(None, [self.function_call])]
+        return "\n".join(filter(None, [_joined(self.content), *(f"{each.name}({each.arguments})" for each in calls)]))
+
+
+def _joined(content: str | list[TextPart] | None) -> str:
+    if content is None or isinstance(content, str):
+        return content or ""
+    return "".join(part.text for part in content)

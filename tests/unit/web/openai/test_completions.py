@@ -1,0 +1,168 @@
+"""POST /v1/completions, /v1/embeddings and the rest of OpenAI's routes as bytes."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from flask.testing import FlaskClient
+
+from server.web.app import create_app
+from tests.unit.web.fakes import Fakes
+
+PATH = "/v1/completions"
+
+
+def chunks(text: str) -> list[Any]:
+    *events, done = [event.removeprefix("data: ") for event in text.removesuffix("\n\n").split("\n\n")]
+    assert done == "[DONE]"
+    return list(map(json.loads, events))
+
+
+def test_a_text_is_continued_as_it_stands(fakes: Fakes, client: FlaskClient) -> None:
+    whole = client.post(PATH, json={"prompt": "Once upon", "max_tokens": 5, "logprobs": 2, "best_of": 1}).json
+    assert (whole["object"], whole["choices"][0]["text"]) == ("text_completion", "You said: Once upon")
+    [asked] = fakes.turns.requests
+    assert (asked.as_written, asked.retrieval, asked.history, asked.sampling.logprobs) == (True, False, (), 2)
+    assert fakes.store.sessions == {}
+
+
+def test_prompts_and_choices_are_numbered_through_and_echo_begins_each(client: FlaskClient) -> None:
+    body = {"prompt": ["a", "b"], "n": 2, "echo": True}
+    choices = client.post(PATH, json=body).json["choices"]
+    assert [(each["index"], each["text"]) for each in choices] == [
+        (0, "aYou said: a"), (1, "aYou said: a"), (2, "bYou said: b"), (3, "bYou said: b"),
+    ]  # fmt: skip
+
+
+def test_a_stream_joined_equals_the_whole(client: FlaskClient) -> None:
+    body = {"prompt": ["a", "b"], "stream": True, "echo": True, "stream_options": {"include_usage": True}}
+    *found, usage = chunks(client.post(PATH, json=body).text)
+    said = {0: "", 1: ""}
+    for each in found:
+        said[each["choices"][0]["index"]] += each["choices"][0]["text"]
+    assert said == {0: "aYou said: a", 1: "bYou said: b"}
+    assert usage["choices"] == []
+    assert usage["usage"]["completion_tokens"] == 6
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({"prompt": [1, 2]}, "prompt[0]"),
+        ({"prompt": ""}, "prompt"),
+        ({"prompt": ["a", " "]}, "prompt[1]"),
+        ({"prompt": "a", "best_of": 3}, "best_of"),
+        ({"prompt": "a", "suffix": "b"}, "suffix"),
+        ({"prompt": ["a"] * 100, "n": 2}, "n"),
+    ],
+)
+def test_what_cannot_be_honoured_is_refused_by_name(client: FlaskClient, body: dict[str, Any], param: str) -> None:
+    response = client.post(PATH, json=body)
+    assert response.status_code == 400
+    assert response.json["error"]["param"] == param
+
+
+def test_embeddings_are_numbers_or_base64_of_the_same_floats(client: FlaskClient) -> None:
+    whole = client.post("/v1/embeddings", json={"input": ["abc", "de"], "model": "mini"}).json
+    assert [each["embedding"] for each in whole["data"]] == [[3.0, 0.0, 1.0], [2.0, 0.0, 1.0]]
+    assert (whole["model"], whole["usage"]) == ("mini", {"prompt_tokens": 5, "total_tokens": 5})
+    packed = client.post("/v1/embeddings", json={"input": "abc", "encoding_format": "base64"}).json
+    assert np.frombuffer(base64.b64decode(packed["data"][0]["embedding"]), "<f4").tolist() == [3.0, 0.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("body", "param", "said"),
+    [
+        ({"input": [[1, 2]]}, "input", "check_embedding_ctx_length=False"),
+        ({"input": "a", "dimensions": 2}, "dimensions", "legal is 3"),
+        ({"input": "a", "model": "text-embedding-3-small"}, "model", "not served"),
+        ({"input": ["a", ""]}, "input[1]", "length"),
+    ],
+)
+def test_embeddings_that_would_be_others_are_refused(
+    client: FlaskClient, body: dict[str, Any], param: str, said: str
+) -> None:
+    error = client.post("/v1/embeddings", json=body).json["error"]
+    assert error["param"] == param
+    assert said in error["message"]
+
+
+def test_without_an_index_there_are_no_embeddings() -> None:
+    client = create_app(Fakes(retriever=None).services).test_client()
+    assert client.post("/v1/embeddings", json={"input": "a"}).status_code == 404
+
+
+def test_a_response_is_continued_by_its_id_and_only_the_newest(fakes: Fakes, client: FlaskClient) -> None:
+    first = client.post("/v1/responses", json={"input": "My name is Ada", "instructions": "Be brief."}).json
+    assert first["output"][0]["content"][0]["text"] == "You said: My name is Ada"
+    assert (first["status"], first["store"]) == ("completed", True)
+    assert fakes.turns.requests[0].system == "Be brief."
+    again = {"input": [{"role": "user", "content": [{"type": "input_text", "text": "Who am I?"}]}]}
+    second = client.post("/v1/responses", json={**again, "previous_response_id": first["id"]}).json
+    [turns] = fakes.store.sessions.values()
+    assert [turn.user for turn in turns] == ["My name is Ada", "Who am I?"]
+    error = client.post("/v1/responses", json={**again, "previous_response_id": first["id"]}).json["error"]
+    assert second["id"] in error["message"]
+    assert client.post("/v1/responses", json={**again, "previous_response_id": "resp_x_1"}).status_code == 404
+
+
+@pytest.mark.parametrize("body", [{"input": "a", "store": False}, {"input": [
+    {"role": "user", "content": "a"}, {"type": "message", "role": "assistant", "content": "b"},
+    {"role": "user", "content": "c"},
+]}])  # fmt: skip
+def test_a_conversation_that_its_client_keeps_is_not_stored(
+    fakes: Fakes, client: FlaskClient, body: dict[str, Any]
+) -> None:
+    assert client.post("/v1/responses", json=body).json["store"] is False
+    assert fakes.store.sessions == {}
+
+
+def test_json_lines_are_answered_line_by_line(client: FlaskClient) -> None:
+    body = b'{"inputs": "a"}\n\nnot json\n{"inputs": "b", "parameters": {"top_k": 1}}\n'
+    response = client.post("/invocations", data=body, content_type="application/jsonlines")
+    assert response.content_type == "application/jsonlines"
+    first, bad, last = map(json.loads, response.text.splitlines())
+    assert (first["outputs"], last["outputs"]) == ("You said: a", "You said: b")
+    assert bad["error"]["code"] == "invalid_json"
+    assert client.post("/invocations", data=b"\n", content_type="application/jsonlines").status_code == 400
+    assert client.get("/execution-parameters").json == {
+        "MaxConcurrentTransforms": 6, "BatchStrategy": "MULTI_RECORD", "MaxPayloadInMB": 1,
+    }  # fmt: skip
+
+
+def test_messages_posted_to_invocations_are_a_chat(fakes: Fakes, client: FlaskClient) -> None:
+    said = {"messages": [{"role": "user", "content": "hello"}]}
+    assert client.post("/invocations", json=said).json["object"] == "chat.completion"
+    error = client.post("/invocations", json={**said, "tool_choice": "required"}).json["error"]
+    assert (error["code"], error["param"]) == ("unsupported_parameter", "tool_choice")
+
+
+def test_health_is_ping_by_another_name(fakes: Fakes, client: FlaskClient) -> None:
+    assert client.get("/health").status_code == 200
+    fakes.engine.ready = False
+    assert client.get("/health").status_code == 503
+
+
+@pytest.mark.parametrize(
+    ("named", "origin", "allowed"),
+    [
+        ("", "http://a.example", None),
+        ("http://a.example, http://b.example", "http://b.example", "http://b.example"),
+        ("http://a.example", "http://evil.example", None),
+        ("*", "http://evil.example", "*"),
+    ],
+)
+def test_pages_of_the_origins_that_are_named_may_call(named: str, origin: str, allowed: str | None) -> None:
+    fakes = Fakes()
+    fakes.settings = fakes.settings.model_copy(update={"cors_origins": named})
+    client = create_app(fakes.services).test_client()
+    asked = {"Origin": origin, "Access-Control-Request-Headers": "authorization,content-type"}
+    preflight = client.options("/v1/chat/completions", headers=asked)
+    assert preflight.headers.get("Access-Control-Allow-Origin") == allowed
+    if allowed:
+        assert preflight.headers["Access-Control-Allow-Headers"] == "authorization,content-type"
+        assert client.get("/ping", headers=asked).headers["Access-Control-Allow-Origin"] == allowed
