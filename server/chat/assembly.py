@@ -8,7 +8,8 @@ import time
 from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 
-from server.chat.moderation.moderator import Classifier, Moderator
+from server.chat.moderation.classifier import Classifier
+from server.chat.moderation.moderator import Moderator
 from server.chat.moderation.policy import DEFAULT_POLICY, Policy, Role, load_policy
 from server.chat.prompt.prompt import PromptBuilder
 from server.chat.prompt.tokenizer import ChatTokenizer

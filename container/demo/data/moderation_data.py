@@ -27,6 +27,7 @@ _LABELS = {
 }
 _WIDENED = {"violence": 110, "kindness": 160, "weapon": 40, "place": 70, "group": 70}  # relatives of each slot's words
 _SHARE_OF_RELATIVES = 0.35
+_MOST_WORDS_BESIDE = 18
 _GREETINGS = ("Hello.", "Hi!", "Listen,", "Hey,", "Well,", "Please,", "Honestly,", "ok", "So,", "And", "But", "Then")
 _WORD = re.compile(r"[\w']+")
 
@@ -144,7 +145,12 @@ class TextSampler:
         return self._rng.choices(sources, (4, 3, 2))[0](self._rng)
 
     def _any_harmless(self) -> str:
-        """A text that may stand beside any other without changing what is thought of it."""
+        """A short text that may stand beside any other without changing what is thought of it."""
+        while len((text := self._one_harmless()).split()) > _MOST_WORDS_BESIDE:
+            pass
+        return text
+
+    def _one_harmless(self) -> str:
         draw = self._rng.random()
         if draw < 0.25:
             return self._sentence("casual").text
@@ -152,13 +158,13 @@ class TextSampler:
 
     def _several(self) -> Labelled:
         """Harmless sentences one after the other, as a run of sentences or a whole text is judged."""
-        count = self._rng.choice((2, 2, 3, 3, 3, 5, 8))
+        count = self._rng.choice((2, 2, 3, 3, 4))
         return Labelled(" ".join(_ended(self._any_harmless()) for _ in range(count)), _LABELS["casual"], "several")
 
     def _among(self) -> Labelled:
         """A threat with harmless sentences before it, after it, or both."""
         threat = self._threat() if self._rng.random() < 0.5 else self._sentence("intervention")
-        around = [_ended(self._any_harmless()) for _ in range(self._rng.choice((1, 1, 2, 2, 2, 4)))]
+        around = [_ended(self._any_harmless()) for _ in range(self._rng.choice((1, 1, 2, 2)))]
         around.insert(self._rng.randint(0, len(around)), _ended(threat.text))
         return Labelled(" ".join(around), threat.label, "among")
 

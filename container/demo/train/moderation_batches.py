@@ -15,7 +15,7 @@ from container.demo.data.tokenizer import PADDING_ID
 from container.demo.train.training import Batch
 from server.chat.moderation.policy import Policy
 
-_TEXT_TOKENS = 192
+_TEXT_TOKENS = 112
 _BLOCK_STEPS = 4
 
 

@@ -14,7 +14,7 @@ from server import wire
 from server.chat.moderation.moderator import Moderator
 from server.chat.records.turn_records import Judgement, KeepAlive, TextPiece
 from server.chat.reply.clean import ReplyCleaner
-from server.chat.reply.sentence_boundaries import next_to_judge
+from server.chat.text.sentences import next_to_judge
 from server.errors import ErrorCode, ServiceError
 
 _KEEP_ALIVE_S = 1.0

@@ -20,17 +20,26 @@ def readings(text: str) -> list[str]:
 
     In time linear in the length of `text`.
     """
-    written, seen = plain(text), one_line(seen_text(text))
-    found = [written, *([seen] if seen and seen != written else [])]
-    together = joined(seen)
-    return [*found, together] if together and together != seen.lower() else found
+    return list(dict.fromkeys(map(one_line, forms(text))))
+
+
+def forms(text: str) -> list[str]:
+    """The readings of `text` with its lines as they are."""
+    written, seen = _written(text), seen_text(text)
+    found = [written, *([seen] if one_line(seen) not in ("", one_line(written)) else [])]
+    together = joined(one_line(seen))
+    return [*found, together] if together not in ("", one_line(seen).lower()) else found
 
 
 def plain(text: str) -> str:
     """`text` on one line: compatibility forms folded, format characters gone."""
-    return one_line(unicodedata.normalize("NFKC", text).translate(_FORMATS))
+    return one_line(_written(text))
 
 
 def one_line(text: str) -> str:
     """`text` with every run of white space as one blank, and none around it."""
     return _BLANK.sub(" ", text).strip()
+
+
+def _written(text: str) -> str:
+    return unicodedata.normalize("NFKC", text).translate(_FORMATS)

@@ -24,7 +24,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from server import wire
-from server.chat.moderation.moderator import Classifier
+from server.chat.moderation.classifier import Classifier
 from server.chat.moderation.policy import load_policy
 from server.chat.prompt.tokenizer import ChatTokenizer
 from server.dtypes import CPU_DTYPES, DTYPES, Dtype

@@ -13,7 +13,8 @@ from transformers import AutoModelForCausalLM
 
 from container.demo.data.moderation_data import Phrases
 from server import wire
-from server.chat.moderation.moderator import Classifier, Moderator
+from server.chat.moderation.classifier import Classifier
+from server.chat.moderation.moderator import Moderator
 from server.chat.moderation.policy import Role, load_policy
 from server.chat.prompt.tokenizer import ChatTokenizer
 from server.chat.text.lookalikes import plain

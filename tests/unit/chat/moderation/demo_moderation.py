@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import torch
 
 from server import wire
-from server.chat.moderation.moderator import Classifier, Moderator
+from server.chat.moderation.classifier import Classifier
+from server.chat.moderation.moderator import Moderator
 from server.chat.moderation.policy import Role, load_policy
 from server.chat.prompt.tokenizer import ChatTokenizer
 from server.dtypes import DTYPES

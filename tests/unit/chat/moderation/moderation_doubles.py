@@ -15,8 +15,9 @@ class Bytes:
 
 
 def scored(request: wire.Score, labels: Sequence[str], *found: str) -> wire.Scored:
-    """The scores of a model that is sure of one label in each window."""
-    windows = tuple(_log_probs(request, labels.index(label)) for label in found)
+    """The scores of a model that is sure of one label in each window; the first label again for parts beyond them."""
+    labelled = (*found, *found[:1] * (1 + len(request.parts) - len(found)))
+    windows = tuple(_log_probs(request, labels.index(label)) for label in labelled)
     return wire.Scored(request.request_id, windows, 1, 0)
 
 

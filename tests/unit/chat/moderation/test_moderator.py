@@ -5,16 +5,21 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from server import wire
-from server.chat.moderation.moderator import Classifier, Moderator, greedy_choice, judgement, parts_to_judge
+from server.chat.moderation.classifier import Classifier
+from server.chat.moderation.moderator import Moderator
+from server.chat.moderation.parts import parts_to_judge
 from server.chat.moderation.passage_verdicts import PassageVerdicts
 from server.chat.moderation.policy import DEFAULT_POLICY, PolicyError, Role, load_policy
+from server.chat.moderation.verdict import greedy_choice, judgement
 from server.chat.records.turn_records import Judgement
 from server.chat.text.lookalikes import plain
+from server.errors import ErrorCode, ServiceError
 from server.retrieval.retriever import Passage
 from tests.unit.chat.moderation.moderation_doubles import Bytes, scored
 
@@ -127,7 +132,7 @@ def test_a_text_is_also_judged_as_it_looks(text: str, seen: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["I will call you.", "Don\u2019t \u201cgo\u201d \u2014 now\u2026", "one\nor\t\uff54wo", "AT&T", ""]
+    "text", ["I will call you.", "Don\u2019t \u201cgo\u201d \u2014 now\u2026", "one or\t\uff54wo", "AT&T", ""]
 )
 def test_a_text_that_looks_as_it_is_written_is_judged_once(text: str) -> None:
     assert parts_to_judge(text) == [plain(text)]
@@ -137,7 +142,7 @@ def test_a_text_that_looks_as_it_is_written_is_judged_once(text: str) -> None:
 def test_a_text_is_one_request_whatever_its_parts(moderator: Moderator, engine: Keywords, text: str) -> None:
     moderator.judge([text], Role.INPUT)
     [request] = engine.requests
-    assert len(set(request.parts)) == len(request.parts) <= 1000
+    assert len(set(request.parts)) == len(request.parts) <= 3000
 
 
 def test_a_long_list_is_judged_a_few_at_a_time_within_one_deadline(engine: Keywords) -> None:
@@ -238,6 +243,61 @@ def test_a_wrong_policy_file_is_named_with_its_key(tmp_path: Path, old: str, new
         load_policy(path)
     assert words in str(caught.value)
     assert str(path) in str(caught.value)
+
+
+SENTENCES = [f"Sentence {number} is harmless." for number in range(20)]
+
+
+@pytest.mark.parametrize("place", range(21))
+@pytest.mark.parametrize("written", [f"{THREAT}.", f"{THREAT.lower().rstrip('.')}!", "\u006b i l l  y o u"])
+def test_a_threat_among_twenty_sentences_is_judged_alone(place: int, written: str) -> None:
+    among = [*SENTENCES[:place], written, *SENTENCES[place:]]
+    for gap in (" ", "\n", "\n\n- "):
+        parts = parts_to_judge(gap.join(among))
+        assert any(len(part) < 40 and "kill you" in part.lower() for part in parts)
+
+
+def test_sentences_are_judged_alone_in_runs_of_three_and_as_a_whole() -> None:
+    text = "One is. Two is. three is! Four is."
+    assert parts_to_judge(text) == [
+        text, "One is.", "Two is.", "three is!", "Four is.", "One is. Two is. three is!", "Two is. three is! Four is."
+    ]  # fmt: skip
+
+
+def test_a_sentence_that_goes_on_and_on_is_judged_in_windows() -> None:
+    words = [f"word{'abcdefghij'[number // 20]}{chr(97 + number % 20)}" for number in range(200)]
+    parts = parts_to_judge(" ".join(words))
+    assert all(any(" ".join(words[at : at + 8]) in part for part in parts[1:]) for at in range(193))
+    assert max(len(part.split()) for part in parts[1:]) <= 72
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("window", [0, 1])
+def test_without_finite_scores_no_text_passes(value: float, window: int) -> None:
+    class Faulty(Keywords):
+        def score_one(self, request: wire.Score) -> wire.Scored:
+            good = scored(request, POLICY.labels, "casual", "casual")
+            windows = [[list(each) for each in one] for one in good.log_probs]
+            windows[window][2][0] = value
+            return msgspec.structs.replace(good, log_probs=tuple(tuple(map(tuple, one)) for one in windows))
+
+    moderator = Moderator(Faulty(), POLICY, {role: Classifier.of("m", Bytes(), POLICY) for role in Role})
+    for judge in (lambda: moderator.judge(["One. Two."], Role.INPUT), lambda: moderator.judge_reply("One. Two.", 1.0)):
+        with pytest.raises(ServiceError, match="cannot be judged") as caught:
+            judge()
+        assert caught.value.code is ErrorCode.ENGINE_UNAVAILABLE
+
+
+@pytest.mark.parametrize("left", [0, 1, 2])
+def test_an_answer_without_a_verdict_for_every_part_lets_nothing_pass(left: int) -> None:
+    class Short(Keywords):
+        def score_one(self, request: wire.Score) -> wire.Scored:
+            good = scored(request, POLICY.labels, "casual")
+            return msgspec.structs.replace(good, log_probs=good.log_probs[:left])
+
+    moderator = Moderator(Short(), POLICY, {Role.INPUT: Classifier.of("m", Bytes(), POLICY)})
+    with pytest.raises(ServiceError, match="cannot be judged"):
+        moderator.judge(["One. Two."], Role.INPUT)
 
 
 def test_the_worst_window_of_a_long_text_counts(engine: Keywords) -> None:

@@ -15,8 +15,8 @@ from server import wire
 from server.chat.prompt.chat_format import OPENCHATKIT
 from server.chat.records.turn_records import Judgement, KeepAlive, TextPiece
 from server.chat.reply.clean import ReplyCleaner
-from server.chat.reply.sentence_boundaries import next_to_judge
 from server.chat.reply.stream import ReplyStream
+from server.chat.text.sentences import next_to_judge
 from server.errors import ErrorCode, ServiceError
 
 EXECUTOR = ThreadPoolExecutor(4)

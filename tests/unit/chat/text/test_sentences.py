@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.chat.reply.sentence_boundaries import next_to_judge
+from server.chat.text.sentences import next_to_judge
 
 UNFINISHED = [
     "Take approx. 5 litres",

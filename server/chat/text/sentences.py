@@ -1,4 +1,4 @@
-"""Which part of a growing reply is worth judging next."""
+"""Where sentences end: of a growing reply for certain, and of a text that is judged in parts."""
 
 from __future__ import annotations
 
@@ -14,6 +14,12 @@ _BOUNDARY = re.compile(
     r"|\n[^\S\n]*\n\s*(?=\S)"
     r"|\n[^\S\n]*(?=(?:[-*+\u2022\u2023\u25aa\u2013]|\(?(?:\d{1,3}|[A-Za-z])[.)])[^\S\n])"
 )
+# The same for a text that is whole and may be written to mislead: what follows does not matter, and every line counts.
+_PART_END = re.compile(
+    rf"(?P<mark>[.!?;\u2026\u061f\u06d4\u0964\u0965\u3002\uff01\uff1f\uff1b]+)[{_CLOSERS}]*\s+"
+    r"|[\u3002\uff01\uff1f\uff61\uff1b]+|\n+"
+)
+_MOST_WORDS, _WINDOW_WORDS, _STRIDE_WORDS = 40, 24, 16
 # What a full stop abbreviates more often than it ends a sentence with.
 _ABBREVIATION = re.compile(
     r"approx|apt|ave|bros|capt|cf|ch|col|corp|dept|ed|eds|eq|esp|est|etc|figs?|gen|gov|incl?|ltd?|messrs|m[rst]|mrs|nos?"
@@ -28,14 +34,42 @@ _LONGEST_WORD = 24  # characters; what is longer is no abbreviation
 def next_to_judge(written: str, num_judged: int, longest_hold: int = 240) -> int:
     """How many characters of `written` to judge next; `num_judged` when there is nothing new worth it.
 
-    Sentences are judged whole; one that runs longer than `longest_hold` characters is cut at a space. What is judged
-    always begins at the reply's start, so no sentence is judged without what came before it, and the engine reuses
-    the keys and values of the part that it has read already.
+    Sentences are judged whole; one that runs longer than `longest_hold` characters is cut at a space.
     """
     end = max(_sentence_ends(written, num_judged), default=num_judged)
     if end == num_judged and len(written) - num_judged >= longest_hold:
         end = written.rfind(" ", num_judged) + 1 or len(written)
     return end
+
+
+def split_sentences(text: str) -> list[str]:
+    """The parts that `text` is judged in: its sentences, also where one begins with a small letter, and its lines.
+
+    A sentence of many words is cut into windows that overlap, so that no threat is long enough to be lost in.
+    """
+    pieces, start = [], 0
+    for match in _PART_END.finditer(text):
+        if match["mark"] is None or not _is_within_sentence(text, match):
+            pieces.append(text[start : match.end()])
+            start = match.end()
+    pieces.append(text[start:])
+    return [part for piece in pieces for part in _windows(piece.split()) if part]
+
+
+def _windows(words: list[str]) -> list[str]:
+    if len(words) <= _MOST_WORDS:
+        return [" ".join(words)]
+    starts = [*range(0, len(words) - _WINDOW_WORDS, _STRIDE_WORDS), len(words) - _WINDOW_WORDS]
+    return [" ".join(words[start : start + _WINDOW_WORDS]) for start in starts]
+
+
+def _is_within_sentence(text: str, match: re.Match[str]) -> bool:
+    """Whether a full stop only abbreviates a word or numbers an item."""
+    if match["mark"] != ".":
+        return False
+    word = _LAST_WORD.search(text, max(0, match.start() - _LONGEST_WORD), match.start())
+    assert word is not None
+    return _is_abbreviation(word[0]) or _is_item_number(text, word)
 
 
 def _sentence_ends(written: str, start: int) -> Iterator[int]:
@@ -49,11 +83,7 @@ def _ends_sentence(written: str, match: re.Match[str]) -> bool:
     """Whether a sentence ends at a mark with white space behind it; in doubt not, for that only delays it."""
     if match["next"].islower():
         return False
-    if match["mark"] != ".":
-        return True
-    word = _LAST_WORD.search(written, max(0, match.start() - _LONGEST_WORD), match.start())
-    assert word is not None
-    return not (_is_abbreviation(word[0]) or _is_item_number(written, word))
+    return not _is_within_sentence(written, match)
 
 
 def _is_abbreviation(word: str) -> bool:

@@ -1,0 +1,69 @@
+"""From a classification's log-probabilities to a verdict; without a finite one there is none, and no text passes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from server.chat.moderation.policy import Policy, RoleRule
+from server.chat.records.turn_records import Judgement
+from server.errors import ErrorCode, ServiceError
+
+LogProbs = Sequence[Sequence[float]]  # [candidate][token]
+_RETRY_AFTER_S = 5.0
+
+
+def judgement(policy: Policy, rule: RoleRule, candidates: Sequence[Sequence[int]], log_probs: LogProbs) -> Judgement:
+    """The verdict on one window from its candidates' token log-probabilities.
+
+    Raises:
+        ServiceError: ENGINE_UNAVAILABLE where they are not finite numbers, one for each token of each candidate. A
+            text without a verdict is never let through, whatever the engine has checked.
+    """
+    _refuse_unusable(candidates, log_probs)
+    totals = [math.fsum(each) for each in log_probs]
+    highest = max(totals)
+    weights = [math.exp(total - highest) for total in totals]
+    scores = {label: weight / math.fsum(weights) for label, weight in zip(policy.labels, weights, strict=True)}
+    label = policy.labels[greedy_choice(candidates, log_probs)]
+    blocking = blocking_label(rule, label, scores)
+    return Judgement(
+        label=label,
+        scores=scores,
+        log_probs=dict(zip(policy.labels, totals, strict=True)),
+        blocked=blocking is not None,
+        message="" if blocking is None else rule.message_for(blocking),
+    )
+
+
+def _refuse_unusable(candidates: Sequence[Sequence[int]], log_probs: LogProbs) -> None:
+    complete = [len(each) for each in candidates] == [len(each) for each in log_probs]
+    if not complete or not all(math.isfinite(value) for each in log_probs for value in each):
+        raise no_verdict("the moderation model's scores are not finite numbers")
+
+
+def no_verdict(cause: str) -> ServiceError:
+    """What is raised where a text cannot be judged."""
+    message = f"{cause}: the text cannot be judged, so it goes no further"
+    return ServiceError(ErrorCode.ENGINE_UNAVAILABLE, message, retry_after_s=_RETRY_AFTER_S)
+
+
+def blocking_label(rule: RoleRule, label: str, scores: dict[str, float]) -> str | None:
+    """The label for which `rule` blocks: the one that was found, or the first whose score reaches its threshold."""
+    if label in rule.block:
+        return label
+    return next((name for name, threshold in rule.thresholds if scores[name] >= threshold), None)
+
+
+def greedy_choice(candidates: Sequence[Sequence[int]], log_probs: LogProbs) -> int:
+    """The candidate that greedy generation constrained to the candidates would write: the best token at every place."""
+    left = list(range(len(candidates)))
+    place = 0
+    while len(left) > 1:
+        going = [index for index in left if len(candidates[index]) > place]
+        if not going:
+            break
+        best = max(going, key=lambda index: log_probs[index][place])
+        left = [index for index in going if candidates[index][place] == candidates[best][place]]
+        place += 1
+    return left[0]
