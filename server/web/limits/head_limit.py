@@ -10,11 +10,14 @@ import logging
 import socket
 import threading
 import time
+from contextlib import suppress
 from typing import Any
 
+from gunicorn.util import write_nonblock
 from gunicorn.workers.gthread import ThreadWorker
 
 from server.web.limits import table
+from server.web.limits.unreadable_head import refusal
 
 _LOOK_EVERY_S = 0.5
 
@@ -74,6 +77,16 @@ class HeadLimitWorker(ThreadWorker):
         """Called by `handle` once the head is read."""
         self._heads.end(conn)
         return super().handle_request(req, conn)
+
+    def handle_error(self, req: Any, client: Any, addr: Any, exc: Exception) -> None:
+        """Called for whatever goes wrong outside the application."""
+        answer = refusal(exc)
+        if answer is None:
+            super().handle_error(req, client, addr, exc)
+            return
+        log.warning("head.refused error=%s", type(exc).__name__)
+        with suppress(OSError):
+            write_nonblock(client, answer)
 
     def _watch(self) -> None:
         while True:

@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import httpx2
+import pytest
 
 from tests.process.web.front_server import Server, start_front, wait_until
 
@@ -245,3 +246,27 @@ def test_many_clients_at_once_each_get_their_own_answer(server: Server) -> None:
 
     with ThreadPoolExecutor(16) as pool:
         assert list(pool.map(ask, range(64))) == [f"You said: question {number}" for number in range(64)]
+
+
+@pytest.mark.parametrize(
+    ("head", "status", "code"),
+    [
+        (b"GET /" + b"x" * 8200 + b" HTTP/1.1\r\n\r\n", b"414", "uri_too_long"),
+        (b"GET / HTTP/1.1\r\n" + b"A: " + b"x" * 9000 + b"\r\n\r\n", b"431", "headers_too_large"),
+        (b"GET / HTTP/1.1\r\n" + b"A: x\r\n" * 200 + b"\r\n", b"431", "headers_too_large"),
+        (b"nonsense\r\n\r\n", b"400", "invalid_request"),
+    ],
+)
+def test_a_head_over_gunicorn_s_limits_is_refused_in_the_shape_of_all_errors(
+    server: Server, head: bytes, status: bytes, code: str
+) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
+        connection.sendall(head)
+        answer = b""
+        while piece := connection.recv(65536):
+            answer += piece
+    top, _, body = answer.partition(b"\r\n\r\n")
+    assert top.split(b" ")[1] == status
+    assert b"application/json" in top
+    error = json.loads(body)["error"]
+    assert (error["code"], error["retryable"]) == (code, False)

@@ -14,7 +14,7 @@ from server import wire
 from server.chat.moderation.history_verdicts import Brought, BroughtVerdicts
 from server.chat.moderation.policy import Role
 from server.chat.prompt.prompt import PromptBuilder
-from server.chat.records.turn_records import KeepAlive, Session, Turn, TurnRequest, TurnResult
+from server.chat.records.turn_records import KeepAlive, Session, TextPiece, Turn, TurnRequest, TurnResult
 from server.chat.store.store import Store
 from server.chat.turn import TurnService, TurnSettings
 from server.errors import ErrorCode, ServiceError
@@ -304,3 +304,48 @@ def test_a_search_is_told_the_conversation_whoever_keeps_it() -> None:
     assert bench.index.asked[-1].earlier == (Exchange("What is albedo?", ("Albedo",)),), "what was refused is not told"
     bench.ask("Who named it?", history=brought(("What is albedo?", "A fraction.")))
     assert bench.index.asked[-1].earlier == (Exchange("What is albedo?"),)
+
+
+def test_a_reply_may_be_cut_to_the_room_that_is_left_without_pushing_the_conversation_out() -> None:
+    bench, history = Bench(), brought(("What is albedo?", "A fraction."))
+    bench.ask("And ice?", history=history, sampling=wire.Sampling(max_new_tokens=100_000), clamp=True)
+    bench.ask("And ice?", history=history, sampling=wire.Sampling(max_new_tokens=8), clamp=True)
+    large, small = bench.engine.started
+    assert len(large.prompt) + large.sampling.max_new_tokens == 512
+    assert (small.prompt, small.sampling.max_new_tokens) == (large.prompt, 8)
+    refused = bench.refusal("And ice?", history=history, sampling=wire.Sampling(max_new_tokens=100_000))
+    assert refused.code is ErrorCode.PROMPT_TOO_LONG
+
+
+def test_a_reply_goes_on_behind_the_words_it_begins_with_and_is_judged_with_them() -> None:
+    bench = Bench(Engine(" a time."))
+    asked = request("Tell me", history=(), begun="Once upon")
+    assert bench.turns.answer(asked).outputs == " a time."
+    assert "".join(each.text for each in bench.turns.stream(asked) if isinstance(each, TextPiece)) == " a time."
+    bench.ask("Tell me", history=())
+    begun, _, bare = (each.prompt for each in bench.engine.started)
+    assert begun[: len(bare)] == bare
+    assert len(begun) > len(bare)
+    bench.judge.word = "upon a time"
+    assert bench.turns.answer(asked).finish_reason == "moderated_output"
+
+
+def test_a_text_as_written_is_the_whole_prompt_and_is_judged() -> None:
+    bench = Bench()
+    bench.ask("Once upon a time", history=(), as_written=True, retrieval=False)
+    [asked] = bench.engine.started
+    assert asked.sampling.stop == ()
+    assert len(asked.prompt) < 16
+    assert bench.ask("A BAD thing", history=(), as_written=True).finish_reason == "moderated_input"
+
+
+def test_log_probabilities_go_with_the_answer_but_never_with_a_withheld_one() -> None:
+    tokens = (wire.TokenLogprobs(wire.Alternative(1, b"It", -0.1)),)
+
+    class Telling(Engine):
+        def start(self, request: wire.Generate, deliver: Callable[[wire.FromEngine], None]) -> None:
+            deliver(wire.Piece(request.request_id, self.text, 1, tokens))
+            deliver(wire.Finished(request.request_id, "stop", 1, 0, 1))
+
+    assert Bench(Telling("It")).ask(history=()).logprobs == tokens
+    assert Bench(Telling("BAD")).ask(history=()).logprobs == ()

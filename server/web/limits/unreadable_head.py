@@ -1,0 +1,47 @@
+"""The answer to a request whose head cannot be read: gunicorn refuses it before the application is called."""
+
+from __future__ import annotations
+
+import secrets
+from http import HTTPStatus
+
+import msgspec
+from gunicorn.http.errors import (
+    InvalidHeader,
+    InvalidHeaderName,
+    InvalidHTTPVersion,
+    InvalidRequestLine,
+    InvalidRequestMethod,
+    LimitRequestHeaders,
+    LimitRequestLine,
+    ObsoleteFolding,
+)
+
+_WORDS: dict[type[Exception], tuple[HTTPStatus, str, str]] = {
+    LimitRequestLine: (HTTPStatus.REQUEST_URI_TOO_LONG, "uri_too_long", "the request's first line is too long"),
+    LimitRequestHeaders: (HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "headers_too_large", "the headers are too large"),
+}
+_UNREADABLE = (
+    InvalidRequestLine, InvalidRequestMethod, InvalidHTTPVersion, InvalidHeader, InvalidHeaderName, ObsoleteFolding,
+)  # fmt: skip
+
+
+def refusal(error: Exception) -> bytes | None:
+    """A whole response in the shape of all our errors; None for what is no fault of the client's."""
+    for kind, (status, code, message) in _WORDS.items():
+        if isinstance(error, kind):
+            return _response(status, code, f"{message}: {error}")
+    if isinstance(error, _UNREADABLE):
+        return _response(HTTPStatus.BAD_REQUEST, "invalid_request", f"the request's head cannot be read: {error}")
+    return None
+
+
+def _response(status: HTTPStatus, code: str, message: str) -> bytes:
+    request_id = f"req-{secrets.token_hex(12)}"
+    error = {"code": code, "message": message[:400], "request_id": request_id, "retryable": False}
+    body = msgspec.json.encode({"error": error})
+    head = (
+        f"HTTP/1.1 {status.value} {status.phrase}\r\nConnection: close\r\nContent-Type: application/json\r\n"
+        f"X-Request-Id: {request_id}\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    return head.encode("ascii") + body
