@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 _NUMBER = re.compile(r"^[^\w]*\d[\d.,\s%€$£¥/:-]*\w{0,3}$")
 _DIGIT = re.compile(r"\d")
@@ -13,6 +14,77 @@ _FIRST_ROWS = 10  # among which a table's headings are looked for, below its tit
 _LOOKED_AT = 20
 
 Row = Sequence[str]
+MAX_SPAN = 200
+_MAX_CELLS = 500
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell as it is written; it may reach down and across."""
+
+    text: str
+    is_heading: bool = False
+    down: int = 1
+    across: int = 1
+
+
+def span(written: str) -> int:
+    """How many rows or columns a cell says it covers."""
+    value = written.strip().strip("\"'")
+    return min(max(1, int(value)), MAX_SPAN) if value.isascii() and value.isdigit() and len(value) < 6 else 1
+
+
+def spread(written: Iterable[Sequence[Cell]]) -> tuple[list[list[str]], bool | None]:
+    """The rows of a table, spans filled in, and whether the first holds the columns' headings (None: it does not say).
+
+    Rows of headings become one; a row that begins with its own heading has it before its first value.
+    """
+    rows: list[list[str]] = []
+    num_headers = 0
+    any_heading = False
+    spans: dict[int, tuple[int, str]] = {}  # column → rows still to fill, and with what
+    for cells in written:
+        headings = [cell.is_heading for cell in cells]
+        any_heading = any_heading or any(headings)
+        if cells and all(headings) and len(cells) > 1 and num_headers == len(rows):
+            num_headers += 1
+        rows.append(_filled(cells, spans))
+        if headings[:1] == [True] and headings.count(True) == 1 and len(cells) > 1 and not num_headers:
+            rows[-1][:2] = [": ".join(part.rstrip(":") for part in rows[-1][:2] if part)]
+    if num_headers and num_headers < len(rows):
+        return [_merged(rows[:num_headers]), *rows[num_headers:]], True
+    return rows, False if any_heading else None
+
+
+def _filled(cells: Sequence[Cell], spans: dict[int, tuple[int, str]]) -> list[str]:
+    """A row's values, with those that reach down from earlier rows."""
+    row: list[str] = []
+    for cell in cells:
+        _reach_down(row, spans)
+        for number in range(cell.across):
+            if len(row) >= _MAX_CELLS:
+                return row
+            if cell.down > 1:
+                spans[len(row)] = (cell.down - 1, cell.text)
+            row.append(cell.text if number == 0 or cell.is_heading else "")
+    _reach_down(row, spans)
+    return row
+
+
+def _reach_down(row: list[str], spans: dict[int, tuple[int, str]]) -> None:
+    while (left := spans.get(len(row))) is not None and len(row) < _MAX_CELLS:
+        if left[0] > 1:
+            spans[len(row)] = (left[0] - 1, left[1])
+        else:
+            del spans[len(row)]
+        row.append(left[1])
+
+
+def _merged(headers: list[list[str]]) -> list[str]:
+    """Several rows of headings as one, from top to bottom."""
+    width = max(len(row) for row in headers)
+    columns = [[row[number] for row in headers if number < len(row) and row[number]] for number in range(width)]
+    return [" ".join(dict.fromkeys(column)) for column in columns]
 
 
 def row_texts(rows: Sequence[Row], has_header: bool | None = None) -> Iterator[str]:

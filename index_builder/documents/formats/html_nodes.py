@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from selectolax.lexbor import LexborNode
 
-Rows = list[list[str]]
+from index_builder.documents.grid import Cell, span, spread
 
 _BLOCK_NAMES = (
     "address article blockquote body center details summary dd div dl dt fieldset figcaption figure header hgroup hr "
@@ -28,8 +28,6 @@ _ROLES = {
     "navigation": "navigation", "search": "form", "banner": "navigation", "contentinfo": "navigation",
     "complementary": "side note",
 }  # fmt: skip
-_MAX_SPAN = 200
-_MAX_CELLS = 500
 _LAYOUT = "table, h1, h2, h3, h4, h5, h6, pre"
 _SPACE = re.compile(r"\s+")
 _TEX_WRAPPER = re.compile(r"^\{\\displaystyle\s?(.*)\}$", re.DOTALL)
@@ -113,61 +111,17 @@ class CellReader:
         return _SPACE.sub(" ", "".join(pieces)).strip()
 
 
-def table_rows(table: LexborNode, cells_text: CellReader) -> tuple[Rows, bool | None]:
-    """The rows of a table, spans filled in, and whether the first holds headings (None: it does not say).
-
-    A row that begins with its own heading has it before the next value.
-    """
-    rows: Rows = []
-    num_headers = 0
-    spans: dict[int, tuple[int, str]] = {}  # column → rows still to fill, and with what
-    for row in table.css("tr"):
-        cells = [cell for cell in children(row) if cell.tag in ("td", "th")]
-        headings = [cell.tag == "th" for cell in cells]
-        if cells and all(headings) and num_headers == len(rows):
-            num_headers += 1
-        rows.append(_filled(cells, spans, cells_text))
-        if headings[:1] == [True] and headings.count(True) == 1 and len(cells) > 1 and not num_headers:
-            rows[-1][:2] = [f"{rows[-1][0].rstrip(':')}: {rows[-1][1]}" if len(rows[-1]) > 1 else rows[-1][0]]
-    if num_headers and num_headers < len(rows):
-        return [_merged(rows[:num_headers]), *rows[num_headers:]], True
-    row_headings = any(cell.tag == "th" for cell in table.css("th"))
-    return rows, False if row_headings else None
+def table_rows(table: LexborNode, read: CellReader) -> tuple[list[list[str]], bool | None]:
+    """The rows of a table, and whether the first holds the columns' headings (None: it does not say)."""
+    return spread(
+        [
+            Cell(read(cell), cell.tag == "th", span(cell.attributes.get("rowspan") or ""), _across(cell))
+            for cell in children(row)
+            if cell.tag in ("td", "th")
+        ]
+        for row in table.css("tr")
+    )
 
 
-def _filled(cells: list[LexborNode], spans: dict[int, tuple[int, str]], cells_text: CellReader) -> list[str]:
-    """A row's values, with those that reach down from earlier rows."""
-    row: list[str] = []
-    for cell in cells:
-        _reach_down(row, spans)
-        text = cells_text(cell)
-        down, across = _span(cell, "rowspan"), _span(cell, "colspan")
-        for number in range(across):
-            if len(row) >= _MAX_CELLS:
-                return row
-            if down > 1:
-                spans[len(row)] = (down - 1, text)
-            row.append(text if number == 0 or cell.tag == "th" else "")
-    _reach_down(row, spans)
-    return row
-
-
-def _reach_down(row: list[str], spans: dict[int, tuple[int, str]]) -> None:
-    while (left := spans.get(len(row))) is not None and len(row) < _MAX_CELLS:
-        if left[0] > 1:
-            spans[len(row)] = (left[0] - 1, left[1])
-        else:
-            del spans[len(row)]
-        row.append(left[1])
-
-
-def _span(cell: LexborNode, name: str) -> int:
-    value = cell.attributes.get(name) or ""
-    return min(max(1, int(value)), _MAX_SPAN) if value.isascii() and value.isdigit() and len(value) < 6 else 1
-
-
-def _merged(headers: Rows) -> list[str]:
-    """Several rows of headings as one, from top to bottom."""
-    width = max(len(row) for row in headers)
-    columns = [[row[number] for row in headers if number < len(row) and row[number]] for number in range(width)]
-    return [" ".join(dict.fromkeys(column)) for column in columns]
+def _across(cell: LexborNode) -> int:
+    return span(cell.attributes.get("colspan") or "")

@@ -6,6 +6,7 @@ reads the dump as one XML document stops at the first error. Dumps that were con
 
 from __future__ import annotations
 
+import html
 import logging
 import re
 from collections.abc import Iterator
@@ -16,13 +17,15 @@ from xml.etree import ElementTree
 
 from index_builder.documents.compressed import blocks, note_damage
 from index_builder.documents.document import Document, ReadReport, SkippedError
-from index_builder.documents.wiki import wikitext
+from index_builder.documents.wiki.site import UNKNOWN_SITE, Site
+from index_builder.documents.wiki.wikitext import read_markup
 
 log = logging.getLogger(__name__)
 
 MAX_PAGE_BYTES = 64 << 20
 _OPEN, _CLOSE = b"<page>", b"</page>"
 _BASE = re.compile(rb"<base>([^<]{1,500})</base>")
+_NAMESPACE = re.compile(rb'<namespace key="(-?\d{1,6})"[^<>]{0,100}>([^<]{1,100})</namespace>')
 _TITLE = re.compile(rb"<title>([^<]{1,500})</title>")
 _REDIRECT = re.compile(r"\s*#\s?\w{4,20}\s*:?\s*\[\[")
 # Templates of disambiguation pages. Their names end with the word, or with "cleanup", which stands in its place;
@@ -46,10 +49,10 @@ _DISAMBIGUATION_TITLE = re.compile(
 
 @dataclass(frozen=True)
 class RawPage:
-    """One <page> element as it stands in the dump, with the address that its url is built from."""
+    """One <page> element as it stands in the dump, and the wiki that it is a page of."""
 
     xml: bytes
-    base_url: str
+    site: Site
 
 
 def raw_pages(path: Path, report: ReadReport) -> Iterator[RawPage]:
@@ -60,7 +63,7 @@ def raw_pages(path: Path, report: ReadReport) -> Iterator[RawPage]:
 def pages_of(content: Iterator[bytes], path: Path, report: ReadReport) -> Iterator[RawPage]:
     """The page elements of a dump that comes in blocks, out of the file at `path`."""
     buffer = b""
-    base_url = ""
+    site = UNKNOWN_SITE
     for block in content:
         report.markup_bytes += len(block)
         buffer += block
@@ -68,9 +71,8 @@ def pages_of(content: Iterator[bytes], path: Path, report: ReadReport) -> Iterat
         while (end := buffer.find(_CLOSE, position)) >= 0:
             end += len(_CLOSE)
             start = buffer.rfind(_OPEN, position, end)
-            if base := _BASE.search(buffer, position, max(start, position)):
-                base_url = base.group(1).decode(errors="replace").rsplit("/", 1)[0] + "/"
-            yield RawPage(buffer[max(start, position) : end], base_url)
+            site = _site(buffer[position : max(start, position)]) or site
+            yield RawPage(buffer[max(start, position) : end], site)
             position = end
         buffer = buffer[position:]
         if len(buffer) > MAX_PAGE_BYTES:
@@ -90,16 +92,27 @@ def parse_page(page: RawPage) -> Document:
     title = (element.findtext("title") or "").strip()
     text = _latest_text(element)
     _refuse_non_articles(element, title, text)
-    sections = wikitext.sections(text)
-    if not sections:
+    prose = read_markup(text, page.site)
+    if not prose.sections:
         raise SkippedError("no prose", title)
-    url = page.base_url + quote(title.replace(" ", "_"), safe="/:(),'!*") if page.base_url else ""
-    return Document((element.findtext("id") or title).strip(), title, url, sections)
+    base = page.site.base_url
+    url = base + quote(title.replace(" ", "_"), safe="/:(),'!*") if base else ""
+    return Document((element.findtext("id") or title).strip(), title, url, prose.sections, dropped=prose.dropped)
 
 
 def page_title(page: RawPage) -> str:
     """The title of a page that may be broken."""
     return _raw_title(page.xml)
+
+
+def _site(header: bytes) -> Site | None:
+    """The wiki that a dump's header describes; None where there is no header."""
+    base = _BASE.search(header)
+    if base is None:
+        return None
+    base_url = base.group(1).decode(errors="replace").rsplit("/", 1)[0] + "/"
+    names = {int(key): html.unescape(name.decode(errors="replace")) for key, name in _NAMESPACE.findall(header)}
+    return Site.of(base_url, names)
 
 
 def _element(page: RawPage) -> ElementTree.Element:

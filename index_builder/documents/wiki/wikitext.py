@@ -1,6 +1,6 @@
-"""Wiki markup to plain sections, in a few linear passes.
+"""Wiki markup to plain sections, in a few linear passes: the text as a reader of the rendered page sees it.
 
-A full parse (mwparserfromhell) reads about 1.6 MB/s on one core; retrieval needs prose only, so markup is removed by
+A full parse (mwparserfromhell) reads about 1.6 MB/s on one core; retrieval needs text only, so markup is removed by
 scanners that look at every character a bounded number of times, whatever the page holds.
 """
 
@@ -8,28 +8,37 @@ from __future__ import annotations
 
 import html
 import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from index_builder.documents.document import Section
-from index_builder.documents.wiki.balanced import drop_elements, unfold
-
-_APPENDICES = (
-    "see also|references|external links|further reading|notes|footnotes|citations|bibliography|sources|notes and "
-    "references|references and notes|works cited|literature|general references|primary sources|secondary sources|"
-    "endnotes|citations and notes|footnotes and references|references and footnotes|explanatory notes|gallery|"
-    "selected bibliography|external resources|notes and citations|footnotes and citations"
-)
-APPENDICES = frozenset(_APPENDICES.split("|"))
+from index_builder.documents.wiki.apostrophes import without_marks
+from index_builder.documents.wiki.appendices import is_appendix
+from index_builder.documents.wiki.balanced import Unfolder, drop_elements
+from index_builder.documents.wiki.site import UNKNOWN_SITE, Site
+from index_builder.documents.wiki.tex import readable
 
 _COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
 _NOWIKI = re.compile(r"<nowiki>(.*?)(?:</nowiki>|\Z)", re.DOTALL | re.IGNORECASE)
+_EMPTY_NOWIKI = re.compile(r"<nowiki\s{0,5}/>", re.IGNORECASE)
+_FORMULA = re.compile(r"<(math|chem|ce)\b[^<>]{0,200}(?<!/)>(.{0,20000}?)</\1\s{0,5}>", re.DOTALL | re.IGNORECASE)
+_CODE = re.compile(
+    r"<(syntaxhighlight|source|pre)\b[^<>]{0,200}(?<!/)>(.{0,100000}?)</\1\s{0,5}>", re.DOTALL | re.IGNORECASE
+)
 # Shields literal markup characters from the passes below; private-use code points never occur in prose.
-_SHIELD = str.maketrans("[]{}|='<>&", "\ue000\ue001\ue002\ue003\ue004\ue005\ue006\ue007\ue008\ue009")
+_SHIELD = str.maketrans(
+    "[]{}|='<>&*#:;", "\ue000\ue001\ue002\ue003\ue004\ue005\ue006\ue007\ue008\ue009\ue00a\ue00b\ue00c\ue00d"
+)
 _UNSHIELD = {shield: plain for plain, shield in _SHIELD.items()}
 _SIMPLE_LINK = re.compile(r"\[\[(?:[^\[\]|{}\n:]{1,300}\|)?([^\[\]|{}\n:]{1,300})\]\]")
 _URL_LINK = re.compile(r"\[(?:https?:|ftp:|mailto:)?//[^\s\[\]]{1,2000}(?:[ \t]+([^\[\]\n]{0,500}))?\]")
+_VARIANT = re.compile(r"(?<!\{)-\{(?!\{)([^{}]{0,2000})\}-")
+_RAISED = re.compile(r"<sup\b[^<>]{0,200}>\s{0,5}([+\-−–]?\d{1,20})\s{0,5}</sup\s{0,5}>", re.IGNORECASE)
 _TAG = re.compile(r"</?[a-zA-Z][^<>]{0,500}>")
-_BREAK = re.compile(r"<\s?/?(?:br|p|div|li|hr)\b[^<>]{0,200}>", re.IGNORECASE)
-_QUOTES = re.compile(r"'{2,5}")
+_BREAK = re.compile(
+    r"<\s?/?(?:br|p|div|li|hr|blockquote|tr|td|th|table|dd|dt|center|poem)\b[^<>]{0,200}>", re.IGNORECASE
+)
 _SWITCH = re.compile(r"__[A-Z]{3,30}__")
 _HEADING = re.compile(r"^(={1,6})[ \t]*([^\n]{0,300}?)[ \t]*\1[ \t]*$", re.MULTILINE)
 _SPACE = re.compile(r"[ \t\u00a0\u2002-\u200a\u202f\u3000]+")
@@ -40,58 +49,99 @@ _BEFORE_STOP = re.compile(r" ([,.;:!?)])(?=\s|$)")
 _DOUBLED_COMMA = re.compile(r",(?: ?,){1,10}")
 _BULLET = re.compile(r"^[*#:;]+[ \t]*")
 _LETTER = re.compile(r"[^\W\d_]")
+_SUPERSCRIPTS = str.maketrans("0123456789+-−–", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁻⁻")
+_VARIANTS_HIDDEN = re.compile(r"^\s*[HT+\-]\s*\|")
+_VARIANT_CHOICE = re.compile(
+    r"(?:^|[;|])\s*(?:[^;|:=]{0,60}=>)?\s*([a-z]{2,3}(?:-[a-z]{2,4})?)\s*:\s*([^;]*)", re.IGNORECASE
+)
 
 
-def sections(text: str) -> tuple[Section, ...]:
-    """The prose of a page, by heading; appendices (references, links...), tables, templates and math are left out.
+@dataclass(frozen=True)
+class Prose:
+    """The text of a page by heading, and how many parts of which kind were left out."""
 
-    Sections without prose are left out too, so an empty tuple means a page without any.
+    sections: tuple[Section, ...]
+    dropped: Mapping[str, int]
+
+
+def read_markup(text: str, site: Site = UNKNOWN_SITE) -> Prose:
+    """The text of a page; appendices (references, links...) and sections without text are left out, so that no section
+    means a page without any.
     """
+    dropped: Counter[str] = Counter()
     found = []
-    for heading, body in _split_headings(_strip(text)):
+    for heading, body in _split_headings(_strip(text, site, dropped), dropped):
         paragraphs = _paragraphs(body)
         if paragraphs:
             found.append(Section(heading, paragraphs))
-    return tuple(found)
+    return Prose(tuple(found), dict(dropped))
 
 
-def plain(markup: str) -> str:
+def plain(markup: str, site: Site = UNKNOWN_SITE) -> str:
     """One line of markup as plain text."""
-    return " ".join(_paragraphs(_strip(markup)))
+    return " ".join(_paragraphs(_strip(markup, site, Counter())))
 
 
-def _strip(text: str) -> str:
+def _strip(text: str, site: Site, dropped: Counter[str]) -> str:
     text = _COMMENT.sub("", text)
-    text = _NOWIKI.sub(lambda m: m.group(1).translate(_SHIELD), text)
-    text = drop_elements(text)
+    text = _EMPTY_NOWIKI.sub("\ue010", text)
+    text = _NOWIKI.sub(lambda found: found.group(1).translate(_SHIELD), text)
+    text = _CODE.sub(_code, text)
+    text = _FORMULA.sub(lambda found: f" {_formula(found)} ".translate(_SHIELD), text)
+    text = drop_elements(text, dropped)
+    text = _VARIANT.sub(_variant, text) if "-{" in text else text
+    text = _RAISED.sub(lambda found: found.group(1).translate(_SUPERSCRIPTS), text)
     text = _SIMPLE_LINK.sub(r"\1", text)
-    text = unfold(text)
+    text = Unfolder(site, dropped).unfold(text)
     text = _URL_LINK.sub(r"\1", text)
     text = _BREAK.sub("\n", text)
     text = _TAG.sub("", text)
-    text = _QUOTES.sub("", text)
+    text = without_marks(text)
     text = _SWITCH.sub("", text)
-    return html.unescape(text).translate(_UNSHIELD)
+    return html.unescape(text).replace("\ue010", "")
 
 
-def _split_headings(text: str) -> list[tuple[str, str]]:
-    """(path of headings, body) in order; appendices and everything below them are dropped."""
+def _formula(found: re.Match[str]) -> str:
+    inside = html.unescape(found.group(2))
+    return readable(inside) if found.group(1).lower() == "math" else inside.strip()
+
+
+def _code(found: re.Match[str]) -> str:
+    """Lines of code as they stand; blank lines part them."""
+    lines = [line.strip() for line in html.unescape(found.group(2)).strip("\n").split("\n")]
+    return "\n" + "\n".join(lines).translate(_SHIELD) + "\n"
+
+
+def _variant(found: re.Match[str]) -> str:
+    """The text for one of a language's scripts or countries: the first that is named."""
+    inside = found.group(1)
+    if _VARIANTS_HIDDEN.match(inside):
+        return ""
+    choices = _VARIANT_CHOICE.findall(inside)
+    if choices:
+        return str(choices[0][1]).strip()
+    return inside.partition("|")[2] if "|" in inside else inside
+
+
+def _split_headings(text: str, dropped: Counter[str]) -> list[tuple[str, str]]:
+    """(path of headings, body) in order; appendices and everything below them are dropped, and counted."""
     found: list[tuple[str, str]] = []
     path: dict[int, str] = {}
-    heading, start = "", 0
+    start = 0
     for match in _HEADING.finditer(text):
-        _keep(found, path, heading, text[start : match.start()])
+        _keep(found, path, text[start : match.start()], dropped)
         level, start = len(match.group(1)), match.end()
         path = {depth: name for depth, name in path.items() if depth < level}
-        path[level] = match.group(2).strip()
-        heading = " > ".join(path[depth] for depth in sorted(path))
-    _keep(found, path, heading, text[start:])
+        path[level] = match.group(2).strip().translate(_UNSHIELD)
+    _keep(found, path, text[start:], dropped)
     return found
 
 
-def _keep(found: list[tuple[str, str]], path: dict[int, str], heading: str, body: str) -> None:
-    if not any(name.lower() in APPENDICES for name in path.values()):
-        found.append((heading, body))
+def _keep(found: list[tuple[str, str]], path: dict[int, str], body: str, dropped: Counter[str]) -> None:
+    if not any(is_appendix(name) for name in path.values()):
+        found.append((" > ".join(path[depth] for depth in sorted(path)), body))
+    elif body.strip():
+        dropped["appendix section"] += 1
 
 
 def _paragraphs(body: str) -> tuple[str, ...]:
@@ -102,5 +152,5 @@ def _paragraphs(body: str) -> tuple[str, ...]:
     body = _BRACKET_END.sub(")", body)
     body = _BEFORE_STOP.sub(r"\1", _SPACE.sub(" ", body))
     body = _DOUBLED_COMMA.sub(",", body)
-    lines = (_BULLET.sub("", line.strip()).strip() for line in body.split("\n"))
+    lines = (_BULLET.sub("", line.strip()).strip().translate(_UNSHIELD) for line in body.split("\n"))
     return tuple(line for line in lines if _LETTER.search(line))

@@ -157,4 +157,6 @@ def test_the_sample_dump_has_its_articles() -> None:
     titles, report = read(Path("sample"))
     assert {"Abraham Lincoln", "Albedo", "Apollo 11"} <= set(titles)
     assert len(titles) == report.num_documents == 98
-    assert report.skipped == {"redirect": 99, "disambiguation": 8, "other namespace": 1}
+    pages = {cause: count for cause, count in report.skipped.items() if not cause.startswith("part of")}
+    assert pages == {"redirect": 99, "disambiguation": 8, "other namespace": 1}
+    assert report.skipped["part of a document: reference"] > 8000
