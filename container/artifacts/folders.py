@@ -66,11 +66,8 @@ def check_encoder(setting: str, folder: Path) -> None:
 
 
 def encoder_way_out(source: str) -> str:
-    """What to do about an encoder with pickled weights, which are never loaded; `deploy package` is for models."""
-    return (
-        "load the encoder once offline with sentence-transformers and write it anew:"
-        f" SentenceTransformer('{source}').save_pretrained('NEW_FOLDER', safe_serialization=True)"
-    )
+    """What to do about an encoder with pickled weights, which are never loaded."""
+    return f"convert it with `python -m deploy package --encoder {source} --out FOLDER`"
 
 
 def _check_folder(setting: str, folder: Path) -> None:

@@ -6,6 +6,7 @@
 #   torch-cpu.txt       that build of torch
 #   deepspeed.lock      DeepSpeed, built with its shared-memory operator
 #   demo.lock           what building the demo index needs besides
+#   sbom.lock           what lists the image's parts and licences; not part of the image
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 locks=container/requirements
@@ -23,3 +24,4 @@ resolve pyproject.toml --extra index --extra cpu --extra demo --constraint $lock
     "${without_torch[@]}" "${without_cpu[@]}" --output-file $locks/demo.lock
 grep --only-matching '"deepspeed==[^"]*' pyproject.toml | tr -d '"' | resolve - --no-deps --output-file $locks/deepspeed.lock
 grep --only-matching '^torch==[^ ]*' $locks/gpu.lock | sed 's/$/+cpu/' >$locks/torch-cpu.txt
+sed -n '/^sbom = \[/,/^\]/s/^ *"\([^"]*\)".*/\1/p' pyproject.toml | resolve - --output-file $locks/sbom.lock

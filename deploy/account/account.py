@@ -102,7 +102,11 @@ class Account:
         role = {"RoleName": role_name(arn)}
         if self._aws.find(Call("iam", "GetRole", role)) is None:
             path = arn.split(":role", 1)[1].removesuffix(role_name(arn))
-            trust = {"AssumeRolePolicyDocument": policies.trust(service), "Path": path, "Tags": tags(self._file)}
+            trust = {
+                "AssumeRolePolicyDocument": policies.trust(self._file, service),
+                "Path": path,
+                "Tags": tags(self._file),
+            }
             self._aws.send(Call("iam", "CreateRole", {**role, **trust}))
             self._say(f"made role {role_name(arn)}; IAM takes some seconds until every service knows it")
         for name, document in documents.items():

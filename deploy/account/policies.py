@@ -6,16 +6,18 @@ import json
 from importlib import resources
 from string import Template
 
+from deploy.aws.partitions import dns_suffix
 from deploy.specification.endpoint_file import EndpointFile
+from deploy.specification.names import build_project
 from deploy.storage.artifact_sizes import buckets
 from server.artifacts.listing import split_uri
 
 TABLE_PREFIX = "dynamodb://"
 
 
-def trust(service: str) -> str:
-    """Who may take the role on."""
-    return _filled("trust", {"SERVICE": service}, "aws")
+def trust(file: EndpointFile, service: str) -> str:
+    """Who may take the role on: the service, for this account's own resources."""
+    return _for(file, "trust", SERVICE=service)
 
 
 def endpoint_policies(file: EndpointFile) -> dict[str, str]:
@@ -30,6 +32,11 @@ def endpoint_policies(file: EndpointFile) -> dict[str, str]:
         policies["shell"] = _for(file, "shell")
     if file.network.subnets:
         policies["network"] = _for(file, "network")
+    if file.asynchronous:
+        places = [place for place in (file.asynchronous.output, file.asynchronous.failures) if place]
+        for number, place in enumerate(places, 1):
+            bucket, prefix = split_uri(place)
+            policies[f"answers-{number}"] = _for(file, "answers", BUCKET=bucket, PREFIX=prefix)
     if table_name(file):
         policies["conversations"] = _for(file, "dynamodb", TABLE=str(table_name(file)))
     return policies
@@ -45,7 +52,10 @@ def build_policies(file: EndpointFile) -> dict[str, str]:
 
 
 def deployer_policy(file: EndpointFile) -> str:
-    """What a person needs for every command of deploy on this file. SageMaker writes names in ARNs in lower case."""
+    """What a person needs for every command on this file but those that make and remove roles (`preparer_policy`).
+
+    SageMaker writes names in ARNs in lower case.
+    """
     parts = [_for(file, "deployer", ENDPOINT=file.name.lower(), TABLE=table_name(file) or "no-table")]
     for number, bucket in enumerate(buckets(file), 1):
         parts.append(_for(file, "deployer_bucket", BUCKET=bucket, NUMBER=str(number) if number > 1 else ""))
@@ -56,6 +66,14 @@ def deployer_policy(file: EndpointFile) -> str:
     documents = [json.loads(part) for part in parts]
     statements = [statement for document in documents for statement in document["Statement"]]
     return json.dumps({**documents[0], "Statement": statements})
+
+
+def preparer_policy(file: EndpointFile) -> str:
+    """What `prepare` and `delete --everything` need besides.
+
+    Whoever has it can give the file's roles any right of the account, and so himself: it is an administrator's.
+    """
+    return _for(file, "preparer")
 
 
 def table_name(file: EndpointFile) -> str | None:
@@ -73,8 +91,18 @@ def _key_arn(file: EndpointFile, key: str) -> str:
 
 
 def _for(file: EndpointFile, name: str, **more: str) -> str:
-    values = {"REGION": file.region, "ACCOUNT": file.account, "REPOSITORY": file.image.repository, **more}
-    return _filled(name, values, file.role.split(":")[1])
+    roles = [role for role in (file.role, file.image.codebuild_role) if role]
+    values = {
+        "REGION": file.region,
+        "ACCOUNT": file.account,
+        "REPOSITORY": file.image.repository,
+        "PROJECT": build_project(file),
+        "NAME": file.name,
+        "ROLES": json.dumps(roles),
+        "SUFFIX": dns_suffix(file.partition),
+        **more,
+    }
+    return _filled(name, values, file.partition)
 
 
 def _filled(name: str, values: dict[str, str], partition: str) -> str:

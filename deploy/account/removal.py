@@ -142,7 +142,7 @@ class Remover:
         if self._file.image.codebuild_source:
             yield from self._objects("zipped sources", self._file.image.codebuild_source)
         if self._file.image.codebuild_role and codebuild.project_exists(self._aws, self._file, assumed=True):
-            name = codebuild.project_name(self._file)
+            name = names.build_project(self._file)
             yield self._simple("codebuild", "DeleteProject", {"name": name})
             yield from self._logs(codebuild.log_group(self._file))
 

@@ -60,7 +60,7 @@ class Endpoint:
             self._ensure_model(plan, made)
             self._ensure_config(plan, made)
             self._remember_for_rollback(current, made)
-            self._free_to_move(current, str(plan.config.parameters["ProductionVariants"][0]["InstanceType"]), made)
+            self._free_to_move(current, _instance_types(plan.config.parameters), made)
             self._move(plan.config_name, plan.update_timeout_s, made)
         self._autoscaler.scale()
 
@@ -82,7 +82,7 @@ class Endpoint:
         rest = "python -m deploy autoscale sets autoscaling again"  # a second rollback would go forward
         with Undo(self._aws, self._file.name, self._say, wanted=True, rest=rest) as made:
             self._remember_for_rollback(current, made)
-            scaled = self._free_to_move(current, found["ProductionVariants"][0]["InstanceType"], made)
+            scaled = self._free_to_move(current, _instance_types(found), made)
             self._move(target, timeout_s, made)
         if scaled:
             self._autoscaler.scale()
@@ -105,7 +105,7 @@ class Endpoint:
     def _ensure_model(self, plan: EndpointPlan, made: Undo) -> None:
         name = {"ModelName": plan.model_name}
         if self._aws.find(Call("sagemaker", "DescribeModel", name)) is None:
-            self._aws.send(plan.model)
+            self._waiter.send_once_assumable(plan.model)
             made.to_undo(lambda: self._delete("DeleteModel", name))
             self._say(f"made model {plan.model_name}")
 
@@ -117,11 +117,10 @@ class Endpoint:
             self._say(f"made endpoint configuration {plan.config_name}")
         self._waiter.config_visible(plan.config_name)
 
-    def _free_to_move(self, current: str, instance_type: str, made: Undo) -> bool:
+    def _free_to_move(self, current: str, instance_types: set[str], made: Undo) -> bool:
         """SageMaker refuses another instance type under autoscaling: takes that away then, and says whether it did."""
         found = self._aws.find(requests.describe_config(current), assumed=_assumed_config(self._file))
-        serving = {variant.get("InstanceType") for variant in (found or {}).get("ProductionVariants", [])}
-        taken = self._autoscaler.unscale() if serving != {instance_type} else []
+        taken = self._autoscaler.unscale() if _instance_types(found or {}) != instance_types else []
         if taken:
             made.to_undo(lambda: self._autoscaler.give_back(taken))
         return bool(taken)
@@ -204,6 +203,13 @@ class Endpoint:
     def _delete(self, operation: str, name: dict[str, str]) -> None:
         self._aws.find(Call("sagemaker", operation, name))
         self._say(f"{operation} {next(iter(name.values()))}")
+
+
+def _instance_types(config: Answer) -> set[str]:
+    """Of all variants of a configuration, those to fall back on included."""
+    variants = config.get("ProductionVariants", [])
+    pools = [pool for variant in variants for pool in variant.get("InstancePools", [])]
+    return {str(each["InstanceType"]) for each in (*variants, *pools) if "InstanceType" in each}
 
 
 def _assumed_config(file: EndpointFile) -> Answer:

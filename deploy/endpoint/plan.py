@@ -6,12 +6,16 @@ from dataclasses import dataclass
 
 from deploy.aws.api import Aws, Call, Say
 from deploy.endpoint import autoscaling, requests
+from deploy.endpoint.memory_check import check_memory
+from deploy.endpoint.quota import check_quota
 from deploy.errors import DeployError
 from deploy.image.ecr import image_address
 from deploy.specification.endpoint_file import EndpointFile
 from deploy.specification.environment import environment, warnings
-from deploy.specification.timeouts import MOST_S, shift_s, transfer_timeout_s
+from deploy.specification.timeouts import MOST_S, cap_warning, shift_s, transfer_timeout_s
 from deploy.storage.artifact_sizes import artifact_bytes
+from deploy.storage.index_version import with_pinned_index
+from server.config import from_env
 
 PROVISION_S = 1800  # how long SageMaker may take to find machines, beyond our own timeouts
 
@@ -49,11 +53,17 @@ def make_plan(aws: Aws, file: EndpointFile, say: Say) -> EndpointPlan:
     """
     environment(file, file.timeouts.startup_s or transfer_timeout_s(None))  # mistakes first, before anything is sent
     check_account(aws, file)
+    check_quota(aws, file, say)
+    file = with_pinned_index(aws, file, say)
     image = image_address(aws, file, say)
-    derived_s = transfer_timeout_s(artifact_bytes(aws, file, say))
+    num_bytes = artifact_bytes(aws, file, say)
+    derived_s = transfer_timeout_s(num_bytes)
+    if (cap := cap_warning(num_bytes)) and not (file.timeouts.download_s and file.timeouts.startup_s):
+        say(f"warning: {cap}")
     download_s = file.timeouts.download_s or derived_s
     startup_s = file.timeouts.startup_s or derived_s
     variables = environment(file, startup_s)
+    check_memory(aws, file, from_env(variables), say)
     for warning in warnings(file, variables):
         say(f"warning: {warning}")
     model = requests.create_model(file, image, variables)

@@ -12,7 +12,7 @@ import json
 from typing import Any
 
 from deploy.aws.api import Call
-from deploy.specification.endpoint_file import Artifact, EndpointFile, Update
+from deploy.specification.endpoint_file import Artifact, Asynchronous, EndpointFile, Instance, Update
 from deploy.specification.instance_types import ami_for, num_gpus
 from deploy.specification.names import HASH_DIGITS, tags
 
@@ -52,6 +52,8 @@ def create_endpoint_config(file: EndpointFile, model: str, download_s: int, star
         },
         "Tags": tags(file),
     }
+    if file.asynchronous:
+        parameters["AsyncInferenceConfig"] = _asynchronous(file, file.asynchronous)
     if file.encryption.volume_key:
         parameters["KmsKeyId"] = file.encryption.volume_key
     name = _named(file.name, parameters)
@@ -97,7 +99,7 @@ def _variant(file: EndpointFile, model: str, download_s: int, startup_s: int) ->
     variant: dict[str, Any] = {
         "VariantName": file.variant,
         "ModelName": model,
-        "InstanceType": instance.type,
+        **_instance_types(instance),
         "InitialInstanceCount": instance.count,
         "InitialVariantWeight": 1.0,
         "ModelDataDownloadTimeoutInSeconds": download_s,
@@ -110,8 +112,32 @@ def _variant(file: EndpointFile, model: str, download_s: int, startup_s: int) ->
         "InferenceAmiVersion": ami,
         "VolumeSizeInGB": instance.volume_gb,
         "VariantInstanceProvisionTimeoutInSeconds": instance.provision_timeout_s,
+        "CapacityReservationConfig": _reservation(instance),
     }
     return variant | {key: value for key, value in optional.items() if value is not None}
+
+
+def _instance_types(instance: Instance) -> dict[str, Any]:
+    if not instance.fallbacks:
+        return {"InstanceType": instance.type}
+    types = (instance.type, *instance.fallbacks)
+    return {"InstancePools": [{"InstanceType": name, "Priority": number} for number, name in enumerate(types, 1)]}
+
+
+def _reservation(instance: Instance) -> dict[str, str] | None:
+    if instance.reservation is None:
+        return None
+    preference = "capacity-reservations-only"
+    return {"CapacityReservationPreference": preference, "MlReservationArn": instance.reservation}
+
+
+def _asynchronous(file: EndpointFile, wanted: Asynchronous) -> dict[str, Any]:
+    output = {"S3OutputPath": wanted.output}
+    if wanted.failures:
+        output["S3FailurePath"] = wanted.failures
+    if file.encryption.storage_key:
+        output["KmsKeyId"] = file.encryption.storage_key
+    return {"OutputConfig": output, "ClientConfig": {"MaxConcurrentInvocationsPerInstance": wanted.concurrent_requests}}
 
 
 def _routing(file: EndpointFile) -> dict[str, Any]:
@@ -124,6 +150,8 @@ def _routing(file: EndpointFile) -> dict[str, Any]:
 
 
 def _deployment(update: Update) -> dict[str, Any]:
+    if update.traffic == "rolling":
+        return _with_alarms(update, {"RollingUpdatePolicy": _limited(update, _rolling(update))})
     traffic: dict[str, Any] = {"Type": update.traffic.upper(), "WaitIntervalInSeconds": update.wait_s}
     step = {"Type": "CAPACITY_PERCENT", "Value": update.step_percent}
     if update.traffic == "canary":
@@ -134,13 +162,23 @@ def _deployment(update: Update) -> dict[str, Any]:
         "TrafficRoutingConfiguration": traffic,
         "TerminationWaitInSeconds": update.termination_wait_s,
     }
-    if update.limit_s:
-        policy["MaximumExecutionTimeoutInSeconds"] = update.limit_s
-    deployment: dict[str, Any] = {"BlueGreenUpdatePolicy": policy}
-    if update.rollback_alarms:
-        alarms = [{"AlarmName": name} for name in update.rollback_alarms]
-        deployment["AutoRollbackConfiguration"] = {"Alarms": alarms}
-    return deployment
+    return _with_alarms(update, {"BlueGreenUpdatePolicy": _limited(update, policy)})
+
+
+def _rolling(update: Update) -> dict[str, Any]:
+    batch = {"Type": "CAPACITY_PERCENT", "Value": update.step_percent}
+    return {"MaximumBatchSize": batch, "WaitIntervalInSeconds": update.wait_s}
+
+
+def _limited(update: Update, policy: dict[str, Any]) -> dict[str, Any]:
+    return {**policy, "MaximumExecutionTimeoutInSeconds": update.limit_s} if update.limit_s else policy
+
+
+def _with_alarms(update: Update, deployment: dict[str, Any]) -> dict[str, Any]:
+    if not update.rollback_alarms:
+        return deployment
+    alarms = [{"AlarmName": name} for name in update.rollback_alarms]
+    return {**deployment, "AutoRollbackConfiguration": {"Alarms": alarms}}
 
 
 def _named(endpoint: str, parameters: dict[str, Any]) -> str:

@@ -6,7 +6,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from deploy.aws.api import Aws, RefusedError, Say, UnansweredError
+from deploy.aws.api import Aws, Call, RefusedError, Say, UnansweredError
+from deploy.aws.new_role import send_once_assumable
 from deploy.endpoint.failure import failed
 from deploy.endpoint.requests import describe_config, describe_endpoint
 from deploy.errors import DeployError
@@ -73,6 +74,10 @@ class Waiter:
     def at_rest(self, name: str, timeout_s: float = 3600.0) -> None:
         """Returns when the endpoint no longer moves, or is gone."""
         self._watch(name, timeout_s, None, lambda _: False)
+
+    def send_once_assumable(self, call: Call) -> None:
+        """Sends a request that names a role, and again while the role has only just been made."""
+        send_once_assumable(self._aws, call, self._say, sleep=lambda pause_s: self._sleep(min(pause_s, self._poll_s)))
 
     def config_visible(self, name: str, timeout_s: float = 60.0) -> None:
         """Returns when a configuration just made can be read: CreateEndpoint reads an eventually consistent copy."""

@@ -21,6 +21,7 @@ from deploy.image.container_tool import ContainerTool, find_tool
 from deploy.image.sources import revision
 
 ROOT = Path(__file__).resolve().parents[2]
+_BASE = "ARG BASE_IMAGE="
 _LOCAL_BASE = "localhost/openchatkit-base:bookworm"
 
 
@@ -44,6 +45,8 @@ def build_args(context: Path, flavor: str, base_image: str | None = None, given:
 
 def build(tool: ContainerTool, context: Path, tag: str, arguments: Mapping[str, str]) -> None:
     """Builds `context` as `tag`. Raises DeployError when the tool fails."""
+    if base := arguments.get("BASE_IMAGE") or _named_base(context):
+        arguments = {**arguments, "BASE_IMAGE": tool.pinned(base)}
     given = [part for name, value in arguments.items() for part in ("--build-arg", f"{name}={value}")]
     tool.run("build", *tool.build_flags(), *given, "--tag", tag, str(context))
 
@@ -64,6 +67,12 @@ def main(environ: Mapping[str, str]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def _named_base(context: Path) -> str | None:
+    """The base image that the Dockerfile in `context` names."""
+    lines = (context / "Dockerfile").read_text("utf-8").splitlines()
+    return next((line.removeprefix(_BASE) for line in lines if line.startswith(_BASE)), None)
 
 
 def _version(context: Path) -> str | None:

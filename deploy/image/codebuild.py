@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from deploy.aws.api import Aws, Call, Say
+from deploy.aws.new_role import send_once_assumable
 from deploy.errors import DeployError
 from deploy.image import ecr
 from deploy.image.container_tool import PLATFORM
 from deploy.image.sources import zipped
 from deploy.specification.endpoint_file import EndpointFile
-from deploy.specification.names import tags
+from deploy.specification.names import build_project, tags
 from server.artifacts.listing import split_uri
 
 _BUILDER_IMAGE = "aws/codebuild/standard:7.0"
@@ -25,19 +26,14 @@ _TIMEOUT_MINUTES = 120
 _ONE_IMAGE = "BUILDX_NO_DEFAULT_ATTESTATIONS=1"  # as --provenance=false, and an older builder does not mind it
 
 
-def project_name(file: EndpointFile) -> str:
-    """The CodeBuild project of the file's repository."""
-    return f"{file.image.repository.replace('/', '-')}-image"
-
-
 def log_group(file: EndpointFile) -> str:
     """Where the project's builds log to."""
-    return f"/aws/codebuild/{project_name(file)}"
+    return f"/aws/codebuild/{build_project(file)}"
 
 
 def project_exists(aws: Aws, file: EndpointFile, assumed: bool = False) -> bool:
     """Whether the project has been made; a dry run goes on with `assumed`."""
-    name = project_name(file)
+    name = build_project(file)
     answer = aws.send(Call("codebuild", "BatchGetProjects", {"names": [name]}), {"projects": [name] * assumed})
     return bool(answer.get("projects"))
 
@@ -62,16 +58,16 @@ def build_in_aws(
     ecr.ensure_repository(aws, file, say)
     location = _send_sources(aws, place, zipped(context), say)
     if not project_exists(aws, file):
-        aws.send(create_project(file, role, location))
-        say(f"made CodeBuild project {project_name(file)}")
-    started = aws.send(start_build(file, location, build_args), {"build": {"id": f"{project_name(file)}:0"}})
+        send_once_assumable(aws, create_project(file, role, location), say, sleep=sleep)
+        say(f"made CodeBuild project {build_project(file)}")
+    started = aws.send(start_build(file, location, build_args), {"build": {"id": f"{build_project(file)}:0"}})
     _wait(aws, file, str(started["build"]["id"]), say, poll_s, sleep)
 
 
 def create_project(file: EndpointFile, role: str, location: str) -> Call:
     """CreateProject; what changes from build to build is given to StartBuild."""
     parameters = {
-        "name": project_name(file),
+        "name": build_project(file),
         "source": {"type": "S3", "location": location, "buildspec": _buildspec({})},
         "artifacts": {"type": "NO_ARTIFACTS"},
         "environment": {
@@ -91,7 +87,7 @@ def start_build(file: EndpointFile, location: str, build_args: dict[str, str]) -
     """StartBuild of the sources at `location`, for the file's image."""
     variables = {"REGISTRY": file.registry, "IMAGE": file.image_tag_uri}
     parameters = {
-        "projectName": project_name(file),
+        "projectName": build_project(file),
         "sourceTypeOverride": "S3",
         "sourceLocationOverride": location,
         "buildspecOverride": _buildspec(build_args),

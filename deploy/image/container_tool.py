@@ -46,11 +46,22 @@ class ContainerTool:
             flags.append("--provenance=false")
         return flags
 
+    def pinned(self, base: str) -> str:
+        """`base` by the digest that its tag stands for now; as it is where that has none, and in a dry run."""
+        if self._out is not None or "@sha256:" in base:
+            return base
+        self._ask("pull", "--quiet", base)
+        found = self._ask("image", "inspect", "--format", '{{join .RepoDigests " "}}', base)
+        return next((name for name in found.split() if not name.startswith("localhost/")), base)
+
     def image_bytes(self, tag: str) -> int:
         """The size of the image `tag` on this machine."""
-        command = [self.name, "image", "inspect", "--format", "{{.Size}}", tag]
-        found = subprocess.run(command, capture_output=True, text=True, check=True, env=_environment(self.name))
-        return int(found.stdout)
+        return int(self._ask("image", "inspect", "--format", "{{.Size}}", tag))
+
+    def _ask(self, *arguments: str) -> str:
+        """What the tool prints; nothing where it fails."""
+        command, environ = [self.name, *arguments], _environment(self.name)
+        return subprocess.run(command, capture_output=True, text=True, check=False, env=environ).stdout
 
     def _has_buildkit(self) -> bool:
         """Docker's older builder makes no record and does not know the flag. A dry run takes today's for granted."""

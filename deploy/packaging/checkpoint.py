@@ -15,6 +15,7 @@ from server.artifacts.hub_id import read_hub_id
 _DESCRIPTIONS = ["*.json", "tokenizer*"]
 _TENSORS = ["*.safetensors"]
 _PICKLES = ["pytorch_model*.bin"]  # only where there are no tensors
+_MODULES = ["*/*.json", "*/*.safetensors", "*/pytorch_model.bin", "*.txt", "*.model"]  # of an encoder, besides
 
 
 @dataclass(frozen=True)
@@ -32,8 +33,8 @@ class CheckpointFinder:
     def __init__(self, download: Callable[..., str] = snapshot_download) -> None:
         self._download = download
 
-    def find(self, flag: str, value: str) -> Checkpoint:
-        """The checkpoint that `flag`=`value` names.
+    def find(self, flag: str, value: str, is_encoder: bool = False) -> Checkpoint:
+        """The checkpoint that `flag`=`value` names; an encoder's files lie in folders, one a module.
 
         Raises:
             DeployError: no such folder, not a hub id, or the download failed.
@@ -44,14 +45,15 @@ class CheckpointFinder:
         hub_id = read_hub_id(value)
         if hub_id is None:
             raise DeployError(f"{flag} {value}: neither a folder nor a hub id (owner/name or owner/name@revision)")
-        return self._fetch(flag, hub_id.name, hub_id.revision)
+        more = _MODULES if is_encoder else []
+        return self._fetch(flag, hub_id.name, hub_id.revision, [*_DESCRIPTIONS, *more])
 
-    def _fetch(self, flag: str, hub_id: str, revision: str | None) -> Checkpoint:
+    def _fetch(self, flag: str, hub_id: str, revision: str | None, described: list[str]) -> Checkpoint:
         try:
-            folder = Path(self._download(hub_id, revision=revision, allow_patterns=[*_DESCRIPTIONS, *_TENSORS]))
+            folder = Path(self._download(hub_id, revision=revision, allow_patterns=[*described, *_TENSORS]))
             commit = folder.name  # the hub's cache names a snapshot by its commit
             if not any(folder.glob("*.safetensors")):
-                self._download(hub_id, revision=commit, allow_patterns=[*_DESCRIPTIONS, *_PICKLES])
+                self._download(hub_id, revision=commit, allow_patterns=[*described, *_PICKLES])
         except (OSError, ValueError, httpx2.HTTPError) as error:
             raise DeployError(f"{flag} {hub_id}: the download failed; run the same again to go on: {error}") from error
         return Checkpoint(folder, hub_id, commit)

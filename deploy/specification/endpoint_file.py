@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from deploy.aws.partitions import dns_suffix, partition_of
 from deploy.errors import DeployError
 from server import cuda
 
@@ -64,6 +65,8 @@ class Instance(Table):
 
     type: str = Field(default="ml.g5.12xlarge", pattern=r"^ml\.[a-z0-9\-]+\.[a-z0-9]+$")
     count: int = Field(default=1, ge=1)
+    fallbacks: tuple[str, ...] = Field(default=(), max_length=4)  # where `type` is not to be had, in this order
+    reservation: str | None = Field(default=None, pattern=r"^arn:aws[a-z\-]*:sagemaker:.+$")
     ami: str | None = None
     volume_gb: int | None = Field(default=None, ge=1, le=512)
     provision_timeout_s: int | None = Field(default=None, ge=300, le=3600)
@@ -118,10 +121,18 @@ class Autoscaling(Table):
     scale_out_cooldown_s: int = Field(default=60, ge=0)
 
 
-class Update(Table):
-    """How traffic moves to a new fleet."""
+class Asynchronous(Table):
+    """Requests and answers of minutes, through S3 and a queue, in place of a connection that waits."""
 
-    traffic: Literal["all_at_once", "canary", "linear"] = "all_at_once"
+    output: str = Field(pattern=S3_PREFIX_PATTERN)
+    failures: str | None = Field(default=None, pattern=S3_PREFIX_PATTERN)
+    concurrent_requests: int = Field(default=8, ge=1, le=1000)
+
+
+class Update(Table):
+    """How traffic moves to a new fleet: blue/green in three ways, or rolling, which needs no second whole fleet."""
+
+    traffic: Literal["all_at_once", "canary", "linear", "rolling"] = "all_at_once"
     step_percent: int = Field(default=20, ge=1, le=50)
     wait_s: int = Field(default=60, ge=0, le=3600)
     termination_wait_s: int = Field(default=60, ge=0, le=3600)
@@ -133,7 +144,7 @@ class EndpointFile(Table):
     """The whole of endpoint.toml."""
 
     name: str = Field(pattern=f"^{NAME_PATTERN}$", max_length=50)
-    region: str = Field(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")
+    region: str = Field(pattern=r"^[a-z]{2,5}(-[a-z]+)+-\d{1,2}$")
     role: str = Field(pattern=r"^arn:aws[a-z\-]*:iam::\d{12}:role/.+$")
     variant: str = Field(default="main", pattern=f"^{NAME_PATTERN}$", max_length=63)
     image: Image = Image()
@@ -146,6 +157,7 @@ class EndpointFile(Table):
     encryption: Encryption = Encryption()
     metrics: Metrics = Metrics()
     autoscaling: Autoscaling | None = None
+    asynchronous: Asynchronous | None = None
     update: Update = Update()
     tags: dict[str, str] = {}
 
@@ -162,8 +174,7 @@ class EndpointFile(Table):
     @property
     def registry(self) -> str:
         """This account's ECR host."""
-        suffix = ".cn" if self.role.startswith("arn:aws-cn:") else ""
-        return f"{self.account}.dkr.ecr.{self.region}.amazonaws.com{suffix}"
+        return f"{self.account}.dkr.ecr.{self.region}.{dns_suffix(self.partition)}"
 
     @property
     def image_tag_uri(self) -> str:
@@ -227,6 +238,9 @@ def _check_together(file: EndpointFile, path: Path) -> None:
         raise DeployError(f"{path}: network needs both subnets and security_groups, or neither")
     if scaling and scaling.min > scaling.max:
         raise DeployError(f"{path}: autoscaling.min={scaling.min} is above autoscaling.max={scaling.max}")
+    if (partition := partition_of(file.region)) != file.partition:
+        belongs = f"belongs to partition {partition}" if partition else "is in no partition that botocore knows"
+        raise DeployError(f"{path}: region={file.region!r} {belongs}, and role to {file.partition}")
     if file.image.uri and file.image.digest:
         raise DeployError(f"{path}: image.digest belongs to image.repository; write image.uri as NAME@{'sha256:...'}")
 

@@ -57,15 +57,36 @@ def _text(value: Setting) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
+def _check_disks(file: EndpointFile) -> None:
+    """SageMaker refuses both for machines that bring disks of their own, which their hardware encrypts."""
+    for name in (file.instance.type, *file.instance.fallbacks):
+        if not has_local_disk(name):
+            continue
+        if (volume_gb := file.instance.volume_gb) is not None:
+            raise DeployError(f"instance.volume_gb={volume_gb}: {name} has disks of its own; leave it out")
+        if file.encryption.volume_key:
+            raise DeployError(
+                f"encryption.volume_key={file.encryption.volume_key!r}: {name} has disks of its own, which encrypt"
+                " themselves and take no key; leave it out"
+            )
+
+
 def _check_endpoint(file: EndpointFile, effective: config.Settings, startup_s: int) -> None:
+    _check_disks(file)
     gpus = num_gpus(file.instance.type)
     degree = effective.tensor_parallel_degree
     if not effective.chat_model:
         raise DeployError("artifacts.chat is missing: the container has no chat model to serve")
+    if file.image.flavor == "cpu" and degree > 1 and effective.group_transport == "shm":
+        raise DeployError(
+            f"settings.group_transport='shm': {degree} CPU ranks need {degree * 67} MB of /dev/shm;"
+            " SageMaker gives 64 MB"
+        )
     if effective.port != PORT:
         raise DeployError(f"settings.port={effective.port}: SageMaker calls the container on port {PORT}")
-    if gpus and degree > gpus:
-        raise DeployError(f"settings.tensor_parallel_degree={degree}: {file.instance.type} has {gpus} GPUs")
+    for name in (file.instance.type, *file.instance.fallbacks):
+        if (has := num_gpus(name)) and degree > has:
+            raise DeployError(f"settings.tensor_parallel_degree={degree}: {name} has {has} GPUs")
     if gpus == 0 and (file.image.flavor == "gpu" or effective.device == "cuda"):
         raise DeployError(
             f"instance.type={file.instance.type} has no GPU; image.flavor must be cpu and device not cuda"
@@ -106,8 +127,11 @@ def warnings(file: EndpointFile, variables: dict[str, str]) -> list[str]:
         )
     if effective.moderation == "off" or not effective.moderation_model:
         found.append("moderation is off: replies leave unchecked")
+    if file.image.flavor == "cpu" and effective.tensor_parallel_degree > 1 and effective.group_transport != "socket":
+        found.append(
+            f"settings.tensor_parallel_degree={effective.tensor_parallel_degree}: SageMaker gives 64 MB of /dev/shm,"
+            " too little for CPU ranks to share; they sum over sockets, and one rank on all cores may be faster"
+        )
     if effective.web_search_key.get_secret_value():
         found.append("settings.web_search_key is readable by everyone who may call DescribeModel in this account")
-    if file.encryption.volume_key and has_local_disk(file.instance.type):
-        found.append(f"encryption.volume_key does not cover the local disks of {file.instance.type}")
     return found

@@ -19,6 +19,18 @@ _GPUS_BY_SIZE["g5"]["48xlarge"] = 8
 _GPUS_BY_SIZE["g6"] = dict(_GPUS_BY_SIZE["g5"])
 _GPUS_BY_SIZE["g6e"] = dict(_GPUS_BY_SIZE["g5"])
 
+_GPU_OF_FAMILY = {
+    "g4dn": "t4",
+    "g5": "a10g",
+    "g6": "l4",
+    "g6e": "l40s",
+    "p4d": "a100-40g",
+    "p4de": "a100-80g",
+    "p5": "h100",
+    "p5e": "h200",
+    "p5en": "h200",
+}
+
 _GIB_PER_VCPU = {"c": 2, "m": 4, "r": 8, "g4dn": 4, "g5": 4, "g6": 4, "g6e": 8, "p4d": 12, "p4de": 12}
 
 _ACCELERATED = ("g", "p", "inf", "trn", "dl")
@@ -38,6 +50,11 @@ def num_gpus(instance_type: str) -> int | None:
     if not family.startswith(_ACCELERATED):
         return 0
     return _GPUS_BY_SIZE.get(family, {}).get(size)
+
+
+def gpu_of(instance_type: str) -> str | None:
+    """The kind of GPU, by the names of the container's plan; None for a machine without, or one not known here."""
+    return _GPU_OF_FAMILY.get(_parts(instance_type)[0])
 
 
 def memory_gib(instance_type: str) -> int | None:

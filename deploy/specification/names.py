@@ -26,6 +26,11 @@ def endpoint_arn(file: EndpointFile) -> str:
     return f"arn:{file.partition}:sagemaker:{file.region}:{file.account}:endpoint/{file.name.lower()}"
 
 
+def build_project(file: EndpointFile) -> str:
+    """The CodeBuild project of the file's repository."""
+    return f"{file.image.repository.replace('/', '-')}-image"
+
+
 def log_group(endpoint: str) -> str:
     """Where the containers of `endpoint` log to."""
     return f"/aws/sagemaker/Endpoints/{endpoint}"

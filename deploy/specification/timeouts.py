@@ -26,6 +26,17 @@ def transfer_timeout_s(artifact_bytes: int | None) -> int:
     return min(MOST_S, max(LEAST_S, BASE_S + math.ceil(SECONDS_PER_GB * artifact_bytes / 1e9)))
 
 
+def cap_warning(artifact_bytes: int | None) -> str | None:
+    """What to say where SageMaker's limit cuts the time that the artifacts' size would be given."""
+    if artifact_bytes is None or BASE_S + SECONDS_PER_GB * artifact_bytes / 1e9 <= MOST_S:
+        return None
+    rate = artifact_bytes / 1e6 / (MOST_S - BASE_S)
+    return (
+        f"{artifact_bytes / 1e9:.0f} GB of artifacts: SageMaker allows {MOST_S} s at most to copy them, so that"
+        f" {rate:.0f} MB/s are needed; fewer or smaller artifacts would leave a margin"
+    )
+
+
 def start_timeout_s(startup_s: int) -> int:
     """The container's own OCK_START_TIMEOUT_S under a health-check timeout of `startup_s`."""
     return startup_s - REPORT_MARGIN_S
@@ -33,5 +44,6 @@ def start_timeout_s(startup_s: int) -> int:
 
 def shift_s(update: Update) -> int:
     """How long requests take to move to a new fleet that is in service, with the end of the old one."""
-    num_steps = {"all_at_once": 1, "canary": 2, "linear": math.ceil(100 / update.step_percent)}[update.traffic]
+    steps = math.ceil(100 / update.step_percent)
+    num_steps = {"all_at_once": 1, "canary": 2, "linear": steps, "rolling": steps}[update.traffic]
     return num_steps * update.wait_s + update.termination_wait_s

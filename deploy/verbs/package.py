@@ -7,6 +7,7 @@ on where it was; over a finished folder it does nothing. No GPU is needed, and n
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from deploy.aws.api import Aws, Call, DryRun, LiveAws
 from deploy.errors import DeployError
 from deploy.packaging import preview as package_preview
 from deploy.packaging.checkpoint import Checkpoint, CheckpointFinder
+from deploy.packaging.encoder import write_encoder
 from deploy.storage.folder_upload import FolderUpload
 from deploy.storage.progress import Progress
 from server.artifacts.folder import MANIFEST
@@ -27,7 +29,8 @@ if TYPE_CHECKING:
     from server.engine.package.packager import PackageJob
 
 _S3 = "s3://"
-_ROLES = ("chat", "moderation", "output_moderation")
+_ROLES = ("chat", "moderation", "output_moderation")  # models, cut for ranks
+_ENCODER = "encoder"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--chat", metavar="MODEL", help=f"the chat model: {what}")
     parser.add_argument("--moderation", metavar="MODEL", help="the model that judges prompts, and replies too")
     parser.add_argument("--output-moderation", metavar="MODEL", help="another model to judge replies")
+    parser.add_argument("--encoder", metavar="MODEL", help="what turns questions and passages into vectors")
     parser.add_argument(
         "--adapter", metavar="DIR", type=Path, nargs="+", default=[], help="LoRA adapters to merge into the chat model"
     )
@@ -60,9 +64,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Packages every model that is named; prints the settings that serve them."""
-    wanted = {role: value for role in _ROLES if (value := getattr(arguments, role))}
+    wanted = {role: value for role in (*_ROLES, _ENCODER) if (value := getattr(arguments, role))}
     if not wanted:
-        raise DeployError("nothing to package: give --chat, --moderation or --output-moderation")
+        raise DeployError("nothing to package: give --chat, --moderation, --output-moderation or --encoder")
     if arguments.adapter and "chat" not in wanted:
         raise DeployError("--adapter is merged into the chat model: give --chat")
     if arguments.tensor_parallel_degree < 1:
@@ -70,7 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
     bucket = _Bucket(arguments) if arguments.out.startswith(_S3) else None
     target = arguments.staging if bucket else Path(arguments.out)
     finder = CheckpointFinder(package_preview.PrintedDownloads(sys.stdout)) if arguments.dry_run else CheckpointFinder()
-    checkpoints = {role: finder.find(_flag(role), value) for role, value in wanted.items()}
+    checkpoints = {role: finder.find(_flag(role), value, role == _ENCODER) for role, value in wanted.items()}
     if arguments.dry_run:
         for role, checkpoint in checkpoints.items():
             _preview(role, checkpoint, target / role, arguments, bucket)
@@ -78,12 +82,21 @@ def run(arguments: argparse.Namespace) -> int:
     for role, checkpoint in checkpoints.items():
         _package(role, checkpoint, target / role, arguments)
         place = bucket.upload(target / role, role) if bucket else str((target / role).resolve())
-        print(f"OCK_{role.upper()}_MODEL={place}")
-    print(f"OCK_TENSOR_PARALLEL_DEGREE={arguments.tensor_parallel_degree}")
+        print(f"{_setting(role)}={place}")
+    if set(checkpoints) != {_ENCODER}:
+        print(f"OCK_TENSOR_PARALLEL_DEGREE={arguments.tensor_parallel_degree}")
     return 0
 
 
+def _setting(role: str) -> str:
+    return "OCK_ENCODER" if role == _ENCODER else f"OCK_{role.upper()}_MODEL"
+
+
 def _package(role: str, checkpoint: Checkpoint, out: Path, arguments: argparse.Namespace) -> None:
+    if role == _ENCODER:
+        cli.say(f"{role}: {checkpoint.name} {checkpoint.revision}".rstrip() + f" into {out}")
+        write_encoder(checkpoint, out)
+        return
     # torch and DeepSpeed take seconds to import; a wrong flag must not wait for them. No GPU is looked for.
     os.environ.setdefault("DS_ACCELERATOR", "cpu")
     from server.engine.package.packager import PackageError, PackageJob, write_package
@@ -108,6 +121,9 @@ def _package(role: str, checkpoint: Checkpoint, out: Path, arguments: argparse.N
 def _preview(
     role: str, checkpoint: Checkpoint, out: Path, arguments: argparse.Namespace, bucket: _Bucket | None
 ) -> None:
+    if not (out / MANIFEST).is_file() and role == _ENCODER:
+        print(json.dumps({"write": str(out), "num_bytes": None}))
+        return
     if not (out / MANIFEST).is_file():
         files = package_preview.planned_files(checkpoint, arguments.tensor_parallel_degree, arguments.dtype)
         package_preview.print_files(files, out, sys.stdout)

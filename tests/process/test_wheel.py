@@ -29,12 +29,15 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bin folder of an environment with the wheel and what it needs, and nothing else."""
     folder = tmp_path_factory.mktemp("wheel")
     pip = (sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check")
-    built = run(*pip, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", folder, ROOT, cwd=folder)
+    elsewhere = folder / "setup.cfg"  # setuptools builds in the source folder otherwise
+    elsewhere.write_text(f"[build]\nbuild_base = {folder / 'build'}\n[egg_info]\negg_base = {folder}\n")
+    wheel = (*pip, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", folder, ROOT)
+    built = run(*wheel, cwd=folder, environ={"DIST_EXTRA_CONFIG": str(elsewhere)})
     assert built.returncode == 0, built.stderr
-    (wheel,) = folder.glob("*.whl")
+    (file,) = folder.glob("*.whl")
     venv.create(folder / "env", symlinks=True)
     python = folder / "env" / "bin" / "python"
-    done = run(*pip, "--python", python, "install", wheel, cwd=folder)
+    done = run(*pip, "--python", python, "install", file, cwd=folder)
     assert done.returncode == 0, done.stderr
     return python.parent
 

@@ -61,7 +61,6 @@ subnets = ["subnet-0aaa", "subnet-0bbb"]
 security_groups = ["sg-0ccc"]
 
 [encryption]
-volume_key = "alias/talker"
 
 [autoscaling]
 min = 1

@@ -42,6 +42,8 @@ def aws_server(_moto: AwsServer, monkeypatch: pytest.MonkeyPatch) -> AwsServer:
     urllib.request.urlopen(request, timeout=10).close()
     _moto.recorder.clear()
     _moto.fleet.outcomes.clear()
+    _moto.fleet.quotas.clear()
+    _moto.fleet.refusals.clear()
     _moto.fleet.moving.clear()
     monkeypatch.setenv("AWS_ENDPOINT_URL", _moto.url)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from moto.core.responses import ActionResult
 from moto.moto_api._internal import mock_random  # noqa: F401 - imported first, moto's modules depend on the order
 from moto.sagemaker import models
 from moto.sagemaker.responses import SageMakerResponse
+from moto.servicequotas.responses import ServiceQuotasResponse
 
 LOOKS_BEFORE_SETTLING = 2
 
@@ -22,6 +24,8 @@ class Fleet:
     """Decides how the next endpoints settle: None is InService, a text is the reason of a failure."""
 
     outcomes: deque[str | None] = field(default_factory=deque)
+    quotas: dict[str, float] = field(default_factory=dict)
+    refusals: deque[str] = field(default_factory=deque)  # what the next CreateModel requests are refused with
     moving: dict[str, tuple[int, Callable[[], None]]] = field(default_factory=dict)
 
     def next_outcome(self) -> str | None:
@@ -66,10 +70,31 @@ def fill(patch: pytest.MonkeyPatch, fleet: Fleet) -> None:
         fleet.moving[endpoint_name] = (1, lambda: delete(self, endpoint_name))
 
     patch.setattr(backend, "create_endpoint", create_endpoint)
+    patch.setattr(backend, "create_model", _create_model(fleet, backend.create_model))
+    patch.setattr(ServiceQuotasResponse, "list_service_quotas", _list_service_quotas(fleet), raising=False)
     patch.setattr(backend, "describe_endpoint", describe_endpoint)
     patch.setattr(backend, "delete_endpoint", delete_endpoint)
     patch.setattr(models.FakeEndpointConfig, "validate_instance_type", _check_instance_type)
     patch.setattr(SageMakerResponse, "update_endpoint", _update_endpoint(fleet), raising=False)
+
+
+def _create_model(fleet: Fleet, create: Callable[..., Any]) -> Callable[..., Any]:
+    def create_model(self: Any, **given: Any) -> Any:
+        if fleet.refusals:
+            raise models.ValidationError(message=fleet.refusals.popleft())
+        return create(self, **given)
+
+    return create_model
+
+
+def _list_service_quotas(fleet: Fleet) -> Callable[[Any], str]:
+    def list_service_quotas(self: Any) -> str:
+        quotas = [
+            {"ServiceCode": "sagemaker", "QuotaName": name, "Value": value} for name, value in fleet.quotas.items()
+        ]
+        return json.dumps({"Quotas": quotas})
+
+    return list_service_quotas
 
 
 def _settle_create(endpoint: Any, reason: str | None) -> None:

@@ -24,6 +24,7 @@ test "$1" = buildx && test "$FAIL_AT" != buildx && exit 0
 test "$1" = buildx && exit 1
 printf '%s\\n' "$*" >>"$RECORD"
 case "$1" in login) printf 'stdin %s\\n' "$(cat)" >>"$RECORD";; esac
+test "$1" = image && echo "registry.example/base@sha256:0"
 test "$1" != "$FAIL_AT"
 """
 CODEBUILD = f"""
@@ -199,3 +200,10 @@ def prepare_codebuild(server: AwsServer, endpoint_toml: Path) -> None:
     server.client("s3").create_bucket(Bucket="models-of-ours", CreateBucketConfiguration=location)
     text = endpoint_toml.read_text().replace('cuda = "12.6"\n', 'cuda = "12.6"\n' + CODEBUILD)
     endpoint_toml.write_text(text)
+
+
+def test_a_base_image_is_built_from_by_its_digest(commands: Path, context: Path, endpoint_toml: Path) -> None:
+    (context / "Dockerfile").write_text("ARG BASE_IMAGE=registry.example/base:1\nFROM ${BASE_IMAGE}\n")
+    assert image(endpoint_toml, "build", "--context", str(context)) == 0
+    assert commands.read_text().splitlines()[0] == "pull --quiet registry.example/base:1"
+    assert "--build-arg BASE_IMAGE=registry.example/base@sha256:0 " in commands.read_text().splitlines()[-1]

@@ -86,7 +86,7 @@ def test_create_sends_one_variant_with_timeouts_driver_routing_and_metrics(ready
         "EnableDetailedObservability": True,
         "MetricPublishFrequencyInSeconds": 60,
     }
-    assert config["KmsKeyId"] == "alias/talker"
+    assert "KmsKeyId" not in config
     (endpoint,) = ready_account.recorder.of("CreateEndpoint")
     assert endpoint == {
         "EndpointName": "talker",

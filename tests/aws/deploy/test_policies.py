@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,12 @@ from botocore import xform_name
 import deploy
 from deploy.account import policies
 from deploy.aws.request_check import model_session
-from deploy.endpoint.requests import endpoint_arn
+from deploy.errors import DeployError
 from deploy.specification.endpoint_file import EndpointFile, read
-from tests.aws.deploy.aws_account import ACCOUNT, REGION
+from deploy.specification.names import endpoint_arn
+from tests.aws.deploy.aws_account import ACCOUNT, REGION, ROLE
 
+BUILDER = f"arn:aws:iam::{ACCOUNT}:role/builds/builder"
 SERVICES = {
     "application-autoscaling": "application-autoscaling",
     "codebuild": "codebuild",
@@ -26,6 +29,7 @@ SERVICES = {
     "iam": "iam",
     "logs": "logs",
     "s3": "s3",
+    "service-quotas": "servicequotas",
     "sagemaker": "sagemaker",
     "sagemaker-runtime": "sagemaker",
     "sts": "sts",
@@ -108,7 +112,8 @@ def file_with(endpoint_toml: Path, *changes: tuple[str, str]) -> EndpointFile:
 
 
 def test_the_deployers_policy_allows_every_operation_that_the_code_names(endpoint_toml):
-    actions = allowed(policies.deployer_policy(read(endpoint_toml)))
+    file = read(endpoint_toml)
+    actions = {**allowed(policies.deployer_policy(file)), **allowed(policies.preparer_policy(file))}
     operations = operations_of_the_code()
     assert len(operations) > 50
     sent = {f"{SERVICES[service]}:{operation}" for service, operation in operations}
@@ -131,7 +136,7 @@ def test_names_in_arns_are_in_lower_case_as_sagemaker_writes_them(endpoint_toml)
 
 def test_keys_that_the_file_names_may_be_used_and_no_others(endpoint_toml):
     key = f"arn:aws:kms:{REGION}:{ACCOUNT}:key/0123-abc"
-    without = file_with(endpoint_toml, ('volume_key = "alias/talker"\n', ""))
+    without = read(endpoint_toml)
     assert not [action for action in allowed(policies.deployer_policy(without)) if action.startswith("kms:")]
     both = file_with(endpoint_toml, ("[encryption]", f'[encryption]\nvolume_key = "alias/x"\nstorage_key = "{key}"'))
     actions = allowed(policies.deployer_policy(both))
@@ -156,3 +161,41 @@ def test_the_role_gets_systems_managers_channels_only_with_ssm_access(endpoint_t
     actions = allowed(policies.endpoint_policies(file)["shell"])
     channels = ("ControlChannel", "DataChannel")
     assert set(actions) == {f"ssmmessages:{verb}{channel}" for verb in ("Create", "Open") for channel in channels}
+
+
+def test_no_policy_reaches_a_role_or_project_that_the_file_does_not_name(endpoint_toml):
+    file = file_with(endpoint_toml, ("[artifacts.chat]", f'codebuild_role = "{BUILDER}"\n[artifacts.chat]'))
+    for policy in (policies.deployer_policy(file), policies.preparer_policy(file)):
+        for statement in json.loads(policy)["Statement"]:
+            for resource in _list(statement["Resource"]):
+                assert not re.search(r"(role|project|repository|table|log-group:/aws/\w+)/\*$", resource), statement
+    assert allowed(policies.deployer_policy(file))["iam:PassRole"] == [file.role, BUILDER]
+    assert allowed(policies.preparer_policy(file))["iam:PutRolePolicy"] == [file.role, BUILDER]
+
+
+def test_the_deployer_can_write_no_policy_and_make_no_role(endpoint_toml):
+    actions = allowed(policies.deployer_policy(read(endpoint_toml)))
+    assert {action for action in actions if action.startswith("iam:")} == {
+        "iam:PassRole",
+        "iam:CreateServiceLinkedRole",
+    }
+
+
+def test_a_role_is_taken_on_for_this_account_alone(endpoint_toml):
+    (statement,) = json.loads(policies.trust(read(endpoint_toml), "sagemaker.amazonaws.com"))["Statement"]
+    assert statement["Condition"] == {"StringEquals": {"aws:SourceAccount": ACCOUNT}}
+
+
+def test_every_partition_has_its_own_names(endpoint_toml):
+    role = f"arn:aws-eusc:iam::{ACCOUNT}:role/openchatkit-endpoint"
+    key = ("[encryption]", '[encryption]\nstorage_key = "0123-abc"')
+    file = file_with(endpoint_toml, (REGION, "eusc-de-east-1"), (ROLE, role), key)
+    assert file.registry == f"{ACCOUNT}.dkr.ecr.eusc-de-east-1.amazonaws.eu"
+    policy = policies.deployer_policy(file)
+    assert "arn:aws:" not in policy
+    assert "s3.eusc-de-east-1.amazonaws.eu" in policy
+
+
+def test_a_role_of_another_partition_than_the_region_is_refused(endpoint_toml):
+    with pytest.raises(DeployError, match=r"region='eusc-de-east-1' belongs to partition aws-eusc, and role to aws$"):
+        file_with(endpoint_toml, (REGION, "eusc-de-east-1"))

@@ -138,7 +138,8 @@ def test_a_missing_bucket_is_named_with_the_command_that_makes_it(aws_server, en
 
 
 def test_a_storage_key_encrypts_every_object(account, endpoint_toml, chat):
-    endpoint_toml.write_text(endpoint_toml.read_text().replace("volume_key", "storage_key"))
+    with_key = endpoint_toml.read_text().replace("[encryption]", '[encryption]\nstorage_key = "alias/talker"')
+    endpoint_toml.write_text(with_key)
     assert upload(endpoint_toml, "chat") == 0
     head = account.client("s3").head_object(Bucket=BUCKET, Key="chat-20b-tp4/config.json")
     assert (head["ServerSideEncryption"], head["SSEKMSKeyId"]) == ("aws:kms", "alias/talker")

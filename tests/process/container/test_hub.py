@@ -75,11 +75,7 @@ def test_two_processes_fetch_a_model_once(hub, tmp_path: Path) -> None:
     [
         ("OCK_CHAT_MODEL", "convert them with `python -m deploy package --chat some/model`"),
         ("OCK_OUTPUT_MODERATION_MODEL", "convert them with `python -m deploy package --output-moderation some/model`"),
-        (
-            "OCK_ENCODER",
-            "load the encoder once offline with sentence-transformers and write it anew:"
-            " SentenceTransformer('some/model').save_pretrained('NEW_FOLDER', safe_serialization=True)",
-        ),
+        ("OCK_ENCODER", "convert it with `python -m deploy package --encoder some/model --out FOLDER`"),
     ],
 )
 def test_pickles_alone_are_refused_with_the_way_out(hub, tmp_path: Path, setting: str, way_out: str) -> None:

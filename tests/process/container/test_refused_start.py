@@ -109,9 +109,8 @@ def test_an_encoder_of_pickles_is_refused_with_the_way_out(tmp_path: Path, check
     result = start(tmp_path, OCK_CHAT_MODEL=checkpoint, OCK_ENCODER=encoder)
     assert_refused(
         result,
-        f"OCK_ENCODER={encoder}: no .safetensors file beside config.json; load the encoder once offline with"
-        f" sentence-transformers and write it anew: SentenceTransformer('{encoder}').save_pretrained('NEW_FOLDER',"
-        " safe_serialization=True)",
+        f"OCK_ENCODER={encoder}: no .safetensors file beside config.json; convert it with"
+        f" `python -m deploy package --encoder {encoder} --out FOLDER`",
     )
 
 

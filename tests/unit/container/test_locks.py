@@ -21,6 +21,7 @@ def locked(*names: str) -> set[str]:
     [
         (["server", "cpu"], ["gpu.lock", "deepspeed.lock"]),
         (["server", "cpu"], ["cpu.lock", "deepspeed.lock", "torch-cpu.txt"]),
+        (["sbom"], ["sbom.lock", "cpu.lock"]),
         (["server", "cpu", "index", "demo"], ["cpu.lock", "deepspeed.lock", "torch-cpu.txt", "demo.lock"]),
     ],
 )
@@ -31,7 +32,7 @@ def test_every_pin_of_the_project_is_in_the_locks_of_the_image(extras: list[str]
     assert not missing, "run container/requirements/lock.sh"
 
 
-@pytest.mark.parametrize("lock", ["gpu.lock", "cpu.lock", "deepspeed.lock", "demo.lock"])
+@pytest.mark.parametrize("lock", ["gpu.lock", "cpu.lock", "deepspeed.lock", "demo.lock", "sbom.lock"])
 def test_every_locked_package_has_a_hash(lock: str) -> None:
     text = (LOCKS / lock).read_text()
     assert len(re.findall(r"^\S+==.* \\$", text, re.MULTILINE)) == len(locked(lock)) > 0

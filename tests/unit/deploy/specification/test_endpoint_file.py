@@ -49,7 +49,10 @@ def test_the_example_names_every_key_there_is():
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"regon": "eu-west-1"}, "regon is not a key; did you mean region? Legal here: artifacts, autoscaling"),
+        (
+            {"regon": "eu-west-1"},
+            "regon is not a key; did you mean region? Legal here: artifacts, asynchronous, auto",
+        ),
         ({"image": {"flavour": "gpu"}}, "image.flavour is not a key; did you mean flavor?"),
         ({"artifacts": {"chat": {"folder": "x"}}}, "artifacts.chat.s3 is missing"),
         ({"artifacts": {"chat": {"s3": "s3://models/chat"}}}, "artifacts.chat.s3='s3://models/chat': String should"),
