@@ -21,7 +21,7 @@ from server.chat.prompt.prompt import Prompt, PromptBuilder
 from server.chat.records.session_ids import new_session_id
 from server.chat.records.turn_records import Judgement, Session, TextPiece, TurnEvent, TurnRequest, TurnResult
 from server.chat.reply.clean import ReplyCleaner
-from server.chat.reply.stream import Generator, ReplyStream
+from server.chat.reply.stream import ReplyEngine, ReplyOrder, ReplyStream
 from server.chat.store.rows import check_question
 from server.chat.store.store import Claim, SessionBusy, Store
 from server.chat.text.normal import normalise
@@ -61,7 +61,7 @@ class TurnService:
 
     def __init__(
         self,
-        engine: Generator,
+        engine: ReplyEngine,
         prompts: PromptBuilder,
         store: Store,
         moderator: Moderator | None,
@@ -282,17 +282,9 @@ class TurnService:
             sampling=self._sampling(turn, prompt),
             deadline_s=max(0.1, remaining - _JUDGE_RESERVE_S),
         )
-        return ReplyStream(
-            self._engine,
-            request,
-            self._moderator,
-            self._executor,
-            self._cleaner,
-            self._ending,
-            begun=turn.request.begun,
-            piecewise=piecewise,
-            deadline_s=remaining + _JUDGE_RESERVE_S,
-        )
+        asked = turn.request
+        order = ReplyOrder(request, asked.text, piecewise, remaining + _JUDGE_RESERVE_S, asked.begun)
+        return ReplyStream(self._engine, self._moderator, self._executor, self._cleaner, self._ending, order)
 
     def _complete(self, turn: OpenTurn, result: TurnResult) -> None:
         if turn.claim is not None:

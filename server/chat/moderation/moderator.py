@@ -10,7 +10,7 @@ import msgspec
 
 from server import wire
 from server.chat.moderation.classifier import Classifier
-from server.chat.moderation.parts import parts_to_judge
+from server.chat.moderation.parts import ReplySpan, parts_to_judge, span_parts
 from server.chat.moderation.policy import Policy, Role, RoleRule
 from server.chat.moderation.verdict import judgement, no_verdict
 from server.chat.records.turn_records import Judgement
@@ -43,22 +43,21 @@ class Moderator:
         """
         end = None if deadline_s is None else time.monotonic() + deadline_s
         judgements: list[Judgement] = []
-        for group in _groups([self._request(text, role) for text in texts]):
+        for group in _groups([self._request(parts_to_judge(text), role) for text in texts]):
             left_s = None if end is None else max(0.0, end - time.monotonic())
             timed = [msgspec.structs.replace(each, deadline_s=left_s) for each in group]
             scored = self._engine.score(timed)
             judgements += [self._worst(each, request, role) for each, request in zip(scored, timed, strict=True)]
         return judgements
 
-    def judge_reply(self, text: str, deadline_s: float) -> Judgement:
-        """The judgement on a reply under way; no other text can keep it waiting. Raises ServiceError."""
-        request = self._request(text, Role.OUTPUT, of_reply=True)
+    def judge_reply(self, span: ReplySpan, deadline_s: float) -> Judgement:
+        """The judgement on a part of a reply under way; no other text can keep it waiting. Raises ServiceError."""
+        request = self._request(span_parts(span), Role.OUTPUT, of_reply=True)
         [scored] = self._engine.score([msgspec.structs.replace(request, deadline_s=deadline_s)])
         return self._worst(scored, request, Role.OUTPUT)
 
-    def _request(self, text: str, role: Role, *, of_reply: bool = False) -> wire.Score:
-        whole, *parts = parts_to_judge(text)
-        return self._classifiers[role].request(whole, None, parts, of_reply=of_reply)
+    def _request(self, parts: Sequence[str], role: Role, *, of_reply: bool = False) -> wire.Score:
+        return self._classifiers[role].request(parts[0], None, parts[1:], of_reply=of_reply)
 
     def _worst(self, scored: wire.Scored, request: wire.Score, role: Role) -> Judgement:
         """The most severe verdict over the windows of a text and its parts. Raises ServiceError where one lacks."""

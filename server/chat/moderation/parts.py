@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
-from server.chat.text.lookalikes import forms, one_line
+from server.chat.text.lookalikes import forms, one_line, readings
 from server.chat.text.sentences import split_sentences
 
 MOST_IN_A_RUN = 3  # sentences that are judged together
@@ -24,12 +25,34 @@ def parts_to_judge(text: str) -> list[str]:
     return distinct(part for form in forms(text) for part in _parts(form))
 
 
-def span_parts(before: Sequence[str], span: str) -> list[str]:
-    """What is classified for a new `span` of a text whose last sentences are `before`: the span with them, as a
-    reader comes to it, and everything that `parts_to_judge` gives of the span alone and at its seam.
+@dataclass(frozen=True)
+class ReplySpan:
+    """A part of a reply that is to leave, with what it is read with.
+
+    Attributes:
+        before: the reply's last sentences before it.
+        whole: the reply up to the span's end; None where it was judged as a whole when it was not much shorter.
+        question: what the reply answers.
     """
-    with_before = " ".join((*before[1 - MOST_IN_A_RUN :], span))
-    return distinct([*parts_to_judge(with_before), *parts_to_judge(span)])
+
+    text: str
+    before: tuple[str, ...] = ()
+    whole: str | None = None
+    question: str = ""
+
+
+def span_parts(span: ReplySpan) -> list[str]:
+    """What is classified before a span leaves: the span with the sentences before it, alone and in its sentences,
+    behind the last sentence of its question, and the reply as a whole where it is due.
+    """
+    with_before = " ".join((*span.before[1 - MOST_IN_A_RUN :], span.text))
+    parts = [*parts_to_judge(with_before), *(parts_to_judge(span.text) if span.before else ())]
+    if asked := split_sentences(span.question)[-1:]:
+        answer = " ".join(split_sentences(span.text)[:MOST_IN_A_RUN])
+        parts += [_MARKER.sub(r"\1", each) for each in readings(f"{asked[0]} {answer}")]
+    if span.whole is not None:
+        parts += [_MARKER.sub(r"\1", each) for each in readings(span.whole)]
+    return distinct(parts)
 
 
 def distinct(parts: Iterable[str]) -> list[str]:

@@ -6,6 +6,7 @@ import re
 
 from server.chat.prompt.chat_format import ChatFormat
 from server.chat.text.neutralise import MARK, Neutraliser
+from server.chat.text.normal import without_unseen
 
 _LONGEST_NEUTRALISED = 80  # characters, of the tags that neutralising looks for, with some white space in them
 
@@ -31,11 +32,11 @@ class ReplyCleaner:
         return self._unfinished.sub("", said).strip()
 
     def shown(self, text: str) -> str:
-        """A generated text as it is judged, shown and stored: cleaned, with neutralised tags that it repeats restored.
+        """A generated text as it is judged, shown and stored: what is unseen gone, cleaned, neutralised tags restored.
 
         The next prompt neutralises it again, which gives the tokens that were generated.
         """
-        return self._restore(self.clean(text))
+        return self._restore(self.clean(without_unseen(text)))
 
     def stable_end(self, text: str) -> int:
         """Where an unfinished `text` can be cut so that what follows cannot change how the part before is shown.

@@ -12,9 +12,11 @@ from typing import Protocol
 
 from server import wire
 from server.chat.moderation.moderator import Moderator
+from server.chat.moderation.parts import MOST_IN_A_RUN, ReplySpan
 from server.chat.records.turn_records import Judgement, KeepAlive, TextPiece
 from server.chat.reply.clean import ReplyCleaner
-from server.chat.text.sentences import next_to_judge
+from server.chat.reply.growing import GrowingReply
+from server.chat.text.sentences import next_to_judge, split_sentences
 from server.errors import ErrorCode, ServiceError
 
 _KEEP_ALIVE_S = 1.0
@@ -35,7 +37,7 @@ def _shutting_down() -> ServiceError:
 _CUT_OFF = {_DEADLINE: _deadline_passed, _SHUTDOWN: _shutting_down}
 
 
-class Generator(Protocol):
+class ReplyEngine(Protocol):
     """The part of the engine's client that a reply needs."""
 
     def start(self, request: wire.Generate, deliver: Callable[[wire.FromEngine], None]) -> None:
@@ -51,59 +53,65 @@ class ReplyVerdict:
 
     text: str
     finished: wire.Finished
-    judgement: Judgement | None  # of the longest text that was judged; None without moderation
+    judgement: Judgement | None  # the worst of the reply's parts; None without moderation
     blocked: Judgement | None
     logprobs: tuple[wire.TokenLogprobs, ...] = ()
 
 
 @dataclass(frozen=True)
-class _Judged:
-    """The verdict on the first `num_chars` characters."""
+class ReplyOrder:
+    """What is generated and how it leaves.
 
-    num_chars: int
-    judgement: Judgement
+    Attributes:
+        question: what the reply is judged together with.
+        begun: the reply's first words, which stand in the prompt: judged with the rest, and not sent again.
+        piecewise: sentences leave as they pass; else the whole reply is judged at its end and nothing leaves before.
+    """
+
+    request: wire.Generate
+    question: str
+    piecewise: bool
+    deadline_s: float
+    begun: str = ""
 
 
-_Event = wire.FromEngine | _Judged | ServiceError
+_Event = wire.FromEngine | Judgement | ServiceError
 
 
 class ReplyStream:
     """Runs one generation and judges it. Iterate `pieces()` to its end, then read `verdict`.
 
-    With `piecewise`, sentences leave as they pass; without, the whole reply is judged once and nothing leaves before.
     Without a moderator (policy off) text leaves as it comes.
     """
 
     def __init__(
         self,
-        engine: Generator,
-        request: wire.Generate,
+        engine: ReplyEngine,
         moderator: Moderator | None,
         executor: Executor,
         cleaner: ReplyCleaner,
         ending: threading.Event,
-        *,
-        piecewise: bool,
-        deadline_s: float,
-        begun: str = "",
+        order: ReplyOrder,
     ) -> None:
-        """`begun` are the reply's first words, which stand in the prompt: judged with the rest, and not sent again."""
         self._engine = engine
-        self._request = request
         self._moderator = moderator
-        self._cleaner = cleaner
         self._executor = executor
+        self._cleaner = cleaner
         self._ending = ending
-        self._piecewise = piecewise
-        self._deadline = time.monotonic() + deadline_s
+        self._order = order
+        self._deadline = time.monotonic() + order.deadline_s
         self._events: queue.SimpleQueue[_Event] = queue.SimpleQueue()
-        self._begun = cleaner.shown(begun)
-        self._written = ""
+        self._begun = self._written = cleaner.shown(order.begun)
         self._logprobs: list[wire.TokenLogprobs] = []
         self._num_tokens = 0
-        self._num_passed = 0  # characters of `_written` that may leave
-        self._sent = ""
-        self._judging = False
+        self._num_taken = len(self._begun)  # characters of `_written` that were judged or are being judged
+        self._reply = GrowingReply(cleaner, self._begun)
+        self._flushed = False  # whether the reply's end was taken
+        self._before = tuple(split_sentences(self._begun))  # the last sentences that were taken
+        self._whole_judged = 0  # characters shown when the reply was last judged as a whole
+        self._judging = ""  # what leaves when its verdict allows it
+        self._is_judging = False
+        self._free = ""  # what may leave and has not
         self._finished: wire.Finished | None = None
         self._judgement: Judgement | None = None
 
@@ -112,8 +120,7 @@ class ReplyStream:
         """The end of the reply; only after `pieces()` is exhausted."""
         assert self._finished is not None, "pieces() is not exhausted"
         blocked = self._judgement if self._is_blocked() else None
-        shown = self._shown(self._written)
-        return ReplyVerdict(shown, self._finished, self._judgement, blocked, tuple(self._logprobs))
+        return ReplyVerdict(self._reply.text, self._finished, self._judgement, blocked, tuple(self._logprobs))
 
     def pieces(self) -> Iterator[TextPiece | KeepAlive]:
         """Text that may leave, and a keep-alive whenever none has for a while, also while tokens come.
@@ -121,7 +128,7 @@ class ReplyStream:
         Raises:
             ServiceError: the generation or a classification failed; nothing that was not judged has left.
         """
-        self._engine.start(self._request, self._events.put)
+        self._engine.start(self._order.request, self._events.put)
         silent_since = time.monotonic()
         try:
             while not self._is_over():
@@ -136,15 +143,13 @@ class ReplyStream:
                 silent_since = time.monotonic()
         finally:
             # A reply that has ended is unknown to the engine; any other gives its blocks back.
-            self._engine.cancel(self._request.request_id)
+            self._engine.cancel(self._order.request.request_id)
 
     def _is_blocked(self) -> bool:
         return self._judgement is not None and self._judgement.blocked
 
     def _is_over(self) -> bool:
-        if self._is_blocked():
-            return True
-        return self._finished is not None and not self._judging and self._num_passed == len(self._written)
+        return self._is_blocked() or (self._flushed and not self._is_judging)
 
     def _take_event(self, until: float) -> None:
         """Wait for the next event, but not beyond `until`, and apply it."""
@@ -169,72 +174,77 @@ class ReplyStream:
         elif isinstance(event, wire.Finished):
             self._end(event)
         else:
-            assert isinstance(event, _Judged), event
+            assert isinstance(event, Judgement), event
             self._apply_verdict(event)
 
-    def _apply_verdict(self, judged: _Judged) -> None:
-        self._judging = False
-        self._judgement = judged.judgement
-        if judged.judgement.blocked:
+    def _apply_verdict(self, judgement: Judgement) -> None:
+        self._is_judging = False
+        self._judgement = judgement
+        if judgement.blocked:
             self._end(self._ended("moderated_output"))
         else:
-            self._num_passed = judged.num_chars
+            self._free += self._judging
 
     def _judge_next(self) -> None:
-        if self._judging or self._is_blocked():
+        """Take the next part of the reply, where there is one worth judging, and have it judged."""
+        if self._is_judging or self._is_blocked() or self._flushed:
             return
+        over = self._finished is not None
+        end = len(self._written) if over else self._worth_judging()
+        if end == self._num_taken and not over:
+            return
+        piece = self._reply.next_piece(self._written, end, over=over)
+        self._num_taken, self._flushed = end, over
         if self._moderator is None:
-            self._num_passed = len(self._written)
-            return
-        end = self._num_passed
-        if self._finished is not None:
-            end = len(self._written)
-        elif self._piecewise:
-            end = next_to_judge(self._written, self._num_passed)
-        if end > self._num_passed or (self._finished is not None and self._judgement is None):
-            self._judging = True
-            self._executor.submit(self._judge, end)
+            self._free += piece
+        elif piece or (over and self._judgement is None):
+            self._judging, self._is_judging = piece, True
+            self._executor.submit(self._judge, self._span(piece, over))
 
-    def _judge(self, end: int) -> None:
+    def _worth_judging(self) -> int:
+        if self._moderator is None:
+            return len(self._written)
+        return next_to_judge(self._written, self._num_taken) if self._order.piecewise else 0
+
+    def _span(self, piece: str, over: bool) -> ReplySpan:
+        """What `piece` is judged as. The whole counts again when it is twice as long: all in all that is linear."""
+        whole, before = None, self._before
+        num_shown = self._reply.num_chars
+        if num_shown >= 2 * self._whole_judged or over:
+            whole, self._whole_judged = self._begun + self._reply.text, num_shown
+        self._before = (*before, *split_sentences(piece))[1 - MOST_IN_A_RUN :]
+        return ReplySpan(piece, before, whole, self._order.question)
+
+    def _judge(self, span: ReplySpan) -> None:
         assert self._moderator is not None
         try:
-            text = self._begun + self._shown(self._written[:end])
-            judgement = self._moderator.judge_reply(text, max(1.0, self._deadline - time.monotonic()))
-            self._events.put(_Judged(end, judgement))
+            self._events.put(self._moderator.judge_reply(span, max(1.0, self._deadline - time.monotonic())))
         except ServiceError as error:
             self._events.put(error)
         except Exception as error:  # noqa: BLE001 - the edge of a thread; the turn must hear of it or it waits for ever
             self._events.put(ServiceError(ErrorCode.INTERNAL, f"judging the reply failed: {error!r}"))
 
     def _leaving(self) -> str:
-        """What may leave now and has not; white space at the end waits for what follows it."""
-        if self._is_blocked() or not (self._piecewise or self._is_over()):
+        """What may leave now and has not."""
+        if self._is_blocked() or not (self._order.piecewise or self._is_over()):
             return ""
-        text = self._written[: self._num_passed]
-        if not self._is_over():
-            text = text[: self._cleaner.stable_end(text)]
-        shown = self._shown(text)
-        if not shown.startswith(self._sent):
-            return ""
-        piece, self._sent = shown[len(self._sent) :], shown
+        piece, self._free = self._free, ""
         return piece
 
-    def _shown(self, text: str) -> str:
-        """What is shown of a text behind the words that the reply begins with."""
-        return self._cleaner.shown(self._begun + text)[len(self._begun) :]
-
     def _finish_early(self) -> None:
-        self._engine.cancel(self._request.request_id)
+        self._engine.cancel(self._order.request.request_id)
         self._end(self._ended(_SHUTDOWN))
 
     def _end(self, finished: wire.Finished) -> None:
         """Note how the reply ended; what was cut off before its first word is no reply. Raises ServiceError."""
-        if finished.reason in _CUT_OFF and not self._shown(self._written):
+        if finished.reason in _CUT_OFF and self._cleaner.shown(self._written) == self._begun:
             raise _CUT_OFF[finished.reason]()
         self._finished = self._finished or finished
 
     def _ended(self, reason: str) -> wire.Finished:
-        return wire.Finished(self._request.request_id, reason, len(self._request.prompt), 0, self._num_tokens)
+        return wire.Finished(
+            self._order.request.request_id, reason, len(self._order.request.prompt), 0, self._num_tokens
+        )
 
     def _check_deadline(self) -> None:
         if time.monotonic() > self._deadline + 10 * _KEEP_ALIVE_S:

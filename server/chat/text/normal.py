@@ -44,6 +44,12 @@ def normalise(text: str) -> str:
     return text
 
 
+def without_unseen(text: str) -> str:
+    """`text` without what cannot be seen, its white space as it is: for a part of a text that goes on."""
+    text = _LINE_ENDS.sub("\n", text)
+    return text.translate(_ASCII_CONTROLS) if text.isascii() else unicodedata.normalize("NFC", _kept(text))
+
+
 def _composed(text: str) -> str:
     return _LONG_BLANK.sub(r"\1", unicodedata.normalize("NFC", _kept(text)).strip())
 

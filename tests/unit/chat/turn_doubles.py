@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from server import wire
+from server.chat.moderation.parts import ReplySpan
 from server.chat.moderation.policy import Role
 from server.chat.records.turn_records import Judgement
 from server.chat.store.memory import MemoryRows
@@ -51,8 +52,8 @@ class Judge:
         self.begun.set()
         return [self._judged(text) for text in texts]
 
-    def judge_reply(self, text: str, deadline_s: float) -> Judgement:
-        return self._judged(text)
+    def judge_reply(self, span: ReplySpan, deadline_s: float) -> Judgement:
+        return self._judged(span.text)
 
     def _judged(self, text: str) -> Judgement:
         blocked = self.word in text

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from server import wire
 from server.chat.moderation.classifier import Classifier
 from server.chat.moderation.moderator import Moderator
-from server.chat.moderation.parts import parts_to_judge
+from server.chat.moderation.parts import ReplySpan, parts_to_judge, span_parts
 from server.chat.moderation.passage_verdicts import PassageVerdicts
 from server.chat.moderation.policy import DEFAULT_POLICY, PolicyError, Role, load_policy
 from server.chat.moderation.verdict import greedy_choice, judgement
@@ -165,7 +165,7 @@ def test_a_long_list_is_judged_a_few_at_a_time_within_one_deadline(engine: Keywo
 
 
 def test_only_the_judgement_on_a_reply_under_way_takes_its_places(moderator: Moderator, engine: Keywords) -> None:
-    assert moderator.judge_reply(THREAT, 5.0).blocked
+    assert moderator.judge_reply(ReplySpan(THREAT), 5.0).blocked
     moderator.judge([THREAT], Role.OUTPUT, 5.0)
     reply, other = engine.requests
     assert (reply.of_reply, reply.deadline_s) == (True, 5.0)
@@ -264,6 +264,19 @@ def test_sentences_are_judged_alone_in_runs_of_three_and_as_a_whole() -> None:
     ]  # fmt: skip
 
 
+def test_a_reply_is_judged_by_its_span_alone_with_what_came_before_and_with_its_question() -> None:
+    span = ReplySpan("Yes, do it tonight.", ("It is late.", "You are tired."), "W h o l e", "I am sad. Should I?")
+    assert span_parts(span) == [
+        "It is late. You are tired. Yes, do it tonight.",
+        "It is late.",
+        "You are tired.",
+        "Yes, do it tonight.",
+        "Should I? Yes, do it tonight.",
+        "W h o l e",
+        "whole",
+    ]
+
+
 def test_a_sentence_that_goes_on_and_on_is_judged_in_windows() -> None:
     words = [f"word{'abcdefghij'[number // 20]}{chr(97 + number % 20)}" for number in range(200)]
     parts = parts_to_judge(" ".join(words))
@@ -282,7 +295,10 @@ def test_without_finite_scores_no_text_passes(value: float, window: int) -> None
             return msgspec.structs.replace(good, log_probs=tuple(tuple(map(tuple, one)) for one in windows))
 
     moderator = Moderator(Faulty(), POLICY, {role: Classifier.of("m", Bytes(), POLICY) for role in Role})
-    for judge in (lambda: moderator.judge(["One. Two."], Role.INPUT), lambda: moderator.judge_reply("One. Two.", 1.0)):
+    for judge in (
+        lambda: moderator.judge(["One. Two."], Role.INPUT),
+        lambda: moderator.judge_reply(ReplySpan("One. Two."), 1.0),
+    ):
         with pytest.raises(ServiceError, match="cannot be judged") as caught:
             judge()
         assert caught.value.code is ErrorCode.ENGINE_UNAVAILABLE

@@ -12,11 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from server import wire
+from server.chat.moderation.parts import ReplySpan
 from server.chat.prompt.chat_format import OPENCHATKIT
 from server.chat.records.turn_records import Judgement, KeepAlive, TextPiece
 from server.chat.reply.clean import ReplyCleaner
-from server.chat.reply.stream import ReplyStream
-from server.chat.text.sentences import next_to_judge
+from server.chat.reply.stream import ReplyOrder, ReplyStream
+from server.chat.text.sentences import next_to_judge, split_sentences
 from server.errors import ErrorCode, ServiceError
 
 EXECUTOR = ThreadPoolExecutor(4)
@@ -47,15 +48,22 @@ class Judge:
         self._word = word
         self.asked: list[str] = []
 
-    def judge_reply(self, text: str, deadline_s: float) -> Judgement:
-        self.asked.append(text)
-        blocked = self._word in text
+    def judge_reply(self, span: ReplySpan, deadline_s: float) -> Judgement:
+        self.asked.append(span.text)
+        blocked = self._word in span.text
         return Judgement("needs intervention" if blocked else "casual", {}, {}, blocked, "No." if blocked else "")
+
+
+def stream(
+    engine: Script, request: wire.Generate, moderator: Judge | None, ending: Event, *, piecewise: bool
+) -> ReplyStream:
+    order = ReplyOrder(request, "Is it so?", piecewise, 30)
+    return ReplyStream(engine, moderator, EXECUTOR, CLEANER, ending, order)  # type: ignore[arg-type]
 
 
 def run(engine: Script, moderator: Judge | None, *, piecewise: bool = True) -> tuple[list[str], ReplyStream]:
     request = wire.Generate("r", (1, 2, 3), wire.Sampling())
-    reply = ReplyStream(engine, request, moderator, EXECUTOR, CLEANER, Event(), piecewise=piecewise, deadline_s=30)
+    reply = stream(engine, request, moderator, Event(), piecewise=piecewise)
     return [each.text for each in reply.pieces() if isinstance(each, TextPiece)], reply
 
 
@@ -106,13 +114,48 @@ def test_not_a_character_of_a_blocked_sentence_leaves_wherever_it_stands(
     assert "This one" not in left
 
 
-def test_every_character_that_leaves_was_judged_with_all_before_it() -> None:
+def test_every_character_that_leaves_was_judged_in_a_span_of_its_own() -> None:
     judge = Judge()
     text = "First sentence. Second sentence! Third without an end"
     pieces, _ = run(Script(list(cut(text, []))), judge)
-    assert all(text.startswith(asked) for asked in judge.asked)
-    assert judge.asked[-1] == text
-    assert "".join(pieces) == text
+    assert "".join(pieces) == "".join(judge.asked) == text
+    assert judge.asked[0] == "First sentence."
+
+
+def test_a_span_is_judged_with_what_stands_before_it_its_question_and_the_whole_at_the_end() -> None:
+    spans: list[ReplySpan] = []
+
+    class Noting(Judge):
+        def judge_reply(self, span: ReplySpan, deadline_s: float) -> Judgement:
+            spans.append(span)
+            return super().judge_reply(span, deadline_s)
+
+    text = "".join(f"Sentence {number} is here. " for number in range(40))
+    run(Script(list(cut(text, []))), Noting())
+    assert all(span.question == "Is it so?" for span in spans)
+    before = "".join(span.text for span in spans[:-1])
+    assert spans[-1].before == tuple(split_sentences(before)[-2:])
+    assert spans[-1].whole == text.strip()
+    assert sum(len(span.whole or "") for span in spans) < 4 * len(text)
+
+
+@pytest.mark.parametrize("moderated", [True, False])
+def test_a_stream_is_never_read_again_as_a_whole(moderated: bool) -> None:
+    read = 0
+
+    class Counting(ReplyCleaner):
+        def shown(self, text: str) -> str:
+            nonlocal read
+            read += len(text)
+            return super().shown(text)
+
+    text = "".join(f"Sentence {number} is here,\nas are others. " for number in range(200))
+    order = ReplyOrder(wire.Generate("r", (1,), wire.Sampling()), "Is it so?", True, 30)
+    engine = Script(list(cut(text, [])))
+    judge = Judge() if moderated else None
+    reply = ReplyStream(engine, judge, EXECUTOR, Counting(OPENCHATKIT), Event(), order)  # type: ignore[arg-type]
+    assert "".join(each.text for each in reply.pieces() if isinstance(each, TextPiece)) == text.strip()
+    assert read < 12 * len(text)
 
 
 def test_without_streaming_the_reply_is_judged_once() -> None:
@@ -138,7 +181,7 @@ def test_a_lost_group_fails_the_reply_and_nothing_unjudged_has_left(piecewise: b
     failed = wire.Failed("r", ErrorCode.ENGINE_UNAVAILABLE, "the group was lost", 5.0)
     engine = Script(["Some text"], failed)
     request = wire.Generate("r", (1,), wire.Sampling())
-    reply = ReplyStream(engine, request, Judge(), EXECUTOR, CLEANER, Event(), piecewise=piecewise, deadline_s=30)
+    reply = stream(engine, request, Judge(), Event(), piecewise=piecewise)
     with pytest.raises(ServiceError, match="the group was lost"):
         assert [each for each in reply.pieces() if isinstance(each, TextPiece)] == []
     assert engine.cancelled == ["r"]
@@ -146,7 +189,7 @@ def test_a_lost_group_fails_the_reply_and_nothing_unjudged_has_left(piecewise: b
 
 def test_a_classification_that_fails_fails_the_reply() -> None:
     class Broken(Judge):
-        def judge_reply(self, text: str, deadline_s: float) -> Judgement:
+        def judge_reply(self, span: ReplySpan, deadline_s: float) -> Judgement:
             raise ServiceError(ErrorCode.QUEUE_FULL, "full")
 
     with pytest.raises(ServiceError, match="full"):
@@ -160,7 +203,7 @@ def test_closing_the_stream_cancels_the_generation() -> None:
 
     engine = Silent([])
     request = wire.Generate("r", (1,), wire.Sampling())
-    reply = ReplyStream(engine, request, None, EXECUTOR, CLEANER, Event(), piecewise=True, deadline_s=30)
+    reply = stream(engine, request, None, Event(), piecewise=True)
     pieces = reply.pieces()
     assert next(pieces) == TextPiece("One sentence. Two")
     pieces.close()
@@ -174,7 +217,7 @@ def test_a_wait_is_filled_with_keep_alives_and_ends_with_what_is_there_on_shutdo
 
     ending = Event()
     request = wire.Generate("r", (1,), wire.Sampling())
-    reply = ReplyStream(Silent([]), request, Judge(), EXECUTOR, CLEANER, ending, piecewise=True, deadline_s=30)
+    reply = stream(Silent([]), request, Judge(), ending, piecewise=True)
     pieces = reply.pieces()
     assert isinstance(next(pieces), KeepAlive)
     ending.set()
@@ -207,7 +250,7 @@ def test_keep_alives_come_while_tokens_do_and_no_sentence_has_ended(monkeypatch:
             deliver(wire.Finished(request.request_id, "stop", 3, 0, 2))
 
     request = wire.Generate("r", (1, 2, 3), wire.Sampling())
-    reply = ReplyStream(Talker([]), request, Judge(), EXECUTOR, CLEANER, Event(), piecewise=True, deadline_s=30)
+    reply = stream(Talker([]), request, Judge(), Event(), piecewise=True)
     pieces = reply.pieces()
     assert isinstance(next(pieces), KeepAlive)
     seen.set()
