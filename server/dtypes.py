@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Literal
 
-DtypeName = Literal["float16", "bfloat16", "float32", "int8"]
+DtypeName = Literal["float16", "bfloat16", "float32", "int8", "int4"]
 
 
 class WeightKind(IntEnum):
@@ -15,6 +15,13 @@ class WeightKind(IntEnum):
 
     PLAIN = 0  # in the dtype that is computed in
     INT8 = 1  # a whole number of one byte for each weight, one scale for each output
+    INT4 = 2  # of four bits, a scale and a zero of one byte each for every 32 weights, one scale for each output
+
+
+def bytes_of(kind: WeightKind, num_weights: int, plain_bytes: int) -> int:
+    """Bytes of `num_weights` held as `kind`, where a plain one has `plain_bytes`; the outputs' scales not counted."""
+    eighths = {WeightKind.PLAIN: 8 * plain_bytes, WeightKind.INT8: 8, WeightKind.INT4: 4.5}[kind]
+    return int(num_weights * eighths / 8)
 
 
 @dataclass(frozen=True)
@@ -47,6 +54,7 @@ DTYPES: Mapping[str, Dtype] = {
     "bfloat16": Dtype("bfloat16", 2, WeightKind.PLAIN, 0.1),
     "float32": Dtype("float32", 4, WeightKind.PLAIN, 0.001),
     "int8": Dtype("bfloat16", 2, WeightKind.INT8, 0.4),
+    "int4": Dtype("bfloat16", 2, WeightKind.INT4, 2.0),
 }
 STORED_DTYPES = tuple(name for name, dtype in DTYPES.items() if dtype.is_stored)
 CPU_DTYPES = tuple(name for name in DTYPES if name != "float16")

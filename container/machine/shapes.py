@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from container.refusal import Refusal
-from server.dtypes import DTYPES, WeightKind
+from server.dtypes import DTYPES, WeightKind, bytes_of
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,8 @@ class Shape:
         matrices = self._matrix_values() // world + self.vocab * self.hidden // world
         vectors = self._split_biases() // world + self._whole_vectors()
         value, kind = DTYPES[dtype].compute_bytes, DTYPES[dtype].kind
-        weights = matrices * (1 if kind is WeightKind.INT8 else value) + vectors * value
-        if kind is WeightKind.INT8:  # one float32 scale for each row of each matrix
+        weights = bytes_of(kind, matrices, value) + vectors * value
+        if kind is not WeightKind.PLAIN:  # one float32 scale for each row of each matrix
             weights += 4 * (self.layers * (4 * self.hidden + self.inner + self.hidden) + self.vocab) // world
         return Share(weights, self.vocab * self.hidden * value, 2 * self.layers * self.hidden // world * value)
 

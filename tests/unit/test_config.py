@@ -17,7 +17,7 @@ def test_settings_not_given_have_their_defaults() -> None:
         ("OCK_PORT", "http", "OCK_PORT='http': .*integer"),
         ("OCK_PORT", "70000", "OCK_PORT='70000': .*65535"),
         ("OCK_RUN_DIR", "/tmp/" + "x" * 100, "OCK_RUN_DIR=.*legal are paths of at most 88 bytes"),
-        ("OCK_DTYPE", "fp8", "OCK_DTYPE='fp8': .*'float16', 'bfloat16', 'float32' or 'int8'"),
+        ("OCK_DTYPE", "fp8", "OCK_DTYPE='fp8': .*'float16', 'bfloat16', 'float32', 'int8' or 'int4'"),
         ("OCK_STORE", "redis://x", "OCK_STORE='redis://x': legal are sqlite:///path, dynamodb://table and memory://"),
         ("OCK_SESSION_TTL_S", "inf", "OCK_SESSION_TTL_S='inf': .*finite"),
         ("OCK_REQUEST_DEADLINE_S", "nan", "OCK_REQUEST_DEADLINE_S='nan': .*finite"),

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PretrainedConfig, PreTrainedModel
 
-from server.dtypes import WeightKind
+from server.dtypes import WeightKind, bytes_of
 from server.engine.cpu.native_layout import NativeLayout
 from server.engine.cpu.native_library import ConfigStruct, LayerStruct, ModelStruct, NativeLibrary
 from server.engine.parallel.all_reduce import AllReduce
@@ -105,7 +105,7 @@ class NativeModel:
         self.kv_bytes = 4 * config.layers * num_slots * config.heads * config.head_size
         linears = [each for layer in parts.layers for each in layer.modules() if hasattr(each, "weight")]
         values = sum(each.weight.numel() for each in [*linears, parts.head] if each.weight.dim() == 2)
-        self.weight_bytes = values * (1 if kind is WeightKind.INT8 else 2)
+        self.weight_bytes = bytes_of(kind, values, 2)
         self._model = self._new(config, model, parts)
         for layer in parts.layers:
             self._add_layer(_layer_parts(layer))

@@ -1,4 +1,4 @@
-"""The linear layers of the torch path with their weights packed once: int8, or reordered for oneDNN."""
+"""The linear layers of the torch path with their weights packed once: int8, int4, or reordered for oneDNN."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from deepspeed.module_inject.layers import LinearAllreduce, LinearLayer, LmHeadL
 from torch import Tensor, nn
 from torch.nn.functional import linear, pad
 
-from server.dtypes import WeightKind
+from server.dtypes import WeightKind, bytes_of
+from server.engine.model.int4 import quantise_int4, widened
 from server.engine.model.proven import proven
 from server.engine.parallel.all_reduce import AllReduce
 
@@ -88,6 +89,20 @@ def int8_kernel_product(weight: Tensor) -> Product:
     return lambda x: int8_linear(x, quantised, scales)
 
 
+def int4_product(weight: Tensor) -> Product:
+    """Weight-only int4, widened for every product: right on every device, and no quicker than its plain form."""
+    packed, num_inputs = quantise_int4(weight), weight.shape[1]
+    return lambda x: linear(x, widened(packed, num_inputs, x.dtype))
+
+
+def int4_kernel_product(weight: Tensor) -> Product:
+    """The same on a GPU, by a kernel of our own that reads half a byte a weight."""
+    from server.engine.model.triton_int4 import int4_linear
+
+    packed = quantise_int4(weight)
+    return lambda x: int4_linear(x, packed)
+
+
 def reordered_product(weight: Tensor) -> Product:
     """The weight in oneDNN's own order, made once instead of at every call."""
     packed = torch.ops.mkldnn._reorder_linear_weight(weight)
@@ -118,6 +133,8 @@ def pack_linears(
         return
     if kind is WeightKind.INT8:
         pack = int8_kernel_product if own_kernels and _multiplies_int8(dtype, device) else int8_product
+    elif kind is WeightKind.INT4:
+        pack = int4_kernel_product if own_kernels and _multiplies_int4(dtype, device) else int4_product
     elif device.type == "cpu" and dtype == torch.bfloat16:
         pack = reordered_product if multiplies_bfloat16() else plain_product
     else:
@@ -126,7 +143,7 @@ def pack_linears(
     # By name: each module is let go of as soon as it is packed, so that never more than one is there twice.
     for name in names:
         owner, _, leaf = name.rpartition(".")
-        setattr(model.get_submodule(owner), leaf, _packed(model.get_submodule(name), pack, reduce, device))
+        setattr(model.get_submodule(owner), leaf, _packed(model.get_submodule(name), kind, pack, reduce, device))
 
 
 def _multiplies_int8(dtype: torch.dtype, device: torch.device) -> bool:
@@ -139,14 +156,27 @@ def _multiplies_int8(dtype: torch.dtype, device: torch.device) -> bool:
     return proven(int8_linear, linear_by_widening, x, *quantise(weight))
 
 
-def _packed(module: Any, pack: Callable[[Tensor], Product], reduce: AllReduce, device: torch.device) -> PackedLinear:
+def _multiplies_int4(dtype: torch.dtype, device: torch.device) -> bool:
+    """Whether the kernel works on `device`."""
+    if device.type != "cuda" or importlib.util.find_spec("triton") is None:
+        return False
+    from server.engine.model.triton_int4 import int4_linear
+
+    weight, x = (torch.randn(rows, 256, device=device).to(dtype) for rows in (96, 5))
+    packed = quantise_int4(weight)
+    return proven(int4_linear, lambda x, weight: linear(x, widened(weight, 256, x.dtype)), x, packed)
+
+
+def _packed(
+    module: Any, kind: WeightKind, pack: Callable[[Tensor], Product], reduce: AllReduce, device: torch.device
+) -> PackedLinear:
     inputs = None
     if isinstance(module, LmHeadLinearAllreduce):
         sizes = module._partition_sizes  # frozen by AutoTP when it cut the weight; not always equal
         inputs = slice(sum(sizes[: reduce.rank]), sum(sizes[: reduce.rank + 1]))
     summed = reduce if isinstance(module, LinearAllreduce) else None
     weight = module.weight.detach().to(device)
-    num_bytes = weight.nbytes if pack in (reordered_product, plain_product) else weight.numel()
+    num_bytes = bytes_of(kind, weight.numel(), weight.itemsize)
     return PackedLinear(pack(weight), num_bytes, module.bias, summed, inputs)
 
 

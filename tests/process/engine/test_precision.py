@@ -32,5 +32,10 @@ def test_int8_raises_perplexity_by_less_than_one_per_cent(precisions: dict[str, 
     assert precisions["int8"].agreement > 0.95
 
 
+def test_int4_raises_perplexity_by_less_than_two_and_a_half_per_cent(precisions: dict[str, Precision]) -> None:
+    assert precisions["int8"].relative_error < precisions["int4"].relative_error < 0.25
+    assert precisions["int4"].perplexity_rise < 0.025
+
+
 def test_int8_really_rounds_the_weights(precisions: dict[str, Precision]) -> None:
     assert precisions["int8"].relative_error > precisions["bfloat16"].relative_error > 0

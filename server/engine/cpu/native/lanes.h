@@ -17,7 +17,7 @@ namespace ock {
 enum Level : int { kNone = 0, kAvx2 = 1, kVnni = 2, kBf16 = 3, kAmx = 4 };
 
 // How a matrix of weights is held. As in server/dtypes.py.
-enum WeightKind : int { kPlain = 0, kInt8 = 1 };
+enum WeightKind : int { kPlain = 0, kInt8 = 1, kInt4 = 2 };
 
 // What a product reads its activations as, which the kind of the weights and the processor decide.
 enum Form : int {

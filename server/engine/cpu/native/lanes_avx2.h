@@ -146,6 +146,29 @@ inline void gather_units(uint8_t* to, const uint8_t* rows, int row_bytes, int co
   if (count < 16) std::memset(to + std::max(count, 0) * 4, 0, (16 - std::max(count, 0)) * 4);
 }
 
+inline void store_int16(int16_t* to, Floats a) {
+  const __m256i packed = _mm256_packs_epi32(_mm256_cvtps_epi32(a.low), _mm256_cvtps_epi32(a.high));
+  _mm256_storeu_si256((__m256i*)to, _mm256_permute4x64_epi64(packed, 0xd8));
+}
+
+// Sixteen whole numbers.
+struct Wholes {
+  __m256i low, high;
+};
+inline Wholes no_wholes() { return {_mm256_setzero_si256(), _mm256_setzero_si256()}; }
+inline Wholes add(Wholes a, Wholes b) { return {_mm256_add_epi32(a.low, b.low), _mm256_add_epi32(a.high, b.high)}; }
+inline Floats as_floats(Wholes a) { return {_mm256_cvtepi32_ps(a.low), _mm256_cvtepi32_ps(a.high)}; }
+// sum[i] += a[0] * b[2i] + a[1] * b[2i+1].
+inline Wholes dot_whole_pairs(Wholes sum, const int16_t* a, const int8_t* b) {
+  int32_t pair;
+  std::memcpy(&pair, a, 4);
+  const __m256i both = _mm256_set1_epi32(pair);
+  const auto half = [=](const int8_t* from) {
+    return _mm256_madd_epi16(both, _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i*)from)));
+  };
+  return {_mm256_add_epi32(sum.low, half(b)), _mm256_add_epi32(sum.high, half(b + 16))};
+}
+
 // One pair of bfloat16 in all places, as two floats.
 struct Pair {
   __m256 first, second;

@@ -89,6 +89,23 @@ inline void gather_units(uint8_t* to, const uint8_t* rows, int row_bytes, int co
   _mm512_store_si512(to, units);
 }
 
+inline void store_int16(int16_t* to, Floats a) {
+  _mm256_storeu_si256((__m256i*)to, _mm512_cvtepi32_epi16(_mm512_cvtps_epi32(a)));
+}
+
+// Sixteen whole numbers.
+using Wholes = __m512i;
+inline Wholes no_wholes() { return _mm512_setzero_si512(); }
+inline Wholes add(Wholes a, Wholes b) { return _mm512_add_epi32(a, b); }
+inline Floats as_floats(Wholes a) { return _mm512_cvtepi32_ps(a); }
+// sum[i] += a[0] * b[2i] + a[1] * b[2i+1].
+inline Wholes dot_whole_pairs(Wholes sum, const int16_t* a, const int8_t* b) {
+  int32_t pair;
+  std::memcpy(&pair, a, 4);
+  const __m512i widened = _mm512_cvtepi8_epi16(_mm256_loadu_si256((const __m256i*)b));
+  return _mm512_dpwssd_epi32(sum, _mm512_set1_epi32(pair), widened);
+}
+
 // One pair of bfloat16 in all places.
 using Pair = __m512i;
 inline Pair all_pairs(const void* from) { return _mm512_set1_epi32(*static_cast<const int32_t*>(from)); }

@@ -10,12 +10,18 @@
 namespace ock {
 
 constexpr int kTileBytes = 1024;  // 16 rows of 64 bytes
+constexpr int kInt4Group = 32;  // inputs that share a scale and a zero
+constexpr int kInt4TileBytes = kTileBytes / 2 + 64;
 constexpr int kBlockColumns = 32;  // outputs of a block: two tiles side by side
 
 inline int round_up(int value, int unit) { return (value + unit - 1) / unit * unit; }
 
 // W [outputs, inputs] of y = W x, cut into tiles of 16 outputs by 64 bytes of inputs for each of 16 input groups:
 // data[block of 32 outputs][step][tile of 2][group of 16][output of 16][2 bfloat16 or 4 int8 inputs].
+//
+// int4: a tile is eight groups of [output of 16][4 bytes], the low halves the first 32 of its 64 inputs and the high
+// halves the others, and behind them what these halves mean: [half of 2][scale, zero][output of 16] bytes. An input is
+// scale of the output * scale byte * (q - zero byte / 16), q from 0 to 15.
 struct Matrix {
   int outputs = 0, inputs = 0, blocks = 0, steps = 0;
   WeightKind kind = kPlain;
@@ -24,7 +30,8 @@ struct Matrix {
   const int32_t* sum = nullptr;    // int8: sum of an output's quantised inputs
 
   int step_inputs() const { return kind == kPlain ? 32 : 64; }
-  const uint8_t* block(int index) const { return data + static_cast<size_t>(index) * steps * 2 * kTileBytes; }
+  int tile_bytes() const { return kind == kInt4 ? kInt4TileBytes : kTileBytes; }
+  const uint8_t* block(int index) const { return data + static_cast<size_t>(index) * steps * 2 * tile_bytes(); }
 };
 
 inline uint8_t* tile_row(uint8_t* data, int steps, int unit, int output, int input) {
@@ -90,13 +97,59 @@ inline void make_unsigned(uint8_t* data, const Matrix& m) {
   }
 }
 
+// Up to 32 inputs of one output: the least and the largest of them and zero.
+inline void range_of(const bf16* from, int count, float& least, float& most) {
+  least = most = 0.0f;
+  for (int k = 0; k < count; ++k) least = std::min(least, to_float(from[k])), most = std::max(most, to_float(from[k]));
+}
+
+// One output's inputs rounded to nearest into its tiles, `tiles` bytes apart; the scale of its scale bytes.
+inline float pack_int4_row(const bf16* row, int inputs, int output, uint8_t* tile, size_t tiles) {
+  Peak peak;
+  float widest = 1e-20f, least, most;
+  for (int k = 0; k < inputs; k += kInt4Group) {
+    range_of(row + k, std::min(kInt4Group, inputs - k), least, most);
+    widest = std::max(widest, most - least);
+  }
+  for (int k = 0; k < inputs; k += 16) peak.take(widen_first(row + k, inputs - k));
+  const float scale = widest / 15.0f / 255.0f;
+  for (int k = 0; k < inputs; k += kInt4Group) {
+    const int count = std::min(kInt4Group, inputs - k), half = k / kInt4Group % 2;
+    uint8_t* to = tile + k / (2 * kInt4Group) * tiles;
+    range_of(row + k, count, least, most);
+    const float code = std::min(255.0f, std::max(1.0f, std::nearbyint((most - least) / 15.0f / scale)));
+    const float step = code * scale, zero = std::min(255.0f, std::nearbyint(-least / step * 16.0f));
+    for (int i = 0; i < count; ++i) {
+      const float q = std::nearbyint(to_float(row[k + i]) / step + zero / 16.0f);
+      const int whole = static_cast<int>(std::min(15.0f, std::max(0.0f, q)));
+      to[i / 4 * 64 + output * 4 + i % 4] |= whole << (4 * half);
+    }
+    to[kTileBytes / 2 + half * 32 + output] = static_cast<uint8_t>(code);
+    to[kTileBytes / 2 + half * 32 + 16 + output] = static_cast<uint8_t>(zero);
+  }
+  return std::isfinite(peak.value()) ? scale : peak.value();
+}
+
+inline void pack_int4(uint8_t* data, const Matrix& m, const bf16* weight, float* scale) {
+  const size_t tile = m.tile_bytes();
+#pragma omp parallel for
+  for (int n = 0; n < m.outputs; ++n) {
+    uint8_t* first = data + (static_cast<size_t>(n / 32) * m.steps * 2 + n % 32 / 16) * tile;
+    scale[n] = pack_int4_row(weight + static_cast<size_t>(n) * m.inputs, m.inputs, n % 16, first, 2 * tile);
+  }
+}
+
 inline Matrix pack(Arena& arena, const bf16* weight, int outputs, int inputs, WeightKind kind, Form form) {
   Matrix m;
   m.outputs = outputs, m.inputs = inputs, m.kind = kind;
   m.blocks = round_up(outputs, kBlockColumns) / kBlockColumns;
   m.steps = round_up(inputs, m.step_inputs()) / m.step_inputs();
-  uint8_t* data = arena.take(static_cast<size_t>(m.blocks) * m.steps * 2 * kTileBytes);
-  if (kind == kInt8) {
+  uint8_t* data = arena.take(static_cast<size_t>(m.blocks) * m.steps * 2 * m.tile_bytes());
+  if (kind == kInt4) {
+    auto* scale = reinterpret_cast<float*>(arena.take(sizeof(float) * m.blocks * kBlockColumns));
+    pack_int4(data, m, weight, scale);
+    m.scale = scale;
+  } else if (kind == kInt8) {
     auto* scale = reinterpret_cast<float*>(arena.take(sizeof(float) * m.blocks * kBlockColumns));
     auto* sum = reinterpret_cast<int32_t*>(arena.take(sizeof(int32_t) * m.blocks * kBlockColumns));
     pack_int8(data, m, weight, scale, sum);

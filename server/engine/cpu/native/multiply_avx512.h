@@ -181,7 +181,7 @@ void multiply_rows_one_byte(const Operand& x, int row, const Matrix& w, int bloc
     prefetch_weights(weights, step, row);
     __m512i left[rows], right[rows];
     unrolled<rows>([&](int r) OCK_INLINE {  // the weights are 128 too large
-      left[r] = right[r] = _mm512_set1_epi32(-128 * x.sums(row + r)[step]);
+      left[r] = right[r] = _mm512_set1_epi32(-128 * (x.sums(row + r)[2 * step] + x.sums(row + r)[2 * step + 1]));
     });
 #pragma GCC unroll 16
     for (int group = 0; group < 16; ++group) {
@@ -205,8 +205,62 @@ void multiply_rows_one_byte(const Operand& x, int row, const Matrix& w, int bloc
   });
 }
 
+// Sixteen bytes as floats.
+inline Floats widen_bytes(const uint8_t* from) {
+  return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_load_si128((const __m128i*)from)));
+}
+
+// One tile of int4: 16 outputs by 64 inputs, added to a row's sums each.
+template <int rows>
+[[gnu::always_inline]] inline void add_int4_tile(const Operand& x, int row, int step, const uint8_t* const* inputs,
+                                                 const uint8_t* tile, Floats* sums, int stride) {
+  const __m512i low_halves = _mm512_set1_epi8(15);
+  __m512i first[rows], second[rows];
+  unrolled<rows>([&](int r) OCK_INLINE { first[r] = second[r] = _mm512_setzero_si512(); });
+#pragma GCC unroll 8
+  for (int group = 0; group < 8; ++group) {
+    const __m512i both = _mm512_load_si512(tile + group * 64);
+    const __m512i low = _mm512_and_si512(both, low_halves);
+    const __m512i high = _mm512_and_si512(_mm512_srli_epi16(both, 4), low_halves);
+    unrolled<rows>([&](int r) OCK_INLINE {
+      const uint8_t* of_row = inputs[r] + step * kTileBytes + group * 4;
+      first[r] = _mm512_dpbusd_epi32(first[r], low, all_pairs(of_row));
+      second[r] = _mm512_dpbusd_epi32(second[r], high, all_pairs(of_row + 32));
+    });
+  }
+  const uint8_t* meaning = tile + kTileBytes / 2;
+  const Floats scale = widen_bytes(meaning), other_scale = widen_bytes(meaning + 32);
+  const Floats zero = scale * widen_bytes(meaning + 16) * all(1.0f / 16);
+  const Floats other_zero = other_scale * widen_bytes(meaning + 48) * all(1.0f / 16);
+  unrolled<rows>([&](int r) OCK_INLINE {
+    const int32_t* row_sums = x.sums(row + r) + 2 * step;
+    Floats sum = subtract_product(zero, all(static_cast<float>(row_sums[0])), scale * _mm512_cvtepi32_ps(first[r]));
+    sum = subtract_product(other_zero, all(static_cast<float>(row_sums[1])), sum);
+    sum = multiply_add(other_scale, _mm512_cvtepi32_ps(second[r]), sum);
+    sums[r * stride] = multiply_add(sum, all(x.scales(row + r)[step]), sums[r * stride]);
+  });
+}
+
+template <int rows, class Store>
+void multiply_rows_int4(const Operand& x, int row, const Matrix& w, int block, const Store& store) {
+  alignas(64) Floats sums[2 * rows] = {};  // [row][half]
+  const uint8_t* weights = w.block(block);
+  const uint8_t* inputs[rows];
+  unrolled<rows>([&](int r) OCK_INLINE { inputs[r] = x.row(row + r); });
+  for (int step = 0; step < w.steps; ++step, weights += 2 * kInt4TileBytes) {
+    if (row == 0 && step % 2 == 0) prefetch_bytes(weights + kPrefetchBytes, 4 * kInt4TileBytes);
+    add_int4_tile<rows>(x, row, step, inputs, weights, sums, 2);
+    add_int4_tile<rows>(x, row, step, inputs, weights + kInt4TileBytes, sums + 1, 2);
+  }
+  unrolled<2 * rows>([&](int i) OCK_INLINE {
+    const int column = block * kBlockColumns + i % 2 * 16;
+    store(row + i / 2, column, sums[i] * load(w.scale + column));
+  });
+}
+
 template <int level, int rows, class Store>
 void multiply_rows(const Operand& x, int row, const Matrix& w, int block, const Store& store) {
+  if (w.kind == kInt4) return multiply_rows_int4<rows>(x, row, w, block, store);
   if (w.kind == kInt8) return multiply_rows_one_byte<rows>(x, row, w, block, store);
   multiply_rows_bf16<level, rows>(x, row, w, block, store);
 }
@@ -233,7 +287,7 @@ void multiply_part(Level level, const Operand& x, int first_row, int last_row, c
                    int last_block, const Store& store) {
   if (level == kAmx && w.kind == kInt8) {
     multiply_amx<true>(x, first_row, last_row, w, first_block, last_block, store);
-  } else if (level == kAmx) {
+  } else if (level == kAmx && w.kind == kPlain) {
     multiply_amx<false>(x, first_row, last_row, w, first_block, last_block, store);
   } else if (level >= kBf16) {
     multiply_vector<kBf16>(x, first_row, last_row, w, first_block, last_block, store);

@@ -1,6 +1,8 @@
 // The rows of activations that AVX2 multiplies.
 #pragma once
 
+#include <numeric>
+
 #include "matrix.h"
 #include "vector.h"
 
@@ -19,7 +21,7 @@ class Operand {
     stride_ = padded + 32;  // rows on different cache sets
     const size_t values = static_cast<size_t>(rows) * stride_;
     if (int8) {
-      if (whole_.size() < values) whole_.resize(values);
+      if (whole_.size() < values) whole_.resize(values), sum_.resize(values / 32);
     } else if (floats_.size() < values) {
       floats_.resize(values);
     }
@@ -30,6 +32,8 @@ class Operand {
   const float* row(int index) const { return &floats_[static_cast<size_t>(index) * stride_]; }
   const int16_t* whole_row(int index) const { return &whole_[static_cast<size_t>(index) * stride_]; }
   float scale(int index) const { return scale_[index]; }
+  // Of whole numbers: the sums of every 32 of a row.
+  const float* sums(int index) const { return &sum_[static_cast<size_t>(index) * (stride_ / 32)]; }
 
   // Set 16 float inputs of a row; `input` is a multiple of 16.
   void set_16(int index, int input, Floats values) {
@@ -50,6 +54,10 @@ class Operand {
       const __m256i packed = _mm256_packs_epi32(_mm256_cvtps_epi32(values.low), _mm256_cvtps_epi32(values.high));
       _mm256_storeu_si256((__m256i*)(to + k), _mm256_permute4x64_epi64(packed, 0xd8));
     }
+    float* sums = &sum_[static_cast<size_t>(index) * (stride_ / 32)];
+    for (int k = 0; k < inputs_; k += 32) {  // below 2^19, so that floats hold them
+      sums[k / 32] = static_cast<float>(std::accumulate(to + k, to + std::min(k + 32, round_up(inputs_, 16)), 0));
+    }
   }
 
  private:
@@ -63,7 +71,7 @@ class Operand {
   }
   bool int8_ = false;
   int inputs_ = 0, stride_ = 0;
-  std::vector<float> floats_, scale_;
+  std::vector<float> floats_, scale_, sum_;
   std::vector<int16_t> whole_;
 };
 

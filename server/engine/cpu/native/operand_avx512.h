@@ -10,7 +10,7 @@ constexpr int kStepBytes = 64;  // of a row of activations, and the inputs that 
 
 inline Form form_of(WeightKind kind, Level level) {
   if (kind == kPlain) return kFloats;
-  return level == kAmx ? kTwoBytes : kOneByte;
+  return level == kAmx && kind == kInt8 ? kTwoBytes : kOneByte;
 }
 
 // Activations [rows, inputs] in the form that a Matrix multiplies: tiles of 16 rows by 64 bytes of inputs,
@@ -30,7 +30,7 @@ class Operand {
     low_ = base_ + bytes;
     const size_t scales = static_cast<size_t>(rows) * (form == kOneByte ? steps_ : 1);
     if (scale_.size() < scales) scale_.resize(scales);
-    if (form == kOneByte && sum_.size() < scales) sum_.resize(scales);
+    if (form == kOneByte && sum_.size() < 2 * scales) sum_.resize(2 * scales);
     for (int row = 0; row < rows; ++row) clear_padding(row);
   }
   size_t run_bytes() const { return run_bytes_; }
@@ -38,9 +38,9 @@ class Operand {
   const uint8_t* row(int index) const { return base_ + offset(index); }
   const uint8_t* low_row(int index) const { return low_ + offset(index); }
   float scale(int index) const { return scale_[index]; }
-  // kOneByte, one a step: the scales of a row, and the sums of its bytes.
+  // kOneByte: the scales of a row, one a step, and the sums of its bytes, two a step.
   const float* scales(int index) const { return &scale_[static_cast<size_t>(index) * steps_]; }
-  const int32_t* sums(int index) const { return &sum_[static_cast<size_t>(index) * steps_]; }
+  const int32_t* sums(int index) const { return &sum_[static_cast<size_t>(index) * 2 * steps_]; }
 
   // Set 16 bfloat16 inputs of a row; `input` is a multiple of 16.
   void set_16(int index, int input, Floats values) {
@@ -81,15 +81,16 @@ class Operand {
       }
       const float scale = peak.value() / 127.0f;
       const Floats inverse = all(1.0f / scale);
-      __m512i sum = _mm512_setzero_si512();
+      __m512i sums[2] = {};
       for (int i = 0; i < 4; ++i) {
         const __m512i q = _mm512_cvtps_epi32(values[i] * inverse);
-        sum = _mm512_add_epi32(sum, q);
+        sums[i / 2] = _mm512_add_epi32(sums[i / 2], q);
         const size_t at = offset(index) + static_cast<size_t>(step) * kTileBytes + i * 16;
         _mm_storeu_si128((__m128i*)(base_ + at), _mm512_cvtepi32_epi8(q));
       }
-      scale_[static_cast<size_t>(index) * steps_ + step] = scale;
-      sum_[static_cast<size_t>(index) * steps_ + step] = _mm512_reduce_add_epi32(sum);
+      const size_t place = static_cast<size_t>(index) * steps_ + step;
+      scale_[place] = scale;
+      for (int half : {0, 1}) sum_[2 * place + half] = _mm512_reduce_add_epi32(sums[half]);
     }
   }
 

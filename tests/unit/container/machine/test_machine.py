@@ -61,7 +61,9 @@ def test_more_cpu_ranks_than_cores_is_a_warning() -> None:
 
 
 def test_float16_is_refused_on_cpu() -> None:
-    with pytest.raises(Refusal, match="OCK_DTYPE=float16: on CPU the legal values are bfloat16, float32 and int8"):
+    with pytest.raises(
+        Refusal, match="OCK_DTYPE=float16: on CPU the legal values are bfloat16, float32, int8 and int4"
+    ):
         check_machine(settings(dtype="float16"), machine(), "cpu")
 
 

@@ -61,6 +61,14 @@ def test_int8_weighs_about_half_of_float16() -> None:
     assert size(half, "chat weights") == pytest.approx((size(full, "chat weights") + 0.62) / 2, rel=0.02)
 
 
+def test_int4_weighs_four_and_a_half_bits_a_weight() -> None:
+    full, four = (make_plan(dataclasses.replace(PRODUCTION, dtype=dtype)) for dtype in ("float16", "int4"))
+    embedding = 0.62
+    assert size(four, "chat weights") == pytest.approx(
+        (size(full, "chat weights") - embedding) * 4.5 / 16 + embedding, rel=0.02
+    )
+
+
 def test_a_smaller_context_makes_room_for_more_sequences() -> None:
     whole = make_plan(PRODUCTION)
     short = make_plan(dataclasses.replace(PRODUCTION, max_context_tokens=1024))

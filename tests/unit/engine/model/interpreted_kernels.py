@@ -6,10 +6,12 @@ import pytest
 import torch
 
 from server.engine.model.attention_backends import AttentionBackend, decode_by_products
+from server.engine.model.int4 import quantise_int4, widened
 from server.engine.model.linear import quantise
 from server.engine.model.step_layout import DecodeRows
 from server.engine.model.torch_model import TorchModel
 from server.engine.model.triton_decode import decode_by_kernel
+from server.engine.model.triton_int4 import int4_linear
 from server.engine.model.triton_int8 import int8_linear
 from tests.unit.engine.tiny_models import (
     BLOCK_TOKENS,
@@ -73,6 +75,20 @@ def test_an_int8_product_gives_what_widened_weights_give(
     x = torch.randn(rows, inputs).to(dtype)
     found = int8_linear(x, weight, scales)
     expected = x.float() @ (weight.float() * scales.float()[:, None]).T
+    assert (found.dtype, found.shape) == (dtype, (rows, outputs))
+    assert float((found.float() - expected).norm()) <= bound * float(expected.norm())
+
+
+@pytest.mark.parametrize(("dtype", "bound"), [(torch.float32, 1e-5), (torch.float16, 2e-3)])
+@pytest.mark.parametrize(("rows", "outputs", "inputs"), [(1, 40, 96), (17, 70, 200), (65, 33, 50), (0, 32, 32)])
+def test_an_int4_product_gives_what_widened_weights_give(
+    dtype: torch.dtype, bound: float, rows: int, outputs: int, inputs: int
+) -> None:
+    torch.manual_seed(rows)
+    weight = quantise_int4(torch.randn(outputs, inputs).to(dtype))
+    x = torch.randn(rows, inputs).to(dtype)
+    found = int4_linear(x, weight)
+    expected = x.float() @ widened(weight, inputs, torch.float32).T
     assert (found.dtype, found.shape) == (dtype, (rows, outputs))
     assert float((found.float() - expected).norm()) <= bound * float(expected.norm())
 

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from server.dtypes import WeightKind
+from server.engine.model.int4 import quantise_int4, widened
 from server.engine.model.linear import (
     PackedLinear,
     int8_product,
@@ -56,9 +57,25 @@ def test_packing_replaces_linear_layers_and_leaves_float32_alone(kind: WeightKin
     model.to(torch.bfloat16)
     pack_linears(model, torch.bfloat16, torch.device("cpu"), kind=kind)
     assert isinstance(model[0], PackedLinear)
-    assert weight_bytes(model) == (8 * 16 + 16 * 4) * (1 if kind is WeightKind.INT8 else 2)
+    assert weight_bytes(model) == {WeightKind.PLAIN: 2 * 192, WeightKind.INT8: 192, WeightKind.INT4: 108}[kind]
     packed = model(torch.ones(2, 3, 8, dtype=torch.bfloat16))
-    torch.testing.assert_close(packed.float(), exact, atol=0.02, rtol=0.02)
+    torch.testing.assert_close(packed.float(), exact, atol=0.2 if kind is WeightKind.INT4 else 0.02, rtol=0.02)
+
+
+def test_int4_rounds_every_32_inputs_between_their_own_least_and_largest() -> None:
+    weight = weight_of(6, 70)
+    weight[0, :32] *= 1000.0
+    weight[1] = weight[1].abs() + 3  # far from zero: the range begins there all the same
+    weight[2] = 0.0
+    steps = 15.0
+    rounded = widened(quantise_int4(weight), 70, torch.float32)
+    for start in range(0, 70, 32):
+        part, found = weight[:, start : start + 32].float(), rounded[:, start : start + 32]
+        width = part.amax(1).clamp_min(0) - part.amin(1).clamp_max(0)
+        widest = (weight.float().amax(1) - weight.float().amin(1)).clamp_min(0)
+        # Half a step, and what rounding the step and the zero to a byte each leaves.
+        assert ((found - part).abs() <= (width / steps + widest / steps / 255 * 8)[:, None] * 0.75).all()
+    assert rounded[2].abs().max() == 0
 
 
 def test_no_rows_are_multiplied_to_none() -> None:

@@ -28,7 +28,7 @@ KINDS = ("neox", "neox_sequential", "gptj")
 Damage = Callable[[Any], Any]  # from a model to the layer that gets a weight that is not a number
 LEVELS = [level for level in Level if Level.NONE < level <= processor_level()]
 # float32 is exact; bfloat16 rounds 8 bits; int8 rounds every weight.
-BOUNDS = {"float32": 1e-5, "bfloat16": 0.02, "int8": 0.06}
+BOUNDS = {"float32": 1e-5, "bfloat16": 0.02, "int8": 0.06, "int4": 0.35}
 
 
 def runner_of(kind: str, name: str, level: Level = Level.AMX, damage: Damage | None = None) -> ModelRunner:

@@ -13,7 +13,7 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from server.engine.model import triton_decode, triton_int8
+from server.engine.model import triton_decode, triton_int4, triton_int8
 
 CHIPS = (80, 86, 89, 90)  # A100, A10G, L4, H100
 POINTER = {torch.float32: "*fp32", torch.float16: "*fp16", torch.bfloat16: "*bf16"}
@@ -66,3 +66,17 @@ def test_the_int8_kernel_compiles_to_tensor_core_products(
         "row_tile": triton_int8.ROW_TILE, "output_tile": triton_int8.OUTPUT_TILE, "input_tile": triton_int8.INPUT_TILE
     }  # fmt: skip
     assert "mma.sync" in compiled(triton_int8.multiply, chip, {**pointers, **counts}, tiles)
+
+
+@pytest.mark.parametrize("chip", CHIPS)
+def test_the_int4_kernel_compiles_to_tensor_core_products(
+    chip: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(triton.knobs.cache, "dir", str(tmp_path))
+    bytes_ = dict.fromkeys(("halves", "steps", "zeros"), "*u8")
+    pointers = {"x": "*bf16", **bytes_, "scales": "*fp32", "y": "*bf16"}
+    counts = dict.fromkeys(("num_rows", "num_outputs", "num_inputs", "num_groups"), "i32")
+    tiles = {
+        "row_tile": triton_int4.ROW_TILE, "output_tile": triton_int4.OUTPUT_TILE, "input_tile": triton_int4.INPUT_TILE
+    }  # fmt: skip
+    assert "mma.sync" in compiled(triton_int4.multiply_int4, chip, {**pointers, **counts}, tiles)
