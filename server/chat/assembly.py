@@ -94,6 +94,7 @@ def _turns(
         search_threshold=settings.search_threshold,
         retrieval_timeout_s=settings.retrieval_timeout_s,
         require_session=settings.require_session,
+        judge_before_search=bool(settings.web_search_url),
         session_wait_s=settings.session_wait_s,
         # The shortest turn is about eight tokens; older ones cannot be in the prompt.
         max_turns=max(1, window // 8),

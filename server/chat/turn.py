@@ -13,7 +13,7 @@ from typing import TypeVar
 import msgspec
 
 from server import wire
-from server.chat.moderation.history_verdicts import BroughtVerdicts, texts_to_judge
+from server.chat.moderation.history_verdicts import HistoryVerdicts, RequestVerdict
 from server.chat.moderation.moderator import Moderator
 from server.chat.moderation.passage_verdicts import PassageVerdicts
 from server.chat.moderation.policy import Role
@@ -52,6 +52,7 @@ class TurnSettings:
     search_threshold: float = 0.5
     retrieval_timeout_s: float = 5.0
     require_session: bool = False
+    judge_before_search: bool = False  # a question that leaves the house is judged before it does
     session_wait_s: float = 0.0
     max_turns: int = 200
 
@@ -75,8 +76,8 @@ class TurnService:
         self._cleaner = ReplyCleaner(prompts.chat_format)
         self._store = store
         self._moderator = moderator
-        self._brought_verdicts = BroughtVerdicts(moderator) if moderator else None
-        self._passage_verdicts = PassageVerdicts(moderator) if moderator and moderator.policy.passages else None
+        self._history_verdicts = HistoryVerdicts(moderator) if moderator else None
+        self._passage_verdicts = PassageVerdicts(moderator) if moderator else None
         self._retriever = retriever
         self._executor = executor
         self._settings = settings
@@ -136,10 +137,13 @@ class TurnService:
             if request.history is None:
                 turn.session = self._load(request.session_id)
             # A turn that another request adds while the session is busy is the next question's to know.
-            found = self._start_search(turn)
+            if not self._settings.judge_before_search:
+                found = self._start_search(turn)
             if request.history is None:
                 turn.claim = self._claim(turn)
             blocked = self._await_input_verdict(turn, judged)
+            if blocked is None and self._settings.judge_before_search:
+                found = self._start_search(turn)
             if blocked is not None:
                 result = turn.result(blocked.message, "moderated_input")
             else:
@@ -189,17 +193,15 @@ class TurnService:
             time.sleep(min(_BUSY_POLL_S, left_s))
             turn.session = self._load(turn.session.session_id)
 
-    def _start_judging(self, turn: OpenTurn) -> Future[list[Judgement]]:
-        """Judge the question, last, after what a client brings along."""
-        if self._moderator is None or self._brought_verdicts is None:
-            return _nothing()
-        if turn.request.history is None and not turn.request.system:
-            return self._executor.submit(self._moderator.judge, [turn.request.text], Role.INPUT, turn.remaining_s)
+    def _start_judging(self, turn: OpenTurn) -> Future[RequestVerdict | None]:
+        """Judge the question, with what a client brings along."""
+        if self._history_verdicts is None:
+            return _settled(None)
         # Turns that do not fit the window even where no passage takes room from them never enter a prompt.
-        num_dropped = self._build(turn).num_dropped_turns if turn.request.history else 0
-        return self._executor.submit(
-            self._brought_verdicts.judge, texts_to_judge(turn.request, num_dropped), turn.remaining_s
-        )
+        if turn.request.history:
+            turn.session = _without_oldest(turn.session, self._build(turn).num_dropped_turns)
+        turns = turn.session.turns if turn.request.history else ()
+        return self._executor.submit(self._history_verdicts.judge_request, turn.request, turns, turn.remaining_s)
 
     def _start_search(self, turn: OpenTurn) -> Future[list[Passage]]:
         if self._retriever is None or not turn.request.retrieval:
@@ -214,14 +216,16 @@ class TurnService:
         )
         return self._executor.submit(self._retriever.search, query)
 
-    def _await_input_verdict(self, turn: OpenTurn, judged: Future[list[Judgement]]) -> Judgement | None:
-        """The verdict that blocks, or None."""
-        verdicts = judged.result()
-        if not verdicts:
+    def _await_input_verdict(self, turn: OpenTurn, judged: Future[RequestVerdict | None]) -> Judgement | None:
+        """The verdict that blocks, or None; turns that the client brought and the policy blocks are left out."""
+        verdict = judged.result()
+        if verdict is None:
             return None
-        verdict = next((each for each in verdicts if each.blocked), verdicts[-1])
-        turn.moderation[Role.INPUT.value] = verdict
-        return verdict if verdict.blocked else None
+        turn.moderation[Role.INPUT.value] = verdict.question
+        if verdict.system is not None:
+            turn.moderation[Role.SYSTEM.value] = verdict.system
+        turn.withhold(verdict.withheld)
+        return verdict.blocking
 
     def _await_passages(self, turn: OpenTurn, found: Future[list[Passage]]) -> list[Passage]:
         """The passages, or none with a warning: an answer without a source beats no answer."""
@@ -327,8 +331,22 @@ def _exchanges(session: Session) -> tuple[Exchange, ...]:
     )
 
 
+def _without_oldest(session: Session, num_dropped: int) -> Session:
+    """`session` without the turns that never enter its prompt; the newest one tells how many are missing."""
+    kept = [turn for turn in session.turns if turn.turn > num_dropped]
+    if kept and num_dropped:
+        usage = msgspec.structs.replace(kept[-1].usage, dropped_turns=num_dropped)
+        kept[-1] = msgspec.structs.replace(kept[-1], usage=usage)
+    return msgspec.structs.replace(session, turns=tuple(kept))
+
+
 def _nothing() -> Future[list[T]]:
     """What is not asked for is there at once, and empty."""
-    nothing: Future[list[T]] = Future()
-    nothing.set_result([])
-    return nothing
+    return _settled([])
+
+
+def _settled(value: T) -> Future[T]:
+    """What is there at once."""
+    future: Future[T] = Future()
+    future.set_result(value)
+    return future

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 import msgspec
+from msgspec.structs import replace
 
 from server.chat.moderation.policy import Role
 from server.chat.prompt.prompt import Prompt
@@ -35,6 +36,18 @@ class OpenTurn:
     def remaining_s(self) -> float:
         """What is left of the request's deadline, never quite nothing."""
         return max(_LEAST_S, self.request.deadline_s - (time.monotonic() - self.started))
+
+    def withhold(self, numbers: Collection[int]) -> None:
+        """Leave turns that the policy blocks out of the prompt, as a stored turn is that was moderated; say which."""
+        if not numbers:
+            return
+        turns = (
+            replace(turn, finish_reason="moderated_input") if turn.turn in numbers else turn
+            for turn in self.session.turns
+        )
+        self.session = replace(self.session, turns=tuple(turns))
+        named = ", ".join(map(str, sorted(numbers)))
+        self.warnings.append(f"the policy blocks exchange {named} of the conversation; it was left out of the prompt")
 
     def finish(self, prompt: Prompt, verdict: ReplyVerdict) -> TurnResult:
         """The result of a reply that ended with `verdict`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -30,10 +30,11 @@ class Scorer(Protocol):
 class Moderator:
     """Judges texts of both roles under one policy."""
 
-    def __init__(self, engine: Scorer, policy: Policy, classifiers: dict[Role, Classifier]) -> None:
+    def __init__(self, engine: Scorer, policy: Policy, classifiers: Mapping[Role, Classifier]) -> None:
+        """A role without a classifier of its own is judged by the input's."""
         self._engine = engine
         self.policy = policy
-        self._classifiers = classifiers
+        self._classifiers = {role: classifiers.get(role, classifiers[Role.INPUT]) for role in Role}
 
     def judge(self, texts: Sequence[str], role: Role, deadline_s: float | None = None) -> list[Judgement]:
         """One judgement a text, in order; a few at a time are under way.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -17,10 +18,20 @@ class PolicyError(ValueError):
 
 
 class Role(StrEnum):
-    """Whose text is judged."""
+    """Whose text is judged: a person's, the bot's, the instructions of a deployment, a source's."""
 
     INPUT = "input"
     OUTPUT = "output"
+    SYSTEM = "system"
+    PASSAGE = "passage"
+
+
+class JudgedPassages(StrEnum):
+    """Which retrieved passages are judged: none, those that come from the web, or all."""
+
+    NONE = "none"
+    WEB = "web"
+    ALL = "all"
 
 
 @dataclass(frozen=True)
@@ -55,13 +66,12 @@ class Policy:
     labels: tuple[str, ...]
     severity: tuple[str, ...]
     examples: tuple[Example, ...]
-    input: RoleRule
-    output: RoleRule
-    passages: bool = False
+    rules: Mapping[Role, RoleRule]
+    passages: JudgedPassages = JudgedPassages.WEB
 
     def rule(self, role: Role) -> RoleRule:
         """The rule that judges texts of `role`."""
-        return self.input if role is Role.INPUT else self.output
+        return self.rules[role]
 
     def prefix(self) -> str:
         """The part of the prompt before the text, the same for every text: labels, then solved examples."""
@@ -91,7 +101,7 @@ def load_policy(path: Path = DEFAULT_POLICY) -> Policy:
         raise PolicyError(f"policy {path}: {detail}") from error
 
 
-_KEYS = {"name", "version", "header", "labels", "severity", "examples", "input", "output", "passages"}
+_KEYS = {"name", "version", "header", "labels", "severity", "examples", "passages", *Role}
 
 
 def _checked(raw: dict[str, Any]) -> Policy:
@@ -111,10 +121,26 @@ def _checked(raw: dict[str, Any]) -> Policy:
         labels=labels,
         severity=severity,
         examples=tuple(_example(example, labels) for example in raw["examples"]),
-        input=_role_rule(raw["input"], "input", labels),
-        output=_role_rule(raw["output"], "output", labels),
-        passages=bool(raw.get("passages", False)),
+        rules=_rules(raw, labels, severity),
+        passages=_judged_passages(raw.get("passages", JudgedPassages.WEB.value)),
     )
+
+
+def _rules(raw: dict[str, Any], labels: tuple[str, ...], severity: tuple[str, ...]) -> dict[Role, RoleRule]:
+    """A rule for each role. Instructions that the file does not mention are blocked for the most severe label alone,
+    since an operator's are no question; passages as questions are.
+    """
+    rules = {role: _role_rule(raw[role], role, labels) for role in (Role.INPUT, Role.OUTPUT)}
+    rules[Role.SYSTEM] = RoleRule((severity[-1],), (), rules[Role.INPUT].message_for(severity[-1]))
+    rules[Role.PASSAGE] = rules[Role.INPUT]
+    return rules | {role: _role_rule(raw[role], role, labels) for role in (Role.SYSTEM, Role.PASSAGE) if role in raw}
+
+
+def _judged_passages(value: object) -> JudgedPassages:
+    named = {True: "all", False: "none"}.get(value, value) if isinstance(value, bool) else value
+    if named not in list(JudgedPassages):
+        raise ValueError(f"passages={value!r}: legal are {', '.join(JudgedPassages)}, true for all and false for none")
+    return JudgedPassages(str(named))
 
 
 def _text(value: object, key: str) -> str:

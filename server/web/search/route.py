@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import logging
 
+import msgspec
 from flask import Blueprint, Response, request
 
+from server.chat.moderation.passage_verdicts import PassageVerdicts
+from server.chat.moderation.policy import Role
 from server.chat.records.turn_records import Source
+from server.chat.text.normal import normalise
 from server.chat.text.visible import is_blank
 from server.errors import ErrorCode, ServiceError
 from server.retrieval.guarded import Guarded
@@ -34,15 +38,33 @@ def blueprint(front: Front) -> Blueprint:
     routes = work_blueprint("search", front)
     settings, retriever = front.services.settings, front.services.retriever
     guarded = retriever and Guarded("search", retriever, settings.retrieval_timeout_s, settings.threads)
+    moderator = front.services.moderator
+    verdicts = None if moderator is None else PassageVerdicts(moderator)
 
     @routes.post("/search")
     def search() -> Response:
         query = read_struct(read_json(request, settings.max_body_bytes), SearchQuery)
         if is_blank(query.query):
             raise invalid("query", query.query, "must hold visible text")
-        return json_response(SearchResults(tuple(map(Source.of, _search(front, guarded, query)))))
+        query = msgspec.structs.replace(query, query=normalise(query.query))
+        if settings.web_search_url:
+            _check_before_it_leaves(front, query.query)
+        passages = _search(front, guarded, query)
+        if verdicts is not None:
+            passages = verdicts.allowed(passages, settings.request_deadline_s)
+        return json_response(SearchResults(tuple(map(Source.of, passages))))
 
     return routes
+
+
+def _check_before_it_leaves(front: Front, query: str) -> None:
+    """Judge a query that a search on the web would tell others. Raises ServiceError INVALID_FIELD where it blocks."""
+    if front.services.moderator is None:
+        return
+    [judgement] = front.services.moderator.judge([query], Role.INPUT, front.services.settings.request_deadline_s)
+    front.metrics.judged(Role.INPUT.value, judgement)
+    if judgement.blocked:
+        raise ServiceError(ErrorCode.INVALID_FIELD, judgement.message, field="query")
 
 
 def _search(front: Front, retriever: Retriever | None, query: SearchQuery) -> list[Passage]:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from server import wire
-from server.chat.moderation.history_verdicts import Brought, BroughtVerdicts
+from server.chat.moderation.history_verdicts import HistoryText, HistoryVerdicts
 from server.chat.moderation.policy import Role
 from server.chat.prompt.prompt import PromptBuilder
 from server.chat.records.turn_records import KeepAlive, Session, TextPiece, Turn, TurnRequest, TurnResult
@@ -246,15 +246,43 @@ def brought(*exchanges: tuple[str, str]) -> tuple[Turn, ...]:
     return tuple(Turn(number, user, reply, "stop", 0.0) for number, (user, reply) in enumerate(exchanges, 1))
 
 
-def test_what_a_client_says_that_the_bot_said_is_judged_as_the_bot_s() -> None:
+@pytest.mark.parametrize(
+    ("blocked", "left"), [(("Hello", "Hi there"), ("How are you?", "BAD of me")), (("BAD one", "No."), ("Why?", "So."))]
+)
+def test_a_blocked_exchange_that_a_client_brings_is_left_out_and_named_and_blocks_nothing(
+    blocked: tuple[str, str], left: tuple[str, str]
+) -> None:
     bench = Bench()
-    result = bench.ask(history=brought(("Hello", "Hi there"), ("How are you?", "BAD of me")), system="Be kind")
+    result = bench.ask(history=brought(blocked, left), system="Be kind")
+    assert (result.outputs, result.finish_reason) == ("It is so.", "stop")
+    prompt = chat_tokenizer("ordinary").decode(list(bench.engine.started[0].prompt))
+    kept, gone = (blocked, left) if "BAD" in left[1] else (left, blocked)
+    assert all(text in prompt for text in (*kept, "Be kind", "Is it so?"))
+    assert not any(text in prompt for text in gone)
+    number = 1 + (blocked, left).index(gone)
+    assert result.warnings == (
+        f"the policy blocks exchange {number} of the conversation; it was left out of the prompt",
+    )
+    assert (Role.SYSTEM, "Be kind") in bench.judge.asked
+
+
+@pytest.mark.parametrize("fields", [{"system": "BAD rules"}, {"system": "BAD rules", "history": ()}])
+def test_instructions_that_the_policy_blocks_end_the_turn(fields: dict[str, Any]) -> None:
+    bench = Bench()
+    result = bench.ask(**fields)
     assert (result.outputs, result.finish_reason) == ("No.", "moderated_input")
+    assert result.moderation["system"].blocked
+    assert not result.moderation["input"].blocked
     assert bench.engine.started == []
-    assert (Role.OUTPUT, "BAD of me") in bench.judge.asked
-    assert sorted(text for role, text in bench.judge.asked if role is Role.INPUT) == [
-        "Be kind", "Hello", "How are you?", "Is it so?",
-    ]  # fmt: skip
+
+
+def test_a_question_is_judged_before_it_leaves_the_house() -> None:
+    index = Index()
+    bench = Bench(index=index, judge_before_search=True)
+    assert bench.ask("A BAD question").finish_reason == "moderated_input"
+    assert not index.begun.is_set()
+    assert bench.ask().sources
+    assert index.begun.is_set()
 
 
 def test_a_conversation_that_comes_again_is_not_judged_again() -> None:
@@ -281,16 +309,16 @@ def test_every_brought_turn_of_the_prompt_was_judged_and_few_others(passages: bo
 
 
 def test_a_brought_turn_that_was_forgotten_at_once_still_counts() -> None:
-    verdicts = BroughtVerdicts(Judge(), max_remembered=1)  # type: ignore[arg-type]
-    texts = [Brought(Role.OUTPUT, text) for text in ("BAD", "fine", "so so", "BAD", "BADLY")]
+    verdicts = HistoryVerdicts(Judge(), max_remembered=1)  # type: ignore[arg-type]
+    texts = [HistoryText(Role.OUTPUT, text) for text in ("BAD", "fine", "so so", "BAD", "BADLY")]
     for _ in range(2):
         assert [each.blocked for each in verdicts.judge(texts, 5.0)] == [True, False, False, True, True]
 
 
 def test_the_same_text_has_a_verdict_in_each_role() -> None:
     judge = Judge()
-    verdicts = BroughtVerdicts(judge)  # type: ignore[arg-type]
-    verdicts.judge([Brought(Role.OUTPUT, "Hello"), Brought(Role.INPUT, "Hello")], 5.0)
+    verdicts = HistoryVerdicts(judge)  # type: ignore[arg-type]
+    verdicts.judge([HistoryText(Role.OUTPUT, "Hello"), HistoryText(Role.INPUT, "Hello")], 5.0)
     assert judge.asked == [(Role.INPUT, "Hello"), (Role.OUTPUT, "Hello")]
 
 

@@ -40,7 +40,7 @@ class Engine:
 class Judge:
     """Blocks what has `word` in it; `begun` is set once it was asked, and `asked` has the role with every text."""
 
-    policy = SimpleNamespace(passages=False)
+    policy = SimpleNamespace(passages="none")
 
     def __init__(self, word: str = "BAD") -> None:
         self.word = word
@@ -53,7 +53,7 @@ class Judge:
         return [self._judged(text) for text in texts]
 
     def judge_reply(self, span: ReplySpan, deadline_s: float) -> Judgement:
-        return self._judged(span.text)
+        return self._judged(span.whole or " ".join((*span.before, span.text)))
 
     def _judged(self, text: str) -> Judgement:
         blocked = self.word in text

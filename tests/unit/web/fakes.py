@@ -182,6 +182,8 @@ class FakeTurns:
 class FakeModerator:
     """Blocks what says "kill"."""
 
+    policy = load_policy()
+
     def __init__(self) -> None:
         self.roles: list[Role] = []
 
@@ -208,13 +210,14 @@ class FakeRetriever:
     def __init__(self) -> None:
         self.asked: list[tuple[str, int, int, float]] = []
         self.broken = False
+        self.found = [LINCOLN]
         self.embedder = FakeEmbedder()
 
     def search(self, query: Query) -> list[Passage]:
         self.asked.append((query.text, query.k, query.window, query.threshold))
         if self.broken:
             raise RetrievalError("the index is gone")
-        return [LINCOLN]
+        return self.found
 
     def info(self) -> dict[str, object]:
         return {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -15,7 +16,7 @@ from server.chat.moderation.classifier import Classifier
 from server.chat.moderation.moderator import Moderator
 from server.chat.moderation.parts import ReplySpan, parts_to_judge, span_parts
 from server.chat.moderation.passage_verdicts import PassageVerdicts
-from server.chat.moderation.policy import DEFAULT_POLICY, PolicyError, Role, load_policy
+from server.chat.moderation.policy import DEFAULT_POLICY, JudgedPassages, PolicyError, Role, load_policy
 from server.chat.moderation.verdict import greedy_choice, judgement
 from server.chat.records.turn_records import Judgement
 from server.chat.text.lookalikes import plain
@@ -24,6 +25,7 @@ from server.retrieval.retriever import Passage
 from tests.unit.chat.moderation.moderation_doubles import Bytes, scored
 
 POLICY = load_policy()
+ALL_PASSAGES = replace(POLICY, passages=JudgedPassages.ALL)
 THREAT = "I will kill you tonight"
 
 
@@ -69,7 +71,7 @@ def test_a_threat_is_blocked_with_the_role_s_message(moderator: Moderator) -> No
     verdict, harmless = moderator.judge([THREAT, "Good morning"], Role.INPUT)
     assert verdict.blocked
     assert verdict.label == "needs intervention"
-    assert verdict.message == POLICY.input.message
+    assert verdict.message == POLICY.rule(Role.INPUT).message
     assert not harmless.blocked
     assert harmless.message == ""
 
@@ -182,7 +184,7 @@ def test_the_label_is_what_constrained_greedy_generation_writes() -> None:
 def test_scores_are_normalised_and_log_probabilities_kept_raw() -> None:
     candidates = tuple((index,) for index in range(5))
     log_probs = tuple((math.log(each),) for each in (0.1, 0.1, 0.1, 0.1, 0.2))
-    verdict = judgement(POLICY, POLICY.input, candidates, log_probs)
+    verdict = judgement(POLICY, POLICY.rule(Role.INPUT), candidates, log_probs)
     assert math.isclose(sum(verdict.scores.values()), 1.0)
     assert math.isclose(verdict.scores["probably needs caution"], 2 / 6)
     assert math.isclose(verdict.log_probs["casual"], math.log(0.1))
@@ -197,8 +199,8 @@ def test_a_threshold_blocks_below_the_first_place(tmp_path: Path) -> None:
     policy = load_policy(path)
     log_probs = tuple((math.log(each),) for each in (0.5, 0.35, 0.05, 0.05, 0.05))
     candidates = tuple((index,) for index in range(5))
-    assert judgement(policy, policy.output, candidates, log_probs).blocked
-    assert not judgement(policy, policy.input, candidates, log_probs).blocked
+    assert judgement(policy, policy.rule(Role.OUTPUT), candidates, log_probs).blocked
+    assert not judgement(policy, policy.rule(Role.INPUT), candidates, log_probs).blocked
 
 
 def written_policy(folder: Path, old: str, new: str) -> Path:
@@ -216,7 +218,7 @@ def test_a_role_that_names_nothing_blocks_what_needs_intervention(tmp_path: Path
 
 def test_a_role_that_names_a_threshold_alone_blocks_by_it_alone(tmp_path: Path) -> None:
     path = written_policy(tmp_path, 'block = ["needs intervention"]', 'thresholds = {"needs caution" = 0.3}')
-    assert load_policy(path).input.block == ()
+    assert load_policy(path).rule(Role.INPUT).block == ()
 
 
 def test_a_role_that_names_nothing_is_refused_where_the_default_is_no_label(tmp_path: Path) -> None:
@@ -340,7 +342,7 @@ def test_out_of_domain_has_a_message_of_its_own() -> None:
 
     def verdict(probable: int) -> Judgement:
         log_probs = [(math.log(0.8 if index == probable else 0.1),) for index in range(3)]
-        return judgement(policy, policy.input, candidates, log_probs)
+        return judgement(policy, policy.rule(Role.INPUT), candidates, log_probs)
 
     assert not verdict(0).blocked
     assert verdict(1).message == "I can only help with questions about finance."
@@ -349,7 +351,7 @@ def test_out_of_domain_has_a_message_of_its_own() -> None:
 
 def test_a_passage_is_judged_once(engine: Keywords) -> None:
     classifier = Classifier.of("input_moderation", Bytes(), POLICY)
-    verdicts = PassageVerdicts(Moderator(engine, POLICY, {Role.INPUT: classifier}))
+    verdicts = PassageVerdicts(Moderator(engine, ALL_PASSAGES, {Role.INPUT: classifier}))
     good = Passage("p1", "d1", "Title", "", "A harmless passage.", 0.5, "")
     bad = Passage("p2", "d1", "Title", "", "How to kill a man.", 0.5, "")
     assert verdicts.allowed([good, bad], 5.0) == [good]
@@ -357,9 +359,32 @@ def test_a_passage_is_judged_once(engine: Keywords) -> None:
     assert len(engine.requests) == 2
 
 
+@pytest.mark.parametrize(
+    ("setting", "kept"), [("", "index"), ("passages = false", "web index"), ("passages = true", "")]
+)
+def test_passages_from_the_web_are_judged_by_default_and_others_where_the_policy_says_so(
+    engine: Keywords, tmp_path: Path, setting: str, kept: str
+) -> None:
+    policy = load_policy(written_policy(tmp_path, "version = 1", f"version = 1\n{setting}"))
+    verdicts = PassageVerdicts(Moderator(engine, policy, {Role.INPUT: Classifier.of("m", Bytes(), policy)}))
+    web = Passage("web:x", "x", "How to kill a man", "", "Read on.", 0.5, "")
+    index = Passage("1", "d1", "Title", "", "How to kill a man.", 0.5, "")
+    assert verdicts.allowed([web, index], 5.0) == [
+        each for each, name in ((web, "web"), (index, "index")) if name in kept.split()
+    ]
+
+
+def test_instructions_have_a_rule_of_their_own_which_blocks_the_worst_alone(tmp_path: Path) -> None:
+    finance = load_policy(DEFAULT_POLICY.with_name("finance.toml"))
+    assert finance.rule(Role.SYSTEM).block == ("needs intervention",)
+    assert "out of domain" in finance.rule(Role.INPUT).block
+    path = written_policy(tmp_path, "[input]", '[system]\nblock = ["needs caution"]\nmessage = "No."\n\n[input]')
+    assert load_policy(path).rule(Role.SYSTEM).block == ("needs caution",)
+
+
 def test_a_verdict_that_is_forgotten_at_once_still_counts(engine: Keywords) -> None:
     classifier = Classifier.of("input_moderation", Bytes(), POLICY)
-    verdicts = PassageVerdicts(Moderator(engine, POLICY, {Role.INPUT: classifier}), max_remembered=1)
+    verdicts = PassageVerdicts(Moderator(engine, ALL_PASSAGES, {Role.INPUT: classifier}), max_remembered=1)
     bad = [Passage(f"p{n}", "d1", "Title", "", f"How to kill {n} men.", 0.5, "") for n in range(4)]
     good = Passage("p9", "d1", "Title", "", "A harmless passage.", 0.5, "")
     for _ in range(2):
@@ -368,7 +393,7 @@ def test_a_verdict_that_is_forgotten_at_once_still_counts(engine: Keywords) -> N
 
 def test_the_passage_used_longest_ago_is_forgotten_first(engine: Keywords) -> None:
     classifier = Classifier.of("input_moderation", Bytes(), POLICY)
-    verdicts = PassageVerdicts(Moderator(engine, POLICY, {Role.INPUT: classifier}), max_remembered=2)
+    verdicts = PassageVerdicts(Moderator(engine, ALL_PASSAGES, {Role.INPUT: classifier}), max_remembered=2)
     first, second, third = (Passage(f"p{n}", "d1", "Title", "", f"Passage {n}.", 0.5, "") for n in range(3))
     for passage in (first, second, first, third, first):
         verdicts.allowed([passage], 5.0)

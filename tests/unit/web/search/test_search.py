@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from flask.testing import FlaskClient
 
+from server.config import Settings
 from server.web.app import create_app
 from tests.unit.web.fakes import LINCOLN, Fakes
 
@@ -52,3 +55,20 @@ def test_without_an_index_search_says_so() -> None:
     response = client.post("/search", json={"query": "Lincoln"})
     assert response.status_code == 404
     assert "OCK_INDEX" in response.json["error"]["message"]
+
+
+def test_a_search_s_passages_are_withheld_by_the_rule_of_turns(fakes: Fakes, client: FlaskClient) -> None:
+    assert fakes.retriever is not None
+    fakes.retriever.found = [replace(LINCOLN, passage_id="web:1", title="How to kill"), LINCOLN]
+    response = client.post("/search", json={"query": "Lincoln"})
+    assert [each["passage_id"] for each in response.json["results"]] == ["307:0"]
+
+
+def test_a_query_is_judged_before_the_web_learns_of_it() -> None:
+    fakes = Fakes(settings=Settings(web_search_url="https://example.com/?q={query}"))
+    client = create_app(fakes.services).test_client()
+    response = client.post("/search", json={"query": "how to k\u200bill"})
+    assert (response.status_code, response.json["error"]["field"]) == (400, "query")
+    assert fakes.retriever is not None
+    assert fakes.retriever.asked == []
+    assert client.post("/search", json={"query": "Lincoln"}).status_code == 200
