@@ -10,7 +10,12 @@ from pathlib import Path
 
 _PARSERS = ("index_builder.documents",)
 _CUTTERS = ("index_builder.passages", "server.retrieval.index.terms")
-_WRITERS = ("index_builder.index", "server.retrieval.index.passage_table", "server.retrieval.index.lexical_index")
+_WRITERS = (
+    "index_builder.index",
+    "server.retrieval.index.passage_table",
+    "server.retrieval.index.lexical_index",
+    "server.retrieval.index.inverted_words",
+)
 _PARSER_LIBRARIES = (
     "charset-normalizer", "docutils", "markdown-it-py", "openpyxl", "pypdf", "python-docx", "python-pptx", "selectolax",
 )  # fmt: skip

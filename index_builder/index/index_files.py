@@ -10,6 +10,7 @@ import faiss
 from index_builder.index.choice import IndexChoice, IndexKind, choose_index
 from index_builder.index.folder import write_passage_file, write_vector_file
 from index_builder.index.inverted_file import write_inverted_file
+from index_builder.index.inverted_words import write_inverted_words
 from index_builder.index.lexical import write_lexical_files
 from index_builder.index.vector_shards import VectorShards
 from index_builder.progress import Progress
@@ -49,8 +50,9 @@ def write_index_files(
     write_passage_file(work, folder, progress)
     write_vector_file(vectors, folder, progress)
     lexical = write_lexical_files(work.passage_shards(), folder, progress)
+    inverted = write_inverted_words(folder, progress)
     names = write_faiss_index(choice, vectors, work, folder, progress)
-    return index_facts(choice), [*names, PASSAGES_FILE, VECTORS_FILE, *lexical]
+    return index_facts(choice), [*names, PASSAGES_FILE, VECTORS_FILE, *lexical, *inverted]
 
 
 def write_faiss_index(

@@ -30,8 +30,8 @@ def write_lexical_files(shards: list[Path], folder: Path, progress: Progress) ->
         terms_draft.open("wb") as terms_file,
         starts_draft.open("wb") as starts_file,
     ):
-        _begin(terms_file, "<u4", num_terms)
-        _begin(starts_file, "<i8", num_passages + 1)
+        begin_array(terms_file, "<u4", num_terms)
+        begin_array(starts_file, "<i8", num_passages + 1)
         start = 0
         for shard in shards:
             lengths, terms = _flat(_column(shard))
@@ -46,7 +46,8 @@ def write_lexical_files(shards: list[Path], folder: Path, progress: Progress) ->
     return [TERMS_FILE, TERM_STARTS_FILE, TERM_COUNTS_FILE]
 
 
-def _begin(file: BinaryIO, kind: str, length: int) -> None:
+def begin_array(file: BinaryIO, kind: str, length: int) -> None:
+    """Write the head of a .npy file of so many numbers, which follow as a stream."""
     npy.write_array_header_1_0(file, {"descr": kind, "fortran_order": False, "shape": (length,)})
 
 

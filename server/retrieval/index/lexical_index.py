@@ -81,9 +81,9 @@ class LexicalIndex:
         total = max(float(weights.sum()), 1e-6)
         return WordMatch(coverage / total, best / total, passages.opens)
 
-    def num_words(self, query: str) -> int:
-        """How many different words of `query` say something."""
-        return len(set(self._reader.terms(query)))
+    def terms(self, query: str) -> list[int]:
+        """The numbers of the different words of `query` that say something."""
+        return sorted(set(self._reader.terms(query)))
 
     def _weights(self, terms: list[int]) -> NDArray[np.float32]:
         counts = self._counts[np.array(terms, dtype=np.int64) % NUM_BUCKETS].astype(np.float32)

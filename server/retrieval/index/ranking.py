@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from server.retrieval.encoder.question_vectors import QuestionVectors
+from server.retrieval.index.inverted_words import NO_WORDS, InvertedWords, WordHits
 from server.retrieval.index.lexical_index import LexicalIndex
 from server.retrieval.index.manifest import Manifest
 from server.retrieval.index.relevance import FIRST, FOLLOW_UP, NUM_CANDIDATES, relevance
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 MAX_EARLIER = 6  # questions of a conversation that are looked at; what was asked before them is no longer the topic
 _TOPIC_HITS = 3
+_NAMED = 0.6  # of a question's words in one sentence, a rare one among them: relevant however far the vector is
 
 
 @dataclass(frozen=True)
@@ -55,13 +57,21 @@ class IndexParts:
     vectors: StoredVectors
     index: VectorIndex
     words: LexicalIndex
+    inverted: InvertedWords | None  # None in an index that was built before there was one
 
     @classmethod
     def of(cls, folder: Path, manifest: Manifest) -> IndexParts:
         """The parts of an index folder. Raises RetrievalError: one is missing or does not fit the others."""
         vectors = StoredVectors(folder / VECTORS_FILE)
         index = VectorIndex(folder / INDEX_FILE, manifest.index, vectors)
-        return cls(vectors, index, LexicalIndex(folder, len(vectors), manifest.passages.language))
+        words = LexicalIndex(folder, len(vectors), manifest.passages.language)
+        return cls(vectors, index, words, InvertedWords.of(folder, len(vectors)))
+
+    def named(self, text: str, num_rows: int) -> WordHits:
+        """The rows that hold the rarest words of `text`."""
+        if self.inverted is None:
+            return NO_WORDS
+        return self.inverted.find(self.words.terms(text), num_rows)
 
 
 class Ranking:
@@ -88,19 +98,24 @@ class Ranking:
         for num_candidates in {batch[place].num_candidates for place in openings}:
             places = [place for place in openings if batch[place].num_candidates == num_candidates]
             queries = np.stack([vectors[batch[place].text] for place in places])
-            scores, rows = self._parts.index.search(queries, num_candidates)
+            _, rows = self._parts.index.search(queries, num_candidates)
             for number, place in enumerate(places):
-                found[place] = self._opening(batch[place], scores[number], rows[number])
+                found[place] = self._opening(batch[place], queries[number], rows[number])
         for place, wanted in enumerate(batch):
             if found[place] is None:
                 found[place] = self._in_conversation(wanted, vectors)
         return [hits for hits in found if hits is not None]
 
-    def _opening(self, wanted: Wanted, cosine: NDArray[np.float32], rows: NDArray[np.int64]) -> Hits:
-        """The candidates above the floor, most relevant first."""
-        relevant = (rows >= 0) & ((cosine >= self._score_floor) | wanted.required)
-        cosine, rows = cosine[relevant], rows[relevant]
-        return _best(relevance(cosine, self._parts.words.match(wanted.text, rows), FIRST), rows, wanted.num_hits)
+    def _opening(self, wanted: Wanted, vector: NDArray[np.float32], nearest: NDArray[np.int64]) -> Hits:
+        """The nearest passages and those with rare words: what is above the floor, or is named, ranked together."""
+        candidates = _Candidates.of(nearest, self._parts.named(wanted.text, NUM_CANDIDATES))
+        cosine = self._parts.vectors.rows(candidates.rows) @ vector
+        words = self._parts.words.match(wanted.text, candidates.rows)
+        relevant = (cosine >= self._score_floor) | wanted.required
+        if (candidates.has_rare & ~relevant).any() and not self._small_talk.is_near(vector):
+            relevant |= candidates.has_rare & (words.best_sentence >= _NAMED)
+        scores = relevance(cosine, words, FIRST)
+        return _best(scores[relevant], candidates.rows[relevant], wanted.num_hits)
 
     def _in_conversation(self, wanted: Wanted, vectors: dict[str, NDArray[np.float32]]) -> Hits:
         """The earlier questions are answered anew, which makes the topic: nothing but the conversation decides, whoever
@@ -114,19 +129,32 @@ class Ranking:
 
     def _answer(self, wanted: Wanted, vector: NDArray[np.float32], topic: Topic) -> Hits:
         if not topic.directions:
-            scores, rows = self._parts.index.search(vector[None], wanted.num_candidates)
-            return self._opening(wanted, scores[0], rows[0])
+            _, rows = self._parts.index.search(vector[None], wanted.num_candidates)
+            return self._opening(wanted, vector, rows[0])
         if not wanted.required and self._small_talk.is_near(vector):
             return Hits(np.empty(0, np.float32), np.empty(0, np.int64))
         return self._follow_up(wanted, vector, topic)
 
     def _follow_up(self, wanted: Wanted, vector: NDArray[np.float32], topic: Topic) -> Hits:
-        """Candidates from the question alone and from the topic, ranked together."""
-        moved = topic.moved(vector, self._parts.words.num_words(wanted.text))
-        _, found = self._parts.index.search(np.stack([vector, moved]), wanted.num_candidates)
-        rows = np.unique(found[found >= 0])
+        """Candidates from the question alone, from the topic and from rare words, ranked together."""
+        moved = topic.moved(vector, len(self._parts.words.terms(wanted.text)))
+        _, nearest = self._parts.index.search(np.stack([vector, moved]), wanted.num_candidates)
+        rows = _Candidates.of(nearest, self._parts.named(wanted.text, NUM_CANDIDATES)).rows
         cosine = self._parts.vectors.rows(rows) @ moved
         return _best(relevance(cosine, self._parts.words.match(wanted.text, rows), FOLLOW_UP), rows, wanted.num_hits)
+
+
+@dataclass(frozen=True)
+class _Candidates:
+    """Rows to be ranked, ascending, and whether each was found by a rare word."""
+
+    rows: NDArray[np.int64]
+    has_rare: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, nearest: NDArray[np.int64], named: WordHits) -> _Candidates:
+        rows = np.unique(np.concatenate([nearest[nearest >= 0], named.rows]))
+        return cls(rows, np.isin(rows, named.rows[named.has_rare]))
 
 
 def _best(scores: NDArray[np.float32], rows: NDArray[np.int64], num_hits: int) -> Hits:

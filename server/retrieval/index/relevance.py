@@ -26,7 +26,7 @@ class WordWeights:
 
 # Measured on questions and conversations about an encyclopedia; see index_builder/README.md.
 FIRST = WordWeights(coverage=0.4, best_sentence=0.25, opening=0.12)
-FOLLOW_UP = WordWeights(coverage=0.3, best_sentence=0.18, opening=0.06)  # it has few words of its own
+FOLLOW_UP = WordWeights(coverage=0.25, best_sentence=0.15, opening=0.06)  # it has few words of its own
 
 
 def relevance(

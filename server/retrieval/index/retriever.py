@@ -12,6 +12,7 @@ from server.retrieval.encoder.batcher import Batcher
 from server.retrieval.encoder.encoder import Encoder
 from server.retrieval.encoder.question_vectors import QuestionVectors
 from server.retrieval.encoder.shared import SharedEncoder
+from server.retrieval.index.given_texts import GivenTexts
 from server.retrieval.index.growth import grow, joined_text, without
 from server.retrieval.index.manifest import Manifest, read_manifest
 from server.retrieval.index.passage_table import PassageTable
@@ -25,6 +26,7 @@ log = logging.getLogger(__name__)
 PASSAGES_FILE = "passages.arrow"
 _PROBE_SIMILARITY = 0.98
 _MAX_BATCH = 64
+_HITS_A_PASSAGE = 4  # so many are ranked for each passage wanted: some are copies of others, or stand beside them
 
 
 class IndexRetriever:
@@ -67,23 +69,25 @@ class IndexRetriever:
 
     def search(self, query: Query) -> list[Passage]:
         """The best passages, each grown by its neighbours; a hit inside an earlier one's neighbourhood is part of it,
-        and no row is given twice.
+        no row is given twice, nor a text that an earlier passage holds.
 
         Raises:
             RetrievalError: the batch failed or took longer than the timeout.
         """
-        num_hits = query.k * (1 + 2 * query.window) if query.k > 1 else 1
+        num_hits = query.k * max(_HITS_A_PASSAGE, 1 + 2 * query.window) if query.k > 1 else 1
         earlier = tuple(exchange.question for exchange in query.earlier)
         hits = self._hits(Wanted(query.text, num_hits, earlier, query.required))
         passages: list[Passage] = []
         covered: set[int] = set()
+        given = GivenTexts()
         for score, row in zip(hits.scores.tolist(), hits.rows.tolist(), strict=True):
             if len(passages) == query.k:
                 break
-            if row in covered:
+            if row in covered or given.repeats(self._table.row(row)):
                 continue
             rows = without(covered, grow(row, self._table, self._vectors, query.window, query.threshold), row)
             covered.update(rows)
+            given.add([self._table.row(number) for number in rows])
             passages.append(self._passage(row, rows, score))
         return passages
 

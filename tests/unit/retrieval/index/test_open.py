@@ -67,7 +67,7 @@ def test_an_index_folder_is_opened_with_the_encoder_and_floor_of_its_manifest(in
 def test_a_floor_that_is_set_counts(index_folder: Path) -> None:
     retriever = open_retriever(settings(index=str(index_folder), score_floor="0.99"))
     assert retriever is not None
-    assert retriever.search(Query("What does the velvet fox eat?", 1, 0, 1.0)) == []
+    assert retriever.search(Query("Which animals live in the woods?")) == []
     retriever.close()
 
 
