@@ -60,6 +60,9 @@ class Settings(BaseModel):
     golden: Literal["require", "if_present", "off"] = "if_present"
 
     # The turn.
+    chat_format: Literal[
+        "auto", "openchatkit", "dolly", "openassistant", "alpaca", "vicuna", "llama-2", "chatml", "template"
+    ] = "auto"  # how conversations are written; auto: as the checkpoint shows; template: by its chat_template
     policy: Path | None = None  # moderation policy file; None: the OpenChatKit policy
     moderation: Literal["on", "off"] = "on"
     max_new_tokens: int = Field(256, ge=1)  # when a request names none

@@ -32,6 +32,7 @@ class Sampling(msgspec.Struct, frozen=True):
     stop: tuple[str, ...] = ()
     min_tokens: int = 0  # no token ends the reply before it has as many
     ignore_eos: bool = False  # tokens that end a reply are never sampled
+    stop_token_ids: tuple[int, ...] = ()  # tokens that end a reply, besides the checkpoint's own
     seed: int | None = None
     logprobs: int | None = None  # with each token its log-probability and those of so many alternatives, at most 20
     json_schema: str | None = None  # the reply is JSON that this schema allows; "{}": any JSON object

@@ -11,6 +11,7 @@ from pathlib import Path
 from server.chat.moderation.classifier import Classifier
 from server.chat.moderation.moderator import Moderator
 from server.chat.moderation.policy import DEFAULT_POLICY, Policy, Role, load_policy
+from server.chat.prompt.choose_format import choose_format
 from server.chat.prompt.prompt import PromptBuilder
 from server.chat.prompt.tokenizer import ChatTokenizer
 from server.chat.records.model_version import model_version
@@ -84,7 +85,12 @@ def _turns(
     executor: Executor,
 ) -> TurnService:
     window = context_window(settings)
-    prompts = PromptBuilder(_tokenizer(settings.chat_model), window, settings.passage_tokens)
+    prompts = PromptBuilder(
+        _tokenizer(settings.chat_model),
+        window,
+        settings.passage_tokens,
+        choose_format(settings.chat_format, Path(settings.chat_model)),
+    )
     turn_settings = TurnSettings(
         model=model_version(Path(settings.chat_model)),
         owner=front_owner(settings.run_dir),

@@ -276,7 +276,9 @@ class TurnService:
         ends = () if turn.request.as_written else self._prompts.chat_format.ends
         room = self._prompts.room_for_reply(prompt)
         most = min(asked.max_new_tokens, room) if turn.request.clamp else asked.max_new_tokens
-        return msgspec.structs.replace(asked, stop=(*ends, *asked.stop), max_new_tokens=most)
+        end_tokens = () if turn.request.as_written else self._prompts.end_token_ids
+        stop = (*ends, *asked.stop)
+        return msgspec.structs.replace(asked, stop=stop, stop_token_ids=end_tokens, max_new_tokens=most)
 
     def _reply(self, turn: OpenTurn, prompt: Prompt, piecewise: bool) -> ReplyStream:
         remaining = turn.remaining_s

@@ -2,57 +2,75 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from enum import Enum
+
+from server.chat.text.neutralise import Markup
+
+_DATE = re.compile(r"\{\{date:(.*?)\}\}")
+
+
+class Place(Enum):
+    """Where a question's passages stand: before the question's tag, behind it, or behind the question."""
+
+    BEFORE = "before"
+    INSIDE = "inside"
+    AFTER = "after"
 
 
 @dataclass(frozen=True)
 class ChatFormat:
     """One way of writing conversations. A pair is what stands before and after a text; it is encoded as structure, so
-    a tag that the tokenizer knows becomes its one token.
+    a tag that the tokenizer knows becomes its one token. A blank at the end of the first half goes with the text.
+
+    In every string `{bos}` and `{eos}` stand for the tokenizer's own, and `{{date:%Y-%m-%d}}` for the UTC time at which
+    the session began; it never changes, so its keys and values are reused.
 
     Attributes:
-        preamble: the lines that open a session which began at this time, in seconds since the epoch. They never
-            change, so their keys and values are reused.
-        lead: what stands between a tag and the text behind it, encoded with the text.
+        preamble: opens a session.
+        preamble_stays: whether it also stands where there is a system text, which follows it; else it is replaced.
+        default_system: the system text where nobody gives one.
+        system_in_question: whether the system text stands within the first question, behind its tag.
+        background_place: where a question's passages stand.
         ends: strings at which a reply is over; the engine stops there, and they are never part of a reply.
+        end_tokens: special tokens at which a reply is over, where the tokenizer has them.
         noise: strings that a model may write and nobody said.
-        roles, tokens: names in angle brackets that text must not imitate, as "human" for <human>.
-        labels: words that, with a colon and at the beginning of a line, text must not imitate.
+        markup: what texts must not imitate.
     """
 
     name: str
-    preamble: Callable[[float], tuple[str, ...]]
     system: tuple[str, str]
     background: tuple[str, str]
     question: tuple[str, str]
     reply: tuple[str, str]
-    lead: str
     ends: tuple[str, ...]
-    noise: tuple[str, ...]
-    roles: tuple[str, ...]
-    tokens: tuple[str, ...]
-    labels: tuple[str, ...]
+    markup: Markup
+    preamble: str = ""
+    preamble_stays: bool = True
+    default_system: str = ""
+    system_in_question: bool = False
+    background_place: Place = Place.BEFORE
+    end_tokens: tuple[str, ...] = ()
+    noise: tuple[str, ...] = ("<pad>", "</s>", "<|endoftext|>")
 
 
-def date_and_time(session_created_at: float) -> tuple[str, ...]:
-    """Date and time of the session's start, UTC."""
+def dated(text: str, session_created_at: float) -> str:
+    """`text` with the time of the session's start, seconds since the epoch, where the format asks for it."""
     started = datetime.fromtimestamp(session_created_at, UTC)
-    return f"Current Date: {started:%Y-%m-%d}", f"Current Time: {started:%H:%M:%S %p %Z}"
+    return _DATE.sub(lambda match: started.strftime(match[1]), text)
 
+
+TOKEN_NAMES = ("s", "pad", "unk", "mask", "bos", "eos", "cls", "sep")
 
 OPENCHATKIT = ChatFormat(
     name="openchatkit",
-    preamble=date_and_time,
+    preamble="Current Date: {{date:%Y-%m-%d}}\nCurrent Time: {{date:%H:%M:%S %p %Z}}\n\n",
     system=("", "\n\n"),
-    background=("Background:", "\n"),
-    question=("<human>:", "\n"),
-    reply=("<bot>:", "\n"),
-    lead=" ",
+    background=("Background: ", "\n"),
+    question=("<human>: ", "\n"),
+    reply=("<bot>: ", "\n"),
     ends=("\n<human>", "<human>"),
-    noise=("<pad>", "</s>", "<|endoftext|>"),
-    roles=("human", "bot"),
-    tokens=("s", "pad", "unk", "mask", "bos", "eos", "cls", "sep"),
-    labels=("background",),
+    markup=Markup(roles=("human", "bot"), tokens=TOKEN_NAMES, labels=("background",)),
 )

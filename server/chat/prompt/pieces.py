@@ -5,12 +5,22 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from server.chat.prompt.chat_format import ChatFormat
+from server.chat.prompt.chat_format import ChatFormat, Place, dated
 from server.chat.prompt.tokenizer import ChatTokenizer
 from server.chat.text.neutralise import Neutraliser
 
 _SENTENCE_END = re.compile(r"[.!?]['\")\]]*(?=\s)|[\u3002\uff01\uff1f]")
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """What stands around a text: ids before it, blanks that are encoded with it, ids behind it."""
+
+    opens: list[int]
+    lead: str
+    closes: list[int]
 
 
 class PromptPieces:
@@ -22,50 +32,59 @@ class PromptPieces:
     def __init__(self, tokenizer: ChatTokenizer, chat_format: ChatFormat, max_tokens: int) -> None:
         self._tokenizer = tokenizer
         self._format = chat_format
-        self._neutralise = Neutraliser(chat_format.roles, chat_format.tokens, chat_format.labels).neutralise
+        self._neutralise = Neutraliser(chat_format.markup).neutralise
         # Twice, since a tokenizer may compose characters first, up to four into three bytes.
         self._max_chars = 2 * (max_tokens + 1) * tokenizer.longest_token_bytes
-        self._newline = self._structure("\n")
-        self._system, self._background, self._question, self._reply = (
-            (self._structure(opens), self._structure(closes))
-            for opens, closes in (chat_format.system, chat_format.background, chat_format.question, chat_format.reply)
+        self._background, self._question, self._reply = (
+            self._frame(pair) for pair in (chat_format.background, chat_format.question, chat_format.reply)
         )
-        self.num_background_tokens = len(self._background[0]) + len(self._background[1])
+        self.num_background_tokens = len(self._background.opens) + len(self._background.closes)
+        self.end_token_ids = tokenizer.ids_of(chat_format.end_tokens)
 
     def preamble(self, session_created_at: float, system: str) -> list[int]:
-        """The session's first lines with an empty one, and the system text, where there are any."""
-        ids = [
-            token
-            for line in self._format.preamble(session_created_at)
-            for token in (*self._tokenizer.encode(line), *self._newline)
-        ]
-        ids += self._newline if ids else []
-        if system.strip():
-            opens, closes = self._system
-            ids += opens + self._tokenizer.encode(self._plain(system)) + closes
-        return ids
+        """The session's first lines and the system text, where there are any."""
+        text = system.strip() or self._format.default_system
+        ids = self._structure(dated(self._format.preamble, session_created_at))
+        if not text:
+            return ids
+        opens, closes = (dated(half, session_created_at) for half in self._format.system)
+        frame = self._frame((opens, closes))
+        ids = ids if self._format.preamble_stays else []
+        ids += self._question.opens if self._format.system_in_question else []
+        return ids + frame.opens + self._tokenizer.encode(self._plain(text)) + frame.closes
 
-    def question(self, text: str) -> list[int]:
-        """A question between its tags, and the tag that opens the reply."""
-        opens, closes = self._question
-        return opens + self._content(text) + closes + self._reply[0]
+    def head(self, passage: Sequence[int], question: str) -> list[int]:
+        """A question with its passage's tokens, and the tag that opens the reply."""
+        asked = self._content(question, self._question.lead)
+        frame, background = self._question, self._background_of(passage)
+        match self._format.background_place:
+            case Place.BEFORE:
+                ids = [*background, *frame.opens, *asked, *frame.closes]
+            case Place.INSIDE:
+                ids = [*frame.opens, *background, *asked, *frame.closes]
+            case Place.AFTER:
+                ids = [*frame.opens, *asked, *frame.closes, *background]
+        return ids + self._reply.opens
+
+    def first_head(self, head: list[int], system: str) -> list[int]:
+        """The oldest `head` of a prompt, without the tag that has already opened it in the preamble."""
+        opened = self._format.system_in_question and (system.strip() or self._format.default_system)
+        return head[len(self._question.opens) :] if opened else head
 
     def reply(self, text: str) -> list[int]:
         """A reply and what closes it."""
-        return self._content(text) + self._reply[1]
+        return self._content(text, self._reply.lead) + self._reply.closes
 
     def begun(self, text: str) -> tuple[int, ...]:
         """A reply's first words, with nothing that closes it."""
-        return tuple(self._content(text))
+        return tuple(self._content(text, self._reply.lead))
 
     def as_written(self, text: str) -> list[int]:
         """A text that stands for itself."""
         return self._tokenizer.encode(self._neutralise(text[: self._max_chars]))
 
-    def background(self, passage: Sequence[int]) -> list[int]:
-        """The line of a passage, given its tokens; nothing for no tokens."""
-        opens, closes = self._background
-        return [*opens, *passage, *closes] if passage else []
+    def _background_of(self, passage: Sequence[int]) -> list[int]:
+        return [*self._background.opens, *passage, *self._background.closes] if passage else []
 
     def passage(self, texts: Sequence[str], limit: int) -> tuple[list[int], int]:
         """The texts on one line, cut to at most `limit` tokens, and how many of the texts have a part in them.
@@ -89,14 +108,20 @@ class PromptPieces:
 
     def _one_line(self, texts: Sequence[str]) -> str:
         plain = self._plain(" ".join(word for text in texts for word in text.split()))
-        return f"{self._format.lead}{plain}" if plain else ""
+        return f"{self._background.lead}{plain}" if plain else ""
 
-    def _content(self, text: str) -> list[int]:
+    def _content(self, text: str, lead: str) -> list[int]:
         plain = self._plain(text)
-        return self._tokenizer.encode(f"{self._format.lead}{plain}") if plain else []
+        return self._tokenizer.encode(f"{lead}{plain}") if plain else []
+
+    def _frame(self, pair: tuple[str, str]) -> _Frame:
+        opens, closes = pair
+        lead = opens[len(opens.rstrip(" ")) :]
+        return _Frame(self._structure(opens.removesuffix(lead)), lead, self._structure(closes))
 
     def _structure(self, text: str) -> list[int]:
         """The ids of a format's string, line by line, so that they do not depend on what stands on the next line."""
+        text = text.replace("{bos}", self._tokenizer.bos).replace("{eos}", self._tokenizer.eos)
         return [token for line in text.splitlines(keepends=True) for token in self._tokenizer.encode_structure(line)]
 
     def _plain(self, text: str) -> str:

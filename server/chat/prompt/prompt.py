@@ -71,6 +71,7 @@ class PromptBuilder:
     ) -> None:
         self.chat_format = chat_format
         self._pieces = PromptPieces(tokenizer, chat_format, max_context_tokens)
+        self.end_token_ids = self._pieces.end_token_ids
         self._window = max_context_tokens
         self._passage_tokens = passage_tokens
 
@@ -80,7 +81,7 @@ class PromptBuilder:
         Raises:
             ServiceError: PROMPT_TOO_LONG with the counts.
         """
-        self._room(self._pieces.preamble(0.0, system), self._pieces.question(question), max_new_tokens)
+        self._room(self._pieces.preamble(0.0, system), self._pieces.head((), question), max_new_tokens)
 
     def reserved(self, begun_at: float, asked: tuple[str, str, str], max_new_tokens: int) -> int:
         """Tokens to keep free for a reply that may be cut to the room that is left: no more than half the window, so
@@ -88,7 +89,7 @@ class PromptBuilder:
         the reply begins with (`asked`) leave.
         """
         system, question, begun = asked
-        taken = len(self._pieces.preamble(begun_at, system)) + len(self._pieces.question(question))
+        taken = len(self._pieces.preamble(begun_at, system)) + len(self._pieces.head((), question))
         left = self._window - taken - len(self.begun(begun))
         return max(1, min(max_new_tokens, self._window // 2, left))
 
@@ -123,14 +124,14 @@ class PromptBuilder:
             ServiceError: PROMPT_TOO_LONG with the counts, when the question alone does not fit.
         """
         preamble = self._pieces.preamble(session_created_at, system)
-        asked = self._pieces.question(question)
+        asked = self._pieces.head((), question)
         room = self._room(preamble, asked, max_new_tokens)
         passage, num_passages = self._fitting_passage(passages, room)
-        head = self._pieces.background(passage) + asked
+        head = self._pieces.head(passage, question)
         kept, num_dropped = self._kept(turns, len(head), self._window - len(preamble) - max_new_tokens)
-        history = [token for turn in kept for token in (*turn.head, *turn.tail)]
+        ids = [token for turn in kept for token in (*turn.head, *turn.tail)] + head
         return Prompt(
-            token_ids=(*preamble, *history, *head),
+            token_ids=(*preamble, *self._pieces.first_head(ids, system)),
             num_dropped_turns=num_dropped,
             num_preamble_tokens=len(preamble),
             num_passages=num_passages,
@@ -177,7 +178,7 @@ class PromptBuilder:
             passage = self._pieces.passage_again(texts, turn.usage.passage_tokens)
         else:
             passage, _ = self._pieces.passage(texts, self._passage_tokens)
-        head = self._pieces.background(passage) + self._pieces.question(turn.user)
+        head = self._pieces.head(passage, turn.user)
         return _Encoded(turn.turn, head, self._pieces.reply(turn.reply))
 
 

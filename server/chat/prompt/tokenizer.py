@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,16 @@ from tokenizers import Tokenizer
 from server.config import ConfigError
 
 TOKENIZER_FILE = "tokenizer.json"
+TOKENIZER_CONFIG_FILE = "tokenizer_config.json"
 
 
 class ChatTokenizer:
     """The tokenizer of one checkpoint, in two readings: for structure, and for anybody's text."""
 
-    def __init__(self, definition: str) -> None:
-        """`definition` is the text of a tokenizer.json."""
-        parsed = json.loads(definition)
+    def __init__(self, definition: str, bos: str = "", eos: str = "") -> None:
+        """`definition` is the text of a tokenizer.json; `bos` and `eos` are what opens and closes a text."""
+        self.bos, self.eos = bos, eos
+        parsed = _without_prefix(json.loads(definition))
         # A definition may carry settings for training: nothing is cut, filled up, or put around a text here.
         parsed |= {"truncation": None, "padding": None, "post_processor": None}
         self._structure = Tokenizer.from_str(json.dumps(parsed))
@@ -35,7 +38,7 @@ class ChatTokenizer:
         """
         path = folder / TOKENIZER_FILE
         try:
-            return cls(path.read_text("utf-8"))
+            return cls(path.read_text("utf-8"), *special_tokens(folder))
         except FileNotFoundError:
             raise ConfigError(f"{path} is missing: a model folder needs its {TOKENIZER_FILE}") from None
         except Exception as error:  # the tokenizers library raises bare Exception for a bad file
@@ -51,6 +54,11 @@ class ChatTokenizer:
         ids: list[int] = self._structure.encode(text, add_special_tokens=False).ids
         return ids
 
+    def ids_of(self, tokens: Sequence[str]) -> tuple[int, ...]:
+        """The ids of those of `tokens` that are in the vocabulary as a whole."""
+        found = (self._structure.token_to_id(token) for token in tokens)
+        return tuple(each for each in found if each is not None)
+
     def encode_with_ends(self, text: str) -> tuple[list[int], list[int]]:
         """`encode`, and for every token where in `text` the characters end of which it holds a part."""
         encoding = self._content.encode(text, add_special_tokens=False)
@@ -60,6 +68,39 @@ class ChatTokenizer:
         """The text of `ids`, special tokens written out."""
         text: str = self._structure.decode(ids, skip_special_tokens=False)
         return text
+
+
+def special_tokens(folder: Path) -> tuple[str, str]:
+    """The tokens that open and close a text, as tokenizer_config.json names them; "" where it does not.
+
+    Raises:
+        OSError, ValueError: the file cannot be read.
+    """
+    path = folder / TOKENIZER_CONFIG_FILE
+    config = json.loads(path.read_text("utf-8-sig")) if path.is_file() else {}
+    bos, eos = (config.get(name) or "" for name in ("bos_token", "eos_token"))
+    return tuple(each["content"] if isinstance(each, dict) else str(each) for each in (bos, eos))  # type: ignore[return-value]
+
+
+def _without_prefix(parsed: dict[str, Any]) -> dict[str, Any]:
+    """The definition without the blank that some tokenizers put before a text: a prompt is encoded piece by piece."""
+    return {
+        **parsed,
+        "normalizer": _without_steps(parsed.get("normalizer"), "normalizers", "Prepend"),
+        "pre_tokenizer": _without_steps(parsed.get("pre_tokenizer"), "pretokenizers", ""),
+    }
+
+
+def _without_steps(step: Any, inner: str, unwanted: str) -> Any:
+    if not isinstance(step, dict):
+        return step
+    if step.get("type") == "Sequence":
+        steps = [_without_steps(each, inner, unwanted) for each in step.get(inner, [])]
+        return {**step, inner: [each for each in steps if each is not None]}
+    if step.get("type") == unwanted:
+        return None
+    changes = {"prepend_scheme": "never", "add_prefix_space": False}
+    return {**step, **{name: value for name, value in changes.items() if name in step}}
 
 
 def _white_space(parsed: dict[str, Any]) -> list[dict[str, Any]]:

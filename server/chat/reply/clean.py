@@ -15,7 +15,7 @@ class ReplyCleaner:
     """Cleans what a model wrote in one format."""
 
     def __init__(self, chat_format: ChatFormat) -> None:
-        self._restore = Neutraliser(chat_format.roles, chat_format.tokens, chat_format.labels).restore
+        self._restore = Neutraliser(chat_format.markup).restore
         self._noise = re.compile("|".join(map(re.escape, chat_format.noise)))
         self._end = re.compile("|".join(map(re.escape, chat_format.ends)))
         tags = [end.removeprefix("\n") for end in chat_format.ends if end.startswith("\n")]

@@ -206,7 +206,7 @@ class Leader:
 
     def _write(self, reply: Reply, token: int) -> bool:
         """Send the text that `token` makes certain; whether the reply stops here."""
-        if token in self._tokenizer.end_tokens:
+        if token in self._tokenizer.end_tokens or token in reply.sequence.sampling.stop_token_ids:
             return True
         self._send_piece(reply, reply.text.push(token))
         return reply.text.stopped

@@ -15,7 +15,7 @@ from server.chat.prompt.chat_format import OPENCHATKIT
 from server.chat.text.folding import fold
 from server.chat.text.neutralise import Neutraliser
 
-_NEUTRALISER = Neutraliser(OPENCHATKIT.roles, OPENCHATKIT.tokens, OPENCHATKIT.labels)
+_NEUTRALISER = Neutraliser(OPENCHATKIT.markup)
 neutralise, restore = _NEUTRALISER.neutralise, _NEUTRALISER.restore
 
 FORGED = [
