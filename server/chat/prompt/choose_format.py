@@ -32,10 +32,12 @@ def choose_format(name: str, folder: Path) -> ChatFormat:
     if chosen is None:
         found = "shows no chat format of its own" if name == AUTO else "brings no chat template"
         raise ConfigError(
-            f"OCK_CHAT_FORMAT={name!r}: the checkpoint {folder} {found}; legal are {', '.join(FORMATS)}, and {TEMPLATE} "
-            f"for one with a chat_template in {TOKENIZER_CONFIG_FILE} or a {TEMPLATE_FILE}"
+            f"OCK_CHAT_FORMAT={name!r}: the checkpoint {folder} {found}; legal are {', '.join(FORMATS)}, and "
+            f"{TEMPLATE} for one with a chat_template in {TOKENIZER_CONFIG_FILE} or a {TEMPLATE_FILE}"
         )
-    log.info("chat.format name=%s chosen=%s", chosen.name, "by the checkpoint" if name == AUTO else "by OCK_CHAT_FORMAT")
+    log.info(
+        "chat.format name=%s chosen=%s", chosen.name, "by the checkpoint" if name == AUTO else "by OCK_CHAT_FORMAT"
+    )
     return chosen
 
 

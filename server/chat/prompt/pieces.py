@@ -35,9 +35,11 @@ class PromptPieces:
         self._neutralise = Neutraliser(chat_format.markup).neutralise
         # Twice, since a tokenizer may compose characters first, up to four into three bytes.
         self._max_chars = 2 * (max_tokens + 1) * tokenizer.longest_token_bytes
-        self._background, self._question, self._reply = (
-            self._frame(pair) for pair in (chat_format.background, chat_format.question, chat_format.reply)
-        )
+        self._question, self._reply = self._frame(chat_format.question), self._frame(chat_format.reply)
+        opens, closes = chat_format.background
+        self._inside = chat_format.background_place is Place.INSIDE
+        self._background = self._frame((self._question.lead * self._inside + opens, closes))
+        self._opened_background = self._frame(chat_format.background)
         self.num_background_tokens = len(self._background.opens) + len(self._background.closes)
         self.end_token_ids = tokenizer.ids_of(chat_format.end_tokens)
 
@@ -48,15 +50,22 @@ class PromptPieces:
         if not text:
             return ids
         opens, closes = (dated(half, session_created_at) for half in self._format.system)
-        frame = self._frame((opens, closes))
+        within = self._format.system_in_question
+        frame = self._frame((self._question.lead * within + opens, closes))
         ids = ids if self._format.preamble_stays else []
-        ids += self._question.opens if self._format.system_in_question else []
+        ids += self._question.opens * within
         return ids + frame.opens + self._tokenizer.encode(self._plain(text)) + frame.closes
 
-    def head(self, passage: Sequence[int], question: str) -> list[int]:
-        """A question with its passage's tokens, and the tag that opens the reply."""
-        asked = self._content(question, self._question.lead)
-        frame, background = self._question, self._background_of(passage)
+    def opens_question(self, system: str) -> bool:
+        """Whether the preamble of a session with this system text has already opened the first question."""
+        return self._format.system_in_question and bool(system.strip() or self._format.default_system)
+
+    def head(self, passage: Sequence[int], question: str, *, opened: bool = False) -> list[int]:
+        """A question with its passage's tokens, and the tag that opens the reply; `opened` as `opens_question` says."""
+        frame = _Frame([], "", self._question.closes) if opened else self._question
+        asked = self._content(question, "" if passage and self._inside else frame.lead)
+        around = self._opened_background if opened else self._background
+        background = [*around.opens, *passage, *around.closes] if passage else []
         match self._format.background_place:
             case Place.BEFORE:
                 ids = [*background, *frame.opens, *asked, *frame.closes]
@@ -65,11 +74,6 @@ class PromptPieces:
             case Place.AFTER:
                 ids = [*frame.opens, *asked, *frame.closes, *background]
         return ids + self._reply.opens
-
-    def first_head(self, head: list[int], system: str) -> list[int]:
-        """The oldest `head` of a prompt, without the tag that has already opened it in the preamble."""
-        opened = self._format.system_in_question and (system.strip() or self._format.default_system)
-        return head[len(self._question.opens) :] if opened else head
 
     def reply(self, text: str) -> list[int]:
         """A reply and what closes it."""
@@ -82,9 +86,6 @@ class PromptPieces:
     def as_written(self, text: str) -> list[int]:
         """A text that stands for itself."""
         return self._tokenizer.encode(self._neutralise(text[: self._max_chars]))
-
-    def _background_of(self, passage: Sequence[int]) -> list[int]:
-        return [*self._background.opens, *passage, *self._background.closes] if passage else []
 
     def passage(self, texts: Sequence[str], limit: int) -> tuple[list[int], int]:
         """The texts on one line, cut to at most `limit` tokens, and how many of the texts have a part in them.

@@ -50,7 +50,7 @@ class Prompt:
 class _Encoded:
     """A stored turn as token ids."""
 
-    number: int
+    turn: Turn
     head: list[int]
     tail: list[int]
 
@@ -129,9 +129,12 @@ class PromptBuilder:
         passage, num_passages = self._fitting_passage(passages, room)
         head = self._pieces.head(passage, question)
         kept, num_dropped = self._kept(turns, len(head), self._window - len(preamble) - max_new_tokens)
-        ids = [token for turn in kept for token in (*turn.head, *turn.tail)] + head
+        if self._pieces.opens_question(system):
+            kept[:1] = [self._encode(each.turn, opened=True) for each in kept[:1]]
+            head = head if kept else self._pieces.head(passage, question, opened=True)
+        history = [token for turn in kept for token in (*turn.head, *turn.tail)]
         return Prompt(
-            token_ids=(*preamble, *self._pieces.first_head(ids, system)),
+            token_ids=(*preamble, *history, *head),
             num_dropped_turns=num_dropped,
             num_preamble_tokens=len(preamble),
             num_passages=num_passages,
@@ -164,7 +167,7 @@ class PromptBuilder:
         encoded = [self._encode(turn) for turn in read]
         start = first_kept([turn.size for turn in encoded], 0, settled, next_head, room)
         if start > 0:
-            num_dropped = encoded[start].number - 1 if start < len(encoded) else turns[-1].turn
+            num_dropped = encoded[start].turn.turn - 1 if start < len(encoded) else turns[-1].turn
         return encoded[start:], num_dropped
 
     def _worth_encoding(self, turns: Sequence[Turn]) -> Sequence[Turn]:
@@ -172,14 +175,14 @@ class PromptBuilder:
         step = 2 * self._window // _SHORTEST_TURN_TOKENS
         return turns[max(0, len(turns) // step - 1) * step :]
 
-    def _encode(self, turn: Turn) -> _Encoded:
+    def _encode(self, turn: Turn, *, opened: bool = False) -> _Encoded:
         texts = [source.text for source in turn.sources]
         if _is_recorded(turn):
             passage = self._pieces.passage_again(texts, turn.usage.passage_tokens)
         else:
             passage, _ = self._pieces.passage(texts, self._passage_tokens)
-        head = self._pieces.head(passage, turn.user)
-        return _Encoded(turn.turn, head, self._pieces.reply(turn.reply))
+        head = self._pieces.head(passage, turn.user, opened=opened)
+        return _Encoded(turn, head, self._pieces.reply(turn.reply))
 
 
 def _is_recorded(turn: Turn) -> bool:

@@ -16,7 +16,7 @@ from jinja2 import TemplateError
 from transformers.utils.chat_template_utils import _compile_jinja_template
 
 _MAX_BYTES = 2 << 30
-_MAX_CPU_S = 20
+_MAX_CPU_S = 5
 
 
 def main() -> int:

@@ -57,7 +57,8 @@ def format_of_template(template: str, tokens: SpecialTokens) -> ChatFormat:
         raise ConfigError("the chat template does not write a conversation turn by turn, so prompts could not grow")
     with_system = [case for case in cases if case.has_system]
     candidates = [*_with_system(base, with_system[0]), replace(base, system=("", "\n\n"), system_in_question=True)]
-    return next((each for each in candidates[:-1] if all(_writes(each, case) for case in with_system)), candidates[-1])
+    found = next((each for each in candidates[:-1] if all(_writes(each, case) for case in with_system)), candidates[-1])
+    return replace(found, markup=_markup((*found.system, *found.question, *found.reply), tokens))
 
 
 def _render(template: str, tokens: SpecialTokens) -> list[_Case]:
@@ -67,18 +68,25 @@ def _render(template: str, tokens: SpecialTokens) -> list[_Case]:
         "conversations": [_messages(turns, has_system=system) for turns, system in shapes],
         "variables": {"bos_token": tokens.bos, "eos_token": tokens.eos},
     }
-    command = [sys.executable, "-m", "server.chat.prompt.render_template"]
-    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OPENBLAS_NUM_THREADS": "1"}
-    try:
-        ran = subprocess.run(
-            command, input=json.dumps(asked), capture_output=True, text=True, timeout=_TIME_LIMIT_S, env=environ, check=False
-        )
-    except subprocess.TimeoutExpired:
-        raise ConfigError(f"the chat template was not rendered within {_TIME_LIMIT_S:g} s") from None
+    ran = _run(json.dumps(asked))
+    if ran is None or ran.returncode < 0:
+        raise ConfigError(f"the chat template was not rendered within {_TIME_LIMIT_S:g} s and 2 GiB")
     if ran.returncode:
         said = ran.stderr.strip().splitlines() or [f"status {ran.returncode}"]
         raise ConfigError(f"the chat template cannot be rendered ({said[-1][:200]})")
     return [_Case(*shape, text) for shape, text in zip(shapes, json.loads(ran.stdout), strict=True)]
+
+
+def _run(asked: str) -> subprocess.CompletedProcess[str] | None:
+    """The renderer's process at its end, None when it had to be ended."""
+    command = [sys.executable, "-m", "server.chat.prompt.render_template"]
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OPENBLAS_NUM_THREADS": "1"}
+    try:
+        return subprocess.run(
+            command, input=asked, capture_output=True, text=True, timeout=_TIME_LIMIT_S, env=environ, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return None
 
 
 def _messages(num_turns: int, *, has_system: bool) -> list[dict[str, str]]:
@@ -96,8 +104,10 @@ def _without_system(plain: list[_Case], tokens: SpecialTokens) -> ChatFormat | N
     pieces = _split(two_turns, _QUESTION.format(1), _REPLY.format(1), _QUESTION.format(2))
     if pieces is None:
         return None
-    opening, ask_to_reply, reply_to_ask, _ = pieces
-    question_opens = _common_end(opening, reply_to_ask)
+    opening, ask_to_reply, reply_to_ask, cue = pieces
+    if ask_to_reply.rstrip(" ") != cue.rstrip(" ") or not ask_to_reply.startswith(cue):
+        return None  # it opens a reply to be written otherwise than one that is there
+    question_opens = _common_end(opening, reply_to_ask, tokens)
     ends = _end_tokens(reply_to_ask, tokens)
     return ChatFormat(
         name="template",
@@ -105,11 +115,11 @@ def _without_system(plain: list[_Case], tokens: SpecialTokens) -> ChatFormat | N
         system=("", ""),
         background=("Background: ", "\n\n"),
         background_place=Place.INSIDE,
-        question=(question_opens, ask_to_reply),
-        reply=("", reply_to_ask.removesuffix(question_opens)),
+        question=(question_opens, cue),
+        reply=(ask_to_reply.removeprefix(cue), reply_to_ask.removesuffix(question_opens)),
         ends=() if ends else tuple(_first_words(reply_to_ask)),
         end_tokens=ends,
-        markup=_markup((opening, ask_to_reply, reply_to_ask), tokens),
+        markup=Markup(),
     )
 
 
@@ -129,15 +139,16 @@ def _with_system(base: ChatFormat, case: _Case) -> Iterator[ChatFormat]:
 
 def _writes(chat_format: ChatFormat, case: _Case) -> bool:
     """Whether `chat_format` puts the conversation together as the template did."""
-    opens, closes = chat_format.question
+    (opens, closes), (reply_opens, reply_closes) = chat_format.question, chat_format.reply
     text = chat_format.preamble
     if case.has_system:
         text = text if chat_format.preamble_stays else ""
-        text += (opens if chat_format.system_in_question else "") + chat_format.system[0] + _SYSTEM + chat_format.system[1]
+        text += opens if chat_format.system_in_question else ""
+        text += _SYSTEM.join(chat_format.system)
     for turn in range(1, case.num_turns + 1):
         opened = turn == 1 and case.has_system and chat_format.system_in_question
-        text += ("" if opened else opens) + _QUESTION.format(turn) + closes + chat_format.reply[0]
-        text += _REPLY.format(turn) + chat_format.reply[1] if turn < case.num_turns else ""
+        text += ("" if opened else opens) + _QUESTION.format(turn) + closes
+        text += reply_opens + _REPLY.format(turn) + reply_closes if turn < case.num_turns else ""
     return text == case.text
 
 
@@ -152,11 +163,19 @@ def _split(text: str, *marks: str) -> list[str] | None:
     return [*pieces, text]
 
 
-def _common_end(one: str, other: str) -> str:
+def _common_end(one: str, other: str, tokens: SpecialTokens) -> str:
+    """The longest end that both have, without the rest of a special token that it would cut."""
     length = 0
     while length < min(len(one), len(other)) and one[-1 - length] == other[-1 - length]:
         length += 1
+    while any(_cuts(text, len(text) - length, tokens) for text in (one, other)):
+        length -= 1
     return one[len(one) - length :]
+
+
+def _cuts(text: str, place: int, tokens: SpecialTokens) -> bool:
+    around = ((place - back, token) for token in tokens.all for back in range(1, len(token)))
+    return any(start >= 0 and text.startswith(token, start) for start, token in around)
 
 
 def _end_tokens(reply_to_ask: str, tokens: SpecialTokens) -> tuple[str, ...]:

@@ -93,5 +93,4 @@ def _literal(number: int, tag: str) -> str:
     """One more branch of the pattern, for `tag` as folding leaves it."""
     plain = "".join(fold(tag).text.split())
     first, rest = plain[0], plain[1:]
-    before = "(?<![a-z0-9])" if first.isalnum() else ""
-    return rf"|{before}{re.escape(first)}(?P<literal{number}>\\*)\s*{_spaced(rest)}"
+    return rf"|{re.escape(first)}(?P<literal{number}>\\*)\s*{_spaced(rest)}"

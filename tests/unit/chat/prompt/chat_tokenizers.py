@@ -1,4 +1,4 @@
-"""Two small byte-level BPE tokenizers: tags as ordinary text, as in production, and tags as added tokens."""
+"""Small BPE tokenizers: tags as ordinary text, as in production, tags as added tokens, and a SentencePiece-like one."""
 
 from __future__ import annotations
 
@@ -38,8 +38,44 @@ def definition(kind: str) -> str:
     return str(tokenizer.to_str())
 
 
+TAGS = ["<|im_start|>", "<|im_end|>", "<|system|>", "<|prompter|>", "<|assistant|>", "### End", "<start_of_turn>"]
+
+
+@lru_cache
+def tagged_definition() -> str:
+    """Byte-level, with the special tokens of several formats."""
+    tokenizer = Tokenizer.from_str(definition("ordinary"))
+    tokenizer.add_special_tokens(["<s>", "</s>", *TAGS])
+    return str(tokenizer.to_str())
+
+
+@lru_cache
+def metaspace_definition() -> str:
+    """As SentencePiece writes them: blanks are letters, one stands before a text, unknown characters go as bytes."""
+    special = ["<unk>", "<s>", "</s>"]
+    tokenizer = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True, fuse_unk=True))
+    trainer = trainers.BpeTrainer(
+        vocab_size=1500,
+        special_tokens=[*special, *(f"<0x{byte:02X}>" for byte in range(256))],
+        show_progress=False,
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="never", split=True)
+    tokenizer.train_from_iterator([*topics.values()], trainer)
+    parsed = json.loads(tokenizer.to_str())
+    bytes_ = {f"<0x{byte:02X}>" for byte in range(256)}
+    parsed["added_tokens"] = [each for each in parsed["added_tokens"] if each["content"] not in bytes_]
+    blank = {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}
+    steps = [{"type": "Prepend", "prepend": "▁"}, blank]
+    parsed |= {"pre_tokenizer": None, "normalizer": {"type": "Sequence", "normalizers": steps}}
+    return json.dumps(parsed)
+
+
 @lru_cache
 def chat_tokenizer(kind: str) -> ChatTokenizer:
+    if kind == "tagged":
+        return ChatTokenizer(tagged_definition(), "<s>", "</s>")
+    if kind == "metaspace":
+        return ChatTokenizer(metaspace_definition(), "<s>", "</s>")
     return ChatTokenizer(definition(kind))
 
 
