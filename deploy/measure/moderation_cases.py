@@ -19,11 +19,23 @@ TEXTS_A_REQUEST = 32
 
 @dataclass(frozen=True)
 class Case:
-    """A text, its right label where one is given, and whether it ought to be blocked."""
+    """A text, its right label where one is given, and whether it ought to be blocked.
+
+    Attributes:
+        kind: what sort of text it is, as the file says.
+        variant: what was made of it; empty for a text as the file has it.
+    """
 
     text: str
     label: str | None
     is_bad: bool
+    kind: str = ""
+    variant: str = ""
+
+    @property
+    def group(self) -> str:
+        """What it is counted with."""
+        return self.variant or self.kind or ("bad" if self.is_bad else "harmless")
 
 
 @dataclass(frozen=True)
@@ -37,7 +49,7 @@ class Judged:
 
 
 def read_cases(path: Path, bad_labels: Sequence[str]) -> list[Case]:
-    """The cases of a file of JSON lines, {"text", "label"} or {"text", "blocked"} each.
+    """The cases of a file of JSON lines, {"text", "label"} or {"text", "blocked"} each, with a "kind" if you like.
 
     Raises:
         DeployError: no such file, or a line that is neither; the sentence has its number.
@@ -81,6 +93,7 @@ def _case(where: str, line: str, bad_labels: Sequence[str]) -> Case:
     try:
         given = json.loads(line)
         text, label, blocked = given["text"], given.get("label"), given.get("blocked")
+        kind = str(given.get("kind", ""))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DeployError(
             f'{where}: expected {{"text", "label"}} or {{"text", "blocked"}}, found {line[:80]!r}'
@@ -89,7 +102,7 @@ def _case(where: str, line: str, bad_labels: Sequence[str]) -> Case:
         raise DeployError(f"{where}: text={text!r}: a non-empty string is needed")
     if label is None and not isinstance(blocked, bool):
         raise DeployError(f"{where}: blocked={blocked!r}: without a label, true or false is needed")
-    return Case(text, label, blocked if isinstance(blocked, bool) else label in bad_labels)
+    return Case(text, label, blocked if isinstance(blocked, bool) else label in bad_labels, kind)
 
 
 def _judged(case: Case, result: dict[str, Any]) -> Judged:

@@ -10,8 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deploy.__main__ import main
-from deploy.measure.moderation_cases import Case, Judged
+from deploy.measure.disguises import DISGUISES
+from deploy.measure.moderation_cases import Case, Judged, read_cases
 from deploy.measure.moderation_report import Share, blocking, threshold_curve
+from deploy.measure.moderation_variants import with_variants
+from tests import ROOT
 from tests.unit.deploy.container_double import Answer, Container, ModerationHandler, refused, serving
 
 BAD, GOOD = "needs intervention", "casual"
@@ -54,6 +57,41 @@ def test_the_report_has_matrix_intervals_and_thresholds(tmp_path, capsys):
     assert rows == [["casual", "1", "1"], ["needs", "intervention", "1", "2"]]
     assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG\r\n")
     assert container.asked == [{"input": ["t0", "t1", "t2", "t3", "t4"], "role": "input"}]
+
+
+def test_variants_are_disguised_and_buried_and_reported_with_a_plot(tmp_path, capsys):
+    rows = [{"text": "I will kill you.", "blocked": True, "kind": "hostile"}]
+    rows += [{"text": f"Sentence {number} is fine.", "blocked": False, "kind": "ordinary"} for number in range(3)]
+    data = write_cases(tmp_path / "c.jsonl", rows)
+    texts = [case.text for case in with_variants(read_cases(data, [BAD]), 5)]
+    results = [verdict(0.9 if "kill" in text else 0.1) for text in texts]
+    container = Container()
+    for start in range(0, len(texts), 32):
+        container.answers.append(Answer(body=json.dumps({"results": results[start : start + 32]}).encode()))
+    plot, figures = tmp_path / "groups.png", tmp_path / "groups.json"
+    with serving(ModerationHandler, container) as url:
+        assert evaluate(url, data, "--variants", "5", "--group-plot", str(plot), "--json", str(figures)) == 0
+    said = capsys.readouterr().out
+    assert "precision 1.000 (95 %: 0.207 to 1.000; 1 of 1)" in said
+    assert plot.read_bytes().startswith(b"\x89PNG\r\n")
+    found = json.loads(figures.read_text())
+    assert found["hostile"]["blocked"] == found["among 20: in the middle"]["blocked"] == 1
+    assert found["disguise: spaced letters"]["blocked"] == found["20 harmless sentences"]["blocked"] == 0
+    assert container.asked[0]["input"] == texts[:32]
+    assert sum(name.startswith("disguise: ") for name in found) == len(DISGUISES)
+
+
+def test_the_project_s_own_cases_are_many_and_of_many_kinds():
+    cases = read_cases(ROOT / "tests/data/moderation/cases.jsonl", [BAD])
+    assert len({case.text for case in cases}) == len(cases) >= 400
+    assert sum(case.is_bad for case in cases) >= 100
+    kinds = {case.kind for case in cases}
+    assert sum(kind.startswith("language ") for kind in kinds) >= 10
+    assert {"hostile", "harsh but harmless", "ordinary", "emoji, numbers and signs"} <= kinds
+
+
+def test_every_disguise_changes_a_text():
+    assert all(disguise("Tell us a tale, Joe.") != "Tell us a tale, Joe." for disguise in DISGUISES.values())
 
 
 def test_many_texts_go_in_several_requests_and_keep_their_order(tmp_path, capsys):
