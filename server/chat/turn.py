@@ -35,6 +35,7 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 _HOUR_S = 3600
+_NOTHING_FOUND = 'retrieval is "required", and no passage was found: the search failed, or the filter leaves none'
 _EXCHANGES = 8  # earlier turns that a search may look at
 _BUSY_POLL_S = 0.1
 _JUDGE_RESERVE_S = 2.0  # of a request's deadline, kept for the verdict on the reply
@@ -206,13 +207,15 @@ class TurnService:
     def _start_search(self, turn: OpenTurn) -> Future[list[Passage]]:
         if self._retriever is None or not turn.request.retrieval:
             return _nothing()
-        settings = self._settings
+        settings, wish = self._settings, turn.request.search
         query = Query(
             turn.request.text,
-            settings.search_k,
+            wish.k or settings.search_k,
             settings.search_window,
             settings.search_threshold,
             earlier=_exchanges(turn.session),
+            required=wish.required,
+            only=wish.only,
         )
         return self._executor.submit(self._retriever.search, query)
 
@@ -228,15 +231,22 @@ class TurnService:
         return verdict.blocking
 
     def _await_passages(self, turn: OpenTurn, found: Future[list[Passage]]) -> list[Passage]:
-        """The passages, or none with a warning: an answer without a source beats no answer."""
+        """The passages, or none with a warning: an answer without a source beats no answer, unless one is required.
+
+        Raises:
+            ServiceError: RETRIEVAL_UNAVAILABLE.
+        """
         try:
-            passages = found.result(timeout=self._settings.retrieval_timeout_s)
-            return self._checked_passages(turn, passages)
+            found_passages = found.result(timeout=self._settings.retrieval_timeout_s)
+            passages = self._checked_passages(turn, found_passages)
         except (RetrievalError, TimeoutError) as error:
             found.cancel()
             log.warning("retrieval.failed id=%s error=%s", turn.request.request_id, error or type(error).__name__)
             turn.warnings.append("retrieval failed; the answer has no sources")
-            return []
+            passages = []
+        if turn.request.search.required and not passages:
+            raise ServiceError(ErrorCode.RETRIEVAL_UNAVAILABLE, _NOTHING_FOUND, field="parameters.retrieval")
+        return passages
 
     def _checked_passages(self, turn: OpenTurn, passages: list[Passage]) -> list[Passage]:
         if self._passage_verdicts is None or not passages:

@@ -60,9 +60,16 @@ class Guarded:
             RetrievalError: after `close`.
         """
         try:
-            return self._pool.submit(self._retriever.search, query)
+            return self._pool.submit(self._search, query)
         except RuntimeError as error:
             raise RetrievalError(f"{self.name} is closed") from error
+
+    def _search(self, query: Query) -> list[Passage]:
+        """What the retriever finds, but for what the query's filter leaves out: not every retriever looks at it."""
+        passages = self._retriever.search(query)
+        if query.only is None or not isinstance(passages, list):
+            return passages
+        return [each for each in passages if query.only.takes(each.document_id, each.title, each.section, each.url)]
 
     def info(self) -> dict[str, object]:
         """The retriever's own."""

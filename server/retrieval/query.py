@@ -6,6 +6,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from server.retrieval.passage_filter import PassageFilter
+
 _POINTS_BACK = re.compile(
     r"\b(?:he|him|his|she|hers?|it|its|they|them|theirs?|there|that|this|these|those|one|ones|same)\b|^(?:and|or|but)\b",
     re.IGNORECASE,
@@ -32,6 +34,7 @@ class Query:
         earlier: the conversation before the question, oldest first; a retriever may use it to tell what the question
             is about.
         required: passages are wanted although the question may ask for none.
+        only: which passages may be given; None: any.
     """
 
     text: str
@@ -40,6 +43,7 @@ class Query:
     threshold: float = 1.0
     earlier: Sequence[Exchange] = ()
     required: bool = False
+    only: PassageFilter | None = None
 
     @property
     def with_topic(self) -> str:

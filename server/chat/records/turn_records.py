@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from server.retrieval.passage_filter import PassageFilter
 from server.retrieval.retriever import Passage
 from server.wire import Sampling, TokenLogprobs
 
@@ -76,6 +77,20 @@ class Session(msgspec.Struct, frozen=True):
     turns: tuple[Turn, ...] = ()
 
 
+class SearchWish(msgspec.Struct, frozen=True):
+    """What a request says of its search.
+
+    Attributes:
+        k: passages at most; None: as the settings say.
+        required: passages are searched for whatever the question, and without any there is no answer.
+        only: which passages may be given.
+    """
+
+    k: int | None = None
+    required: bool = False
+    only: PassageFilter | None = None
+
+
 class TurnRequest(msgspec.Struct, frozen=True):
     """One question, validated. With `history`, the request brings its own turns and nothing is stored."""
 
@@ -84,6 +99,7 @@ class TurnRequest(msgspec.Struct, frozen=True):
     sampling: Sampling
     session_id: str | None = None
     retrieval: bool = True
+    search: SearchWish = SearchWish()
     deadline_s: float = 55.0
     history: tuple[Turn, ...] | None = None
     system: str = ""

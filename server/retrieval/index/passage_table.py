@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
 
+from server.retrieval.passage_filter import PassageFilter
 from server.retrieval.retriever import RetrievalError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 SCHEMA = pa.schema(
     [
@@ -74,6 +80,16 @@ class PassageTable:
         batch, offset = self._locate(number)
         found: str = batch.column("document_id")[offset].as_py()
         return found
+
+    def matching(self, wanted: PassageFilter) -> NDArray[np.int64]:  # [num_rows]
+        """The rows that a filter takes, ascending; every row is looked at."""
+        names = ("document_id", "title", "section", "url")
+        found: list[int] = []
+        for number in range(self._file.num_record_batches):
+            columns = [self._file.get_batch(number).column(name).to_pylist() for name in names]
+            first = number * self._rows_per_batch
+            found += [first + offset for offset, row in enumerate(zip(*columns, strict=True)) if wanted.takes(*row)]
+        return np.array(found, dtype=np.int64)
 
     def close(self) -> None:
         """Unmap the file; rows already read stay valid."""

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 MAX_EARLIER = 6  # questions of a conversation that are looked at; what was asked before them is no longer the topic
 _TOPIC_HITS = 3
+_BLOCK_ROWS = 1 << 16
 _NAMED = 0.6  # of a question's words in one sentence, a rare one among them: relevant however far the vector is
 
 
@@ -35,6 +36,7 @@ class Wanted:
     num_hits: int
     earlier: tuple[str, ...] = ()
     required: bool = False
+    allowed: NDArray[np.int64] | None = None  # the only rows that may be found; None: any
 
     @property
     def num_candidates(self) -> int:
@@ -73,6 +75,17 @@ class IndexParts:
             return NO_WORDS
         return self.inverted.find(self.words.terms(text), num_rows)
 
+    def nearest(self, queries: NDArray[np.float32], wanted: Wanted) -> NDArray[np.int64]:
+        """The rows nearest to any of the vectors; of few that are allowed, each is compared."""
+        if wanted.allowed is None:
+            return self.index.search(queries, wanted.num_candidates)[1]
+        found = [np.empty(0, np.int64)]
+        for start in range(0, len(wanted.allowed), _BLOCK_ROWS):
+            rows = np.unique(np.concatenate([found[-1], wanted.allowed[start : start + _BLOCK_ROWS]]))
+            order = np.argsort(-(self.vectors.rows(rows) @ queries.T).max(axis=1), kind="stable")
+            found.append(rows[order[: wanted.num_candidates]])
+        return found[-1]
+
 
 class Ranking:
     """Finds and ranks. One thread uses it.
@@ -94,7 +107,7 @@ class Ranking:
         texts = [text for wanted in batch for text in (wanted.text, *wanted.earlier[-MAX_EARLIER:])]
         vectors = dict(zip(texts, self._questions.encode(texts), strict=True))
         found: list[Hits | None] = [None] * len(batch)
-        openings = [place for place, wanted in enumerate(batch) if not wanted.earlier]
+        openings = [place for place, wanted in enumerate(batch) if not wanted.earlier and wanted.allowed is None]
         for num_candidates in {batch[place].num_candidates for place in openings}:
             places = [place for place in openings if batch[place].num_candidates == num_candidates]
             queries = np.stack([vectors[batch[place].text] for place in places])
@@ -106,9 +119,16 @@ class Ranking:
                 found[place] = self._in_conversation(wanted, vectors)
         return [hits for hits in found if hits is not None]
 
+    def _candidates(self, wanted: Wanted, nearest: NDArray[np.int64]) -> _Candidates:
+        named = self._parts.named(wanted.text, NUM_CANDIDATES)
+        if wanted.allowed is not None:
+            allowed = np.isin(named.rows, wanted.allowed)
+            named = WordHits(named.rows[allowed], named.has_rare[allowed])
+        return _Candidates.of(nearest, named)
+
     def _opening(self, wanted: Wanted, vector: NDArray[np.float32], nearest: NDArray[np.int64]) -> Hits:
         """The nearest passages and those with rare words: what is above the floor, or is named, ranked together."""
-        candidates = _Candidates.of(nearest, self._parts.named(wanted.text, NUM_CANDIDATES))
+        candidates = self._candidates(wanted, nearest)
         cosine = self._parts.vectors.rows(candidates.rows) @ vector
         words = self._parts.words.match(wanted.text, candidates.rows)
         relevant = (cosine >= self._score_floor) | wanted.required
@@ -129,8 +149,7 @@ class Ranking:
 
     def _answer(self, wanted: Wanted, vector: NDArray[np.float32], topic: Topic) -> Hits:
         if not topic.directions:
-            _, rows = self._parts.index.search(vector[None], wanted.num_candidates)
-            return self._opening(wanted, vector, rows[0])
+            return self._opening(wanted, vector, self._parts.nearest(vector[None], wanted).ravel())
         if not wanted.required and self._small_talk.is_near(vector):
             return Hits(np.empty(0, np.float32), np.empty(0, np.int64))
         return self._follow_up(wanted, vector, topic)
@@ -138,8 +157,7 @@ class Ranking:
     def _follow_up(self, wanted: Wanted, vector: NDArray[np.float32], topic: Topic) -> Hits:
         """Candidates from the question alone, from the topic and from rare words, ranked together."""
         moved = topic.moved(vector, len(self._parts.words.terms(wanted.text)))
-        _, nearest = self._parts.index.search(np.stack([vector, moved]), wanted.num_candidates)
-        rows = _Candidates.of(nearest, self._parts.named(wanted.text, NUM_CANDIDATES)).rows
+        rows = self._candidates(wanted, self._parts.nearest(np.stack([vector, moved]), wanted)).rows
         cosine = self._parts.vectors.rows(rows) @ moved
         return _best(relevance(cosine, self._parts.words.match(wanted.text, rows), FOLLOW_UP), rows, wanted.num_hits)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from concurrent.futures import TimeoutError as FutureTimeoutError
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ log = logging.getLogger(__name__)
 PASSAGES_FILE = "passages.arrow"
 _PROBE_SIMILARITY = 0.98
 _MAX_BATCH = 64
+_FILTERS_KEPT = 32  # whose rows are known
 _HITS_A_PASSAGE = 4  # so many are ranked for each passage wanted: some are copies of others, or stand beside them
 
 
@@ -54,6 +56,7 @@ class IndexRetriever:
         if len(self._table) != len(self._vectors):
             raise RetrievalError(f"index {folder} has {len(self._table)} passages but {len(self._vectors)} vectors")
         ranking = Ranking(parts, QuestionVectors(self.embedder), SmallTalk(encoder), score_floor)
+        self._allowed = lru_cache(_FILTERS_KEPT)(self._table.matching)
         self._batcher: Batcher[Wanted, Hits] = Batcher(ranking.find, _MAX_BATCH, "retrieval")
         log.info("index.open version=%s passages=%d", self.version, len(self._table))
 
@@ -76,7 +79,10 @@ class IndexRetriever:
         """
         num_hits = query.k * max(_HITS_A_PASSAGE, 1 + 2 * query.window) if query.k > 1 else 1
         earlier = tuple(exchange.question for exchange in query.earlier)
-        hits = self._hits(Wanted(query.text, num_hits, earlier, query.required))
+        if query.only is not None and not query.only.speaks(self._manifest.passages.language):
+            return []
+        allowed = None if query.only is None else self._allowed(query.only)
+        hits = self._hits(Wanted(query.text, num_hits, earlier, query.required, allowed))
         passages: list[Passage] = []
         covered: set[int] = set()
         given = GivenTexts()

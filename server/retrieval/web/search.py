@@ -76,6 +76,8 @@ class WebSearch:
         Raises:
             RetrievalError: no answer in time, another status than 200, or not the JSON that the fields describe.
         """
+        if query.only is not None and query.only.languages:
+            return []  # nobody knows what a page is written in
         words = query.with_topic
         key = (words, query.k)
         found = self._cache.find(key)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, TypeVar
 
-import msgspec
 from msgspec import Meta
 
 from server.chat.services import Services
+from server.web.invocations.search_fields import SearchFields
 from server.web.limits.table import MAX_LOGIT_BIASES, MAX_STOP_STRINGS
 from server.web.reading.struct_reader import invalid
 from server.web.sessions.schema import SessionId
@@ -36,7 +36,6 @@ RepetitionPenalty = Annotated[float, Meta(gt=0, le=100)]
 Seed = Annotated[
     int, Meta(ge=-(2**63), le=2**63 - 1, description="The same seed gives the same text whatever else is served.")
 ]
-NoRetrieval = Annotated[bool, Meta(description="true: no passages are looked up for this question.")]
 DoSample = Annotated[
     bool,
     Meta(
@@ -46,11 +45,10 @@ DoSample = Annotated[
 ]
 
 
-class Parameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Parameters(SearchFields, frozen=True, forbid_unknown_fields=True):
     """How one invocation is answered. null means the same as absent."""
 
     session_id: SessionId | None = None
-    no_retrieval: NoRetrieval | None = None
     temperature: Temperature | None = None
     top_k: TopK | None = None
     top_p: TopP | None = None

@@ -9,6 +9,7 @@ import msgspec
 from server.chat.records.turn_records import TurnRequest
 from server.chat.services import Services
 from server.web.invocations.parameters import Parameters, sampling
+from server.web.invocations.search_fields import search_wish, searches
 
 
 def turn_request(
@@ -29,7 +30,8 @@ def turn_request(
         request_id=turn_id,
         text=text,
         sampling=msgspec.structs.replace(wished, logprobs=logprobs, json_schema=json_schema),
-        retrieval=not parameters.no_retrieval,
+        retrieval=searches(parameters),
+        search=search_wish(parameters),
         deadline_s=settings.stream_deadline_s if streams else settings.request_deadline_s,
         clamp=settings.long_replies == "clamp",
     )

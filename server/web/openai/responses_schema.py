@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from server.web.invocations.parameters import MaxNewTokens, NoRetrieval, Temperature, TopP
+from server.web.invocations.parameters import MaxNewTokens, Temperature, TopP
+from server.web.invocations.search_fields import NoRetrieval
 from server.web.openai.message_schema import ChatMessage
 from server.web.openai.response import Extension
 

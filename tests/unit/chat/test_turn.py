@@ -14,10 +14,11 @@ from server import wire
 from server.chat.moderation.history_verdicts import HistoryText, HistoryVerdicts
 from server.chat.moderation.policy import Role
 from server.chat.prompt.prompt import PromptBuilder
-from server.chat.records.turn_records import KeepAlive, Session, TextPiece, Turn, TurnRequest, TurnResult
+from server.chat.records.turn_records import KeepAlive, SearchWish, Session, TextPiece, Turn, TurnRequest, TurnResult
 from server.chat.store.store import Store
 from server.chat.turn import TurnService, TurnSettings
 from server.errors import ErrorCode, ServiceError
+from server.retrieval.passage_filter import PassageFilter
 from server.retrieval.query import Exchange
 from server.retrieval.retriever import Passage, RetrievalError
 from tests.unit.chat.prompt.chat_tokenizers import chat_tokenizer
@@ -377,3 +378,26 @@ def test_log_probabilities_go_with_the_answer_but_never_with_a_withheld_one() ->
 
     assert Bench(Telling("It")).ask(history=()).logprobs == tokens
     assert Bench(Telling("BAD")).ask(history=()).logprobs == ()
+
+
+def test_a_search_is_asked_what_the_request_wishes() -> None:
+    bench = Bench(index=Index(), search_k=3)
+    only = PassageFilter(documents=("d",))
+    bench.ask(search=SearchWish(k=7, required=True, only=only))
+    bench.ask()
+    asked = [(each.k, each.required, each.only) for each in bench.index.asked]
+    assert asked == [(7, True, only), (3, False, None)]
+
+
+def broken_index() -> list[Passage]:
+    raise RetrievalError("the index is gone")
+
+
+@pytest.mark.parametrize("found", [list, broken_index])
+def test_a_turn_that_requires_passages_has_no_answer_without(found: Callable[[], list[Passage]]) -> None:
+    bench = Bench(index=Index(found))
+    error = bench.refusal(search=SearchWish(required=True))
+    assert (error.code, error.field) == (ErrorCode.RETRIEVAL_UNAVAILABLE, "parameters.retrieval")
+    assert bench.engine.started == []
+    assert bench.stored() == []
+    assert bench.ask().outputs == "It is so."

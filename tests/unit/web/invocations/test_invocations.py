@@ -6,9 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from flask.testing import FlaskClient
 
-from server.chat.records.turn_records import TurnRequest, TurnResult
+from server.chat.records.turn_records import SearchWish, TurnRequest, TurnResult
 from server.config import Settings
 from server.errors import ErrorCode, ServiceError
+from server.retrieval.passage_filter import PassageFilter
 from server.web.app import create_app
 from server.wire import Sampling
 from tests.unit.web.fakes import LINCOLN, OVERRIDE, Fakes, result
@@ -57,6 +58,36 @@ def test_what_the_request_does_not_say_comes_from_the_settings(fakes: Fakes, cli
     [asked] = fakes.turns.requests
     assert (asked.session_id, asked.retrieval) == (None, True)
     assert asked.sampling == Sampling(max_new_tokens=fakes.settings.max_new_tokens)
+
+
+def test_a_request_says_whether_and_of_what_passages_are_searched(fakes: Fakes, client: FlaskClient) -> None:
+    parameters = {
+        "retrieval": "required",
+        "search_k": 4,
+        "filter": {"document": ["a", "b"], "url": "https://a.example"},
+    }
+    client.post("/invocations", json={"inputs": "hello", "parameters": parameters})
+    said = {"messages": [{"role": "user", "content": "hello"}], **parameters}
+    client.post("/v1/chat/completions", json=said)
+    only = PassageFilter(documents=("a", "b"), urls=("https://a.example",))
+    assert [each.search for each in fakes.turns.requests] == [SearchWish(4, True, only)] * 2
+    client.post("/invocations", json={"inputs": "hello", "parameters": {"retrieval": "off"}})
+    assert fakes.turns.requests[-1].retrieval is False
+
+
+@pytest.mark.parametrize(
+    ("parameters", "field"),
+    [
+        ({"retrieval": "never"}, "parameters.retrieval"),
+        ({"retrieval": "auto", "no_retrieval": True}, "parameters.retrieval"),
+        ({"search_k": 0}, "parameters.search_k"),
+        ({"filter": {"author": "x"}}, "parameters.filter.author"),
+        ({"filter": {"url": []}}, "parameters.filter.url"),
+    ],
+)
+def test_a_wish_that_cannot_be_met_is_refused_by_name(client: FlaskClient, parameters: object, field: str) -> None:
+    response = client.post("/invocations", json={"inputs": "hello", "parameters": parameters})
+    assert (response.status_code, response.json["error"]["field"]) == (400, field)
 
 
 def test_the_default_length_leaves_half_of_a_small_window_to_the_prompt() -> None:
