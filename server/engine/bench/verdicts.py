@@ -30,7 +30,7 @@ from server.chat.prompt.tokenizer import ChatTokenizer
 from server.dtypes import CPU_DTYPES, DTYPES, Dtype
 from server.engine.model.runner import ModelRunner, PoolShape, torch_dtype
 from server.engine.parallel.group import Rank
-from server.engine.rank.loop import gather
+from server.engine.rank.step_executor import gather
 from server.engine.schedule.block_pool import BlockPool
 from server.engine.schedule.limits import ScheduleLimits
 from server.engine.schedule.scheduler import Scheduler

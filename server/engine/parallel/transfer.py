@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,7 +30,7 @@ class Readback:
             self._arrived = torch.cuda.Event()
             self._arrived.record()
 
-    def values(self) -> list[list[float]]:
+    def values(self) -> list[list[Any]]:
         """The tensors as lists, as soon as the step has come this far."""
         if self._arrived is not None:
             self._arrived.synchronize()

@@ -1,35 +1,23 @@
-"""The loop of rank 0, and that of its followers."""
+"""The loop of rank 0: requests in, steps out, results back."""
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
 
 import msgspec
-import numpy as np
-import torch
-from tokenizers import Tokenizer
 
 from server import wire
-from server.engine.model.runner import Runner
-from server.engine.model.sampling import Draws, SamplingRow, sample
-from server.engine.model.text_stream import TextStream
-from server.engine.parallel.sampled_tokens import SampledTokens
-from server.engine.parallel.transfer import Readback, to_device
-from server.engine.rank.liveness import Watchdog
+from server.engine.rank.replies import Progress, Reply, ReplyTokenizer
 from server.engine.rank.request_socket import Client, RequestSocket
-from server.engine.rank.step_channel import StepReceiver, StepSender
+from server.engine.rank.step_executor import StepExecutor, StepResults, StepUnderWay
 from server.engine.schedule.scheduler import End, Scheduler
-from server.engine.schedule.sequence import CHAT, GenerateSequence
-from server.engine.schedule.step_plan import ScoreRows, StepPlan
+from server.engine.schedule.step_plan import ReplyRows, StepPlan
 from server.errors import ErrorCode, ServiceError
 
-log = logging.getLogger(__name__)
-
 _STATUS_INTERVAL_S = 0.5
+MAX_NONFINITE_IN_A_ROW = 8  # requests; as many without one that ends well, and the group is taken for broken
 
 
 class Outlet(Protocol):
@@ -39,29 +27,8 @@ class Outlet(Protocol):
         """Send `message` to `client`."""
 
 
-@dataclass(frozen=True)
-class Reply:
-    """What rank 0 keeps of a reply beside its sequence."""
-
-    sequence: GenerateSequence
-    text: TextStream
-    draws: Draws
-
-
-@dataclass(frozen=True)
-class ReplyTokenizer:
-    """The chat model's tokenizer and the tokens that end a reply."""
-
-    tokenizer: Tokenizer
-    end_tokens: frozenset[int]
-
-
-@dataclass(frozen=True)
-class UnderWay:
-    """A step that every rank has queued, and its results when they are there."""
-
-    plan: StepPlan
-    results: Readback  # tokens of `plan.generate_rows`, then the log-probabilities of each of `plan.score_rows`
+class NotFiniteError(RuntimeError):
+    """A rank's device or weights are broken: request after request gets numbers that are not finite."""
 
 
 class Leader:
@@ -70,27 +37,22 @@ class Leader:
     def __init__(
         self,
         scheduler: Scheduler,
-        runner: Runner,
-        sampled_tokens: SampledTokens,
-        followers: StepSender,
+        executor: StepExecutor,
         outlet: Outlet,
         tokenizer: ReplyTokenizer,
         welcome: wire.Welcome,
-        watchdog: Watchdog,
     ) -> None:
         self._scheduler = scheduler
-        self._runner = runner
-        self._sampled_tokens = sampled_tokens
-        self._followers = followers
+        self._executor = executor
         self._outlet = outlet
         self._tokenizer = tokenizer
         self._welcome = welcome
-        self._watchdog = watchdog
         self._clients: set[Client] = set()
         self._client_of: dict[str, Client] = {}
         self._replies: dict[str, Reply] = {}
-        self._under_way: UnderWay | None = None
+        self._under_way: StepUnderWay | None = None
         self._status_at = 0.0
+        self._num_nonfinite_in_a_row = 0
 
     @property
     def is_idle(self) -> bool:
@@ -113,6 +75,9 @@ class Leader:
 
         When steps overlap, the one planned and queued here is settled by the next call, and what is settled here ran
         while this one was planned.
+
+        Raises:
+            NotFiniteError: too many requests in a row got numbers that are not finite.
         """
         for end in self._scheduler.expire(time.monotonic()):
             self._send_end(end)
@@ -121,7 +86,7 @@ class Leader:
         before, self._under_way = self._under_way, queued
         if before is not None:
             self._settle(before)
-        if queued is not None and not self._sampled_tokens.overlaps:
+        if queued is not None and not self._executor.overlaps:
             self._under_way = None
             self._settle(queued)
 
@@ -156,65 +121,47 @@ class Leader:
             self._client_of[message.request_id] = client
 
     def _admit_reply(self, message: wire.Generate) -> None:
-        sequence = self._scheduler.add_generate(message)
-        text = TextStream(self._tokenizer.tokenizer, message.sampling.stop)
-        self._replies[message.request_id] = Reply(sequence, text, Draws(message.sampling.seed))
+        self._replies[message.request_id] = Reply.to(self._scheduler.add_generate(message), self._tokenizer)
 
-    def _queue(self, plan: StepPlan) -> UnderWay:
-        with self._watchdog:
-            self._followers.send(plan.step)
-            logits = self._runner.run(plan.step)
-            tokens = self._sample(plan, logits)
-            self._sampled_tokens.broadcast(tokens)
-            gathered = [gather(logits, rows) for rows in plan.score_rows]
-            return UnderWay(plan, Readback([tokens, *gathered], self._sampled_tokens.device))
+    def _queue(self, plan: StepPlan) -> StepUnderWay:
+        by_reply = [self._replies[each.sequence.request_id].sampling_rows(each) for each in plan.reply_rows]
+        return self._executor.queue(plan, [row for rows in by_reply for row in rows])
 
-    def _sample(self, plan: StepPlan, logits: dict[str, torch.Tensor]) -> torch.Tensor:
-        if not plan.generate_rows:
-            return torch.empty(0, dtype=torch.long)
-        rows = [self._sampling_row(sequence) for sequence in plan.generate_rows]
-        return sample(logits[CHAT], rows, self._sampled_tokens.latest)
-
-    def _sampling_row(self, sequence: GenerateSequence) -> SamplingRow:
-        reply = self._replies.get(sequence.request_id)
-        draw = reply.draws.next() if reply is not None and sequence.sampling.do_sample else 0.0
-        # The last token is the one that is to be sampled.
-        token_ids = sequence.tokens[:-1] if sequence.sampling.repetition_penalty != 1.0 else ()
-        return SamplingRow(sequence.sampling, token_ids, draw)
-
-    def _settle(self, under_way: UnderWay) -> None:
-        plan = under_way.plan
-        with self._watchdog:
-            tokens, *gathered = under_way.results.values()
-        self._end_or_go_on(plan, [int(token) for token in tokens], gathered)
-
-    def _end_or_go_on(self, plan: StepPlan, tokens: list[int], gathered: list[list[float]]) -> None:
-        ends = {end.request_id: end for end in self._scheduler.settle(plan, tokens, gathered)}
-        for sequence, token in zip(plan.generate_rows, tokens, strict=True):
-            reply = self._replies.get(sequence.request_id)
-            if reply is None or reply.sequence is not sequence:
-                continue  # it ended while the step ran
-            if self._write(reply, token):
-                stopped = self._scheduler.finish(sequence, "stop")
-                length = ends.get(sequence.request_id)
-                if stopped is None:
-                    assert isinstance(length, wire.Finished), length
-                    stopped = msgspec.structs.replace(length, reason="stop")
-                ends[sequence.request_id] = stopped
-        for end in ends.values():
+    def _settle(self, under_way: StepUnderWay) -> None:
+        plan, results = under_way.plan, self._executor.results(under_way)
+        steps = [self._advance(rows, results) for rows in plan.reply_rows]
+        ends = self._scheduler.settle(plan, [progress.tokens for _, progress in steps], results.gathered)
+        by_request = {end.request_id: end for end in ends}
+        for reply, progress in steps:
+            if reply is not None and progress.tokens is not None:
+                self._go_on(reply, progress, by_request)
+        for end in by_request.values():
             self._send_end(end)
+        self._refuse_to_limp()
 
-    def _write(self, reply: Reply, token: int) -> bool:
-        """Send the text that `token` makes certain; whether the reply stops here."""
-        if token in self._tokenizer.end_tokens or token in reply.sequence.sampling.stop_token_ids:
-            return True
-        self._send_piece(reply, reply.text.push(token))
-        return reply.text.stopped
+    def _advance(self, rows: ReplyRows, results: StepResults) -> tuple[Reply | None, Progress]:
+        reply = self._replies.get(rows.sequence.request_id)
+        if reply is None or reply.sequence is not rows.sequence:
+            return None, Progress(None)  # it ended while the step ran
+        return reply, reply.advance(rows, results)
+
+    def _go_on(self, reply: Reply, progress: Progress, ends: dict[str, End]) -> None:
+        """Send what a step made of a reply; note its end if it stops there."""
+        self._send_piece(reply, progress.text)
+        if not progress.stopped:
+            return
+        request_id = reply.sequence.request_id
+        stopped = self._scheduler.finish(reply.sequence, "stop")
+        if stopped is None:
+            length = ends.get(request_id)
+            assert isinstance(length, wire.Finished), length
+            stopped = msgspec.structs.replace(length, reason="stop")
+        ends[request_id] = stopped
 
     def _send_piece(self, reply: Reply, text: str) -> None:
-        if text:
-            request_id = reply.sequence.request_id
-            self._outlet.send(self._client_of[request_id], wire.Piece(request_id, text, reply.sequence.num_new_tokens))
+        piece = reply.piece(text)
+        if piece is not None:
+            self._outlet.send(self._client_of[piece.request_id], piece)
 
     def _send_end(self, end: End) -> None:
         reply = self._replies.get(end.request_id)
@@ -223,22 +170,25 @@ class Leader:
         client = self._client_of.get(end.request_id)
         if client is not None:
             self._outlet.send(client, end)
+        self._count(end)
         self._forget(end.request_id)
+
+    def _count(self, end: End) -> None:
+        if isinstance(end, wire.Failed) and end.code is ErrorCode.INTERNAL:
+            self._num_nonfinite_in_a_row += 1
+        elif not isinstance(end, wire.Failed):
+            self._num_nonfinite_in_a_row = 0
+
+    def _refuse_to_limp(self) -> None:
+        if self._num_nonfinite_in_a_row >= MAX_NONFINITE_IN_A_ROW:
+            raise NotFiniteError(
+                f"{self._num_nonfinite_in_a_row} requests in a row got numbers that are not finite: weights in memory "
+                "or a device are damaged; the group ends, to be started anew"
+            )
 
     def _forget(self, request_id: str) -> None:
         self._replies.pop(request_id, None)
         self._client_of.pop(request_id, None)
-
-
-def gather(logits: dict[str, torch.Tensor], rows: ScoreRows) -> torch.Tensor:
-    """The log-probabilities that a window asks for, from the rows it names."""
-    scores = logits[rows.model]
-    used = sorted(set(rows.rows))  # several tokens are asked of one row
-    place = {row: index for index, row in enumerate(used)}
-    at = [place[row] for row in rows.rows]
-    used_rows, at_row, token_ids = (to_device(np.array(each), scores.device) for each in (used, at, rows.token_ids))
-    picked = scores[used_rows].float()
-    return picked[at_row, token_ids] - picked.logsumexp(-1)[at_row]
 
 
 def lead(leader: Leader, socket: RequestSocket, should_stop: Callable[[], bool]) -> None:
@@ -251,11 +201,3 @@ def lead(leader: Leader, socket: RequestSocket, should_stop: Callable[[], bool])
         leader.step()
         leader.send_status()
     leader.fail_all("the engine group is stopping; try again in a few seconds")
-
-
-def follow(runner: Runner, sampled_tokens: SampledTokens, steps: StepReceiver, watchdog: Watchdog) -> None:
-    """Run what rank 0 plans until it says stop."""
-    while (step := steps.receive()) is not None:
-        with watchdog:
-            runner.run(step)
-            sampled_tokens.receive(step)

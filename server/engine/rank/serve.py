@@ -20,10 +20,13 @@ from server.engine.parallel.group import Rank, join, pick_device
 from server.engine.parallel.sampled_tokens import SampledTokens
 from server.engine.rank.liveness import Watchdog
 from server.engine.rank.loaded_models import GroupModel, load_models
-from server.engine.rank.loop import Leader, ReplyTokenizer, follow, lead
+from server.engine.rank.loop import Leader, lead
+from server.engine.rank.replies import ReplyTokenizer
 from server.engine.rank.request_socket import RequestSocket
 from server.engine.rank.start_check import StartCheck
 from server.engine.rank.step_channel import StepReceiver, StepSender
+from server.engine.rank.step_executor import StepExecutor, follow
+from server.engine.sampling.sampler import Sampler
 from server.engine.schedule.block_pool import BlockPool
 from server.engine.schedule.limits import ScheduleLimits
 from server.engine.schedule.scheduler import Scheduler
@@ -116,6 +119,7 @@ class Serving:
             limits,
             time.monotonic,
             vocab_sizes={name: model.vocab_size for name, model in models.items()},
+            drafts=settings.speculation == "auto" and not self._sampled_tokens.overlaps,
         )
         welcome = wire.Welcome(
             models={name: model.shape for name, model in models.items()},
@@ -123,14 +127,14 @@ class Serving:
             dtype=settings.dtype,
             max_queue=settings.max_queue,
         )
-        tokenizer = open_tokenizer(models[CHAT].folder)
-        return Leader(
-            scheduler, self._runner, self._sampled_tokens, followers, socket, tokenizer, welcome, self._watchdog
-        )
+        tokenizer = open_tokenizer(models[CHAT].folder, models[CHAT].vocab_size)
+        sampler = Sampler(tuple(tokenizer.end_tokens), tokenizer.textless)
+        executor = StepExecutor(self._runner, self._sampled_tokens, followers, sampler, self._watchdog)
+        return Leader(scheduler, executor, socket, tokenizer, welcome)
 
 
-def open_tokenizer(folder: Path) -> ReplyTokenizer:
-    """The tokenizer and end tokens of the checkpoint in `folder`."""
+def open_tokenizer(folder: Path, vocab_size: int) -> ReplyTokenizer:
+    """The tokenizer and end tokens of the checkpoint in `folder`, whose model has `vocab_size` logits."""
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     ends: set[int] = set()
     for name in ("generation_config.json", "config.json"):
@@ -138,4 +142,4 @@ def open_tokenizer(folder: Path) -> ReplyTokenizer:
         if path.is_file():
             eos = json.loads(path.read_text("utf-8")).get("eos_token_id")
             ends.update([eos] if isinstance(eos, int) else eos or [])
-    return ReplyTokenizer(tokenizer, frozenset(ends))
+    return ReplyTokenizer(tokenizer, frozenset(ends), vocab_size)

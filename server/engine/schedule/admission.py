@@ -55,6 +55,7 @@ class Admission:
             max_new_tokens=min(wanted, limit - found),
             arrival=now,
             deadline=None if message.deadline_s is None else now + message.deadline_s,
+            caller=message.caller,
         )
 
     def score(self, message: Score, now: float) -> ScoreRequest:
@@ -133,6 +134,7 @@ class Admission:
             arrival=now,
             deadline=deadline,
             of_reply=message.of_reply,
+            caller=message.caller,
         )
         request.sequences = [
             ScoreSequence(

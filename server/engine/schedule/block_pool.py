@@ -104,6 +104,8 @@ class BlockPool:
             The block to use from now on: this one, or the one that already had the content, then held in its place.
         """
         known = self._block_of.get(digest)
+        if known is None and parent != NO_PARENT and parent not in self._block_of:
+            return block  # what comes before was forgotten
         if known is None:
             assert self._digest_of[block] is None, block
             self._block_of[digest] = block
@@ -113,6 +115,21 @@ class BlockPool:
             self.hold((known,))
             self._drop_holder(block)
         return known
+
+    def forget(self, blocks: Iterable[int]) -> set[int]:
+        """Take the names of held `blocks`, and of all that were computed from them, so that nobody finds them again."""
+        forgotten: set[int] = set()
+        more = {block for block in blocks if self._digest_of[block] is not None}
+        while more:
+            forgotten |= more
+            lost = {self._digest_of[block] for block in more}
+            for block in more:
+                self._take_name(block)
+            more = {block for block in self._block_of.values() if self._parent_of[block] in lost}
+        for block in forgotten.intersection(self._cached):
+            del self._cached[block]
+            self._free.append(block)
+        return forgotten
 
     def pin(self, blocks: Sequence[int]) -> None:
         """Keep held or cached blocks, given in chain order from the first, from eviction until `unpin`."""
@@ -166,8 +183,11 @@ class BlockPool:
 
     def _evict(self) -> int:
         block, _ = self._cached.popitem(last=False)
+        self._take_name(block)
+        return block
+
+    def _take_name(self, block: int) -> None:
         digest = self._digest_of[block]
         assert digest is not None, block
         del self._block_of[digest]
         self._digest_of[block], self._parent_of[block] = None, NO_PARENT
-        return block

@@ -17,6 +17,9 @@ class Counters:
     step_seconds: float = 0.0
     generated_tokens: int = 0
     prefilled_tokens: int = 0
+    drafted_tokens: int = 0
+    accepted_tokens: int = 0  # of the drafted ones, those that became part of a reply
+    nonfinite_requests: int = 0  # ended because the model's numbers were not finite
     _tokens_per_step: float = 0.0
     _seconds_per_step: float = 0.0
 

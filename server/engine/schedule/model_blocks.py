@@ -39,14 +39,20 @@ class ModelBlocks:
             sequence.num_cached_tokens = sequence.num_computed_tokens
             self.num_cached_tokens += sequence.num_cached_tokens
 
-    def grow(self, sequence: TokenSequence) -> bool:
-        """Make sure that the next entry has a block; False when there is none."""
-        if sequence.num_computed_tokens < len(sequence.blocks) * self.pool.block_tokens:
-            return True
-        if not self.pool.has_room_for(1):
-            return False
-        sequence.add_blocks(self.pool.take_blocks(1))
-        return True
+    def grow_by(self, sequence: TokenSequence, num_entries: int) -> int:
+        """Give blocks to the next `num_entries`, as far as there are any; how many of them have one."""
+        missing = self.pool.num_blocks_for(sequence.num_computed_tokens + num_entries) - len(sequence.blocks)
+        if missing > 0:
+            sequence.add_blocks(self.pool.take_blocks(min(missing, self.pool.num_free_blocks)))
+        return min(num_entries, len(sequence.blocks) * self.pool.block_tokens - sequence.num_computed_tokens)
+
+    def forget(self, sequence: TokenSequence) -> None:
+        """Never reuse what is in the blocks of `sequence`, nor what was computed from it."""
+        forgotten = self.pool.forget(sequence.blocks)
+        for name, blocks in list(self._pinned.items()):
+            if forgotten.intersection(blocks):
+                self.pool.unpin(self._pinned.pop(name))
+                self._num_pinned_blocks -= len(blocks)
 
     def advance(self, sequence: TokenSequence, num_tokens: int) -> None:
         """Note that the step just planned computes `num_tokens` more."""

@@ -14,12 +14,13 @@ from server.engine.schedule.limits import ScheduleLimits
 from server.engine.schedule.model_blocks import ModelBlocks
 from server.engine.schedule.score_queue import ScoreQueue
 from server.engine.schedule.sequence import CHAT, GenerateSequence, ScoreRequest
-from server.engine.schedule.step_plan import ScoreRows, StepBuilder, StepPlan
+from server.engine.schedule.step_plan import ReplyRows, ScoreRows, StepBuilder, StepPlan
 from server.errors import ErrorCode, ServiceError
 from server.wire import Failed, Finished, Generate, Score, Scored, Status
 
 End = Finished | Scored | Failed
 
+NOT_FINITE = "The model gave numbers that are not finite; the request was ended, no other is concerned."
 _MAX_UNSETTLED = 2  # the step that runs, and the one planned behind it
 
 
@@ -43,10 +44,12 @@ class Scheduler:
         *,
         vocab_sizes: Mapping[str, int] | None = None,
         prefix_reuse: bool = True,
+        drafts: bool = False,
     ) -> None:
         """`pools` and `windows` (in tokens) by model, "chat" among them; `clock` gives monotonic seconds.
 
-        `vocab_sizes` by model: larger token ids are refused.
+        `vocab_sizes` by model: larger token ids are refused. `drafts`: whether replies are drafted from what was said
+        before, where that pays and no step is under way.
         """
         assert pools.keys() == windows.keys(), (pools.keys(), windows.keys())
         assert CHAT in pools, pools.keys()
@@ -64,6 +67,7 @@ class Scheduler:
         self._next_deadline = math.inf
         self._unsettled: deque[StepPlan] = deque()
         self._settled_at = -math.inf
+        self._drafts = drafts
 
     @property
     def num_running(self) -> int:
@@ -147,9 +151,9 @@ class Scheduler:
         """The next step; None when nothing can run: everything has ended, or waits for the step under way."""
         assert len(self._unsettled) < _MAX_UNSETTLED, "the plan before the last one is not settled"
         builder = StepBuilder(self._limits.max_step_tokens)
-        self._replies.plan_decodes(builder)
+        self._replies.plan_decodes(builder, drafts=self._drafts and not self._unsettled)
         if self._scores.has_work:
-            self._scores.plan(builder, self._score_room(builder))
+            self._scores.plan(builder, *self._score_room(builder))
         self._replies.plan_prefills(builder)
         plan = builder.finish(self._counters.steps + len(self._unsettled), self._clock())
         assert plan or self._unsettled or self.is_idle, "work is left, but none of it can run"
@@ -158,24 +162,28 @@ class Scheduler:
             self._advance(plan)
         return plan
 
-    def settle(self, plan: StepPlan, sampled_tokens: Sequence[int], gathered: Sequence[Sequence[float]]) -> list[End]:
+    def settle(
+        self, plan: StepPlan, replies: Sequence[Sequence[int] | None], gathered: Sequence[Sequence[float]]
+    ) -> list[End]:
         """Take a step's results: replies grow, and some requests end.
 
         Args:
             plan: the first that is not settled.
-            sampled_tokens: one for each of `plan.generate_rows`.
+            replies: for each of `plan.reply_rows` its `verified` tokens, or as many of them as the reply is to have;
+                None where the model's numbers were not finite.
             gathered: for each of `plan.score_rows`, the log-probability of each of its (row, token id) pairs.
 
         Returns:
             `Finished(reason="length")` for a reply that has all its tokens, `Scored` for a text whose last window is
-            done. What has ended since the step was planned is passed over.
+            done, `Failed` for what got numbers that are not finite. What has ended since the step was planned is passed
+            over.
         """
         first = self._unsettled.popleft()
         assert plan is first, "plans are settled in order"
         self._count(plan)
         ends: list[End] = []
-        for sequence, token in zip(plan.generate_rows, sampled_tokens, strict=True):
-            ends.extend(self._settle_reply(sequence, token))
+        for reply_rows, tokens in zip(plan.reply_rows, replies, strict=True):
+            ends.extend(self._settle_reply(reply_rows, tokens))
         for rows, log_probs in zip(plan.score_rows, gathered, strict=True):
             ends.extend(self._settle_window(rows, log_probs))
         return ends
@@ -195,6 +203,9 @@ class Scheduler:
             prefilled_tokens=self._counters.prefilled_tokens,
             cached_tokens=sum(blocks.num_cached_tokens for blocks in self._blocks.values()),
             step_seconds=self._counters.step_seconds,
+            drafted_tokens=self._counters.drafted_tokens,
+            accepted_tokens=self._counters.accepted_tokens,
+            nonfinite_requests=self._counters.nonfinite_requests,
         )
 
     def check(self) -> None:
@@ -203,40 +214,51 @@ class Scheduler:
         windows = [*self._scores.running, *(window for request in self._scores.waiting for window in request.waiting)]
         live = {each.request_id for each in (*replies, *windows)}
         assert live == self._requests.keys(), live ^ self._requests.keys()
-        assert [each.arrival for each in replies] == sorted(each.arrival for each in replies)
-        assert sum(each.num_tokens for each in self._replies.waiting) == self._replies.num_waiting_tokens
+        self._replies.check()
         num_waiting_tokens = sum(window.num_own_tokens for window in windows if not window.was_admitted)
         assert num_waiting_tokens == self._scores.num_waiting_tokens
         for model, blocks in self._blocks.items():
             blocks.check(each for each in (*replies, *windows) if each.model == model)
 
-    def _score_room(self, builder: StepBuilder) -> int:
-        """All that is left after decoding, or classification's share of it while prompts wait."""
+    def _score_room(self, builder: StepBuilder) -> tuple[int, int]:
+        """Tokens for texts, and for those among them that a reply waits for.
+
+        All that is left after decoding, or classification's share of it while prompts wait; a reply's verdict goes
+        before the prompts of others all the same.
+        """
         if not self._replies.has_prompts:
-            return builder.room
-        return min(self._limits.score_share_tokens, builder.room - 1)
+            return builder.room, builder.room
+        return min(self._limits.score_share_tokens, builder.room - 1), builder.room - 1
 
     def _advance(self, plan: StepPlan) -> None:
         for advance in plan.advances:
             self._blocks[advance.sequence.model].advance(advance.sequence, advance.num_tokens)
-        for row, sequence in enumerate(plan.generate_rows):
-            sequence.plan_token(row)
+        for reply_rows in plan.reply_rows:
+            reply_rows.sequence.plan_token(reply_rows.first_row)
+            self._counters.drafted_tokens += len(reply_rows.draft)
         for rows in plan.score_rows:
             rows.sequence.is_all_planned = True
 
     def _count(self, plan: StepPlan) -> None:
         now = self._clock()
-        num_decoded = sum(1 for sequence in plan.generate_rows if sequence.num_new_tokens)
+        num_decoded = sum(rows.num_rows for rows in plan.reply_rows if rows.sequence.num_new_tokens)
         # An overlapped step begins in earnest when the one before it is done.
         self._counters.add_step(plan.step.num_tokens, num_decoded, now - max(plan.started, self._settled_at))
         self._settled_at = now
 
-    def _settle_reply(self, sequence: GenerateSequence, token: int) -> list[End]:
+    def _settle_reply(self, rows: ReplyRows, tokens: Sequence[int] | None) -> list[End]:
+        sequence = rows.sequence
         if sequence.ended:
             return []
-        sequence.settle_token(token)
+        if tokens is None:
+            self._blocks[CHAT].forget(sequence)
+            return [self._fail(sequence)]
+        sequence.settle_tokens(tokens)
+        if rows.draft:
+            sequence.draft_length.note(len(rows.draft), len(tokens) - 1)
+            self._counters.accepted_tokens += len(tokens) - 1
         self._blocks[CHAT].register_full(sequence)
-        self._counters.generated_tokens += 1
+        self._counters.generated_tokens += len(tokens)
         if sequence.num_new_tokens < sequence.max_new_tokens:
             return []
         self._end(sequence)
@@ -246,6 +268,10 @@ class Scheduler:
         sequence = rows.sequence
         if sequence.ended:
             return []
+        if not all(map(math.isfinite, log_probs)):
+            for window in sequence.request.sequences:
+                self._blocks[sequence.model].forget(window)
+            return [self._fail(sequence.request)]
         sequence.log_probs = sequence.tree.by_candidate(log_probs)
         self._blocks[sequence.model].pin_prefix(sequence, sequence.num_prefix_tokens)
         self._scores.end(sequence)
@@ -254,6 +280,12 @@ class Scheduler:
             return []
         self._end(sequence.request)
         return [scored]
+
+    def _fail(self, request: GenerateSequence | ScoreRequest) -> Failed:
+        """End a request for which the model has no numbers."""
+        self._end(request)
+        self._counters.nonfinite_requests += 1
+        return Failed(request.request_id, ErrorCode.INTERNAL, NOT_FINITE)
 
     def _note(self, request: GenerateSequence | ScoreRequest) -> None:
         self._requests[request.request_id] = request

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from collections import deque
+from bisect import bisect_right
 from collections.abc import Mapping
-from itertools import chain
 
 from server.engine.schedule.model_blocks import ModelBlocks
 from server.engine.schedule.sequence import ScoreRequest, ScoreSequence
 from server.engine.schedule.step_plan import StepBuilder
+from server.engine.schedule.turns import Turns
 
 
 class ScoreLine:
     """Requests with windows to begin, next turn first."""
 
     def __init__(self) -> None:
-        self.requests: deque[ScoreRequest] = deque()
+        self.requests: list[ScoreRequest] = []
         self.num_tokens = 0  # of the windows to begin
+        self._turns = Turns()
 
     def add(self, request: ScoreRequest) -> None:
-        """Wait behind the others."""
-        self.requests.append(request)
+        """Wait for a turn."""
+        self._stand(request)
         self.num_tokens += request.num_waiting_tokens
 
     def remove(self, request: ScoreRequest) -> None:
@@ -29,18 +30,23 @@ class ScoreLine:
         self.num_tokens -= request.num_waiting_tokens
 
     def take_window(self, request: ScoreRequest) -> ScoreSequence:
-        """The request's next window; the request goes to the end of the line if it has more."""
+        """The request's next window; the request waits for another turn if it has more."""
         window = request.sequences[request.num_begun]
         request.num_begun += 1
         self.num_tokens -= window.num_own_tokens
         self.requests.remove(request)
+        self._turns.serve(request.turn)
         if request.num_begun < len(request.sequences):
-            self.requests.append(request)
+            self._stand(request)
         return window
+
+    def _stand(self, request: ScoreRequest) -> None:
+        request.turn = self._turns.take(request.caller)
+        self.requests.insert(bisect_right(self.requests, request.turn, key=lambda each: each.turn), request)
 
 
 class ScoreQueue:
-    """Requests take turns to begin a window each, so that a long text does not keep short ones waiting.
+    """Callers, and their requests, take turns to begin a window each: neither many texts nor a long one hold up others.
 
     Verdicts on replies stand in a line of their own, which goes first: what is under way ends before more begins. There
     are never more of them than replies under way, so the other line moves on too.
@@ -90,17 +96,24 @@ class ScoreQueue:
         self._blocks[window.model].release(window)
         window.ended = True
 
-    def plan(self, builder: StepBuilder, max_tokens: int) -> None:
-        """At most `max_tokens` tokens of windows, those begun first."""
-        floor = builder.room - min(max_tokens, builder.room)
-        for window in self.running:
-            self._plan_next(window, builder, builder.room - floor)
+    def plan(self, builder: StepBuilder, max_tokens: int, max_reply_tokens: int) -> None:
+        """At most `max_tokens` tokens of windows, and at most `max_reply_tokens` with those that replies wait for.
+
+        Those of replies go first, then those begun.
+        """
+        floors = {
+            of_reply: builder.room - min(most, builder.room)
+            for of_reply, most in ((True, max_reply_tokens), (False, max_tokens))
+        }
         full: set[str] = set()
-        while builder.room > floor and (request := self._next_turn(full)):
-            if self._make_room(request.sequences[request.num_begun]):
-                self._plan_next(self._begin(request), builder, builder.room - floor)
-            else:
-                full.add(request.model)
+        for of_reply, line in ((True, self._of_replies), (False, self._others)):
+            for window in [each for each in self.running if each.request.of_reply is of_reply]:
+                self._plan_next(window, builder, builder.room - floors[of_reply])
+            while builder.room > floors[of_reply] and (request := _next_turn(line, full)):
+                if self._make_room(request.sequences[request.num_begun]):
+                    self._plan_next(self._begin(request), builder, builder.room - floors[of_reply])
+                else:
+                    full.add(request.model)
 
     def _plan_next(self, window: ScoreSequence, builder: StepBuilder, room: int) -> None:
         """The rest with its tree if it fits; else as much text as leaves at least a token to end with."""
@@ -111,11 +124,6 @@ class ScoreQueue:
             builder.add_score_end(window)
         elif min(num_missing - 1, room) > 0:
             builder.add_score_chunk(window, min(num_missing - 1, room))
-
-    def _next_turn(self, full: set[str]) -> ScoreRequest | None:
-        """The first in the queue whose model may still have room; None when there is none."""
-        requests = chain(self._of_replies.requests, self._others.requests)
-        return next((request for request in requests if request.model not in full), None)
 
     def _begin(self, request: ScoreRequest) -> ScoreSequence:
         """Admit the request's next window."""
@@ -133,3 +141,8 @@ class ScoreQueue:
             return False
         blocks.unpin_for(window, window.num_entries)
         return True
+
+
+def _next_turn(line: ScoreLine, full: set[str]) -> ScoreRequest | None:
+    """The first in line whose model may still have room; None when there is none."""
+    return next((request for request in line.requests if request.model not in full), None)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from server.engine.schedule.block_pool import NO_PARENT, chain_digest
+from server.engine.schedule.prompt_lookup import DraftLength, PromptLookup
 from server.engine.schedule.step import pending_token
 from server.engine.schedule.token_tree import TokenTree
 from server.wire import Finished, Sampling, Scored
@@ -85,6 +86,10 @@ class GenerateSequence(TokenSequence):
     max_new_tokens: int  # the request's, cut to what the window leaves
     arrival: float  # monotonic seconds, as is the deadline
     deadline: float | None = None
+    caller: str = ""
+    turn: tuple[int, int] = (0, 0)  # of those that wait the lowest is next
+    lookup: PromptLookup = field(default_factory=PromptLookup)
+    draft_length: DraftLength = field(default_factory=DraftLength)
 
     @property
     def num_new_tokens(self) -> int:
@@ -101,11 +106,18 @@ class GenerateSequence(TokenSequence):
         self.tokens.append(pending_token(row))
         self.num_pending_tokens += 1
 
-    def settle_token(self, token: int) -> None:
-        """The first pending token is known."""
+    def settle_tokens(self, tokens: Sequence[int]) -> None:
+        """The first pending token is known, and those behind it that were drafted and right.
+
+        What was computed of tokens that were not right is to be computed again.
+        """
         assert self.num_pending_tokens, self.request_id
-        self.tokens[self.num_known_tokens] = token
+        assert len(tokens) == 1 or self.num_pending_tokens == 1, "nothing is planned behind a draft"
+        at = self.num_known_tokens
+        self.tokens[at : at + 1] = tokens
         self.num_pending_tokens -= 1
+        if not self.num_pending_tokens:
+            self.num_computed_tokens = min(self.num_computed_tokens, self.num_known_tokens - 1)
 
     def drop_pending(self) -> None:
         """Forget what is not known: the reply ends here."""
@@ -152,6 +164,8 @@ class ScoreRequest:
     arrival: float
     deadline: float | None = None
     of_reply: bool = False  # the verdict that a reply under way waits for
+    caller: str = ""
+    turn: tuple[int, int] = (0, 0)
     sequences: list[ScoreSequence] = field(default_factory=list)
     num_begun: int = 0  # sequences[:num_begun] have had blocks
     ended: bool = False

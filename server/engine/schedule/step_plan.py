@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from server.engine.schedule.sequence import GenerateSequence, ScoreSequence, TokenSequence
@@ -15,6 +16,30 @@ class Advance:
 
     sequence: TokenSequence
     num_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyRows:
+    """Rows of the chat model's logits: `first_row` is behind a reply's last token, the others behind drafted ones."""
+
+    sequence: GenerateSequence
+    first_row: int
+    draft: tuple[int, ...] = ()
+
+    @property
+    def num_rows(self) -> int:
+        """Rows of this reply."""
+        return 1 + len(self.draft)
+
+
+def verified(draft: Sequence[int], sampled: Sequence[int | None]) -> Sequence[int | None]:
+    """Of the tokens sampled behind the last one and behind each drafted one, those that the reply goes on with.
+
+    Each is sampled as if what stands before it were the reply, so all up to the first that was not drafted are right,
+    whether they are the most probable ones or drawn: they are what one step a token would have sampled.
+    """
+    num_right = next((at for at, token in enumerate(draft) if token != sampled[at]), len(draft))
+    return sampled[: num_right + 1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +62,14 @@ class StepPlan:
 
     Attributes:
         step: for every rank.
-        generate_rows: row i of the chat model's logits belongs to sequence i.
+        reply_rows: the chat model's rows, in order.
         score_rows: windows whose last chunk is in the step.
         advances: every sequence in the step.
         started: monotonic seconds when it was planned.
     """
 
     step: Step
-    generate_rows: tuple[GenerateSequence, ...]
+    reply_rows: tuple[ReplyRows, ...]
     score_rows: tuple[ScoreRows, ...]
     advances: tuple[Advance, ...]
     started: float
@@ -57,16 +82,21 @@ class StepBuilder:
         self.room = max_step_tokens
         self._segments: dict[str, list[Segment]] = {}
         self._num_rows: dict[str, int] = {}
-        self._generate_rows: list[GenerateSequence] = []
+        self._reply_rows: list[ReplyRows] = []
         self._score_rows: list[ScoreRows] = []
         self._advances: list[Advance] = []
 
     def add_generate(self, sequence: GenerateSequence, num_tokens: int) -> None:
-        """The next `num_tokens` of a prompt, or the last reply token; with logits when they end the sequence."""
+        """The next `num_tokens` of a prompt; with logits when they end the sequence."""
         is_last = sequence.num_computed_tokens + num_tokens == sequence.num_tokens
-        self._add_chunk(sequence, num_tokens, num_logits=int(is_last))
         if is_last:
-            self._generate_rows.append(sequence)
+            self._reply_rows.append(ReplyRows(sequence, self._num_rows.get(sequence.model, 0)))
+        self._add_chunk(sequence, num_tokens, num_logits=int(is_last))
+
+    def add_decode(self, sequence: GenerateSequence, draft: tuple[int, ...] = ()) -> None:
+        """The last reply token, and what may follow it."""
+        self._reply_rows.append(ReplyRows(sequence, self._num_rows.get(sequence.model, 0), draft))
+        self._add_chunk(sequence, 1, num_logits=1 + len(draft), draft=draft)
 
     def add_score_chunk(self, sequence: ScoreSequence, num_tokens: int) -> None:
         """The next tokens of a window that does not end in this step."""
@@ -89,18 +119,20 @@ class StepBuilder:
         model_steps = tuple(ModelStep(model, tuple(segments)) for model, segments in self._segments.items())
         return StepPlan(
             Step(number, model_steps),
-            tuple(self._generate_rows),
+            tuple(self._reply_rows),
             tuple(self._score_rows),
             tuple(self._advances),
             started,
         )
 
-    def _add_chunk(self, sequence: TokenSequence, num_tokens: int, *, num_logits: int) -> None:
+    def _add_chunk(
+        self, sequence: TokenSequence, num_tokens: int, *, num_logits: int, draft: tuple[int, ...] = ()
+    ) -> None:
         start = sequence.num_computed_tokens
-        tokens = tuple(sequence.tokens[start : start + num_tokens])
+        tokens = (*sequence.tokens[start : start + num_tokens], *draft)
         segment = Segment.of(tokens, sequence.block_table, start, num_logits)
         self._add(sequence.model, segment)
-        self._advances.append(Advance(sequence, num_tokens))
+        self._advances.append(Advance(sequence, len(tokens)))
 
     def _add_tree(self, sequence: ScoreSequence) -> None:
         base = sequence.num_tokens

@@ -55,7 +55,7 @@ class Launched:
     """A step that has run, its results not yet settled."""
 
     plan: StepPlan
-    sampled: list[int]
+    sampled: list[list[int]]
     gathered: list[list[float]]
 
 
@@ -72,6 +72,7 @@ class ToyEngine:
         *,
         prefix_reuse: bool = True,
         overlaps: bool = False,
+        drafts: bool = False,
     ) -> None:
         self.clock = Clock()
         self.limits = limits or ScheduleLimits()
@@ -82,6 +83,7 @@ class ToyEngine:
             self.limits,
             self.clock,
             prefix_reuse=prefix_reuse,
+            drafts=drafts,
         )
         self.runner = ToyRunner({model: shape.block_tokens for model, shape in shapes.items()})
         self.book = Book()
@@ -135,7 +137,7 @@ class ToyEngine:
         assert oldest is None or id(oldest) in moved, "the oldest reply must move in every step"
         self._check_decodes(decoding, moved)
         self.scheduler.check()
-        states = self.runner.run(plan.step, before.sampled if before else ())
+        states = self.runner.run(plan.step, [each[0] for each in before.sampled] if before else ())
         self._launched = Launched(plan, *toy_results(plan, states))
         return plan
 

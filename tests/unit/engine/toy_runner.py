@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from server.engine.schedule.step import ModelStep, Segment, Step, pending_token
-from server.engine.schedule.step_plan import StepPlan
+from server.engine.schedule.step_plan import StepPlan, verified
 
 VOCAB = 97
 
@@ -97,9 +97,12 @@ class ToyRunner:
         assert len(written) == len(set(written)), "two tokens of a step share a slot"
 
 
-def toy_results(plan: StepPlan, states: dict[str, list[int]]) -> tuple[list[int], list[list[float]]]:
-    """`sampled_tokens` and `gathered` for `Scheduler.settle`."""
-    sampled = [next_token(states["chat"][row]) for row in range(len(plan.generate_rows))]
+def toy_results(plan: StepPlan, states: dict[str, list[int]]) -> tuple[list[list[int]], list[list[float]]]:
+    """`replies` and `gathered` for `Scheduler.settle`."""
+    sampled = [
+        list(verified(rows.draft, [next_token(states["chat"][rows.first_row + at]) for at in range(rows.num_rows)]))
+        for rows in plan.reply_rows
+    ]
     gathered = [
         [log_prob(states[rows.model][row], token) for row, token in zip(rows.rows, rows.token_ids, strict=True)]
         for rows in plan.score_rows

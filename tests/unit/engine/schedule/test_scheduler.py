@@ -63,7 +63,7 @@ def test_several_short_prompts_share_a_step() -> None:
     sequences = [engine.generate(prompt(n, 5), 3) for n in range(8)]
     plan = engine.step()
     assert plan is not None
-    assert plan.generate_rows == tuple(sequences)
+    assert [rows.sequence for rows in plan.reply_rows] == sequences
 
 
 def test_when_blocks_run_out_the_newest_gives_its_own_and_says_the_same_in_the_end() -> None:
@@ -207,7 +207,7 @@ def test_a_reply_that_ends_while_its_next_step_runs_keeps_what_was_settled() -> 
     first, second = engine.scheduler.plan_step(), engine.scheduler.plan_step()
     assert first is not None
     assert second is not None
-    engine.scheduler.settle(first, [7], [])
+    engine.scheduler.settle(first, [[7]], [])
     end = engine.scheduler.finish(sequence, "stop")
     assert end is not None
     assert (end.num_new_tokens, engine.reply(sequence)) == (1, [7])
@@ -222,7 +222,7 @@ def test_no_step_is_planned_for_a_reply_whose_last_token_is_under_way() -> None:
     first = engine.scheduler.plan_step()
     assert first is not None
     assert engine.scheduler.plan_step() is None
-    assert [end.request_id for end in engine.scheduler.settle(first, [7], [])] == ["r1"]
+    assert [end.request_id for end in engine.scheduler.settle(first, [[7]], [])] == ["r1"]
     assert engine.scheduler.is_idle
 
 

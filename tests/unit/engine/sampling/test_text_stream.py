@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from server.engine.model.text_stream import TextStream
+from server.engine.sampling.text_stream import TextStream
 
 
 def _tokenizer() -> Tokenizer:

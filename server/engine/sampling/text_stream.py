@@ -18,29 +18,39 @@ class TextStream:
         self._tokenizer = tokenizer
         self._stop = stop
         self._decoder = DecodeStream(skip_special_tokens=True)
-        self._token_ids: list[int] = []
-        self._decoded = 0  # characters decoded so far
+        self._undecoded: list[int] = []  # tokens whose text is not there yet
         self._held = ""
         self.stopped = False
 
     def push(self, token_id: int) -> str:
         """The text that `token_id` makes certain; may be empty. Sets `stopped` when a stop string is complete."""
         assert not self.stopped, "no token follows a stop string"
-        self._token_ids.append(token_id)
-        text = self._decoder.step(self._tokenizer, token_id)
+        self._undecoded.append(token_id)
+        text = self._decode(token_id)
         if not text:
             return ""
-        self._decoded += len(text)
+        self._undecoded.clear()
         return self._release(self._held + text)
 
     def finish(self) -> str:
         """The rest when the reply ends for another reason; half a character at its end is dropped."""
         if self.stopped:
             return ""
-        whole = self._tokenizer.decode(self._token_ids, skip_special_tokens=True)
-        rest = self._release(self._held + whole[self._decoded :].rstrip(_REPLACEMENT))
+        rest = self._release(self._held + self._whole_text().rstrip(_REPLACEMENT))
         held, self._held = self._held, ""
         return rest if self.stopped else rest + held
+
+    def _decode(self, token_id: int) -> str | None:
+        try:
+            return self._decoder.step(self._tokenizer, token_id)
+        except Exception:  # noqa: BLE001
+            # The library raises a bare Exception where single bytes (of Llama's and Mistral's tokenizers, say) are no
+            # character, and what came before would be read otherwise with this token. Begin anew behind it.
+            self._decoder = DecodeStream(skip_special_tokens=True)
+            return self._whole_text()
+
+    def _whole_text(self) -> str:
+        return self._tokenizer.decode(self._undecoded, skip_special_tokens=True)
 
     def _release(self, text: str) -> str:
         cut = min((at for at in (text.find(stop) for stop in self._stop) if at >= 0), default=None)

@@ -1,0 +1,1 @@
+"""From logits to the tokens and the text of a reply."""
