@@ -45,7 +45,7 @@ class DecodeRows:
     """The segments of a single token, together."""
 
     rows: Tensor  # [batch] their places in the packed step
-    slots: Tensor  # [batch, longest] visible slots, padded with 0 on the right
+    slots: Tensor  # [batch, longest] visible slots, padded on the right with the first of each
     num_visible: Tensor  # [batch]
 
 
@@ -83,7 +83,7 @@ def lay_out(
             _joined(each.places for each in wide),
             _joined(each.visible for each in wide),
             _joined(each.places for each in single),
-            _joined(np.pad(each.visible, (0, longest - len(each.visible))) for each in single),
+            _joined(_padded(each.visible, longest) for each in single),
             np.array([len(each.visible) for each in single], np.int64),
         ),
         device,
@@ -156,6 +156,11 @@ def _group_spans(group: list[_Draft], rows: Tensor, slots: Tensor) -> Spans:
     starts[:, 1:] = np.cumsum((num_queries, num_visible), axis=1)
     query_starts, visible_starts = to_device(starts, rows.device)
     return Spans(rows, slots, query_starts, visible_starts, num_queries, num_visible)
+
+
+def _padded(slots: np.ndarray, length: int) -> np.ndarray:
+    """With a slot of the sequence's own: another's may hold what is no number, and a weight of zero would not help."""
+    return np.append(slots, np.full(length - len(slots), slots[0]))
 
 
 def _joined(parts: Iterable[np.ndarray]) -> np.ndarray:

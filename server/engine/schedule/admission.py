@@ -7,6 +7,7 @@ from functools import lru_cache
 
 from server.engine.schedule.block_pool import BlockPool, chain_digests
 from server.engine.schedule.limits import ScheduleLimits
+from server.engine.schedule.sampling_limits import check_sampling
 from server.engine.schedule.sequence import CHAT, GenerateSequence, ScoreRequest, ScoreSequence
 from server.engine.schedule.text_windows import MIN_OVERLAP_TOKENS, can_split, text_windows
 from server.engine.schedule.token_tree import TokenTree
@@ -42,8 +43,7 @@ class Admission:
         if not found:
             raise _invalid("prompt", "prompt has no tokens, at least one is needed.")
         self._refuse_unknown_tokens(CHAT, prompt=message.prompt)
-        if wanted < 1:
-            raise _invalid("max_new_tokens", f"max_new_tokens={wanted}: at least 1 is legal.")
+        check_sampling(message.sampling, self._vocab_sizes.get(CHAT, _MAX_VOCAB_SIZE))
         if found + 1 > limit:
             raise _too_long("prompt", f"prompt has {found} tokens; at most {limit - 1} leave room for a reply token.")
         return GenerateSequence(
@@ -71,8 +71,9 @@ class Admission:
         self._refuse_unknown_tokens(message.model, parts=[token for each in message.parts for token in each])
         self._refuse_unknown_tokens(message.model, candidates=[token for each in message.candidates for token in each])
         tree = self._tree(message.candidates)
-        if not message.prefix and not message.text and not message.closing:
-            raise _invalid("text", "prefix, text and closing have no tokens, at least one is needed.")
+        if not message.prefix and not message.closing and not all((message.text, *message.parts)):
+            field = "text" if not message.text else "parts"
+            raise _invalid(field, f"{field}: with prefix and closing it has no tokens, at least one is needed.")
         windows = self._text_windows(message, self._text_room(message, tree))
         self._refuse_long(message, tree, windows)
         return self._score_request(message, tree, windows, now)

@@ -11,7 +11,7 @@ from server.engine.schedule.scheduler import End, Scheduler
 from server.engine.schedule.sequence import GenerateSequence, ScoreRequest
 from server.engine.schedule.step_plan import StepPlan
 from server.wire import Failed, Finished, Generate, Sampling, Score, Scored
-from tests.unit.engine.toy_runner import ToyRunner, solo_log_probs, solo_reply, toy_results
+from tests.unit.engine.toy_runner import BAD, VOCAB, ToyRunner, solo_log_probs, solo_reply, toy_results
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Launched:
     """A step that has run, its results not yet settled."""
 
     plan: StepPlan
-    sampled: list[list[int]]
+    sampled: list[list[int] | None]
     gathered: list[list[float]]
 
 
@@ -73,7 +73,9 @@ class ToyEngine:
         prefix_reuse: bool = True,
         overlaps: bool = False,
         drafts: bool = False,
+        vocab: int = VOCAB,
     ) -> None:
+        self.vocab = vocab
         self.clock = Clock()
         self.limits = limits or ScheduleLimits()
         self.pools = {model: BlockPool(shape.num_blocks, shape.block_tokens) for model, shape in shapes.items()}
@@ -87,13 +89,16 @@ class ToyEngine:
         )
         self.runner = ToyRunner({model: shape.block_tokens for model, shape in shapes.items()})
         self.book = Book()
+        self.broken: set[str] = set()  # requests that a test made fail
         self._overlaps = overlaps
         self._launched: Launched | None = None
         self._num_requests = 0
 
-    def generate(self, prompt: tuple[int, ...], num_tokens: int, deadline_s: float | None = None) -> GenerateSequence:
+    def generate(
+        self, prompt: tuple[int, ...], num_tokens: int, deadline_s: float | None = None, caller: str = ""
+    ) -> GenerateSequence:
         sampling = Sampling(max_new_tokens=num_tokens)
-        sequence = self.scheduler.add_generate(Generate(self._name(), prompt, sampling, deadline_s))
+        sequence = self.scheduler.add_generate(Generate(self._name(), prompt, sampling, deadline_s, caller))
         self.book.admitted[sequence.request_id] = sequence
         return sequence
 
@@ -108,8 +113,9 @@ class ToyEngine:
         *,
         parts: tuple[tuple[int, ...], ...] = (),
         of_reply: bool = False,
+        caller: str = "",
     ) -> ScoreRequest:
-        message = Score(self._name(), model, prefix, text, closing, candidates, deadline_s, parts, of_reply)
+        message = Score(self._name(), model, prefix, text, closing, candidates, deadline_s, parts, of_reply, caller)
         request = self.scheduler.add_score(message)
         self.book.admitted[request.request_id] = request
         return request
@@ -137,8 +143,8 @@ class ToyEngine:
         assert oldest is None or id(oldest) in moved, "the oldest reply must move in every step"
         self._check_decodes(decoding, moved)
         self.scheduler.check()
-        states = self.runner.run(plan.step, [each[0] for each in before.sampled] if before else ())
-        self._launched = Launched(plan, *toy_results(plan, states))
+        states = self.runner.run(plan.step, [each[0] if each else 0 for each in before.sampled] if before else ())
+        self._launched = Launched(plan, *toy_results(plan, states, self.vocab))
         return plan
 
     def _settle(self, launched: Launched) -> None:
@@ -191,9 +197,14 @@ class ToyEngine:
                 assert isinstance(end, Failed | Finished), end
 
     def _check_reply(self, sequence: GenerateSequence, end: End) -> None:
+        prompt, reply = tuple(sequence.tokens[: sequence.num_prompt_tokens]), self.reply(sequence)
+        if BAD in prompt:
+            assert isinstance(end, Failed) or not reply, "nothing is said from what is not a number"
+            return
+        if sequence.request_id in self.broken:
+            return
         assert isinstance(end, Finished), end
-        reply = self.reply(sequence)
-        assert reply == solo_reply(tuple(sequence.tokens[: sequence.num_prompt_tokens]), len(reply))
+        assert reply == solo_reply(prompt, len(reply), self.vocab)
         assert end.num_new_tokens == len(reply) <= sequence.max_new_tokens
         assert (end.reason == "length") == (len(reply) == sequence.max_new_tokens)
 

@@ -5,40 +5,46 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from server.engine.schedule.step import ModelStep, Segment, Step, pending_token
-from server.engine.schedule.step_plan import StepPlan, verified
+from server.engine.schedule.step_plan import ReplyRows, StepPlan, verified
 
 VOCAB = 97
+BAD = 1000  # a token that makes what it and all behind it compute no number
+
+State = int | None  # None: not a number
 
 
-def state_of(token: int, position: int, visible: Iterable[int]) -> int:
+def state_of(token: int, position: int, visible: Iterable[State]) -> State:
     """What a token's slot holds: a hash of the token, its position and every state it sees."""
-    return hash((token, position, tuple(visible)))
+    seen = tuple(visible)
+    return None if token == BAD or None in seen else hash((token, position, seen))
 
 
-def solo_states(tokens: Iterable[int]) -> list[int]:
+def solo_states(tokens: Iterable[int]) -> list[State]:
     """The states of a sequence computed alone, without blocks."""
-    states: list[int] = []
+    states: list[State] = []
     for position, token in enumerate(tokens):
         states.append(state_of(token, position, states))
     return states
 
 
-def next_token(state: int) -> int:
-    """The toy's greedy choice."""
-    return state % VOCAB
+def next_token(state: State, vocab: int = VOCAB) -> int | None:
+    """The toy's greedy choice. Of few tokens it repeats itself now and then."""
+    return None if state is None else state % vocab
 
 
-def log_prob(state: int, token: int) -> float:
+def log_prob(state: State, token: int) -> float:
     """The toy's log-probability of `token` after a token with `state`."""
-    return -(hash((state, token)) % 10_007) / 1000.0 - 0.001
+    return float("nan") if state is None else -(hash((state, token)) % 10_007) / 1000.0 - 0.001
 
 
-def solo_reply(prompt: tuple[int, ...], num_tokens: int) -> list[int]:
+def solo_reply(prompt: tuple[int, ...], num_tokens: int, vocab: int = VOCAB) -> list[int]:
     """What greedy decoding alone gives."""
     states = solo_states(prompt)
     reply: list[int] = []
     for _ in range(num_tokens):
-        reply.append(next_token(states[-1]))
+        token = next_token(states[-1], vocab)
+        assert token is not None, prompt
+        reply.append(token)
         states.append(state_of(reply[-1], len(states), states))
     return reply
 
@@ -61,22 +67,22 @@ class ToyRunner:
 
     def __init__(self, block_tokens: dict[str, int]) -> None:
         self._block_tokens = block_tokens
-        self._slots: dict[str, dict[int, int]] = {model: {} for model in block_tokens}
+        self._slots: dict[str, dict[int, State]] = {model: {} for model in block_tokens}
 
-    def run(self, step: Step, sampled: Sequence[int] = ()) -> dict[str, list[int]]:
+    def run(self, step: Step, sampled: Sequence[int] = ()) -> dict[str, list[State]]:
         """The state of each row whose logits are wanted, by model, in segment order; `sampled` by the step before."""
         return {each.model: self._run_model(each, sampled) for each in step.model_steps}
 
-    def _run_model(self, step: ModelStep, sampled: Sequence[int]) -> list[int]:
+    def _run_model(self, step: ModelStep, sampled: Sequence[int]) -> list[State]:
         self._refuse_shared_writes(step)
         return [state for segment in step.segments for state in self._run_segment(step.model, segment, sampled)]
 
-    def _run_segment(self, model: str, segment: Segment, sampled: Sequence[int]) -> list[int]:
+    def _run_segment(self, model: str, segment: Segment, sampled: Sequence[int]) -> list[State]:
         assert segment.tokens, "a segment without tokens"
         slots = self._slots[model]
         seen = [*range(segment.num_context), *segment.ancestors]
         visible = [slots[self._slot(model, segment, entry)] for entry in seen]
-        states = []
+        states: list[State] = []
         for offset, token_or_row in enumerate(segment.tokens):
             token = token_or_row if token_or_row >= 0 else sampled[pending_token(token_or_row)]
             states.append(state_of(token, segment.position + offset, visible))
@@ -97,14 +103,21 @@ class ToyRunner:
         assert len(written) == len(set(written)), "two tokens of a step share a slot"
 
 
-def toy_results(plan: StepPlan, states: dict[str, list[int]]) -> tuple[list[list[int]], list[list[float]]]:
+def toy_results(
+    plan: StepPlan, states: dict[str, list[State]], vocab: int = VOCAB
+) -> tuple[list[list[int] | None], list[list[float]]]:
     """`replies` and `gathered` for `Scheduler.settle`."""
     sampled = [
-        list(verified(rows.draft, [next_token(states["chat"][rows.first_row + at]) for at in range(rows.num_rows)]))
-        for rows in plan.reply_rows
+        _verified(rows, [next_token(state, vocab) for state in states.get("chat", ())]) for rows in plan.reply_rows
     ]
     gathered = [
         [log_prob(states[rows.model][row], token) for row, token in zip(rows.rows, rows.token_ids, strict=True)]
         for rows in plan.score_rows
     ]
     return sampled, gathered
+
+
+def _verified(rows: ReplyRows, sampled: list[int | None]) -> list[int] | None:
+    tokens = verified(rows.draft, sampled[rows.first_row : rows.first_row + rows.num_rows])
+    known = [token for token in tokens if token is not None]
+    return known if len(known) == len(tokens) else None

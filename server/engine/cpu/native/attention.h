@@ -129,6 +129,35 @@ void weigh_values(const Run& run, int groups, const HeadShape& shape, int head, 
   }
 }
 
+inline bool all_finite(const float* values, int count) {
+  Floats sum = zeros();  // nothing times zero is zero, unless it is no finite number
+  for (int i = 0; i < count; i += 16) sum = multiply_add(load_first(values + i, count - i), zeros(), sum);
+  return total(sum) == 0.0f;
+}
+
+// As weigh_values of all widths, over copies of the groups in which what token `index` does not see is zero: a slot of
+// somebody else's may hold what is no number, and that times a weight of zero is no number either.
+template <int level>
+void weigh_visible(const Run& run, int groups, int index, const HeadShape& shape, int head, const bf16* weights,
+                   const bf16* values, float factor, float* out) {
+  const HeadShape alone{1, shape.size, shape.padded};
+  std::vector<bf16> copies(groups * alone.group_values() + 32);
+  Run copied{run.row, run.count, {}, {}};
+  for (int g = 0; g < groups; ++g) {
+    const bf16* from = shape.group(values, run.groups[g], head);
+    bf16* to = copies.data() + g * alone.group_values();
+    copied.groups.push_back(g);
+    for (int slot = 0; slot < kGroupSlots; ++slot) {
+      if (run.visible_from[g * kGroupSlots + slot] > index) continue;
+      const size_t at = static_cast<size_t>(slot / 2) * shape.padded * 2 + slot % 2;
+      for (int d = 0; d < shape.padded; ++d) to[at + d * 2] = from[at + d * 2];
+    }
+  }
+  for (int from = 0; from < shape.padded; from += 32) {
+    weigh_values<level, 2>(copied, groups, alone, 0, weights, copies.data(), from, factor, out);
+  }
+}
+
 // One token of a run, one head: out[size].
 template <int level>
 void attend_row(const Run& run, int index, const HeadShape& shape, int head, float scale, const bf16* query,
@@ -143,6 +172,9 @@ void attend_row(const Run& run, int index, const HeadShape& shape, int head, flo
   }
   if (from < shape.padded) weigh_values<level, 2>(run, groups, shape, head, scratch.weights.data(), values, from,
       1.0f / sum, out);
+  if (!all_finite(out, shape.size)) {
+    weigh_visible<level>(run, groups, index, shape, head, scratch.weights.data(), values, 1.0f / sum, out);
+  }
 }
 
 }  // namespace ock

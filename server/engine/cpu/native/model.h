@@ -318,8 +318,16 @@ class Model {
     float* out = attended_floats_.data() + row * attended_stride_ + head * c_.head_size;
 #ifdef __AVX512F__
     if (task.count > 1) {
-      return attend_tile(run, task.first, task.count, shape_, head, c_.scale, query, c_.heads * shape_.padded,
-                         layer.keys, layer.values, out, attended_stride_, scratch);
+      attend_tile(run, task.first, task.count, shape_, head, c_.scale, query, c_.heads * shape_.padded, layer.keys,
+                  layer.values, out, attended_stride_, scratch);
+      for (int i = 0; i < task.count; ++i) {
+        float* row = out + static_cast<size_t>(i) * attended_stride_;
+        if (all_finite(row, c_.head_size)) continue;
+        attend_row<kBf16>(run, task.first + i, shape_, head, c_.scale,
+                          query + static_cast<size_t>(i) * c_.heads * shape_.padded, layer.keys, layer.values, row,
+                          scratch);
+      }
+      return;
     }
     if (level_ >= kBf16) {
       return attend_row<kBf16>(run, task.first, shape_, head, c_.scale, query, layer.keys, layer.values, out, scratch);

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from server.engine.schedule.block_pool import BlockPool
@@ -67,6 +69,7 @@ def test_an_unusable_prompt_is_refused_by_name(prompt: tuple[int, ...], num_toke
         ({"candidates": LABELS, "prefix": (-5,)}, "prefix"),
         ({"candidates": LABELS, "closing": (-5,)}, "closing"),
         ({"candidates": LABELS, "parts": ((1,), (2, -5))}, "parts"),
+        ({"candidates": LABELS, "parts": ((1,), ())}, "parts"),
         ({"candidates": LABELS, "model": "chat"}, "model"),
         ({"candidates": LABELS, "model": "other"}, "model"),
     ],
@@ -74,6 +77,33 @@ def test_an_unusable_prompt_is_refused_by_name(prompt: tuple[int, ...], num_toke
 def test_an_unusable_classification_is_refused_by_name(options: dict[str, object], field: str) -> None:
     error = refusal(ToyEngine(SHAPES), "score", **{"text": (1, 2), **options})
     assert (error.code, error.field) == (ErrorCode.INVALID_FIELD, field)
+
+
+@pytest.mark.parametrize(
+    ("field", "values"),
+    [
+        ("temperature", (-0.1, math.nan, math.inf)),
+        ("top_k", (-1,)),
+        ("top_p", (0.0, 1.1, math.nan)),
+        ("min_p", (-0.1, 1.5, math.nan)),
+        ("repetition_penalty", (0.0, -1.0, math.inf, math.nan)),
+        ("frequency_penalty", (math.nan, 1e9)),
+        ("presence_penalty", (math.nan, -1e9)),
+        ("min_tokens", (-1, 17)),
+        ("logprobs", (-1, 21)),
+        ("stop", (("a", ""),)),
+        ("logit_bias", (((50, 1.0),), ((-1, 1.0),), ((3, math.nan),))),
+    ],
+)
+def test_what_cannot_be_sampled_with_is_refused_by_name(field: str, values: tuple[object, ...]) -> None:
+    pools = {"chat": BlockPool(8, 4)}
+    scheduler = Scheduler(pools, {"chat": 32}, ScheduleLimits(), lambda: 0.0, vocab_sizes={"chat": 50})
+    for value in values:
+        sampling = Sampling(**{"max_new_tokens": 16, "do_sample": True, field: value})
+        with pytest.raises(ServiceError, match=f"{field}.*legal") as caught:
+            scheduler.add_generate(Generate("a", (1,), sampling))
+        assert (caught.value.code, caught.value.field) == (ErrorCode.INVALID_FIELD, field)
+    assert scheduler.is_idle
 
 
 def test_a_token_id_outside_the_vocabulary_is_refused() -> None:

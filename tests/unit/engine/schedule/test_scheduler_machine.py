@@ -12,13 +12,14 @@ from server.engine.schedule.limits import ScheduleLimits
 from server.engine.schedule.sequence import GenerateSequence
 from server.errors import ErrorCode, ServiceError
 from tests.unit.engine.toy_engine import Shape, ToyEngine
+from tests.unit.engine.toy_runner import BAD, VOCAB
 
 LABELS = (
     ((1,), (2,)),
     ((1, 2), (1, 3, 4), (5,)),
     ((1, 1, 1, 1), (1, 1, 2, 1), (1, 2), (2, 1, 1), (1,)),
 )
-PREFIXES = ((), (1, 2, 3), tuple(range(40, 54)), (*range(40, 50), 7, 7, 7, 7, 7))
+PREFIXES = ((), (1, 2, 3), tuple(range(40, 54)), (*range(40, 50), 7, 7, 7, 7, 7), (1, 2, BAD, 4))
 TOKENS = st.lists(st.integers(0, 2), max_size=10).map(tuple)
 
 
@@ -52,9 +53,24 @@ def limits(draw: st.DrawFn) -> ScheduleLimits:
 class SchedulerMachine(RuleBasedStateMachine):
     """The toy engine checks each step; this drives it."""
 
-    @initialize(shapes=shapes(), limits=limits(), prefix_reuse=st.booleans(), overlaps=st.booleans())
-    def start(self, shapes: dict[str, Shape], limits: ScheduleLimits, prefix_reuse: bool, overlaps: bool) -> None:
-        self.engine = ToyEngine(shapes, limits, prefix_reuse=prefix_reuse, overlaps=overlaps)
+    @initialize(
+        shapes=shapes(),
+        limits=limits(),
+        prefix_reuse=st.booleans(),
+        steps=st.sampled_from(("one by one", "overlapping", "drafting")),
+        vocab=st.sampled_from((1, 2, VOCAB)),
+    )
+    def start(
+        self, shapes: dict[str, Shape], limits: ScheduleLimits, prefix_reuse: bool, steps: str, vocab: int
+    ) -> None:
+        self.engine = ToyEngine(
+            shapes,
+            limits,
+            prefix_reuse=prefix_reuse,
+            overlaps=steps == "overlapping",
+            drafts=steps == "drafting",
+            vocab=vocab,
+        )
 
     @rule(
         prefix=st.sampled_from(PREFIXES),
