@@ -21,6 +21,7 @@ from typing import Any
 
 import msgspec
 
+from server import wire
 from server.dtypes import DTYPES
 from server.engine.bench.driver import Work
 from server.engine.bench.random_model import SHAPES, random_model
@@ -86,7 +87,7 @@ def main() -> int:
     """Run the benchmark, print a table, write the JSON."""
     arguments = _arguments()
     folder = arguments.model or random_model(arguments.random)
-    work = Work(arguments.batch, arguments.prompt_tokens, arguments.new_tokens, 0.0)
+    work = _work(arguments)
     report = Group(folder, arguments.tensor_parallel_degree, arguments.dtype).run(work)
     at_one = next((row["decode_tokens_per_s"] for row in report["results"] if row["batch"] == 1), None)
     limit = report["read_bandwidth_bytes_per_s"] / report["weight_bytes_per_token"]
@@ -113,6 +114,16 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--batch", type=_numbers, default=(1, 4, 16), help="requests at once, as in 1,4,16")
     parser.add_argument("--prompt-tokens", type=int, default=128)
     parser.add_argument("--new-tokens", type=int, default=64)
+    parser.add_argument("--temperature", type=float, default=0.6, help="0: greedy")
+    parser.add_argument("--top-k", type=int, default=40, help="0: all tokens")
+    parser.add_argument("--top-p", type=float, default=1.0)
+    parser.add_argument("--repetition-penalty", type=float, default=1.0)
+    parser.add_argument(
+        "--workload", choices=("random", "quote"), default="random", help="quote: replies quote prompts"
+    )
+    parser.add_argument(
+        "--beside", choices=("greedy", "undrafted"), default="", help="time this too, in turns with what is asked for"
+    )
     parser.add_argument("--json", type=Path, help="write the report here")
     parser.add_argument(
         "--compare", nargs="+", action="append", default=[], metavar="RIVAL", help="transformers, or openai URL"
@@ -124,6 +135,25 @@ def _arguments() -> argparse.Namespace:
                 f"--compare {' '.join(rival)}: legal are 'transformers' and 'openai URL', each after its own flag"
             )
     return arguments
+
+
+def _work(arguments: argparse.Namespace) -> Work:
+    sampling = wire.Sampling(
+        do_sample=arguments.temperature > 0,
+        temperature=arguments.temperature,
+        top_k=arguments.top_k,
+        top_p=arguments.top_p,
+        repetition_penalty=arguments.repetition_penalty,
+    )
+    return Work(
+        arguments.batch,
+        arguments.prompt_tokens,
+        arguments.new_tokens,
+        0.0,
+        sampling=sampling,
+        quotes=arguments.workload == "quote",
+        beside=arguments.beside,
+    )
 
 
 def _numbers(text: str) -> tuple[int, ...]:
@@ -149,6 +179,10 @@ def _print(report: dict[str, Any]) -> None:
             overhead = row.get("step_overhead_fraction")
             figures = (row["prefill_tokens_per_s"], row["decode_tokens_per_s"], row["time_to_first_token_s"])
             print(_ROW.format(int(row["batch"]), *figures, "" if overhead is None else f"{overhead:.1%}"))
+    for row in report["results"]:
+        for name, ratio in row.items():
+            if name.startswith("over_"):
+                print(f"batch {int(row['batch'])}: {ratio:.3f} times {name.removeprefix('over_')}")
     print(f"start to first token {report['start_to_first_token_s']:.1f} s, peak memory of all ranks", end=" ")
     print(f"{report['peak_memory_bytes'] / 2**20:.0f} MiB (shared pages counted in each)")
     if report["read_limit_fraction"]:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from server import wire
+from server.engine.bench.quoting import QuotingRunner, quoting_reply
 from server.engine.model.runner import Runner
 from server.engine.rank.loop import Leader
 from server.engine.rank.request_socket import Client
@@ -28,6 +29,14 @@ class Work(msgspec.Struct, frozen=True):
     new_tokens: int
     started_at: float  # time.time()
     repeats: int = 3
+    sampling: wire.Sampling = wire.Sampling(do_sample=True, temperature=0.6, top_k=40)  # the seed design's
+    quotes: bool = False  # whether replies quote their prompts
+    beside: str = ""  # greedy or undrafted: the same, that way, timed in turns with it
+
+    @property
+    def greedy(self) -> Work:
+        """The same work without chance."""
+        return msgspec.structs.replace(self, sampling=wire.Sampling())
 
 
 class TimedRunner:
@@ -91,6 +100,7 @@ class Driver:
     """Runs batches of random prompts through a leader."""
 
     def __init__(self, leader: Leader, recorder: Recorder, runner: TimedRunner, vocab_size: int) -> None:
+        self.quoting: QuotingRunner | None = None
         self._leader = leader
         self._recorder = recorder
         self._runner = runner
@@ -100,33 +110,26 @@ class Driver:
 
     def first_token(self, work: Work) -> float:
         """Seconds from the start of the benchmark to the first token of the first reply."""
-        request = self._ask(self._prompt(work.prompt_tokens), 2)
+        request = self._ask(self._prompt(work.prompt_tokens), 2, work)
         while request not in self._recorder.first_at:
             self._leader.step()
         seconds = time.time() - work.started_at
         self._finish()
         return seconds
 
-    def best(self, batch: int, work: Work) -> dict[str, float]:
-        """The best of some runs of `batch` requests at once, each figure on its own."""
-        runs = [self._run(batch, work.prompt_tokens, work.new_tokens) for _ in range(work.repeats)]
-        lowest = ("time_to_first_token_s", "step_overhead_fraction")
-        best = {name: min(run[name] for run in runs) for name in lowest}
-        best.update({name: max(run[name] for run in runs) for name in runs[0] if name not in lowest})
-        return best
-
-    def second_turn(self, window: int) -> dict[str, float] | None:
+    def second_turn(self, window: int, work: Work) -> dict[str, float] | None:
         """Time to first token of a long conversation's first turn, and of the next; None if the window is short."""
         if window < _CONVERSATION_TOKENS + 64:
             return None
         conversation = self._prompt(_CONVERSATION_TOKENS)
-        first_s = self._time_to_first(conversation)
-        second_s = self._time_to_first((*conversation, *self._prompt(_NEXT_QUESTION_TOKENS)))
+        first_s = self._time_to_first(conversation, work)
+        second_s = self._time_to_first((*conversation, *self._prompt(_NEXT_QUESTION_TOKENS)), work)
         return {"tokens": len(conversation), "first_s": first_s, "second_s": second_s, "fraction": second_s / first_s}
 
-    def _run(self, batch: int, prompt_tokens: int, new_tokens: int) -> dict[str, float]:
+    def run(self, batch: int, work: Work) -> dict[str, float]:
+        """`batch` requests at once."""
         started = time.perf_counter()
-        requests = [self._ask(self._prompt(prompt_tokens), new_tokens) for _ in range(batch)]
+        requests = [self._ask(self._prompt(work.prompt_tokens), work.new_tokens, work) for _ in range(batch)]
         first_at = self._recorder.first_at
         while not all(request in first_at for request in requests):
             self._leader.step()
@@ -139,22 +142,28 @@ class Driver:
         decoded = sum(self._recorder.num_tokens[request] for request in requests) - tokens_before
         return {
             "batch": batch,
-            "prefill_tokens_per_s": batch * prompt_tokens / (prefilled - started),
+            "prefill_tokens_per_s": batch * work.prompt_tokens / (prefilled - started),
             "decode_tokens_per_s": decoded / decode_s,
             "time_to_first_token_s": min(first_at[request] for request in requests) - started,
             "step_overhead_fraction": 1 - (self._runner.seconds - forward_before) / decode_s,
         }
 
-    def _time_to_first(self, prompt: tuple[int, ...]) -> float:
+    def _time_to_first(self, prompt: tuple[int, ...], work: Work) -> float:
         started = time.perf_counter()
-        request = self._ask(prompt, 2)
+        request = self._ask(prompt, 2, work)
         self._finish()
         return self._recorder.first_at[request] - started
 
-    def _ask(self, prompt: tuple[int, ...], new_tokens: int) -> str:
+    def _ask(self, prompt: tuple[int, ...], new_tokens: int, work: Work) -> str:
         self._num_requests += 1
         request_id = f"bench-{self._num_requests}"
-        self._leader.take(_CLIENT, wire.Generate(request_id, prompt, wire.Sampling(max_new_tokens=new_tokens)))
+        if self.quoting is not None:
+            self.quoting.expect(prompt, quoting_reply(prompt, new_tokens, self._random))
+        # The first token that ends a reply must not end the measurement.
+        sampling = msgspec.structs.replace(
+            work.sampling, max_new_tokens=new_tokens, seed=self._num_requests, ignore_eos=True
+        )
+        self._leader.take(_CLIENT, wire.Generate(request_id, prompt, sampling))
         return request_id
 
     def _finish(self) -> None:
@@ -163,3 +172,11 @@ class Driver:
 
     def _prompt(self, num_tokens: int) -> tuple[int, ...]:
         return tuple(self._random.randrange(self._vocab_size // 2, self._vocab_size) for _ in range(num_tokens))
+
+
+def best_of(runs: list[dict[str, float]]) -> dict[str, float]:
+    """The best of some runs, each figure on its own."""
+    lowest = ("time_to_first_token_s", "step_overhead_fraction")
+    best = {name: min(run[name] for run in runs) for name in lowest}
+    best.update({name: max(run[name] for run in runs) for name in runs[0] if name not in lowest})
+    return best

@@ -13,7 +13,8 @@ import torch
 from torch import distributed as dist
 
 from server.config import from_env
-from server.engine.bench.driver import Driver, Recorder, TimedRunner, Work
+from server.engine.bench.driver import Driver, Recorder, TimedRunner, Work, best_of
+from server.engine.bench.quoting import QuotingRunner
 from server.engine.cpu.native_library import open_library
 from server.engine.parallel.processor import processor_level
 from server.engine.rank.liveness import end_process
@@ -34,16 +35,22 @@ class BenchedServing(Serving):
             self._follow()
             self._measure_machine()
             return None
-        timed = TimedRunner(self._runner, self._rank.device)
+        quoting = QuotingRunner(self._runner) if work.quotes else None
+        timed = TimedRunner(quoting or self._runner, self._rank.device)
         self._runner = timed  # type: ignore[assignment]
-        recorder = Recorder()
         followers = StepSender(self._settings.run_dir, self._attempt, self.world)
         try:
-            leader = self._leader(followers, recorder)  # type: ignore[arg-type] # it only sends
-            driver = Driver(leader, recorder, timed, self._models[CHAT].shape.vocab_size)
+            driver = self._driver(followers, timed, drafts=True)
+            driver.quoting = quoting
             start_s = driver.first_token(work)
-            results = [driver.best(batch, work) for batch in work.batches]
-            reuse = driver.second_turn(self._models[CHAT].window)
+            if work.beside:
+                other = self._driver(followers, timed, drafts=work.beside != "undrafted")
+                other.quoting = quoting
+                results = [_beside(driver, other, batch, work) for batch in work.batches]
+            else:
+                results = [best_of([driver.run(batch, work) for _ in range(work.repeats)]) for batch in work.batches]
+            driver.quoting = None
+            reuse = driver.second_turn(self._models[CHAT].window, work)
         finally:
             followers.close()
         return {
@@ -55,6 +62,11 @@ class BenchedServing(Serving):
             "weight_bytes_per_token": self._models[CHAT].runner.weight_bytes * self.world,
         }
 
+    def _driver(self, followers: StepSender, timed: TimedRunner, *, drafts: bool) -> Driver:
+        recorder = Recorder()
+        leader = self._leader(followers, recorder, drafts=drafts)
+        return Driver(leader, recorder, timed, self._models[CHAT].shape.vocab_size)
+
     def _measure_machine(self) -> dict[str, float]:
         """Over all ranks: peak memory so far, and then the read bandwidth, whose buffer must not count as memory."""
         device = self._rank.device
@@ -62,6 +74,19 @@ class BenchedServing(Serving):
         totals = torch.tensor(measured, dtype=torch.float64, device=device)
         dist.all_reduce(totals)
         return {"peak_memory_bytes": int(totals[0]), "read_bandwidth_bytes_per_s": float(totals[1])}
+
+
+def _beside(driver: Driver, other: Driver, batch: int, work: Work) -> dict[str, float]:
+    """The best of some runs of both drivers in turns, and how they compare."""
+    other_work = work.greedy if work.beside == "greedy" else work
+    runs: list[dict[str, float]] = []
+    others: list[dict[str, float]] = []
+    for _ in range(work.repeats):
+        runs.append(driver.run(batch, work))
+        others.append(other.run(batch, other_work))
+    best, other_best = best_of(runs), best_of(others)
+    name = "decode_tokens_per_s"
+    return {**best, f"{work.beside}_{name}": other_best[name], f"over_{work.beside}": best[name] / other_best[name]}
 
 
 def _device_name(device: torch.device) -> str:

@@ -20,7 +20,7 @@ from server.engine.parallel.group import Rank, join, pick_device
 from server.engine.parallel.sampled_tokens import SampledTokens
 from server.engine.rank.liveness import Watchdog
 from server.engine.rank.loaded_models import GroupModel, load_models
-from server.engine.rank.loop import Leader, lead
+from server.engine.rank.loop import Leader, Outlet, lead
 from server.engine.rank.replies import ReplyTokenizer
 from server.engine.rank.request_socket import RequestSocket
 from server.engine.rank.start_check import StartCheck
@@ -105,7 +105,7 @@ class Serving:
         steps = StepReceiver(self._settings.run_dir, self._attempt, self._rank.rank)
         follow(self._runner, self._sampled_tokens, steps, self._watchdog)
 
-    def _leader(self, followers: StepSender, socket: RequestSocket) -> Leader:
+    def _leader(self, followers: StepSender, outlet: Outlet, *, drafts: bool = True) -> Leader:
         settings, models = self._settings, self._models
         limits = ScheduleLimits(
             max_step_tokens=settings.step_tokens,
@@ -119,7 +119,7 @@ class Serving:
             limits,
             time.monotonic,
             vocab_sizes={name: model.vocab_size for name, model in models.items()},
-            drafts=settings.speculation == "auto" and not self._sampled_tokens.overlaps,
+            drafts=drafts and settings.speculation == "auto" and not self._sampled_tokens.overlaps,
         )
         welcome = wire.Welcome(
             models={name: model.shape for name, model in models.items()},
@@ -130,7 +130,7 @@ class Serving:
         tokenizer = open_tokenizer(models[CHAT].folder, models[CHAT].vocab_size)
         sampler = Sampler(tuple(tokenizer.end_tokens), tokenizer.textless)
         executor = StepExecutor(self._runner, self._sampled_tokens, followers, sampler, self._watchdog)
-        return Leader(scheduler, executor, socket, tokenizer, welcome)
+        return Leader(scheduler, executor, outlet, tokenizer, welcome)
 
 
 def open_tokenizer(folder: Path, vocab_size: int) -> ReplyTokenizer:
