@@ -121,7 +121,9 @@ class Leader:
             self._client_of[message.request_id] = client
 
     def _admit_reply(self, message: wire.Generate) -> None:
-        self._replies[message.request_id] = Reply.to(self._scheduler.add_generate(message), self._tokenizer)
+        schema = message.sampling.json_schema
+        grammar = None if schema is None else self._tokenizer.grammars.start(schema)
+        self._replies[message.request_id] = Reply.to(self._scheduler.add_generate(message), self._tokenizer, grammar)
 
     def _queue(self, plan: StepPlan) -> StepUnderWay:
         by_reply = [self._replies[each.sequence.request_id].sampling_rows(each) for each in plan.reply_rows]
@@ -148,9 +150,12 @@ class Leader:
     def _go_on(self, reply: Reply, progress: Progress, ends: dict[str, End]) -> None:
         """Send what a step made of a reply; note its end if it stops there."""
         self._send_piece(reply, progress.text)
+        request_id = reply.sequence.request_id
+        if progress.failed is not None and self._scheduler.finish(reply.sequence, "failed") is not None:
+            message = f"json_schema cannot be followed further: {progress.failed}"
+            ends[request_id] = wire.Failed(request_id, ErrorCode.INVALID_FIELD, message)
         if not progress.stopped:
             return
-        request_id = reply.sequence.request_id
         stopped = self._scheduler.finish(reply.sequence, "stop")
         if stopped is None:
             length = ends.get(request_id)

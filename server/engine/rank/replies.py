@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from tokenizers import Tokenizer
 
 from server.engine.rank.step_executor import RowLogprobs, StepResults
+from server.engine.sampling.grammar import Grammar, Grammars
 from server.engine.sampling.row import SamplingRow, is_counted, is_penalised
 from server.engine.sampling.sampler import Draws
 from server.engine.sampling.seen_tokens import SeenTokens
@@ -33,6 +34,7 @@ class ReplyTokenizer:
             token for token in range(vocab_size) if token not in end_tokens and tokenizer.id_to_token(token) is None
         )
         self.text_of = TokenText(tokenizer)
+        self.grammars = Grammars(tokenizer, end_tokens, vocab_size)
 
 
 @dataclass(frozen=True)
@@ -43,11 +45,13 @@ class Progress:
         tokens: that it grew by, the last of them perhaps the one that ended it; None: its numbers are not finite.
         text: what may be shown of them.
         stopped: whether the reply ends with them.
+        failed: why the reply cannot go on; None: it can.
     """
 
     tokens: list[int] | None
     text: str = ""
     stopped: bool = False
+    failed: str | None = None
 
 
 @dataclass
@@ -59,16 +63,18 @@ class Reply:
     text: TextStream
     draws: Draws
     seen: SeenTokens | None
+    grammar: Grammar | None
     logprobs: list[TokenLogprobs] = field(default_factory=list)  # that no piece has carried yet
 
     @classmethod
-    def to(cls, sequence: GenerateSequence, tokenizer: ReplyTokenizer) -> Reply:
+    def to(cls, sequence: GenerateSequence, tokenizer: ReplyTokenizer, grammar: Grammar | None) -> Reply:
         """The beginning of the reply that `sequence` is to become."""
         sampling = sequence.sampling
         # What is in the prompt alone counts for the repetition penalty only.
         prompt = sequence.tokens if sampling.repetition_penalty != 1.0 or not is_counted(sampling) else ()
         seen = SeenTokens(prompt) if is_penalised(sampling) else None
-        return cls(sequence, tokenizer, TextStream(tokenizer.tokenizer, sampling.stop), Draws(sampling.seed), seen)
+        text = TextStream(tokenizer.tokenizer, sampling.stop)
+        return cls(sequence, tokenizer, text, Draws(sampling.seed), seen=seen, grammar=grammar)
 
     def sampling_rows(self, rows: ReplyRows) -> list[SamplingRow]:
         """How the token of each row is chosen; called when the step that they belong to has been planned."""
@@ -89,9 +95,9 @@ class Reply:
             if token in self.tokenizer.end_tokens:
                 return Progress(tokens[: at + 1], text, stopped=True)
             text += self._take(token, results.logprobs.get(rows.first_row + at))
-            if self.text.stopped:
+            if self.text.stopped or (self.grammar is not None and self.grammar.is_over):
                 return Progress(tokens[: at + 1], text, stopped=True)
-        return Progress(tokens, text)
+        return Progress(tokens, text, failed=None if self.grammar is None else self.grammar.error)
 
     def piece(self, text: str) -> Piece | None:
         """`text` as a message, with the log-probabilities that are due; None when there is nothing to say."""
@@ -103,11 +109,14 @@ class Reply:
     def _sampling_row(self, position: int, then: Sequence[int]) -> SamplingRow:
         sampling = self.sequence.sampling
         draw = self.draws.at(position) if sampling.do_sample else 0.0
-        return SamplingRow(sampling, draw, self.seen, then, position)
+        allowed = None if self.grammar is None else self.grammar.allowed()
+        return SamplingRow(sampling, draw, self.seen, then, num_new_tokens=position, allowed=allowed)
 
     def _take(self, token: int, logprobs: RowLogprobs | None) -> str:
         if self.seen is not None:
             self.seen.add(token)
+        if self.grammar is not None:
+            self.grammar.take(token)
         if logprobs is not None:
             self.logprobs.append(self._named(token, logprobs))
         return self.text.push(token)

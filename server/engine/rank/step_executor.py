@@ -73,6 +73,7 @@ class StepExecutor:
         """Whether steps do."""
         return self._sampled_tokens.overlaps
 
+    @torch.inference_mode()
     def queue(self, plan: StepPlan, rows: Sequence[SamplingRow]) -> StepUnderWay:
         """Start `plan` on every rank; `rows` say how the token of each of the chat model's rows is chosen."""
         with self._watchdog:

@@ -64,17 +64,20 @@ class Sampler:
         self._end_tokens = tuple(sorted(end_tokens))
         self._textless = _runs(sorted(textless))
 
+    @torch.inference_mode()
     def sample(self, logits: Tensor, rows: Sequence[SamplingRow], sampled_before: Tensor | None = None) -> Sampled:
         """One token a row of `logits` [len(rows), vocab] float32, which are changed; on a GPU nothing waits for it.
 
         `sampled_before` is what the step before sampled, where rows have tokens that are pending.
 
         As in transformers: repetition penalty, then temperature, top-k, top-p, min-p; greedy rows take the first
-        maximum. Log-probabilities are of the logits as they came.
+        maximum. Log-probabilities are of the logits as they came, of tokens with a text.
         """
         finite = all_finite(logits)
         if logits.device.type != "cpu" or not bool(finite.all()):
             logits = logits.masked_fill(~finite[:, None], 0.0)
+        for start, stop in self._textless:
+            logits[:, start:stop] = float("-inf")
         asked = [at for at, row in enumerate(rows) if row.sampling.logprobs is not None]
         raw = logits[to_device(np.array(asked), logits.device)] if asked else None
         self._change(logits, rows, sampled_before)
@@ -87,8 +90,6 @@ class Sampler:
         add_bias(logits, rows)
         forbid_ends(logits, rows, self._end_tokens)
         forbid_disallowed(logits, rows)
-        for start, stop in self._textless:
-            logits[:, start:stop] = float("-inf")
 
 
 def all_finite(logits: Tensor) -> Tensor:
