@@ -28,6 +28,10 @@ class ErrorCode(StrEnum):
     INTERNAL = "internal"
 
 
+class PassingError(ValueError):
+    """A start that failed for want of something that may be there at the next try, as memory is after a crash."""
+
+
 class ServiceError(Exception):
     """A request that ends without an answer.
 

@@ -83,7 +83,7 @@ class Recorder:
         self.num_tokens: dict[str, int] = {}
         self.num_finished = 0
 
-    def send(self, client: Client, message: wire.FromEngine) -> None:
+    def send(self, client: Client, message: wire.FromEngine) -> bool:
         """Note pieces and ends. Raises RuntimeError for a refusal."""
         del client
         if isinstance(message, wire.Piece):
@@ -94,6 +94,7 @@ class Recorder:
             self.num_finished += 1
         elif isinstance(message, wire.Failed):
             raise RuntimeError(f"the engine refused a request: {message.message}")
+        return True
 
 
 class Driver:

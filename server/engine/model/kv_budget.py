@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from server.errors import PassingError
+
 _GPU_SHARE = 0.9  # of what is free after the weights; the rest is the forward pass's workspace
 _CPU_SHARE = 0.25  # of the memory that is available after the weights; the front and the page cache live there too
 _SCORE_WINDOWS = 4  # texts being classified at once, at full length
@@ -53,7 +55,8 @@ def chat_tokens(
     `widest` the `bytes_per_layer` of the group's widest model.
 
     Raises:
-        ValueError: not even one full window fits; the sentence gives the numbers.
+        PassingError: not even one full window fits; the sentence gives the numbers.
+        ValueError: `wanted` is less than a window.
     """
     if wanted:
         if wanted < window:
@@ -68,7 +71,7 @@ def chat_tokens(
         room = max(0, room - _num_gathered(window, max_running) * max(widest, shape.bytes_per_layer))
     affordable = room // shape.bytes_per_token
     if affordable < window:
-        raise ValueError(
+        raise PassingError(
             f"keys and values of one window of {window} tokens need {window * shape.bytes_per_token >> 20} MiB a rank, "
             f"{room >> 20} MiB are left: use more ranks, a smaller OCK_MAX_CONTEXT_TOKENS or a smaller OCK_MAX_RUNNING"
         )

@@ -20,6 +20,8 @@ from server.config import ConfigError, Settings, from_env
 from server.engine.exit_status import FAILED, NO_SHARED_MEMORY, REFUSED
 from server.engine.parallel.cache_folder import cache_folder
 from server.engine.rank.liveness import READY_FILE, Heartbeat, end_process
+from server.engine.rank.own_folder import make_own_folder
+from server.errors import PassingError
 
 log = logging.getLogger("server.engine")
 
@@ -40,9 +42,9 @@ def main() -> int:
     setproctitle(f"python -m server.engine.rank --rank {arguments.rank}")
     try:
         return _serve(settings, arguments.rank, arguments.attempt)
-    except RuntimeError as error:
+    except Exception as error:  # whatever it is, it ends the rank by `end_process`, and says why
         log.exception("engine.failed rank=%d", arguments.rank)
-        sys.stderr.write(f"engine rank {arguments.rank}: {error}\n")
+        sys.stderr.write(f"engine rank {arguments.rank}: {type(error).__name__}: {error}\n")
         return FAILED
 
 
@@ -56,12 +58,12 @@ def _serve(settings: Settings, rank: int, attempt: int) -> int:
 
     started = time.monotonic()
     stopping = _Stopping()
-    settings.run_dir.mkdir(parents=True, exist_ok=True)
     try:
+        make_own_folder(settings.run_dir, "OCK_RUN_DIR")
         serving = Serving.start(settings, rank, attempt)
     except (ValueError, GoldenError) as error:
         sys.stderr.write(f"engine rank {rank}: {error}\n")
-        return REFUSED
+        return FAILED if isinstance(error, PassingError) else REFUSED
     except TransportError as error:
         sys.stderr.write(f"engine rank {rank}: {error}\n")
         return NO_SHARED_MEMORY if settings.group_transport == "auto" else FAILED

@@ -23,8 +23,8 @@ MAX_NONFINITE_IN_A_ROW = 8  # requests; as many without one that ends well, and 
 class Outlet(Protocol):
     """Where messages to clients go."""
 
-    def send(self, client: Client, message: wire.FromEngine) -> None:
-        """Send `message` to `client`."""
+    def send(self, client: Client, message: wire.FromEngine) -> bool:
+        """Send `message` to `client`; False when it has gone."""
 
 
 class NotFiniteError(RuntimeError):
@@ -97,8 +97,16 @@ class Leader:
             return
         self._status_at = now
         status = self._scheduler.status()
-        for client in self._clients:
-            self._outlet.send(client, status)
+        for client in tuple(self._clients):
+            if not self._outlet.send(client, status):
+                self._give_up(client)
+
+    def _give_up(self, client: Client) -> None:
+        """A client has gone: nobody waits for what it asked."""
+        self._clients.remove(client)
+        for request_id in [each for each, asker in self._client_of.items() if asker == client]:
+            self._scheduler.cancel(request_id)
+            self._forget(request_id)
 
     def fail_all(self, why: str) -> None:
         """End everything that is under way: the group stops. What the last step has brought still counts."""

@@ -23,6 +23,7 @@ class RequestSocket:
         self._socket.setsockopt(zmq.LINGER, 1000)
         self._socket.setsockopt(zmq.SNDHWM, 0)  # a slow reader must not lose the end of its request
         self._socket.setsockopt(zmq.RCVHWM, 0)
+        self._socket.setsockopt(zmq.ROUTER_MANDATORY, 1)  # a client that has gone is noticed
         self._socket.bind(address)
 
     def wait(self, timeout_s: float) -> bool:
@@ -34,19 +35,33 @@ class RequestSocket:
         received: list[tuple[Client, wire.ToEngine]] = []
         while True:
             try:
-                client, frame = self._socket.recv_multipart(zmq.NOBLOCK)
+                client, *frames = self._socket.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
                 return received
-            try:
-                received.append((client, wire.decode_to_engine(frame)))
-            except msgspec.MsgspecError as error:
-                log.warning("request_socket.bad_frame bytes=%d error=%s", len(frame), error)
+            message = _decoded(frames)
+            if message is not None:
+                received.append((client, message))
 
-    def send(self, client: Client, message: wire.FromEngine) -> None:
-        """Queue a frame; one to a client that has gone is dropped."""
-        self._socket.send_multipart([client, wire.encode(message)])
+    def send(self, client: Client, message: wire.FromEngine) -> bool:
+        """Queue a frame; False when the client has gone."""
+        try:
+            self._socket.send_multipart([client, wire.encode(message)])
+        except zmq.ZMQError as error:
+            if error.errno != zmq.EHOSTUNREACH:
+                raise
+            return False
+        return True
 
     def close(self) -> None:
         """Deliver what is queued for at most a second, then close."""
         self._socket.close()
         self._context.term()
+
+
+def _decoded(frames: list[bytes]) -> wire.ToEngine | None:
+    try:
+        [frame] = frames
+        return wire.decode_to_engine(frame)
+    except (ValueError, msgspec.MsgspecError) as error:  # also text that is not UTF-8, and a frame too many
+        log.warning("request_socket.bad_frame parts=%d bytes=%d error=%s", len(frames), sum(map(len, frames)), error)
+        return None

@@ -81,9 +81,11 @@ class Serving:
 
     def warm_up(self) -> None:
         """One prompt chunk and one decode through every model."""
-        blocks = (0, 1)
-        for number, segment in enumerate((Segment.of((1, 2, 3), blocks, 0, 1), Segment.of((4,), blocks, 3, 1))):
-            steps = tuple(ModelStep(name, (segment,)) for name in self._models)
+        for number, (tokens, start) in enumerate((((1, 2, 3), 0), ((4,), 3))):
+            steps = tuple(
+                ModelStep(name, (Segment.of(tokens, tuple(range(min(4, model.pool.num_blocks))), start, 1),))
+                for name, model in self._models.items()
+            )
             for name, logits in self._runner.run(Step(number, steps)).items():
                 if not torch.isfinite(logits).all():
                     raise GoldenError(f"model {name!r} gives logits that are not finite; OCK_DTYPE may be too narrow")

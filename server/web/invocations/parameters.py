@@ -34,7 +34,12 @@ IgnoreEos = Annotated[bool, Meta(description="true: the reply goes on to its len
 MaxNewTokens = Annotated[int, Meta(ge=1, le=1_000_000)]
 RepetitionPenalty = Annotated[float, Meta(gt=0, le=100)]
 Seed = Annotated[
-    int, Meta(ge=-(2**63), le=2**63 - 1, description="The same seed gives the same text whatever else is served.")
+    int,
+    Meta(
+        ge=-(2**63),
+        le=2**63 - 1,
+        description="The same seed gives the same text, on processors without AMX whatever else is served.",
+    ),
 ]
 DoSample = Annotated[
     bool,

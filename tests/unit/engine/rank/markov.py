@@ -68,9 +68,11 @@ class Inbox:
 
     def __init__(self) -> None:
         self.messages: list[tuple[bytes, wire.FromEngine]] = []
+        self.gone: set[bytes] = set()
 
-    def send(self, client: bytes, message: wire.FromEngine) -> None:
+    def send(self, client: bytes, message: wire.FromEngine) -> bool:
         self.messages.append((client, message))
+        return client not in self.gone
 
     def of(self, request_id: str) -> list[wire.FromEngine]:
         return [each for _, each in self.messages if getattr(each, "request_id", None) == request_id]

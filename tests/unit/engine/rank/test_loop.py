@@ -195,3 +195,18 @@ def test_a_deadline_returns_what_there_is(tmp_path: Path) -> None:
     end = inbox.end_of("a")
     assert isinstance(end, wire.Finished)
     assert end.reason == "deadline"
+
+
+def test_what_a_client_asked_ends_when_it_has_gone(tmp_path: Path) -> None:
+    leader, inbox, _ = make_leader(tmp_path)
+    for client in (b"gone", b"here"):
+        leader.take(client, wire.Hello())
+        sampling = wire.Sampling(max_new_tokens=100, ignore_eos=True)
+        leader.take(client, wire.Generate(client.decode(), PROMPTS[0], sampling))
+    leader.step()
+    inbox.gone.add(b"gone")
+    leader.send_status()
+    sent = len(inbox.of("gone"))
+    run(leader)
+    assert len(inbox.of("gone")) == sent
+    assert isinstance(inbox.end_of("here"), wire.Finished)

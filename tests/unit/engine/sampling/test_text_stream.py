@@ -101,3 +101,37 @@ def test_no_token_may_follow_a_stop() -> None:
     text.push(TOKENIZER.encode("H").ids[0])
     with pytest.raises(AssertionError):
         text.push(1)
+
+
+def _byte_fallback() -> Tokenizer:
+    """As Llama's and Mistral's tokenizers: bytes that no piece covers are tokens of their own."""
+    vocab = {"<unk>": 0, **{f"<0x{byte:02X}>": 1 + byte for byte in range(256)}}
+    for piece in ("\u2581", "\u2581a", "a", "bc", "\u65e5", "\u2581Hello"):
+        vocab[piece] = len(vocab)
+    tokenizer = Tokenizer(models.BPE(vocab=vocab, merges=[], unk_token="<unk>", byte_fallback=True, fuse_unk=True))
+    tokenizer.decoder = decoders.Sequence(
+        [decoders.Replace("\u2581", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    )
+    return tokenizer
+
+
+FALLBACK = _byte_fallback()
+
+
+@given(st.lists(st.one_of(st.integers(1, FALLBACK.get_vocab_size() - 1), st.integers(257, 262)), max_size=12))
+def test_bytes_that_are_no_character_end_nothing(ids: list[int]) -> None:
+    text = TextStream(FALLBACK, ("Hello",))
+    pieces = []
+    for token_id in ids:
+        if not text.stopped:
+            pieces.append(text.push(token_id))
+    pieces.append(text.finish())
+    assert "Hello" not in "".join(pieces)
+
+
+def test_words_behind_an_invalid_sequence_of_bytes_are_shown() -> None:
+    text = TextStream(FALLBACK, ())
+    ids = [FALLBACK.token_to_id(token) for token in ("\u2581a", "<0x0A>", "<0xF0>", "bc", "a", "\u65e5")]
+    joined = "".join(text.push(each) for each in ids) + text.finish()
+    assert joined.startswith("a")
+    assert joined.endswith("bca\u65e5")
