@@ -92,7 +92,7 @@ class Reply:
             return Progress(None)
         text = ""
         for at, token in enumerate(tokens):
-            if token in self.tokenizer.end_tokens:
+            if token in self.tokenizer.end_tokens or token in self.sequence.sampling.stop_token_ids:
                 return Progress(tokens[: at + 1], text, stopped=True)
             text += self._take(token, results.logprobs.get(rows.first_row + at))
             if self.text.stopped or (self.grammar is not None and self.grammar.is_over):

@@ -79,8 +79,9 @@ def add_bias(logits: Tensor, rows: Sequence[SamplingRow]) -> None:
 
 
 def forbid_ends(logits: Tensor, rows: Sequence[SamplingRow], end_tokens: Sequence[int]) -> None:
-    """No token that ends a reply where it may not end."""
-    entries = [(at, token) for at, row in enumerate(rows) if row.may_not_end for token in end_tokens]
+    """No token that ends a reply where it may not end: neither the model's own nor those that a request names."""
+    ends = [(*end_tokens, *row.sampling.stop_token_ids) if row.may_not_end else () for row in rows]
+    entries = [(at, token) for at, tokens in enumerate(ends) for token in tokens]
     if entries:
         logits[_places(entries, logits.device)] = _NEVER
 

@@ -46,6 +46,9 @@ def check_sampling(sampling: Sampling, vocab_size: int) -> None:
     if sampling.min_tokens > sampling.max_new_tokens:
         legal = f"at most max_new_tokens={sampling.max_new_tokens}"
         raise _invalid("min_tokens", f"min_tokens={sampling.min_tokens}: legal is {legal}.")
+    for token in sampling.stop_token_ids:
+        if not 0 <= token < vocab_size:
+            raise _invalid("stop_token_ids", f"stop_token_ids has {token}: legal are token ids 0 to {vocab_size - 1}.")
     for token, bias in sampling.logit_bias:
         if not (0 <= token < vocab_size and math.isfinite(bias)):
             legal = f"token ids 0 to {vocab_size - 1} and finite numbers"

@@ -58,6 +58,21 @@ def test_replies_are_the_same_with_and_without_drafts_whatever_the_sampling_and_
     assert any(end.reason == "stop" for _, end in stopped)
 
 
+def test_a_token_that_the_request_names_ends_it_and_is_not_shown(tmp_path: Path) -> None:
+    leader, inbox, _ = make_leader(tmp_path, drafts=True)
+    sampling = wire.Sampling(max_new_tokens=60, ignore_eos=False)
+    leader.take(CLIENT, wire.Generate("whole", PROMPTS[1], sampling))
+    run(leader)
+    text = inbox.text_of("whole")
+    [end] = TOKENIZER.encode(text[-1]).ids
+    leader.take(CLIENT, wire.Generate("a", PROMPTS[1], wire.Sampling(max_new_tokens=60, stop_token_ids=(end,))))
+    run(leader)
+    assert inbox.text_of("a") == text[: text.index(text[-1])]
+    finished = inbox.end_of("a")
+    assert isinstance(finished, wire.Finished)
+    assert finished.reason == "stop"
+
+
 def test_no_token_without_text_is_sampled(tmp_path: Path) -> None:
     leader, inbox, runner = make_leader(tmp_path)
     leader.take(CLIENT, wire.Generate("a", PROMPTS[0], wire.Sampling(max_new_tokens=30, ignore_eos=True)))
