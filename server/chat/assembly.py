@@ -10,7 +10,8 @@ from pathlib import Path
 
 from server.chat.moderation.classifier import Classifier
 from server.chat.moderation.moderator import Moderator
-from server.chat.moderation.policy import DEFAULT_POLICY, Policy, Role, load_policy
+from server.chat.moderation.policy import Policy, Role
+from server.chat.moderation.policy_file import DEFAULT_POLICY, load_policy
 from server.chat.prompt.choose_format import choose_format
 from server.chat.prompt.prompt import PromptBuilder
 from server.chat.prompt.tokenizer import ChatTokenizer

@@ -125,7 +125,7 @@ class TurnService:
         self._ending.set()
 
     def _events(self, request: TurnRequest, *, piecewise: bool) -> Iterator[TurnEvent]:
-        request = _normalised(request)
+        request = self._as_judged(request)
         self.check(request)
         turn = OpenTurn(request)
         if request.history is not None:
@@ -152,6 +152,8 @@ class TurnService:
                 prompt = self._build(turn)
                 turn.passages = turn.passages[: prompt.num_passages]
                 reply = self._reply(turn, prompt, piecewise)
+                if turn.preface and piecewise:
+                    yield TextPiece(turn.preface)
                 yield from reply.pieces()
                 result = turn.finish(prompt, reply.verdict)
                 if reply.verdict.blocked is not None and piecewise:
@@ -194,6 +196,23 @@ class TurnService:
             time.sleep(min(_BUSY_POLL_S, left_s))
             turn.session = self._load(turn.session.session_id)
 
+    def _as_judged(self, request: TurnRequest) -> TurnRequest:
+        """`request` with its texts as they are judged, prompted, searched for and stored."""
+        request = _normalised(request)
+        if self._moderator is None or not self._moderator.policy.judges:
+            return request
+        masked = self._moderator.masked
+        history = request.history and tuple(
+            msgspec.structs.replace(turn, user=masked(turn.user, Role.INPUT), reply=masked(turn.reply, Role.OUTPUT))
+            for turn in request.history
+        )
+        return msgspec.structs.replace(
+            request,
+            text=masked(request.text, Role.INPUT),
+            system=masked(request.system, Role.SYSTEM),
+            history=history,
+        )
+
     def _start_judging(self, turn: OpenTurn) -> Future[RequestVerdict | None]:
         """Judge the question, with what a client brings along."""
         if self._history_verdicts is None:
@@ -228,6 +247,8 @@ class TurnService:
         if verdict.system is not None:
             turn.moderation[Role.SYSTEM.value] = verdict.system
         turn.withhold(verdict.withheld)
+        if self._moderator is not None and verdict.question.caution:
+            turn.take_care(self._moderator.policy.rule(Role.INPUT))
         return verdict.blocking
 
     def _await_passages(self, turn: OpenTurn, found: Future[list[Passage]]) -> list[Passage]:
@@ -267,7 +288,7 @@ class TurnService:
             [each.text for each in turn.passages],
             request.text,
             self._reserved(turn) + len(begun),
-            system=request.system,
+            system="\n".join(filter(None, (request.system, turn.instructions))),
         )
         return replace(prompt, token_ids=(*prompt.token_ids, *begun))
 

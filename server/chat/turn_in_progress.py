@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import msgspec
 from msgspec.structs import replace
 
-from server.chat.moderation.policy import Role
+from server.chat.moderation.policy import Role, RoleRule
 from server.chat.prompt.prompt import Prompt
 from server.chat.records.turn_records import Judgement, Session, Source, Turn, TurnRequest, TurnResult, Usage
 from server.chat.reply.stream import ReplyVerdict
@@ -31,11 +31,19 @@ class OpenTurn:
     passages: list[Passage] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     usage: Usage = field(default_factory=Usage)
+    preface: str = ""  # what the answer begins with where the question asks for care
+    instructions: str = ""  # what the model is told then
 
     @property
     def remaining_s(self) -> float:
         """What is left of the request's deadline, never quite nothing."""
         return max(_LEAST_S, self.request.deadline_s - (time.monotonic() - self.started))
+
+    def take_care(self, rule: RoleRule) -> None:
+        """Answer with the preface and the instructions of the policy."""
+        self.preface = f"{rule.preface}\n\n" if rule.preface else ""
+        self.instructions = rule.instructions
+        self.warnings.append("the policy asks for care with this question")
 
     def withhold(self, numbers: Collection[int]) -> None:
         """Leave turns that the policy blocks out of the prompt, as a stored turn is that was moderated; say which."""

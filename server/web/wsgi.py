@@ -9,7 +9,7 @@ import sys
 from flask import Flask
 
 from server.chat.assembly import open_services
-from server.chat.moderation.policy import PolicyError
+from server.chat.moderation.policy_file import PolicyError
 from server.config import ConfigError, from_env
 from server.errors import ServiceError
 from server.retrieval.retriever import RetrievalError

@@ -18,7 +18,7 @@ from container.demo.data.articles import is_held_out, read_articles
 from container.demo.data.moderation_data import Labelled, OrdinaryTexts, Phrases
 from container.demo.data.smalltalk import load_small_talk
 from container.demo.evaluate.classification import Classifier
-from server.chat.moderation.policy import load_policy
+from server.chat.moderation.policy_file import load_policy
 
 _PROBES = Path(__file__).with_name("moderation_probes.toml")
 _BLOCKING = "needs intervention"

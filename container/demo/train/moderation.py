@@ -28,7 +28,8 @@ from container.demo.train.command import add_run_arguments
 from container.demo.train.moderation_batches import ModerationBatches, PromptEncoder, TextSource
 from container.demo.train.moderation_model import keep_embeddings, move_embeddings, new_moderation_model
 from container.demo.train.training import Options, Trainer
-from server.chat.moderation.policy import Policy, load_policy
+from server.chat.moderation.policy import Policy
+from server.chat.moderation.policy_file import load_policy
 
 
 @dataclass(frozen=True)

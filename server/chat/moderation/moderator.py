@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
@@ -10,10 +11,13 @@ import msgspec
 
 from server import wire
 from server.chat.moderation.classifier import Classifier
+from server.chat.moderation.judges import Judges
 from server.chat.moderation.parts import ReplySpan, parts_to_judge, span_parts
 from server.chat.moderation.policy import Policy, Role, RoleRule
 from server.chat.moderation.verdict import judgement, no_verdict
 from server.chat.records.turn_records import Judgement
+
+log = logging.getLogger(__name__)
 
 # What one call may have in the queue at once, so that a long list leaves places to others.
 _TEXTS_AT_ONCE = 8
@@ -28,13 +32,18 @@ class Scorer(Protocol):
 
 
 class Moderator:
-    """Judges texts of both roles under one policy."""
+    """Judges texts of all roles under one policy; of all its judges the worst verdict counts. Thread-safe."""
 
     def __init__(self, engine: Scorer, policy: Policy, classifiers: Mapping[Role, Classifier]) -> None:
         """A role without a classifier of its own is judged by the input's."""
         self._engine = engine
         self.policy = policy
+        self._judges = Judges(policy.judges)
         self._classifiers = {role: classifiers.get(role, classifiers[Role.INPUT]) for role in Role}
+
+    def masked(self, text: str, role: Role) -> str:
+        """`text` as it may be judged, prompted, searched for, stored and shown."""
+        return self._judges.masked(text, role)
 
     def judge(self, texts: Sequence[str], role: Role, deadline_s: float | None = None) -> list[Judgement]:
         """One judgement a text, in order; a few at a time are under way.
@@ -48,19 +57,22 @@ class Moderator:
             left_s = None if end is None else max(0.0, end - time.monotonic())
             timed = [msgspec.structs.replace(each, deadline_s=left_s) for each in group]
             scored = self._engine.score(timed)
-            judgements += [self._worst(each, request, role) for each, request in zip(scored, timed, strict=True)]
-        return judgements
+            judgements += [
+                self._model_verdict(each, request, role) for each, request in zip(scored, timed, strict=True)
+            ]
+        return [self._worst(each, text, role) for each, text in zip(judgements, texts, strict=True)]
 
     def judge_reply(self, span: ReplySpan, deadline_s: float) -> Judgement:
         """The judgement on a part of a reply under way; no other text can keep it waiting. Raises ServiceError."""
         request = self._request(span_parts(span), Role.OUTPUT, of_reply=True)
         [scored] = self._engine.score([msgspec.structs.replace(request, deadline_s=deadline_s)])
-        return self._worst(scored, request, Role.OUTPUT)
+        verdict = self._model_verdict(scored, request, Role.OUTPUT)
+        return self._worst(verdict, span.whole or " ".join((*span.before, span.text)), Role.OUTPUT)
 
     def _request(self, parts: Sequence[str], role: Role, *, of_reply: bool = False) -> wire.Score:
         return self._classifiers[role].request(parts[0], None, parts[1:], of_reply=of_reply)
 
-    def _worst(self, scored: wire.Scored, request: wire.Score, role: Role) -> Judgement:
+    def _model_verdict(self, scored: wire.Scored, request: wire.Score, role: Role) -> Judgement:
         """The most severe verdict over the windows of a text and its parts. Raises ServiceError where one lacks."""
         if len(scored.log_probs) < 1 + len(request.parts):
             raise no_verdict(f"the moderation model judged {len(scored.log_probs)} of {1 + len(request.parts)} parts")
@@ -71,6 +83,15 @@ class Moderator:
     def _severity(self, each: Judgement, rule: RoleRule) -> tuple[bool, int, float]:
         blocking = sum(each.scores[label] for label in {*rule.block, *dict(rule.thresholds)})
         return each.blocked, self.policy.severity.index(each.label), blocking
+
+    def _worst(self, verdict: Judgement, text: str, role: Role) -> Judgement:
+        """The worst of what the model and the other judges say of `text`; in a dry run it is only logged."""
+        found = (verdict, *self._judges.verdicts(text, role))
+        worst = max(found, key=lambda each: (each.blocked, each.caution))
+        if self.policy.dry_run and (worst.blocked or worst.caution):
+            log.info("moderation.dry_run role=%s judge=%s label=%s", role.value, worst.judge, worst.label)
+            return msgspec.structs.replace(worst, blocked=False, caution=False, message="")
+        return worst
 
 
 def _groups(requests: Sequence[wire.Score]) -> Iterator[list[wire.Score]]:

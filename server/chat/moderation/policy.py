@@ -2,19 +2,9 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
-from typing import Any
-
-DEFAULT_POLICY = Path(__file__).with_name("policies") / "openchatkit.toml"
-_BLOCKS_BY_DEFAULT = "needs intervention"
-
-
-class PolicyError(ValueError):
-    """A policy file that cannot be used; the sentence names the file, the key and what is legal."""
 
 
 class Role(StrEnum):
@@ -24,6 +14,23 @@ class Role(StrEnum):
     OUTPUT = "output"
     SYSTEM = "system"
     PASSAGE = "passage"
+
+
+class Action(StrEnum):
+    """What follows from a verdict: nothing, an answer with a warning, a text with parts masked, no answer."""
+
+    ALLOW = "allow"
+    CAUTION = "caution"
+    MASK = "mask"
+    BLOCK = "block"
+
+
+class JudgeKind(StrEnum):
+    """What a policy's further judges look for."""
+
+    WORDS = "words"
+    PERSONAL_DATA = "personal data"
+    INJECTION = "injection"
 
 
 class JudgedPassages(StrEnum):
@@ -44,16 +51,44 @@ class Example:
 
 @dataclass(frozen=True)
 class RoleRule:
-    """What blocks in one role: a label, or a label's score above a threshold."""
+    """What follows in one role: what blocks is a label, or a label's score from a threshold on."""
 
     block: tuple[str, ...]
     thresholds: tuple[tuple[str, float], ...]
     message: str
     messages: tuple[tuple[str, str], ...] = ()
+    caution: tuple[str, ...] = ()  # labels with which a question is answered with care
+    preface: str = ""  # what such an answer begins with
+    instructions: str = ""  # what the model is told with such a question
 
     def message_for(self, label: str) -> str:
         """The override message for a blocking label."""
         return dict(self.messages).get(label, self.message)
+
+
+@dataclass(frozen=True)
+class JudgeRule:
+    """A judge beside the model, which needs no engine.
+
+    Attributes:
+        label: what its verdicts say.
+        roles: whose texts it judges.
+        message: what is said instead of a blocked text.
+        words, patterns: for WORDS; phrases as they are written, and regular expressions.
+        finds: for PERSONAL_DATA; kinds of `server.chat.moderation.personal_data`.
+        regions: for PERSONAL_DATA; countries whose telephone numbers are known without a country code.
+    """
+
+    name: str
+    kind: JudgeKind
+    label: str
+    roles: tuple[Role, ...]
+    action: Action
+    message: str
+    words: tuple[str, ...] = ()
+    patterns: tuple[str, ...] = ()
+    finds: tuple[str, ...] = ()
+    regions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -68,6 +103,8 @@ class Policy:
     examples: tuple[Example, ...]
     rules: Mapping[Role, RoleRule]
     passages: JudgedPassages = JudgedPassages.WEB
+    judges: tuple[JudgeRule, ...] = ()
+    dry_run: bool = False  # verdicts are logged and nothing follows from them
 
     def rule(self, role: Role) -> RoleRule:
         """The rule that judges texts of `role`."""
@@ -82,111 +119,3 @@ class Policy:
     # The pieces around a text, kept apart so that user text is always encoded by itself.
     opening: str = "Input:"
     closing: str = "\nOutput:"
-
-
-def load_policy(path: Path = DEFAULT_POLICY) -> Policy:
-    """Read and check a policy file.
-
-    Raises:
-        PolicyError: the file is missing, not TOML, or a key is absent, unknown or of the wrong kind.
-    """
-    try:
-        raw = tomllib.loads(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise PolicyError(f"policy {path}: {error}") from error
-    try:
-        return _checked(raw)
-    except (KeyError, TypeError, ValueError) as error:
-        detail = f"key {error} is missing" if isinstance(error, KeyError) else str(error)
-        raise PolicyError(f"policy {path}: {detail}") from error
-
-
-_KEYS = {"name", "version", "header", "labels", "severity", "examples", "passages", *Role}
-
-
-def _checked(raw: dict[str, Any]) -> Policy:
-    unknown = sorted(set(raw) - _KEYS)
-    if unknown:
-        raise ValueError(f"unknown key {unknown[0]!r}; legal keys are {', '.join(sorted(_KEYS))}")
-    labels = tuple(_text(label, "labels") for label in raw["labels"])
-    if len(labels) < 2 or len(set(labels)) != len(labels):
-        raise ValueError(f"labels={list(labels)!r}: at least two different labels are needed")
-    severity = tuple(raw.get("severity", labels))
-    if sorted(severity) != sorted(labels):
-        raise ValueError(f"severity={list(severity)!r} must name every label once: {list(labels)!r}")
-    return Policy(
-        name=_text(raw["name"], "name"),
-        version=int(raw["version"]),
-        header=_text(raw["header"], "header"),
-        labels=labels,
-        severity=severity,
-        examples=tuple(_example(example, labels) for example in raw["examples"]),
-        rules=_rules(raw, labels, severity),
-        passages=_judged_passages(raw.get("passages", JudgedPassages.WEB.value)),
-    )
-
-
-def _rules(raw: dict[str, Any], labels: tuple[str, ...], severity: tuple[str, ...]) -> dict[Role, RoleRule]:
-    """A rule for each role. Instructions that the file does not mention are blocked for the most severe label alone,
-    since an operator's are no question; passages as questions are.
-    """
-    rules = {role: _role_rule(raw[role], role, labels) for role in (Role.INPUT, Role.OUTPUT)}
-    rules[Role.SYSTEM] = RoleRule((severity[-1],), (), rules[Role.INPUT].message_for(severity[-1]))
-    rules[Role.PASSAGE] = rules[Role.INPUT]
-    return rules | {role: _role_rule(raw[role], role, labels) for role in (Role.SYSTEM, Role.PASSAGE) if role in raw}
-
-
-def _judged_passages(value: object) -> JudgedPassages:
-    named = {True: "all", False: "none"}.get(value, value) if isinstance(value, bool) else value
-    if named not in list(JudgedPassages):
-        raise ValueError(f"passages={value!r}: legal are {', '.join(JudgedPassages)}, true for all and false for none")
-    return JudgedPassages(str(named))
-
-
-def _text(value: object, key: str) -> str:
-    if not isinstance(value, str) or not value.strip():
-        raise ValueError(f"{key}={value!r}: a non-empty string is needed")
-    return value
-
-
-def _example(raw: dict[str, Any], labels: tuple[str, ...]) -> Example:
-    return Example(_text(raw["text"], "examples.text"), _label(raw["label"], "examples.label", labels))
-
-
-def _label(value: object, key: str, labels: tuple[str, ...]) -> str:
-    if value not in labels:
-        raise ValueError(f"{key}={value!r} is not one of the labels {list(labels)!r}")
-    return str(value)
-
-
-def _role_rule(raw: dict[str, Any], key: str, labels: tuple[str, ...]) -> RoleRule:
-    unknown = sorted(set(raw) - {"block", "thresholds", "message", "messages"})
-    if unknown:
-        raise ValueError(f"{key}.{unknown[0]} is unknown; legal are block, thresholds, message, messages")
-    thresholds = raw.get("thresholds", {})
-    for label, threshold in thresholds.items():
-        _label(label, f"{key}.thresholds", labels)
-        if not isinstance(threshold, int | float) or not 0 < threshold <= 1:
-            raise ValueError(f"{key}.thresholds.{label}={threshold!r}: a number above 0 and at most 1 is needed")
-    return RoleRule(
-        block=_blocking(raw, key, labels),
-        thresholds=tuple((label, float(value)) for label, value in thresholds.items()),
-        message=_text(raw["message"], f"{key}.message"),
-        messages=tuple(
-            (_label(label, f"{key}.messages", labels), text) for label, text in raw.get("messages", {}).items()
-        ),
-    )
-
-
-def _blocking(raw: dict[str, Any], key: str, labels: tuple[str, ...]) -> tuple[str, ...]:
-    """The labels that block. A role whose rule names none must not pass everything for want of a line."""
-    if "block" not in raw and "thresholds" not in raw:
-        if _BLOCKS_BY_DEFAULT not in labels:
-            raise ValueError(
-                f"{key} has neither block nor thresholds, and {_BLOCKS_BY_DEFAULT!r}, which blocks where nothing is "
-                f"named, is not one of the labels {list(labels)!r}; name in {key}.block what blocks"
-            )
-        return (_BLOCKS_BY_DEFAULT,)
-    if not raw.get("block") and not raw.get("thresholds"):
-        raise ValueError(f"{key} blocks nothing: name a label in {key}.block, or set OCK_MODERATION=off")
-    return tuple(_label(label, f"{key}.block", labels) for label in raw.get("block", []))

@@ -33,6 +33,7 @@ def judgement(policy: Policy, rule: RoleRule, candidates: Sequence[Sequence[int]
         log_probs=dict(zip(policy.labels, totals, strict=True)),
         blocked=blocking is not None,
         message="" if blocking is None else rule.message_for(blocking),
+        caution=blocking is None and label in rule.caution,
     )
 
 

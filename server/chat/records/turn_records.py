@@ -35,13 +35,15 @@ class Source(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Judgement(msgspec.Struct, frozen=True):
-    """What the classifier said of one text; `scores` sum to 1 over the labels."""
+    """What was thought of one text; `scores` sum to 1 over the model's labels, and are empty for other judges."""
 
     label: str
     scores: dict[str, float]
     log_probs: dict[str, float]
     blocked: bool
     message: str = ""  # the override message when blocked
+    judge: str = "model"  # which of the policy's judges said so
+    caution: bool = False  # the text is answered, with care
 
 
 class Usage(msgspec.Struct, frozen=True):

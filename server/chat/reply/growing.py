@@ -19,18 +19,6 @@ class GrowingReply:
         self._cleaner = cleaner
         self._start = 0  # of what is not settled, in the text as it is written
         self._shown = begun  # of the text from there on
-        self._pieces: list[str] = []
-        self._num_chars = 0
-
-    @property
-    def text(self) -> str:
-        """All that has been shown."""
-        return "".join(self._pieces)
-
-    @property
-    def num_chars(self) -> int:
-        """Characters that have been shown."""
-        return self._num_chars
 
     def next_piece(self, written: str, end: int, *, over: bool) -> str:
         """What is shown of `written`, up to character `end`, beyond what was shown before.
@@ -44,8 +32,6 @@ class GrowingReply:
         if not shown.startswith(self._shown):
             return ""
         piece, self._shown = shown[len(self._shown) :], shown
-        self._pieces.append(piece)
-        self._num_chars += len(piece)
         self._settle(written, self._start + len(text))
         return piece
 

@@ -13,6 +13,7 @@ from typing import Protocol
 from server import wire
 from server.chat.moderation.moderator import Moderator
 from server.chat.moderation.parts import MOST_IN_A_RUN, ReplySpan
+from server.chat.moderation.policy import Role
 from server.chat.records.turn_records import Judgement, KeepAlive, TextPiece
 from server.chat.reply.clean import ReplyCleaner
 from server.chat.reply.growing import GrowingReply
@@ -108,6 +109,8 @@ class ReplyStream:
         self._reply = GrowingReply(cleaner, self._begun)
         self._flushed = False  # whether the reply's end was taken
         self._before = tuple(split_sentences(self._begun))  # the last sentences that were taken
+        self._pieces: list[str] = []  # all that was taken, as it leaves
+        self._num_shown = 0  # characters of them
         self._whole_judged = 0  # characters shown when the reply was last judged as a whole
         self._judging = ""  # what leaves when its verdict allows it
         self._is_judging = False
@@ -120,7 +123,7 @@ class ReplyStream:
         """The end of the reply; only after `pieces()` is exhausted."""
         assert self._finished is not None, "pieces() is not exhausted"
         blocked = self._judgement if self._is_blocked() else None
-        return ReplyVerdict(self._reply.text, self._finished, self._judgement, blocked, tuple(self._logprobs))
+        return ReplyVerdict("".join(self._pieces), self._finished, self._judgement, blocked, tuple(self._logprobs))
 
     def pieces(self) -> Iterator[TextPiece | KeepAlive]:
         """Text that may leave, and a keep-alive whenever none has for a while, also while tokens come.
@@ -193,13 +196,17 @@ class ReplyStream:
         end = len(self._written) if over else self._worth_judging()
         if end == self._num_taken and not over:
             return
-        piece = self._reply.next_piece(self._written, end, over=over)
+        piece = self._masked(self._reply.next_piece(self._written, end, over=over))
+        self._pieces.append(piece)
         self._num_taken, self._flushed = end, over
         if self._moderator is None:
             self._free += piece
         elif piece or (over and self._judgement is None):
             self._judging, self._is_judging = piece, True
             self._executor.submit(self._judge, self._span(piece, over))
+
+    def _masked(self, piece: str) -> str:
+        return piece if self._moderator is None else self._moderator.masked(piece, Role.OUTPUT)
 
     def _worth_judging(self) -> int:
         if self._moderator is None:
@@ -209,9 +216,9 @@ class ReplyStream:
     def _span(self, piece: str, over: bool) -> ReplySpan:
         """What `piece` is judged as. The whole counts again when it is twice as long: all in all that is linear."""
         whole, before = None, self._before
-        num_shown = self._reply.num_chars
-        if num_shown >= 2 * self._whole_judged or over:
-            whole, self._whole_judged = self._begun + self._reply.text, num_shown
+        self._num_shown += len(piece)
+        if self._num_shown >= 2 * self._whole_judged or over:
+            whole, self._whole_judged = self._begun + "".join(self._pieces), self._num_shown
         self._before = (*before, *split_sentences(piece))[1 - MOST_IN_A_RUN :]
         return ReplySpan(piece, before, whole, self._order.question)
 

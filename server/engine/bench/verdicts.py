@@ -25,7 +25,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from server import wire
 from server.chat.moderation.classifier import Classifier
-from server.chat.moderation.policy import load_policy
+from server.chat.moderation.policy_file import load_policy
 from server.chat.prompt.tokenizer import ChatTokenizer
 from server.dtypes import CPU_DTYPES, DTYPES, Dtype
 from server.engine.model.runner import ModelRunner, PoolShape, torch_dtype

@@ -15,7 +15,8 @@ from container.demo.data.moderation_data import Phrases
 from server import wire
 from server.chat.moderation.classifier import Classifier
 from server.chat.moderation.moderator import Moderator
-from server.chat.moderation.policy import Role, load_policy
+from server.chat.moderation.policy import Role
+from server.chat.moderation.policy_file import load_policy
 from server.chat.prompt.tokenizer import ChatTokenizer
 from server.chat.text.lookalikes import plain
 from tests.process.engine.engine_group import ROOT, EngineGroup

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from collections.abc import Callable, Sequence
-from types import SimpleNamespace
 from typing import Any
 
 from server import wire
 from server.chat.moderation.parts import ReplySpan
-from server.chat.moderation.policy import Role
+from server.chat.moderation.policy import JudgedPassages, Role
+from server.chat.moderation.policy_file import load_policy
 from server.chat.records.turn_records import Judgement
 from server.chat.store.memory import MemoryRows
 from server.errors import ErrorCode, ServiceError
@@ -40,7 +41,10 @@ class Engine:
 class Judge:
     """Blocks what has `word` in it; `begun` is set once it was asked, and `asked` has the role with every text."""
 
-    policy = SimpleNamespace(passages="none")
+    policy = dataclasses.replace(load_policy(), passages=JudgedPassages.NONE)
+
+    def masked(self, text: str, role: Role) -> str:
+        return text
 
     def __init__(self, word: str = "BAD") -> None:
         self.word = word

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from server import wire
-from server.chat.moderation.policy import Policy, Role, load_policy
+from server.chat.moderation.policy import Policy, Role
+from server.chat.moderation.policy_file import load_policy
 from server.chat.records.turn_records import (
     Judgement,
     Session,

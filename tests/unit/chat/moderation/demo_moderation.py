@@ -10,7 +10,8 @@ import torch
 from server import wire
 from server.chat.moderation.classifier import Classifier
 from server.chat.moderation.moderator import Moderator
-from server.chat.moderation.policy import Role, load_policy
+from server.chat.moderation.policy import Role
+from server.chat.moderation.policy_file import load_policy
 from server.chat.prompt.tokenizer import ChatTokenizer
 from server.dtypes import DTYPES
 from server.engine.model.runner import ModelRunner, PoolShape

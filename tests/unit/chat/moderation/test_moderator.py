@@ -16,7 +16,8 @@ from server.chat.moderation.classifier import Classifier
 from server.chat.moderation.moderator import Moderator
 from server.chat.moderation.parts import ReplySpan, parts_to_judge, span_parts
 from server.chat.moderation.passage_verdicts import PassageVerdicts
-from server.chat.moderation.policy import DEFAULT_POLICY, JudgedPassages, PolicyError, Role, load_policy
+from server.chat.moderation.policy import JudgedPassages, Role
+from server.chat.moderation.policy_file import DEFAULT_POLICY, PolicyError, load_policy
 from server.chat.moderation.verdict import greedy_choice, judgement
 from server.chat.records.turn_records import Judgement
 from server.chat.text.lookalikes import plain
@@ -328,10 +329,10 @@ def test_the_worst_window_of_a_long_text_counts(engine: Keywords) -> None:
     assert moderator.judge(["a long harmless story"], Role.INPUT)[0].label == "needs intervention"
 
 
-@pytest.mark.parametrize("name", ["finance", "strict", "openchatkit"])
+@pytest.mark.parametrize("name", ["finance", "finance_research", "strict", "openchatkit"])
 def test_the_policies_that_are_shipped_can_be_used(name: str) -> None:
     policy = load_policy(DEFAULT_POLICY.with_name(f"{name}.toml"))
-    assert policy.name == name
+    assert policy.name == name.replace("_", " ")
     assert {example.label for example in policy.examples} <= set(policy.labels)
     assert policy.prefix().count("Input: ") == len(policy.examples)
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from server import wire
 from server.chat.moderation.parts import ReplySpan
+from server.chat.moderation.policy import Role
 from server.chat.prompt.chat_format import OPENCHATKIT
 from server.chat.records.turn_records import Judgement, KeepAlive, TextPiece
 from server.chat.reply.clean import ReplyCleaner
@@ -47,6 +48,9 @@ class Judge:
     def __init__(self, word: str = "BAD") -> None:
         self._word = word
         self.asked: list[str] = []
+
+    def masked(self, text: str, role: Role) -> str:
+        return text
 
     def judge_reply(self, span: ReplySpan, deadline_s: float) -> Judgement:
         self.asked.append(span.text)

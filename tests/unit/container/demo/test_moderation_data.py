@@ -16,7 +16,7 @@ from container.demo.data.moderation_tokenizer import with_words
 from container.demo.data.tokenizer import train_tokenizer
 from container.demo.data.word_vectors import minilm_embeddings
 from container.demo.train.moderation_batches import ModerationBatches, PromptEncoder
-from server.chat.moderation.policy import load_policy
+from server.chat.moderation.policy_file import load_policy
 
 RAW = tomllib.loads(Path(moderation_data.__file__).with_name("moderation_phrases.toml").read_text("utf-8"))
 WORDS, GROUPS = RAW["words"], {name: group for name, group in RAW.items() if name != "words"}

@@ -14,7 +14,8 @@ from flask.testing import FlaskClient
 from server import wire
 from server.chat.moderation.classifier import Classifier
 from server.chat.moderation.moderator import Moderator
-from server.chat.moderation.policy import Policy, Role, load_policy
+from server.chat.moderation.policy import Policy, Role
+from server.chat.moderation.policy_file import load_policy
 from server.chat.prompt.prompt import PromptBuilder
 from server.chat.prompt.tokenizer import ChatTokenizer
 from server.chat.services import Services
