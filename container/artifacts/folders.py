@@ -8,6 +8,8 @@ from typing import Any
 
 from container.refusal import Refusal
 from server.artifacts.folder import MANIFEST
+from server.engine.weights.checkpoint_check import check_checkpoint
+from server.engine.weights.checkpoint_files import CheckpointError, is_packaged, refuse_pointers, weight_files
 
 _HEAD_FIELDS = ("num_attention_heads", "n_head")
 
@@ -15,16 +17,29 @@ _HEAD_FIELDS = ("num_attention_heads", "n_head")
 def check_model(setting: str, folder: Path, world: int) -> None:
     """Raises Refusal unless `folder` is a checkpoint that `world` ranks can share."""
     _check_folder(setting, folder)
-    config = _read_json(setting, folder / "config.json")
-    if not (folder / "tokenizer.json").is_file():
-        raise Refusal(f"{setting}={folder}: tokenizer.json is missing")
-    if not any(folder.rglob("*.safetensors")):
-        raise Refusal(_no_tensors(setting, folder))
+    _check_checkpoint(setting, folder)
     _check_package(setting, folder, world)
+    config = _read_json(setting, folder / "config.json")
     heads = next((config[field] for field in _HEAD_FIELDS if isinstance(config.get(field), int)), None)
     if heads is not None and heads % world:
         raise Refusal(
             f"OCK_TENSOR_PARALLEL_DEGREE={world}: the {heads} attention heads of {setting}={folder} do not divide by it"
+        )
+
+
+def _check_checkpoint(setting: str, folder: Path) -> None:
+    try:
+        check_checkpoint(folder)
+        if is_packaged(folder):
+            refuse_pointers(sorted(folder.glob("*.safetensors")))
+            return
+        files = weight_files(folder)
+    except CheckpointError as error:
+        raise Refusal(f"{setting}: {error}") from error
+    if files.pickled:
+        raise Refusal(
+            f"{setting}={folder}: only pickled weights (.bin) are there, which are never loaded;"
+            " convert them with `python -m deploy package`"
         )
 
 
@@ -85,12 +100,3 @@ def _read_json(setting: str, path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise Refusal(f"{setting}={path.parent}: {path.name} does not hold an object")
     return value
-
-
-def _no_tensors(setting: str, folder: Path) -> str:
-    if any(folder.glob("*.bin")):
-        return (
-            f"{setting}={folder}: only pickled weights (.bin) are there, which are never loaded;"
-            " convert them with `python -m deploy package`"
-        )
-    return f"{setting}={folder}: no .safetensors file"

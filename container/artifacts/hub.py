@@ -17,7 +17,7 @@ from server.artifacts.folder_lock import FolderLock
 from server.artifacts.hub_id import HubId
 
 # Tensors, configs and tokenizers; vocab.txt and merges.txt are tokenizers of encoders.
-PATTERNS = ["*.safetensors", "*.json", "vocab.txt", "merges.txt", "tokenizer.model", "1_Pooling/*"]
+PATTERNS = ["*.safetensors", "*.json", "*.jinja", "vocab.txt", "merges.txt", "tokenizer.model", "1_Pooling/*"]
 _PICKLES = ["*.bin", "*.pt", "*.pth", "*.ckpt"]
 _SPARE_BYTES = 256 << 20
 

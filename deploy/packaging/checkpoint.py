@@ -12,7 +12,7 @@ from huggingface_hub import snapshot_download
 from deploy.errors import DeployError
 from server.artifacts.hub_id import read_hub_id
 
-_DESCRIPTIONS = ["*.json", "tokenizer*"]
+_DESCRIPTIONS = ["*.json", "*.jinja", "tokenizer*", "merges.txt"]
 _TENSORS = ["*.safetensors"]
 _PICKLES = ["pytorch_model*.bin"]  # only where there are no tensors
 _MODULES = ["*/*.json", "*/*.safetensors", "*/pytorch_model.bin", "*.txt", "*.model"]  # of an encoder, besides

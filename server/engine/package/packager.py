@@ -15,19 +15,22 @@ from pathlib import Path
 import torch
 from msgspec.structs import asdict
 from torch import Tensor
+from transformers import AutoTokenizer
 
 from server.artifacts.folder import MANIFEST, sha256_of
 from server.engine.package.golden_reference import compute_golden
 from server.engine.package.record import PackageRecord, replace_file
 from server.engine.parallel.group import Rank
 from server.engine.weights.carried_files import CARRIED_FILES
+from server.engine.weights.checkpoint_check import TOKENIZER, check_older_tokenizer
+from server.engine.weights.checkpoint_files import is_packaged
 from server.engine.weights.cut_plan import ParameterPlan, plan_cuts
 from server.engine.weights.load import read_config, shard_on_meta, tied_parameters
 from server.engine.weights.lora import AdaptedCheckpoint, adapter_files, read_adapter
 from server.engine.weights.manifest import Adapter, Identity, Manifest, encode_manifest, read_manifest
 from server.engine.weights.safetensors_writer import SafetensorsWriter, TensorSpec
 from server.engine.weights.source_checkpoint import SourceCheckpoint, WholeSource, checkpoint_files
-from server.engine.weights.sources import COMMON_FILE, is_packaged, rank_file
+from server.engine.weights.sources import COMMON_FILE, rank_file
 
 Progress = Callable[[str, int, int], None]  # file, bytes done, bytes in all
 
@@ -79,11 +82,29 @@ def write_package(job: PackageJob, progress: Progress = silent) -> Manifest:
         if (job.source / name).is_file():
             shutil.copyfile(job.source / name, job.out / name)
             record.add(name, sha256_of(job.out / name))
+    if not (job.out / TOKENIZER).is_file():
+        write_tokenizer(job.source, job.out)
+        record.add(TOKENIZER, sha256_of(job.out / TOKENIZER))
     golden = compute_golden(job.source, source)
     manifest = Manifest(**asdict(identity), files=dict(sorted(record.files.items())), golden=golden)
     replace_file(job.out / MANIFEST, encode_manifest(manifest))
     record.forget()
     return manifest
+
+
+def write_tokenizer(source: Path, out: Path) -> None:
+    """The tokenizer.json that `source` has only in an older form: vocab.json with merges.txt, or tokenizer.model.
+
+    Raises:
+        PackageError: no tokenizer is there, or one that has no fast form.
+    """
+    try:
+        check_older_tokenizer(source)
+        tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=True, use_fast=True)
+        tokenizer.backend_tokenizer.save(str(out / TOKENIZER))
+    except (OSError, ValueError, ImportError, AttributeError, KeyError) as error:
+        first = str(error).strip().partition("\n")[0]
+        raise PackageError(f"{source}: no {TOKENIZER}, and none can be made of what is there ({first})") from error
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,10 @@ from pathlib import Path
 from server.config import Settings
 from server.engine.parallel.group import Rank, all_agree
 from server.engine.rank.loaded_models import GroupModel, model_folders
+from server.engine.weights.checkpoint_files import is_packaged
 from server.engine.weights.golden import GoldenCheck, GoldenError
 from server.engine.weights.manifest import Manifest, check_file, read_manifest
-from server.engine.weights.sources import WeightsError, is_packaged
+from server.engine.weights.sources import WeightsError
 from server.wire import CHAT, INPUT_MODERATION, OUTPUT_MODERATION
 
 log = logging.getLogger(__name__)

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from server.engine.weights.checkpoint_files import CheckpointError, WeightFiles, weight_files
 from server.engine.weights.sources import PlainCheckpoint, WeightsError, WeightSource
 
 
@@ -30,7 +31,7 @@ class SourceCheckpoint(PlainCheckpoint):
     """
 
     def __init__(self, folder: Path, tied: dict[str, str] | None = None) -> None:
-        if any(folder.glob("*.safetensors")):
+        if not _weight_files(folder).pickled:
             super().__init__(folder, tied)
             return
         self._folder = folder
@@ -45,7 +46,14 @@ class SourceCheckpoint(PlainCheckpoint):
 
 def checkpoint_files(folder: Path) -> list[Path]:
     """The files that `SourceCheckpoint` reads in `folder`."""
-    return sorted(folder.glob("*.safetensors")) or sorted(folder.glob("pytorch_model*.bin"))
+    return list(_weight_files(folder).paths)
+
+
+def _weight_files(folder: Path) -> WeightFiles:
+    try:
+        return weight_files(folder)
+    except CheckpointError as error:
+        raise WeightsError(str(error)) from error
 
 
 def read_pickle(path: Path) -> dict[str, Tensor]:
@@ -86,11 +94,8 @@ class _BinSlice:
 
 
 def _open_bins(folder: Path) -> dict[str, Any]:
-    paths = checkpoint_files(folder)
-    if not paths:
-        raise WeightsError(f"{folder}: neither *.safetensors nor pytorch_model*.bin is there")
     files: dict[str, Any] = {}
-    for path in paths:
+    for path in checkpoint_files(folder):
         tensors = read_pickle(path)
         files.update(dict.fromkeys(tensors, _BinFile(tensors)))
     return files

@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from server.artifacts.folder import MANIFEST
+from server.engine.weights.checkpoint_files import CheckpointError, is_packaged, warn_of_files_left_aside, weight_files
 
 # save_pretrained writes GPT-NeoX's head under the name it had before transformers 5.
 _ALIASES = (("lm_head.", "embed_out."),)
@@ -62,7 +63,7 @@ class PlainCheckpoint:
     def __init__(self, folder: Path, tied: dict[str, str] | None = None) -> None:
         self._folder = folder
         self._tied = tied or {}
-        self._files = _open_files(folder, sorted(folder.glob("*.safetensors")))
+        self._files = _open_files(folder, _tensor_files(folder))
 
     def tensor(self, name: str, cut: Cut | None) -> Tensor:
         """The rank's share, read without touching the rest of the file."""
@@ -110,11 +111,6 @@ def rank_file(rank: int) -> str:
     return f"rank-{rank}.safetensors"
 
 
-def is_packaged(folder: Path) -> bool:
-    """Whether `folder` holds per-rank files rather than a plain checkpoint."""
-    return (folder / MANIFEST).is_file() and any(folder.glob("rank-*.safetensors"))
-
-
 def open_weights(folder: Path, rank: int, world: int, tied: dict[str, str] | None = None) -> WeightSource:
     """The weights in `folder`, packaged or plain.
 
@@ -122,6 +118,15 @@ def open_weights(folder: Path, rank: int, world: int, tied: dict[str, str] | Non
         WeightsError: no safetensors there, a damaged file, or a package for another degree.
     """
     return PackagedCheckpoint(folder, rank, world) if is_packaged(folder) else PlainCheckpoint(folder, tied)
+
+
+def _tensor_files(folder: Path) -> list[Path]:
+    try:
+        files = weight_files(folder)
+    except CheckpointError as error:
+        raise WeightsError(str(error)) from error
+    warn_of_files_left_aside(files)
+    return [] if files.pickled else list(files.paths)
 
 
 def _open_files(folder: Path, paths: list[Path]) -> dict[str, safe_open]:
