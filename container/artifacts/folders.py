@@ -10,8 +10,7 @@ from container.refusal import Refusal
 from server.artifacts.folder import MANIFEST
 from server.engine.weights.checkpoint_check import check_checkpoint
 from server.engine.weights.checkpoint_files import CheckpointError, is_packaged, refuse_pointers, weight_files
-
-_HEAD_FIELDS = ("num_attention_heads", "n_head")
+from server.engine.weights.head_geometry import HeadGeometry
 
 
 def check_model(setting: str, folder: Path, world: int) -> None:
@@ -20,11 +19,12 @@ def check_model(setting: str, folder: Path, world: int) -> None:
     _check_checkpoint(setting, folder)
     _check_package(setting, folder, world)
     config = _read_json(setting, folder / "config.json")
-    heads = next((config[field] for field in _HEAD_FIELDS if isinstance(config.get(field), int)), None)
-    if heads is not None and heads % world:
-        raise Refusal(
-            f"OCK_TENSOR_PARALLEL_DEGREE={world}: the {heads} attention heads of {setting}={folder} do not divide by it"
-        )
+    try:
+        fault = HeadGeometry.of(config).fault(world)
+    except (TypeError, ValueError):  # another architecture, or a damaged config.json: the engine says what is missing
+        return
+    if fault:
+        raise Refusal(f"OCK_TENSOR_PARALLEL_DEGREE={world}, {setting}={folder}: its {fault}")
 
 
 def _check_checkpoint(setting: str, folder: Path) -> None:

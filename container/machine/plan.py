@@ -9,8 +9,7 @@ from container.machine.facts import MIB
 from container.machine.shapes import Shape
 from container.machine.shared_memory import shm_need
 from container.refusal import Refusal
-from server.dtypes import DTYPES
-from server.engine.model.kv_budget import KvShape, chat_tokens, score_tokens
+from server.engine.model.kv_budget import ChatDemand, chat_tokens, score_tokens
 
 GIB = 2**30
 # Total memory as nvidia-smi shows it, in MiB.
@@ -85,13 +84,11 @@ def make_plan(request: Request) -> Plan:
     """Work the plan out.
 
     Raises:
-        Refusal: the heads do not divide by the degree, or it does not fit; the sentence gives the numbers.
+        Refusal: fewer heads than ranks, or it does not fit; the sentence gives the numbers.
     """
     for shape in (request.chat, *request.moderation):
-        if shape.heads % request.world:
-            raise Refusal(
-                f"degree {request.world}: the {shape.heads} attention heads of {shape.name} do not divide by it"
-            )
+        if fault := shape.heads.fault(request.world):
+            raise Refusal(f"degree {request.world}, {shape.name}: its {fault}")
     fixed = _fixed_items(request)
     window = min(request.max_context_tokens or request.chat.window, request.chat.window)
     per_token = request.chat.share(request.world, request.dtype).kv_per_token
@@ -141,17 +138,12 @@ def _left(request: Request, fixed: list[Item]) -> int:
 
 
 def _chat_tokens(request: Request, window: int, left: int, fixed: list[Item]) -> int:
-    shape = request.chat
-    width = DTYPES[request.dtype].compute_bytes
-    kv = KvShape(shape.layers, shape.heads // request.world, shape.hidden // shape.heads, width)
     on_gpu = request.device != "cpu"
-    # The engine asks the driver for what is free when only weights and context are there; workspace comes later.
+    # The engine asks what is free when only weights and context are there; workspace comes later.
     free = left + fixed[-1].size * (1 if on_gpu else request.world)
-    beside = 1 if on_gpu else request.world
-    widest = max(2 * width * (each.hidden // request.world) for each in (shape, *request.moderation))
+    demand = ChatDemand(request.kv_cache_tokens, window, request.max_running, request.world, on_gpu)
+    chat, *beside = (each.kv_shape(request.world, request.dtype) for each in (request.chat, *request.moderation))
     try:
-        return chat_tokens(
-            request.kv_cache_tokens, window, request.max_running, kv, free, beside, on_gpu=on_gpu, widest=widest
-        )
+        return chat_tokens(demand, chat, beside, free)
     except ValueError as error:
         raise Refusal(str(error)) from error

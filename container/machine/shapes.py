@@ -1,15 +1,18 @@
-"""The shapes of GPT-NeoX and GPT-J checkpoints, from their configs alone, and what a rank's share of one weighs."""
+"""The shapes of checkpoints, from their configs alone, and what a rank's share of one weighs."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from container.refusal import Refusal
 from server.dtypes import DTYPES, WeightKind, bytes_of
+from server.engine.model.kv_budget import KvShape
+from server.engine.weights.family import FAMILIES, Family, family_of, window_of
+from server.engine.weights.head_geometry import HeadGeometry
 
 
 @dataclass(frozen=True)
@@ -17,36 +20,58 @@ class Shape:
     """What decides the memory of a checkpoint."""
 
     name: str
-    model_type: str  # gpt_neox or gptj
+    family: Family
+    config: Mapping[str, Any]
     layers: int
     hidden: int
-    heads: int
+    heads: HeadGeometry
     inner: int  # width of the feed-forward part
     vocab: int
     window: int  # positions
 
     def share(self, world: int, dtype: str) -> Share:
-        """One rank's part under AutoTP."""
-        matrices = self._matrix_values() // world + self.vocab * self.hidden // world
-        vectors = self._split_biases() // world + self._whole_vectors()
+        """The largest part under AutoTP: that of rank 0."""
+        heads = self.heads.share(0, world)
+        inner, head_inputs = -(-self.inner // world), -(-self.hidden // world)
+        matrices = self.layers * self._layer_values(heads, inner) + self.vocab * head_inputs
+        vectors = self.layers * self._layer_vectors(heads, inner) + self._norm_values()
+        vectors += self.vocab * self.family.head_bias
         value, kind = DTYPES[dtype].compute_bytes, DTYPES[dtype].kind
         weights = bytes_of(kind, matrices, value) + vectors * value
         if kind is not WeightKind.PLAIN:  # one float32 scale for each row of each matrix
-            weights += 4 * (self.layers * (4 * self.hidden + self.inner + self.hidden) + self.vocab) // world
-        return Share(weights, self.vocab * self.hidden * value, 2 * self.layers * self.hidden // world * value)
+            weights += 4 * (self.layers * self._layer_rows(heads, inner) + self.vocab)
+        return Share(weights, self.vocab * self.hidden * value, self.kv_shape(world, dtype).bytes_per_token)
 
-    def _matrix_values(self) -> int:
-        # Both: query, key, value and output of attention, and the two of the feed-forward part; all are split.
-        return self.layers * (4 * self.hidden**2 + 2 * self.hidden * self.inner)
+    def kv_shape(self, world: int, dtype: str) -> KvShape:
+        """What a token's keys and values cost rank 0."""
+        return KvShape(self.layers, self.heads.share(0, world), DTYPES[dtype].compute_bytes)
 
-    def _split_biases(self) -> int:
-        attention = 3 * self.hidden if self.model_type == "gpt_neox" else 0
-        return self.layers * (attention + self.inner)
+    def _layer_values(self, heads: HeadGeometry, inner: int) -> int:
+        return self.hidden * (_attention_width(heads) + heads.heads * heads.head_dim + self._num_inner * inner)
 
-    def _whole_vectors(self) -> int:
-        # Norms, the biases that are added after a sum over the ranks, and GPT-J's bias of the head.
-        neox = self.model_type == "gpt_neox"
-        return self.layers * self.hidden * (6 if neox else 3) + 2 * self.hidden + (0 if neox else self.vocab)
+    def _layer_rows(self, heads: HeadGeometry, inner: int) -> int:
+        return _attention_width(heads) + (self._num_inner - 1) * inner + 2 * self.hidden
+
+    @property
+    def _num_inner(self) -> int:
+        """Matrices of the feed-forward part."""
+        return 2 if self.family.gate is None else 3
+
+    def _layer_vectors(self, heads: HeadGeometry, inner: int) -> int:
+        """Biases, and norms; the biases behind a sum over the ranks are whole on each."""
+        family, num_norms = self.family, 1 if self.family.second_norm is None else 2
+        values = num_norms * self._norm_values()
+        values += _attention_width(heads) * family.is_set(family.query_key_value_bias, self.config)
+        values += self.hidden * family.is_set(family.dense_bias, self.config)
+        return values + ((self._num_inner - 1) * inner + self.hidden) * family.is_set(family.mlp_bias, self.config)
+
+    def _norm_values(self) -> int:
+        return self.hidden * (1 + self.family.norm_bias)
+
+
+def _attention_width(heads: HeadGeometry) -> int:
+    """Rows of query, key and value."""
+    return (heads.heads + 2 * heads.kv_heads) * heads.head_dim
 
 
 @dataclass(frozen=True)
@@ -80,7 +105,7 @@ def read_shape(setting: str, source: str) -> Shape:
     """The shape of `source`: a checkpoint folder, or one of the models known by their hub id.
 
     Raises:
-        Refusal: no such folder and no known id, or a config that is not of GPT-NeoX or GPT-J.
+        Refusal: no such folder and no known id, or a config of no family that is known.
     """
     model_id = source.partition("@")[0]
     if model_id in _KNOWN:
@@ -99,33 +124,30 @@ def read_shape(setting: str, source: str) -> Shape:
 def find_shape(folder: str) -> Shape | None:
     """The shape of a checkpoint folder; None when it is of another architecture."""
     config = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))
-    return shape_of("config", folder, config) if config.get("model_type") in _READERS else None
+    return None if family_of(config) is None else shape_of("config", folder, config)
 
 
 def shape_of(setting: str, source: str, config: Mapping[str, Any]) -> Shape:
     """The shape that a config.json describes. Raises Refusal for another architecture or a missing field."""
-    kind = str(config.get("model_type"))
-    if kind not in _READERS:
-        raise Refusal(f"{setting}={source}: model_type {kind!r} cannot be planned; legal are {', '.join(_READERS)}")
+    family = family_of(config)
+    if family is None:
+        kind, legal = config.get("model_type"), ", ".join(FAMILIES)
+        raise Refusal(f"{setting}={source}: model_type {kind!r} cannot be planned; legal are {legal}")
     try:
-        return _READERS[kind](source, config)
+        return _read(source, family, config)
     except (KeyError, TypeError, ValueError) as error:
         raise Refusal(f"{setting}={source}: config.json lacks a usable {error}") from error
 
 
-def _neox(source: str, config: Mapping[str, Any]) -> Shape:
-    hidden = int(config["hidden_size"])
-    sizes = [int(config[name]) for name in ("num_hidden_layers", "num_attention_heads", "vocab_size")]
-    inner = int(config.get("intermediate_size") or 4 * hidden)
-    window = int(config.get("max_position_embeddings") or 2048)
-    return Shape(source, "gpt_neox", sizes[0], hidden, sizes[1], inner, sizes[2], window)
-
-
-def _gptj(source: str, config: Mapping[str, Any]) -> Shape:
-    hidden = int(config["n_embd"])
-    sizes = [int(config[name]) for name in ("n_layer", "n_head", "vocab_size")]
-    inner = int(config.get("n_inner") or 4 * hidden)
-    return Shape(source, "gptj", sizes[0], hidden, sizes[1], inner, sizes[2], int(config.get("n_positions") or 2048))
-
-
-_READERS: Mapping[str, Callable[[str, Mapping[str, Any]], Shape]] = {"gpt_neox": _neox, "gptj": _gptj}
+def _read(source: str, family: Family, config: Mapping[str, Any]) -> Shape:
+    return Shape(
+        name=source,
+        family=family,
+        config=config,
+        layers=int(config[family.depth]),
+        hidden=int(config[family.width]),
+        heads=HeadGeometry.of(config),
+        inner=int(config.get(family.inner) or 4 * int(config[family.width])),
+        vocab=int(config["vocab_size"]),
+        window=window_of(config),
+    )

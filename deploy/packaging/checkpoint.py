@@ -20,7 +20,10 @@ _MODULES = ["*/*.json", "*/*.safetensors", "*/pytorch_model.bin", "*.txt", "*.mo
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint on this machine; `name` and `revision` say where it came from, the revision is a commit or empty."""
+    """A checkpoint on this machine: a folder, or a GGUF file.
+
+    `name` and `revision` say where it came from, the revision is a commit or empty.
+    """
 
     folder: Path
     name: str
@@ -40,11 +43,13 @@ class CheckpointFinder:
             DeployError: no such folder, not a hub id, or the download failed.
         """
         folder = Path(value).expanduser()
-        if folder.is_dir():
+        if folder.is_dir() or (folder.is_file() and folder.suffix == ".gguf"):
             return Checkpoint(folder.resolve(), folder.resolve().name)
         hub_id = read_hub_id(value)
         if hub_id is None:
-            raise DeployError(f"{flag} {value}: neither a folder nor a hub id (owner/name or owner/name@revision)")
+            raise DeployError(
+                f"{flag} {value}: neither a folder, a .gguf file nor a hub id (owner/name or owner/name@revision)"
+            )
         more = _MODULES if is_encoder else []
         return self._fetch(flag, hub_id.name, hub_id.revision, [*_DESCRIPTIONS, *more])
 

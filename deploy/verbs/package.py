@@ -10,6 +10,9 @@ import argparse
 import json
 import os
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,7 +38,7 @@ _ENCODER = "encoder"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of `package`."""
-    what = "a checkpoint folder, or a hub id with an optional @revision"
+    what = "a checkpoint folder, a .gguf file, or a hub id with an optional @revision"
     parser.add_argument("--chat", metavar="MODEL", help=f"the chat model: {what}")
     parser.add_argument("--moderation", metavar="MODEL", help="the model that judges prompts, and replies too")
     parser.add_argument("--output-moderation", metavar="MODEL", help="another model to judge replies")
@@ -99,11 +102,40 @@ def _package(role: str, checkpoint: Checkpoint, out: Path, arguments: argparse.N
         return
     # torch and DeepSpeed take seconds to import; a wrong flag must not wait for them. No GPU is looked for.
     os.environ.setdefault("DS_ACCELERATOR", "cpu")
-    from server.engine.package.packager import PackageError, PackageJob, write_package
+    from server.engine.package.packager import PackageError, write_package
     from server.engine.weights.sources import WeightsError
 
-    job = PackageJob(
-        source=checkpoint.folder,
+    try:
+        with _checkpoint_folder(checkpoint, out, arguments.dtype) as folder:
+            job = _job(folder, checkpoint, role, out, arguments)
+            cli.say(f"{role}: {checkpoint.name} {checkpoint.revision}".rstrip() + f" into {out}")
+            write_package(job, _Told(job))
+    except (PackageError, WeightsError) as error:
+        raise DeployError(f"{_flag(role)}: {error}") from error
+
+
+@contextmanager
+def _checkpoint_folder(checkpoint: Checkpoint, out: Path, dtype: str) -> Iterator[Path]:
+    """The folder to package; of a GGUF file one that is there meanwhile."""
+    if checkpoint.folder.is_dir():
+        yield checkpoint.folder
+        return
+    import torch
+
+    from server.engine.package.gguf import convert_gguf
+
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=".gguf-") as scratch:
+        cli.say(f"{checkpoint.name}: reading")
+        convert_gguf(checkpoint.folder, Path(scratch), getattr(torch, dtype))
+        yield Path(scratch)
+
+
+def _job(folder: Path, checkpoint: Checkpoint, role: str, out: Path, arguments: argparse.Namespace) -> PackageJob:
+    from server.engine.package.packager import PackageJob
+
+    return PackageJob(
+        source=folder,
         out=out,
         degree=arguments.tensor_parallel_degree,
         dtype=arguments.dtype,
@@ -111,11 +143,6 @@ def _package(role: str, checkpoint: Checkpoint, out: Path, arguments: argparse.N
         revision=checkpoint.revision,
         adapters=tuple(arguments.adapter) if role == "chat" else (),
     )
-    cli.say(f"{role}: {checkpoint.name} {checkpoint.revision}".rstrip() + f" into {out}")
-    try:
-        write_package(job, _Told(job))
-    except (PackageError, WeightsError) as error:
-        raise DeployError(f"{_flag(role)}: {error}") from error
 
 
 def _preview(

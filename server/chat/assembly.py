@@ -23,6 +23,7 @@ from server.chat.store.store import Store
 from server.chat.turn import TurnService, TurnSettings
 from server.config import ConfigError, Settings
 from server.engine.client import EngineClient
+from server.engine.weights.family import window_of
 from server.retrieval.from_settings import open_retriever
 from server.retrieval.retriever import Retriever
 from server.wire import INPUT_MODERATION, OUTPUT_MODERATION
@@ -122,7 +123,7 @@ def context_window(settings: Settings) -> int:
     path = Path(settings.chat_model) / "config.json"
     try:
         config = json.loads(path.read_text("utf-8"))
-        own = int(config.get("max_position_embeddings") or config["n_positions"])  # GPT-J has the second name
-    except (OSError, ValueError, KeyError) as error:
+        own = window_of(config)
+    except (OSError, ValueError) as error:
         raise ConfigError(f"OCK_CHAT_MODEL={settings.chat_model!r}: {path} gives no max_position_embeddings") from error
     return min(own, settings.max_context_tokens) if settings.max_context_tokens else own

@@ -10,6 +10,7 @@ from torch.nn.functional import linear
 from server.engine.model import attention_backends
 from server.engine.model.linear import quantise
 from server.engine.model.step_layout import DecodeRows, Spans
+from server.engine.weights.head_geometry import HeadGeometry
 
 HAS_AMPERE = torch.cuda.is_available() and torch.cuda.get_device_capability() >= (8, 0)
 
@@ -22,6 +23,7 @@ pytestmark = [
 DEVICE = torch.device("cuda", 0)
 HEADS = [(16, 96), (4, 256), (8, 64)]  # a rank's share: GPT-NeoX-20B and GPT-J-6B on four ranks, a small model
 NUM_SLOTS = 40_000
+GROUP = 3  # query heads that share keys and values
 
 
 @pytest.fixture(params=HEADS, ids=lambda shape: f"{shape[0]}x{shape[1]}")
@@ -31,8 +33,9 @@ def stored(request: pytest.FixtureRequest) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def test_the_kernels_are_what_a_rank_uses(stored: tuple[torch.Tensor, torch.Tensor]) -> None:
-    _, heads, head_dim = stored[0].shape
-    backend = choose_backend(heads, head_dim, torch.bfloat16, DEVICE, own_kernels=True)
+    _, kv_heads, head_dim = stored[0].shape
+    geometry = HeadGeometry(GROUP * kv_heads, kv_heads, head_dim, head_dim**-0.5)
+    backend = choose_backend(geometry, torch.bfloat16, DEVICE, own_kernels=True)
     assert backend.decode.__name__ == "decode_by_kernel"
     assert backend.spans is attention_backends.spans_by_flash
 
@@ -44,7 +47,7 @@ def test_decodes_equal_the_fused_operator(stored: tuple[torch.Tensor, torch.Tens
     keys, values = stored
     slots = torch.stack([torch.randperm(NUM_SLOTS, device=DEVICE)[: max(lengths)] for _ in lengths])
     decode = DecodeRows(torch.arange(len(lengths), device=DEVICE), slots, torch.tensor(lengths, device=DEVICE))
-    query = torch.randn(len(lengths), *keys.shape[1:], device=DEVICE).to(torch.bfloat16)
+    query = torch.randn(len(lengths), GROUP * keys.shape[1], keys.shape[2], device=DEVICE).to(torch.bfloat16)
     scale = keys.shape[-1] ** -0.5
     found = decode_by_kernel(query, keys, values, decode, scale)
     expected = attention_backends.decode_by_sdpa(query, keys, values, decode, scale)
@@ -60,7 +63,7 @@ def test_spans_equal_the_fused_operator(stored: tuple[torch.Tensor, torch.Tensor
     rows = torch.randperm(sum(queries), device=DEVICE)
     slots = torch.randperm(NUM_SLOTS, device=DEVICE)[: sum(visible)]
     spans = Spans(rows, slots, starts[0], starts[1], queries, visible)
-    query = torch.randn(sum(queries), *keys.shape[1:], device=DEVICE).to(torch.bfloat16)
+    query = torch.randn(sum(queries), GROUP * keys.shape[1], keys.shape[2], device=DEVICE).to(torch.bfloat16)
     scale = keys.shape[-1] ** -0.5
     found = attention_backends.spans_by_flash(query, keys, values, spans, scale)
     expected = attention_backends.spans_by_sdpa(query, keys, values, spans, scale)

@@ -40,10 +40,12 @@ def runner_of(kind: str, name: str, *, own_kernels: bool = True) -> ModelRunner:
     model = copy.deepcopy(make_model(kind)).to(DEVICE)
     for parameter in model.parameters():  # rotary frequencies stay float32, as the loader leaves them
         parameter.data = parameter.data.to(torch_dtype(dtype))
-    return ModelRunner(model, PoolShape(256, BLOCK_TOKENS), dtype, DEVICE, own_kernels=own_kernels)
+    runner = ModelRunner(model, dtype, DEVICE, own_kernels=own_kernels)
+    runner.allocate(PoolShape(256, BLOCK_TOKENS))
+    return runner
 
 
-@pytest.fixture(params=["neox", "neox_sequential", "gptj"])
+@pytest.fixture(params=["neox", "neox_sequential", "gptj", "llama"])
 def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

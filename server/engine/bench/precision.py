@@ -90,7 +90,9 @@ class _Total:
 def _runner(folder: Path, dtype: Dtype, window: int) -> ModelRunner:
     rank = Rank(0, 1, torch.device("cpu"))
     shape = PoolShape(-(-window // _BLOCK_TOKENS), _BLOCK_TOKENS)
-    return ModelRunner(load_model(folder, rank, torch_dtype(dtype)), shape, dtype, rank.device)
+    runner = ModelRunner(load_model(folder, rank, torch_dtype(dtype)), dtype, rank.device)
+    runner.allocate(shape)
+    return runner
 
 
 def _logits(runner: ModelRunner, tokens: list[int]) -> Tensor:

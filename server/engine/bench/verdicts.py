@@ -113,7 +113,8 @@ class _Engine:
         model = load_model(folder, Rank(0, 1, torch.device("cpu")), torch_dtype(dtype))
         window = int(model.config.max_position_embeddings)
         shape = PoolShape(4 * window // _BLOCK_TOKENS, _BLOCK_TOKENS)
-        self._runner = ModelRunner(model, shape, dtype, torch.device("cpu"))
+        self._runner = ModelRunner(model, dtype, torch.device("cpu"))
+        self._runner.allocate(shape)
         pools = {_MODEL: BlockPool(shape.num_blocks, _BLOCK_TOKENS), wire.CHAT: BlockPool(4, 16)}
         limits = ScheduleLimits(max_step_tokens=window, max_running=4)
         self._scheduler = Scheduler(pools, {_MODEL: window, wire.CHAT: 64}, limits, time.monotonic)

@@ -23,9 +23,9 @@ class ConfigStruct(Structure):
         *(
             (name, c_int32)
             for name in (
-                *("hidden", "layers", "heads", "head_size", "rotary", "interleaved", "inner", "vocabulary"),
-                *("head_from", "head_inputs", "positions", "slots", "weight_kind", "tanh_gelu", "parallel", "norms"),
-                "level",
+                *("hidden", "heads", "kv_heads", "head_size", "rotary", "interleaved", "inner", "vocabulary"),
+                *("head_from", "head_inputs", "positions", "weight_kind", "activation", "gated", "parallel", "norms"),
+                *("rms", "level"),
             )
         ),
         ("epsilon", c_float),
@@ -69,6 +69,7 @@ class NativeLibrary:
         self.model_new = _declare(functions.ock_model_new, [POINTER(ConfigStruct), POINTER(ModelStruct)], pointer)
         self.model_free = _declare(functions.ock_model_free, [pointer], None)
         self.add_layer = _declare(functions.ock_add_layer, [pointer, POINTER(LayerStruct)], c_int)
+        self.allocate = _declare(functions.ock_allocate, [pointer, c_int], c_int)
         self.begin = _declare(functions.ock_begin, [pointer, c_int, *[pointer] * 4, c_int], None)
         self.layer = _declare(functions.ock_layer, [pointer, c_int, pointer], None)
         self.attend = _declare(functions.ock_attend, [pointer, c_int, pointer], None)

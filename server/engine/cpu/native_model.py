@@ -1,4 +1,4 @@
-"""GPT-NeoX and GPT-J on the native kernels: a rank's share of the weights, packed once, and a step over them.
+"""A decoder on the native kernels: a rank's share of the weights, packed once, and a step over them.
 
 DeepSpeed's AutoTP decides who holds what and its all-reduce sums what the ranks computed; between two all-reduces one
 native call does a whole layer. The module itself stays untouched and keeps its embedding; its other weights are
@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import PretrainedConfig, PreTrainedModel
+from transformers import PreTrainedModel
 
 from server.dtypes import WeightKind, bytes_of
 from server.engine.cpu.native_layout import NativeLayout
@@ -21,54 +21,32 @@ from server.engine.cpu.native_library import ConfigStruct, LayerStruct, ModelStr
 from server.engine.parallel.all_reduce import AllReduce
 from server.engine.parallel.processor import Level
 from server.engine.schedule.step import ModelStep
+from server.engine.weights.family import Family, family_of, window_of
+from server.engine.weights.head_geometry import HeadGeometry
 
-_ERF_GELU = ("gelu", "gelu_python")
-TANH_GELU = ("gelu_new", "gelu_fast", "gelu_pytorch_tanh", "gelu_python_tanh")
-
+# As in native/model.h.
+_ACTIVATIONS = {
+    **dict.fromkeys(("gelu", "gelu_python"), 0),
+    **dict.fromkeys(("gelu_new", "gelu_fast", "gelu_pytorch_tanh", "gelu_python_tanh"), 1),
+    **dict.fromkeys(("silu", "swish"), 2),
+}
 
 # Submodules are found by name: torch types them as "a tensor or a module", which says less than Any does.
 Module = Any
-
-
-@dataclass(frozen=True)
-class LayerParts:
-    """The modules of one layer; `qkv` as [head, (query, key, value), head_dim] rows."""
-
-    qkv: Tensor
-    qkv_bias: Tensor | None
-    dense: Module
-    up: Module
-    down: Module
-    norm: Module
-    second_norm: Module | None
-
-
-@dataclass(frozen=True)
-class ModelParts:
-    """What the kernels need of a model, whichever family it is of."""
-
-    embedding: Module
-    layers: tuple[Module, ...]
-    norm: Module
-    head: Module
-    activation: str
-    rotary: int
-    epsilon: float
-    interleaved: bool
-    parallel: bool
 
 
 def refusal(model: PreTrainedModel, dtype: torch.dtype) -> str | None:
     """Why the native kernels cannot run `model`, which is on the CPU; None when they can."""
     if dtype != torch.bfloat16:
         return f"{dtype}"
-    parts = _parts(model)
-    if parts is None:
+    family = family_of(model.config)
+    if family is None:
         return f"model type {model.config.model_type!r}"
-    if parts.activation not in _ERF_GELU + TANH_GELU:
-        return f"activation {parts.activation!r}"
-    if parts.rotary == 0 or model.config.tie_word_embeddings:
-        return "no rotary dimensions, or a head tied to the embedding"
+    activation = getattr(model.config, family.activation)
+    if activation not in _ACTIVATIONS:
+        return f"activation {activation!r}"
+    if family.rotary is None and not model.config.rotary_dim:
+        return "no rotary dimensions"
     return None
 
 
@@ -80,38 +58,51 @@ class NativeModel:
         model: PreTrainedModel,
         library: NativeLibrary,
         reduce: AllReduce,
-        num_slots: int,
         *,
         kind: WeightKind,
         level: Level,
     ) -> None:
-        parts = _parts(model)
-        assert parts is not None, "refusal() says which models the kernels run"
+        family = family_of(model.config)
+        assert family is not None, "refusal() says which models the kernels run"
         self._library = library
         self._reduce = reduce
-        self._embedding = parts.embedding.weight  # read in place by the kernels
-        self._vocab_size, head_inputs = parts.head.weight.shape
+        layers: Module = model.get_submodule(family.layers)
+        self._embedding: Tensor = model.get_submodule(family.embedding).weight  # type: ignore[assignment]
+        head: Module = model.get_output_embeddings()
+        self._vocab_size, head_inputs = head.weight.shape
         self._hidden = self._embedding.shape[1]
-        self._num_layers = len(parts.layers)
-        self._num_slots, self._num_positions = num_slots, model.config.max_position_embeddings
-        self._parallel = parts.parallel
-        self._head_bias = None if parts.head.bias is None else parts.head.bias.float()
-        first = _layer_parts(parts.layers[0])
-        config = _config_struct(model.config, parts, first, num_slots)
-        config.head_inputs = head_inputs
+        self._num_layers = len(layers)
+        self._num_slots, self._num_positions = 0, window_of(model.config)
+        self._parallel = family.is_set(family.parallel, model.config)
+        self._head_bias = None if head.bias is None else head.bias.float()
         self._head_is_cut = head_inputs < self._hidden  # by its inputs; a whole one gives every rank the whole sum
+        self._heads = HeadGeometry.of(model.config).share(reduce.rank, reduce.world)
+        config = _config_struct(model, family, self._heads)
+        config.parallel = self._parallel
+        config.vocabulary, config.head_inputs = head.weight.shape
         config.head_from = reduce.start_of(head_inputs) if self._head_is_cut else 0
         config.weight_kind, config.level = kind, level
-        self.kv_bytes = 4 * config.layers * num_slots * config.heads * config.head_size
-        linears = [each for layer in parts.layers for each in layer.modules() if hasattr(each, "weight")]
-        values = sum(each.weight.numel() for each in [*linears, parts.head] if each.weight.dim() == 2)
+        linears = [each for each in layers.modules() if hasattr(each, "weight")]
+        values = sum(each.weight.numel() for each in [*linears, head] if each.weight.dim() == 2)
         self.weight_bytes = bytes_of(kind, values, 2)
-        self._model = self._new(config, model, parts)
-        for layer in parts.layers:
-            self._add_layer(_layer_parts(layer))
+        self._model = self._new(config, model, family)
+        for layer in layers:
+            self._add_layer(LayerParts.of(layer, family, self._heads))
             _give_up(layer)
-        _give_up(parts.head)
+        if head.weight.data_ptr() != self._embedding.data_ptr():  # a tied head is packed, the embedding stays
+            _give_up(head)
         self._partial = torch.empty(0, self._hidden)
+
+    @property
+    def kv_bytes(self) -> int:
+        """Bytes of keys and values on this rank."""
+        return 4 * self._num_layers * self._num_slots * self._heads.kv_heads * self._heads.head_dim
+
+    def allocate(self, num_slots: int) -> None:
+        """Take the memory for the keys and values of `num_slots` tokens."""
+        if self._library.allocate(self._model, num_slots):
+            raise MemoryError(f"no memory for the keys and values of {num_slots} tokens")
+        self._num_slots = num_slots
 
     def __del__(self) -> None:
         if getattr(self, "_model", None):
@@ -144,93 +135,109 @@ class NativeModel:
                 logits += self._head_bias
         return logits
 
-    def _new(self, config: ConfigStruct, model: PreTrainedModel, parts: ModelParts) -> int:
-        cosines, sines = _rotations(model, parts, config.positions)
-        keep = [parts.norm.weight.float(), parts.norm.bias.float(), cosines, sines]
-        head = parts.head.weight.contiguous()
-        weights = ModelStruct(self._embedding.data_ptr(), head.data_ptr(), *(each.data_ptr() for each in keep))
+    def _new(self, config: ConfigStruct, model: PreTrainedModel, family: Family) -> int:
+        cosines, sines = _rotations(model, family)
+        config.rotary, config.positions = 2 * cosines.shape[1], cosines.shape[0]
+        norm: Module = model.get_submodule(family.norm)
+        bias = _floats(norm.bias) if family.norm_bias else None
+        head: Module = model.get_output_embeddings()
+        tensors = (self._embedding, head.weight.contiguous(), norm.weight.float(), bias, cosines, sines)
+        weights = ModelStruct(*map(_address, tensors))
         made = self._library.model_new(ctypes.byref(config), ctypes.byref(weights))
         if not made:
             raise MemoryError("no memory for the packed head")
         return int(made)
 
     def _add_layer(self, layer: LayerParts) -> None:
-        second = layer.second_norm
-        tensors = [
-            *(layer.qkv.contiguous(), *(part.weight.contiguous() for part in (layer.dense, layer.up, layer.down))),
-            *(_floats(bias) for bias in (layer.qkv_bias, layer.dense.bias, layer.up.bias, layer.down.bias)),
-            *(_floats(layer.norm.weight), _floats(layer.norm.bias)),
-            *(_floats(second and second.weight), _floats(second and second.bias)),
-        ]
-        weights = LayerStruct(*(None if each is None else each.data_ptr() for each in tensors))
+        tensors = [each.contiguous() for each in (layer.qkv, layer.dense, layer.up, layer.down)]
+        vectors = [*layer.biases, *layer.norms]
+        weights = LayerStruct(*(_address(each) for each in [*tensors, *vectors]))
         if self._library.add_layer(self._model, ctypes.byref(weights)):
-            raise MemoryError("no memory for a packed layer and its keys and values")
+            raise MemoryError("no memory for a packed layer")
 
 
-def _parts(model: Module) -> ModelParts | None:
+@dataclass(frozen=True)
+class LayerParts:
+    """One layer as the kernels take it: matrices [outputs, inputs] and float32 vectors; what is not there is None."""
+
+    qkv: Tensor  # rows of queries, keys and values, one behind the other
+    dense: Tensor
+    up: Tensor  # behind the gate's rows, where there is a gate
+    down: Tensor
+    biases: tuple[Tensor | None, ...]  # of the four, in order
+    norms: tuple[Tensor | None, ...]  # weight and bias of the first, then of the second
+
+    @classmethod
+    def of(cls, layer: nn.Module, family: Family, heads: HeadGeometry) -> LayerParts:
+        """The parts of a `family`'s layer, with this rank's `heads`."""
+
+        def find(*paths: str | None) -> list[Module]:
+            return [layer.get_submodule(path) for path in paths if path is not None]
+
+        projections = find(*family.query_key_value)
+        ups = find(family.gate, family.up)
+        dense, down = find(family.dense, family.down)
+        qkv, qkv_bias = _joined(projections)
+        if len(projections) == 1:  # [head][query, key, value][head_dim]
+            qkv, qkv_bias = _parted(qkv, heads), None if qkv_bias is None else _parted(qkv_bias, heads)
+        up, up_bias = _joined(ups)
+        norms = [
+            _floats(getattr(norm, leaf, None))
+            for norm in find(family.first_norm, family.second_norm)
+            for leaf in ("weight", "bias")
+        ]
+        biases = (_floats(qkv_bias), _floats(dense.bias), _floats(up_bias), _floats(down.bias))
+        return cls(qkv, dense.weight, up, down.weight, biases, (*norms, *[None] * (4 - len(norms))))
+
+
+def _joined(modules: list[Module]) -> tuple[Tensor, Tensor | None]:
+    """Weights and biases of linear layers that read the same, one behind the other."""
+    if len(modules) == 1:
+        return modules[0].weight, modules[0].bias
+    biases = [each.bias for each in modules]
+    return torch.cat([each.weight for each in modules]), None if biases[0] is None else torch.cat(biases)
+
+
+def _parted(fused: Tensor, heads: HeadGeometry) -> Tensor:
+    """Rows of [head][query, key, value] as rows of [query, key, value][head]."""
+    return fused.unflatten(0, (heads.heads, 3, heads.head_dim)).transpose(0, 1).flatten(0, 2)
+
+
+def _config_struct(model: PreTrainedModel, family: Family, heads: HeadGeometry) -> ConfigStruct:
     config = model.config
-    if config.model_type == "gpt_neox":
-        body = model.gpt_neox
-        rotary = body.layers[0].attention.rotary_ndims
-        return ModelParts(
-            body.embed_in, tuple(body.layers), body.final_layer_norm, model.get_output_embeddings(), config.hidden_act,
-            rotary, config.layer_norm_eps, False, config.use_parallel_residual,
-        )  # fmt: skip
-    if config.model_type == "gptj":
-        body = model.transformer
-        rotary = body.h[0].attn.pos_embd_dim if config.rotary_dim else 0
-        return ModelParts(
-            body.wte, tuple(body.h), body.ln_f, model.lm_head, config.activation_function, rotary,
-            config.layer_norm_epsilon, True, True,
-        )  # fmt: skip
-    return None
-
-
-def _layer_parts(layer: Module) -> LayerParts:
-    if hasattr(layer, "attention"):
-        attention = layer.attention
-        return LayerParts(
-            attention.query_key_value.weight, attention.query_key_value.bias, attention.dense, layer.mlp.dense_h_to_4h,
-            layer.mlp.dense_4h_to_h, layer.input_layernorm, layer.post_attention_layernorm,
-        )  # fmt: skip
-    attention = layer.attn
-    size = attention.head_dim
-    stacked = [each.weight.unflatten(0, (-1, size)) for each in (attention.q_proj, attention.k_proj, attention.v_proj)]
-    qkv = torch.stack(stacked, 1).flatten(0, 2)
-    return LayerParts(qkv, None, attention.out_proj, layer.mlp.fc_in, layer.mlp.fc_out, layer.ln_1, None)
-
-
-def _config_struct(config: PretrainedConfig, parts: ModelParts, layer: LayerParts, num_slots: int) -> ConfigStruct:
-    head_size = config.hidden_size // config.num_attention_heads
+    layers: Module = model.get_submodule(family.layers)
     return ConfigStruct(
         hidden=config.hidden_size,
-        layers=len(parts.layers),
-        heads=layer.qkv.shape[0] // (3 * head_size),
-        head_size=head_size,
-        rotary=parts.rotary,
-        interleaved=parts.interleaved,
-        inner=layer.up.weight.shape[0],
-        vocabulary=parts.head.weight.shape[0],
-        positions=config.max_position_embeddings,
-        slots=num_slots,
-        tanh_gelu=parts.activation in TANH_GELU,
-        parallel=parts.parallel,
-        norms=1 if layer.second_norm is None else 2,
-        epsilon=parts.epsilon,
-        scale=head_size**-0.5,
+        heads=heads.heads,
+        kv_heads=heads.kv_heads,
+        head_size=heads.head_dim,
+        interleaved=family.interleaved,
+        inner=layers[0].get_submodule(family.up).weight.shape[0],
+        activation=_ACTIVATIONS[getattr(config, family.activation)],
+        gated=family.gate is not None,
+        norms=1 if family.second_norm is None else 2,
+        rms=family.rms,
+        epsilon=getattr(config, family.epsilon),
+        scale=heads.scale,
     )
 
 
-def _rotations(model: Module, parts: ModelParts, num_positions: int) -> tuple[Tensor, Tensor]:
+def _rotations(model: PreTrainedModel, family: Family) -> tuple[Tensor, Tensor]:
     """Cosines and sines [positions, rotary / 2] in float32, from the model's own frequencies."""
-    half = parts.rotary // 2
-    if parts.interleaved:
-        sines, cosines = parts.layers[0].attn.embed_positions[:num_positions].float().split(half, dim=-1)
+    num_positions = window_of(model.config)
+    if family.rotary is None:
+        layers: Module = model.get_submodule(family.layers)
+        table = layers[0].attn.embed_positions[:num_positions].float()
+        sines, cosines = table.split(table.shape[1] // 2, dim=-1)
     else:
-        positions = torch.arange(num_positions)[None]
-        both = model.gpt_neox.rotary_emb(torch.empty(0, dtype=torch.float32), positions)
-        cosines, sines = (each[0, :, :half] for each in both)
+        rotary: Module = model.get_submodule(family.rotary)
+        both = rotary(torch.empty(0, dtype=torch.float32), torch.arange(num_positions)[None])
+        cosines, sines = (each[0, :, : each.shape[-1] // 2] for each in both)
     return cosines.contiguous(), sines.contiguous()
+
+
+def _address(tensor: Tensor | None) -> int | None:
+    return None if tensor is None else tensor.data_ptr()
 
 
 def _floats(tensor: Tensor | None) -> Tensor | None:

@@ -1,7 +1,7 @@
 """Attention backends: functions that attend over paged keys and values, and which of them a rank uses.
 
-query is [tokens, heads, head_dim], keys and values are [num_slots, heads, head_dim]; results have a row for each of the
-segments' tokens, in the query's dtype.
+query is [tokens, heads, head_dim], keys and values are [num_slots, kv_heads, head_dim], and kv_heads divides heads:
+query heads in equal groups share them. Results have a row for each of the segments' tokens, in the query's dtype.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from server.engine.model.proven import proven
 from server.engine.model.step_layout import DecodeRows, Spans
+from server.engine.weights.head_geometry import HeadGeometry
 
 # (query, keys, values, what each token sees, scale)
 SpansAttention = Callable[[Tensor, Tensor, Tensor, Spans, float], Tensor]
@@ -31,7 +32,9 @@ def spans_by_sdpa(query: Tensor, keys: Tensor, values: Tensor, spans: Spans, sca
     for q, slots, mask in zip(queries, spans.slots.split(spans.num_visible), spans.masks, strict=True):
         k, v = (each.index_select(0, slots).transpose(0, 1)[None].to(q.dtype) for each in (keys, values))
         q = q.transpose(0, 1)[None]
-        seen = scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None, scale=scale)
+        seen = scaled_dot_product_attention(
+            q, k, v, attn_mask=mask, is_causal=mask is None, scale=scale, enable_gqa=_is_grouped(query, keys)
+        )
         out.append(seen[0].transpose(0, 1))
     return torch.cat(out)
 
@@ -49,7 +52,10 @@ def spans_by_flash(query: Tensor, keys: Tensor, values: Tensor, spans: Spans, sc
         for each, at in ((query, spans.rows), (keys, spans.slots), (values, spans.slots))
     )
     longest = max(spans.num_queries), max(spans.num_visible)
-    seen = varlen_attn(q, k, v, spans.query_starts, spans.visible_starts, *longest, scale=scale, window_size=(-1, 0))
+    seen = varlen_attn(
+        q, k, v, spans.query_starts, spans.visible_starts, *longest,
+        scale=scale, window_size=(-1, 0), enable_gqa=_is_grouped(query, keys),
+    )  # fmt: skip
     assert isinstance(seen, Tensor), type(seen)
     return seen.to(query.dtype)
 
@@ -60,21 +66,28 @@ def decode_by_products(query: Tensor, keys: Tensor, values: Tensor, decode: Deco
     On a CPU several times as fast as the fused operator, which is made for many queries.
     """
     q, k, v, visible = _gathered(query, keys, values, decode)
-    scores = torch.einsum("bhd,blhd->bhl", q.float(), k.float()) * scale
-    weights = scores.masked_fill(~visible[:, None], float("-inf")).softmax(-1)
-    return torch.einsum("bhl,blhd->bhd", weights, v.float()).to(query.dtype)
+    grouped = q.float().unflatten(1, (keys.shape[1], -1))
+    scores = torch.einsum("bkgd,blkd->bkgl", grouped, k.float()) * scale
+    weights = scores.masked_fill(~visible[:, None, None], float("-inf")).softmax(-1)
+    return torch.einsum("bkgl,blkd->bkgd", weights, v.float()).flatten(1, 2).to(query.dtype)
 
 
 def decode_by_sdpa(query: Tensor, keys: Tensor, values: Tensor, decode: DecodeRows, scale: float) -> Tensor:
     """The same without copies of keys and values in float32, which would be most of a GPU's workspace."""
     q, k, v, visible = _gathered(query, keys, values, decode)
     k, v = (each.transpose(1, 2).to(q.dtype) for each in (k, v))
-    seen = scaled_dot_product_attention(q[:, :, None], k, v, attn_mask=visible[:, None, None], scale=scale)
+    seen = scaled_dot_product_attention(
+        q[:, :, None], k, v, attn_mask=visible[:, None, None], scale=scale, enable_gqa=_is_grouped(query, keys)
+    )
     return seen[:, :, 0]
 
 
+def _is_grouped(query: Tensor, keys: Tensor) -> bool:
+    return query.shape[1] != keys.shape[1]
+
+
 def _gathered(query: Tensor, keys: Tensor, values: Tensor, decode: DecodeRows) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """q [batch, heads, head_dim], k and v [batch, longest, heads, head_dim], what is visible [batch, longest]."""
+    """q [batch, heads, head_dim], k and v [batch, longest, kv_heads, head_dim], what is visible [batch, longest]."""
     batch, longest = decode.slots.shape
     shape = (batch, longest, *keys.shape[1:])
     k, v = (each.index_select(0, decode.slots.reshape(-1)).view(shape) for each in (keys, values))
@@ -95,15 +108,15 @@ class AttentionBackend:
 
 
 def choose_backend(
-    heads: int, head_dim: int, dtype: torch.dtype, device: torch.device, *, own_kernels: bool
+    heads: HeadGeometry, dtype: torch.dtype, device: torch.device, *, own_kernels: bool
 ) -> AttentionBackend:
     """The quickest that work there; without `own_kernels` torch's alone."""
     if device.type == "cpu":
         return AttentionBackend()
-    sample = _Sample(heads, head_dim, dtype, device)
+    sample = _Sample(heads, dtype, device)
     decode = _kernel_or_sdpa(sample) if own_kernels else decode_by_sdpa
     return AttentionBackend(
-        spans_by_flash if _has_flash(head_dim, dtype, device) and sample.proves_flash() else spans_by_sdpa,
+        spans_by_flash if _has_flash(heads.head_dim, dtype, device) and sample.proves_flash() else spans_by_sdpa,
         decode,
         decodes_in_place=decode is not decode_by_sdpa,
     )
@@ -127,14 +140,15 @@ class _Sample:
 
     _NUM_SLOTS = 640
 
-    def __init__(self, heads: int, head_dim: int, dtype: torch.dtype, device: torch.device) -> None:
+    def __init__(self, heads: HeadGeometry, dtype: torch.dtype, device: torch.device) -> None:
         generator = torch.Generator().manual_seed(0)
 
-        def normal(rows: int) -> Tensor:
-            return torch.randn(rows, heads, head_dim, generator=generator).to(device, dtype)
+        def normal(rows: int, num_heads: int) -> Tensor:
+            return torch.randn(rows, num_heads, heads.head_dim, generator=generator).to(device, dtype)
 
-        self._keys, self._values, self._query = normal(self._NUM_SLOTS), normal(self._NUM_SLOTS), normal(64)
-        self._scale = head_dim**-0.5
+        self._keys, self._values = normal(self._NUM_SLOTS, heads.kv_heads), normal(self._NUM_SLOTS, heads.kv_heads)
+        self._query = normal(64, heads.heads)
+        self._scale = heads.scale
         self._slots = torch.randperm(self._NUM_SLOTS, generator=generator).to(device)
 
     def proves_flash(self) -> bool:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
+from server.engine.weights.head_geometry import HeadGeometry
 from server.errors import PassingError
 
 _GPU_SHARE = 0.9  # of what is free after the weights; the rest is the forward pass's workspace
@@ -18,14 +20,13 @@ class KvShape:
     """What one token's keys and values cost on one rank."""
 
     layers: int
-    heads: int  # this rank's
-    head_dim: int
+    heads: HeadGeometry  # this rank's
     bytes_per_value: int
 
     @property
     def bytes_per_layer(self) -> int:
         """Keys and values of one token in one layer."""
-        return 2 * self.heads * self.head_dim * self.bytes_per_value
+        return 2 * self.heads.kv_heads * self.heads.head_dim * self.bytes_per_value
 
     @property
     def bytes_per_token(self) -> int:
@@ -33,50 +34,58 @@ class KvShape:
         return self.layers * self.bytes_per_layer
 
 
+@dataclass(frozen=True)
+class ChatDemand:
+    """What the chat model's keys and values should hold, and on what. `plan` and the engine make the same one."""
+
+    wanted: int  # tokens; 0: as many as memory allows and replies can use
+    window: int
+    max_running: int
+    world: int
+    on_gpu: bool
+
+
 def score_tokens(window: int) -> int:
     """Tokens kept for a model that classifies."""
     return _SCORE_WINDOWS * window
 
 
-def chat_tokens(
-    wanted: int,
-    window: int,
-    max_running: int,
-    shape: KvShape,
-    free_bytes: int,
-    ranks_beside: int,
-    *,
-    on_gpu: bool,
-    widest: int = 0,
-) -> int:
-    """Tokens kept for the chat model: `wanted`, or as many as memory allows and `max_running` full windows can use.
+def chat_tokens(demand: ChatDemand, shape: KvShape, beside: Iterable[KvShape], free_bytes: int) -> int:
+    """Tokens kept for the chat model: what is wanted, or as many as memory allows and full windows can use.
 
-    `free_bytes` is what is free on this rank's device, `ranks_beside` how many ranks share it (1 on a GPU of its own),
-    `widest` the `bytes_per_layer` of the group's widest model.
+    `beside` are the other models of the group. `free_bytes` is what is free on this rank's device once all weights and
+    the other models' keys and values are there; CPU ranks share it.
 
     Raises:
         PassingError: not even one full window fits; the sentence gives the numbers.
         ValueError: `wanted` is less than a window.
     """
-    if wanted:
-        if wanted < window:
+    window = demand.window
+    if demand.wanted:
+        if demand.wanted < window:
             raise ValueError(
-                f"OCK_KV_CACHE_TOKENS={wanted}: at least one window of {window} tokens is legal, or a conversation "
-                "that fills it could never be answered; set a smaller OCK_MAX_CONTEXT_TOKENS, or 0 to take what "
-                "memory allows"
+                f"OCK_KV_CACHE_TOKENS={demand.wanted}: at least one window of {window} tokens is legal, or a "
+                "conversation that fills it could never be answered; set a smaller OCK_MAX_CONTEXT_TOKENS, or 0 to "
+                "take what memory allows"
             )
-        return wanted
-    room = int(free_bytes * (_GPU_SHARE if on_gpu else _CPU_SHARE) / ranks_beside)
-    if on_gpu:
-        room = max(0, room - _num_gathered(window, max_running) * max(widest, shape.bytes_per_layer))
+        return demand.wanted
+    room = _room(demand, [shape, *beside], free_bytes)
     affordable = room // shape.bytes_per_token
     if affordable < window:
         raise PassingError(
             f"keys and values of one window of {window} tokens need {window * shape.bytes_per_token >> 20} MiB a rank, "
             f"{room >> 20} MiB are left: use more ranks, a smaller OCK_MAX_CONTEXT_TOKENS or a smaller OCK_MAX_RUNNING"
         )
-    useful = (max_running + 1) * window
-    return min(affordable, useful) if on_gpu else min(affordable, useful, max(_MAX_CPU_TOKENS, window))
+    useful = (demand.max_running + 1) * window
+    return min(affordable, useful) if demand.on_gpu else min(affordable, useful, max(_MAX_CPU_TOKENS, window))
+
+
+def _room(demand: ChatDemand, shapes: list[KvShape], free_bytes: int) -> int:
+    """Bytes on one rank; on a GPU without what a step gathers of one layer of the widest model."""
+    if not demand.on_gpu:
+        return int(free_bytes * _CPU_SHARE / demand.world)
+    widest = max(each.bytes_per_layer for each in shapes)
+    return max(0, int(free_bytes * _GPU_SHARE) - _num_gathered(demand.window, demand.max_running) * widest)
 
 
 def _num_gathered(window: int, max_running: int) -> int:

@@ -50,7 +50,7 @@ class PoolShape:
 
 
 class ModelRunner:
-    """One model with its paged keys and values.
+    """One model with its paged keys and values, which `allocate` makes.
 
     What computes in bfloat16 on a CPU runs on the native kernels where processor and model allow it; everything else on
     torch, with Triton's kernels on a GPU. `own_kernels` false turns both off; `level` caps what the native ones use.
@@ -59,20 +59,30 @@ class ModelRunner:
     def __init__(
         self,
         model: PreTrainedModel,
-        shape: PoolShape,
         dtype: Dtype,
         device: torch.device,
         *,
         own_kernels: bool = True,
         level: Level = Level.AMX,
     ) -> None:
-        self._block_tokens = shape.block_tokens
+        self._block_tokens = 0
         native = None
         if device.type == "cpu":
-            native = _native(model, shape, dtype, level if own_kernels else Level.NONE)
-        self._model = native or TorchModel(
-            model, shape.num_slots, torch_dtype(dtype), device, kind=dtype.kind, own_kernels=own_kernels
-        )
+            native = _native(model, dtype, level if own_kernels else Level.NONE)
+        self._model = native or TorchModel(model, torch_dtype(dtype), device, kind=dtype.kind, own_kernels=own_kernels)
+
+    @torch.inference_mode()
+    def allocate(self, shape: PoolShape) -> None:
+        """Take the memory for keys and values, once; the weights are packed by then, so that what is free is known.
+
+        All ranks call this.
+
+        Raises:
+            WeightsError: attention over blocks does not give what the model's own attention gives.
+        """
+        assert self._block_tokens == 0, "once"
+        self._block_tokens = shape.block_tokens
+        self._model.allocate(shape.num_slots)
 
     @property
     def kv_bytes(self) -> int:
@@ -102,13 +112,13 @@ class ModelRunner:
         return self._model.run(step, self._block_tokens, sampled_before)
 
 
-def _native(model: PreTrainedModel, shape: PoolShape, dtype: Dtype, level: Level) -> NativeModel | None:
+def _native(model: PreTrainedModel, dtype: Dtype, level: Level) -> NativeModel | None:
     why = "turned off" if level is Level.NONE else refusal(model, torch_dtype(dtype))
     if why is None:
         try:
             level = min(level, processor_level())
             library, reduce = open_library(level), AllReduce()
-            return NativeModel(model, library, reduce, shape.num_slots, kind=dtype.kind, level=level)
+            return NativeModel(model, library, reduce, kind=dtype.kind, level=level)
         except BuildError as error:
             why = str(error)
     log.info("native_kernels.off model_type=%s why=%r: the torch path runs it", model.config.model_type, why)

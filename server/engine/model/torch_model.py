@@ -12,14 +12,17 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from server.dtypes import WeightKind
-from server.engine.model.attention import PagedAttention, hang_in, head_shape
+from server.engine.model.attention import PagedAttention, hang_in
 from server.engine.model.attention_backends import AttentionBackend, choose_backend, decode_by_sdpa
+from server.engine.model.attention_proof import AttentionProof
 from server.engine.model.decode_graphs import DecodeGraphs
 from server.engine.model.linear import pack_linears, weight_bytes
 from server.engine.model.step_layout import StepLayout, lay_out
 from server.engine.parallel.all_reduce import AllReduce
 from server.engine.parallel.group import Rank, all_agree
 from server.engine.schedule.step import ModelStep
+from server.engine.weights.family import window_of
+from server.engine.weights.head_geometry import HeadGeometry
 
 
 class TorchModel:
@@ -28,7 +31,6 @@ class TorchModel:
     def __init__(
         self,
         model: PreTrainedModel,
-        num_slots: int,
         dtype: torch.dtype,
         device: torch.device,
         *,
@@ -36,14 +38,30 @@ class TorchModel:
         own_kernels: bool = True,
     ) -> None:
         self._model = model
-        self._device = device
+        self._dtype, self._device = dtype, device
         pack_linears(model, dtype, device, kind=kind, own_kernels=own_kernels)
+        if device.type == "cuda":
+            model.to(device)  # type: ignore[arg-type] # matrices that are not a linear layer's
+            torch.cuda.empty_cache()  # what packing used on the way is free again
         self.weight_bytes = weight_bytes(model)
         reduce = AllReduce()
         self._rank = Rank(reduce.rank, reduce.world, device)
-        self._backend = self._agreed(choose_backend(*head_shape(model), dtype, device, own_kernels=own_kernels))
-        self._layers: list[PagedAttention] = hang_in(model, num_slots + 1, dtype, device, self._backend)
-        self._spare_slot = num_slots  # nobody's: padding goes there
+        self._heads = HeadGeometry.of(model.config).share(reduce.rank, reduce.world)
+        self._backend = self._agreed(choose_backend(self._heads, dtype, device, own_kernels=own_kernels))
+        self._layers: list[PagedAttention] = []
+        self._spare_slot = 0  # nobody's: padding goes there
+        self._graphs: DecodeGraphs | None = None
+
+    def allocate(self, num_slots: int) -> None:
+        """Take the memory for keys and values of `num_slots` tokens; compare attention over them with the model's own.
+
+        Raises:
+            WeightsError: they differ, or the family asks for something that is not computed; all ranks find the same.
+        """
+        proof = AttentionProof(self._model, num_slots, self._device)
+        self._layers = hang_in(self._model, num_slots + 1, self._heads, self._dtype, self._device, self._backend)
+        proof.check(lambda step: self.forward(lay_out(step, proof.BLOCK_TOKENS, self._device)), self._dtype)
+        self._spare_slot = num_slots
         self._graphs = self._new_graphs()
 
     @property
@@ -59,7 +77,7 @@ class TorchModel:
     def _new_graphs(self) -> DecodeGraphs | None:
         if self._device.type != "cuda":
             return None
-        longest = int(self._model.config.max_position_embeddings) if self._backend.decodes_in_place else None
+        longest = window_of(self._model.config) if self._backend.decodes_in_place else None
         return DecodeGraphs(self.forward, self._spare_slot, lambda holds: all_agree(self._rank, holds), longest)
 
     def _agreed(self, backend: AttentionBackend) -> AttentionBackend:

@@ -21,11 +21,12 @@ TILE = 32  # entries at once
 # Where a step's numbers begin in memory differs from step to step.
 @triton.jit(do_not_specialize=["longest", "num_runs"], do_not_specialize_on_alignment=["slots", "num_visible"])
 def attend_runs(
-    query, keys, values, slots, num_visible, seen, peaks, sums, scale, longest, heads, num_runs,
+    query, keys, values, slots, num_visible, seen, peaks, sums, scale, longest, heads, kv_heads, num_runs,
     head_dim: tl.constexpr, head_tile: tl.constexpr, run: tl.constexpr, tile: tl.constexpr,
 ):  # fmt: skip
     """Program (row, head, run): the run's values weighted by exp(score - peak) into `seen`, its peak and its sum."""
     row, head, index = tl.program_id(0), tl.program_id(1), tl.program_id(2)
+    kv_head = head // (heads // kv_heads)  # groups of query heads share one
     first = index * run
     last = tl.minimum(tl.load(num_visible + row).to(tl.int32), first + run)
     at_dim = tl.arange(0, head_tile)
@@ -37,7 +38,7 @@ def attend_runs(
         entry = start + tl.arange(0, tile)
         inside = entry < last
         slot = tl.load(slots + row * longest + entry, mask=inside, other=0)
-        at = (slot * heads + head)[:, None] * head_dim + at_dim[None, :]
+        at = (slot * kv_heads + kv_head)[:, None] * head_dim + at_dim[None, :]
         there = inside[:, None] & in_head[None, :]
         k = tl.load(keys + at, mask=there, other=0.0).to(tl.float32)
         scores = tl.where(inside, tl.sum(k * q[None, :], 1), float("-inf"))
@@ -79,7 +80,7 @@ def merge_runs(
 
 def decode_by_kernel(query: Tensor, keys: Tensor, values: Tensor, decode: DecodeRows, scale: float) -> Tensor:
     """As `attention_backends.decode_by_sdpa`; keys and values must be contiguous."""
-    (batch, longest), (_, heads, head_dim) = decode.slots.shape, keys.shape
+    (batch, longest), (_, kv_heads, head_dim), heads = decode.slots.shape, keys.shape, query.shape[1]
     num_runs = triton.cdiv(longest, RUN)
     q = query.index_select(0, decode.rows)
     seen = torch.empty(batch, heads, num_runs, head_dim, dtype=torch.float32, device=q.device)
@@ -87,7 +88,7 @@ def decode_by_kernel(query: Tensor, keys: Tensor, values: Tensor, decode: Decode
     out = torch.empty_like(q)
     head_tile = triton.next_power_of_2(head_dim)
     attend_runs[batch, heads, num_runs](
-        q, keys, values, decode.slots, decode.num_visible, seen, peaks, sums, scale, longest, heads, num_runs,
+        q, keys, values, decode.slots, decode.num_visible, seen, peaks, sums, scale, longest, heads, kv_heads, num_runs,
         head_dim=head_dim, head_tile=head_tile, run=RUN, tile=TILE,
     )  # fmt: skip
     merge_runs[batch, heads](

@@ -9,15 +9,16 @@ from pathlib import Path
 
 import torch
 from torch import distributed as dist
-from transformers import PreTrainedModel
+from transformers import PretrainedConfig
 
 from server import wire
 from server.config import Settings
-from server.dtypes import DTYPES, WeightKind
-from server.engine.model.kv_budget import KvShape, chat_tokens, score_tokens
-from server.engine.model.linear import pack_linears
+from server.dtypes import DTYPES, Dtype, WeightKind
+from server.engine.model.kv_budget import ChatDemand, KvShape, chat_tokens, score_tokens
 from server.engine.model.runner import ModelRunner, PoolShape, torch_dtype
 from server.engine.parallel.group import Rank
+from server.engine.weights.family import window_of
+from server.engine.weights.head_geometry import HeadGeometry
 from server.engine.weights.load import load_model
 from server.memory import available_bytes
 from server.wire import CHAT, INPUT_MODERATION, OUTPUT_MODERATION
@@ -62,71 +63,55 @@ def load_models(settings: Settings, rank: Rank) -> dict[str, GroupModel]:
         WeightsError: a folder that cannot be loaded.
         ValueError: not enough memory for one full window of keys and values.
     """
-    dtype = torch_dtype(DTYPES[settings.dtype])
-    loaded: dict[str, PreTrainedModel] = {}
-    for name, folder in model_folders(settings).items():
+    dtype, folders = DTYPES[settings.dtype], model_folders(settings)
+    packed: dict[str, _Packed] = {}
+    for name, folder in folders.items():
         started = time.monotonic()
-        loaded[name] = _load(folder, settings, rank)
+        model = load_model(folder, rank, torch_dtype(dtype), matrices_on_host=_packs_on_gpu(dtype, rank))
+        runner = ModelRunner(model, dtype, rank.device, own_kernels=settings.kernels == "auto")
+        packed[name] = _Packed(model.config, _kv_shape(model.config, rank, dtype), runner)
         log.info("model.loaded rank=%d model=%s seconds=%.1f", rank.rank, name, time.monotonic() - started)
-    # The chat model's keys and values get what is left when all weights are there.
-    folders = model_folders(settings)
-    order = [*(name for name in loaded if name != CHAT), CHAT]
-    widest = max(_kv_shape(model, rank, dtype).bytes_per_layer for model in loaded.values())
-    return {name: _resident(name, folders[name], loaded[name], settings, rank, widest) for name in order}
+    beside = [each.kv_shape for name, each in packed.items() if name != CHAT]
+    order = [*(name for name in packed if name != CHAT), CHAT]  # chat gets what is left when all the rest is there
+    return {name: _resident(name, folders[name], packed[name], settings, rank, beside) for name in order}
 
 
-def _load(folder: Path, settings: Settings, rank: Rank) -> PreTrainedModel:
-    """This rank's share; on a GPU in the form in which it is multiplied, so that what is free can be measured."""
-    dtype, kind = torch_dtype(DTYPES[settings.dtype]), DTYPES[settings.dtype].kind
-    on_gpu = rank.device.type == "cuda"
-    model = load_model(folder, rank, dtype, matrices_on_host=kind is not WeightKind.PLAIN and on_gpu)
-    if on_gpu:
-        pack_linears(model, dtype, rank.device, kind=kind, own_kernels=settings.kernels == "auto")
-        model.to(rank.device)  # type: ignore[arg-type] # matrices that are not a linear layer's
-        torch.cuda.empty_cache()  # what packing used on the way is free again
-    return model
+@dataclass(frozen=True)
+class _Packed:
+    """A model whose weights are as they are multiplied, without keys and values yet: what is free can be measured."""
+
+    config: PretrainedConfig
+    kv_shape: KvShape
+    runner: ModelRunner
+
+
+def _packs_on_gpu(dtype: Dtype, rank: Rank) -> bool:
+    return dtype.kind is not WeightKind.PLAIN and rank.device.type == "cuda"
 
 
 def _resident(
-    name: str, folder: Path, model: PreTrainedModel, settings: Settings, rank: Rank, widest: int
+    name: str, folder: Path, packed: _Packed, settings: Settings, rank: Rank, beside: list[KvShape]
 ) -> GroupModel:
-    dtype = DTYPES[settings.dtype]
-    window = int(model.config.max_position_embeddings)
+    window = window_of(packed.config)
     if name == CHAT and settings.max_context_tokens:
         window = min(window, settings.max_context_tokens)
-    pool = _pool_shape(name, window, _kv_shape(model, rank, torch_dtype(dtype)), settings, rank, widest)
-    runner = ModelRunner(model, pool, dtype, rank.device, own_kernels=settings.kernels == "auto")
-    return GroupModel(name, folder, window, int(model.config.vocab_size), pool, runner)
-
-
-def _kv_shape(model: PreTrainedModel, rank: Rank, dtype: torch.dtype) -> KvShape:
-    config = model.config
-    return KvShape(
-        layers=config.num_hidden_layers,
-        heads=config.num_attention_heads // rank.world,
-        head_dim=config.hidden_size // config.num_attention_heads,
-        bytes_per_value=dtype.itemsize,
-    )
-
-
-def _pool_shape(name: str, window: int, shape: KvShape, settings: Settings, rank: Rank, widest: int) -> PoolShape:
-    on_gpu = rank.device.type == "cuda"
-    if name == CHAT:
-        num_tokens = chat_tokens(
-            settings.kv_cache_tokens,
-            window,
-            settings.max_running,
-            shape,
-            _free_bytes(rank.device),
-            1 if on_gpu else rank.world,
-            on_gpu=on_gpu,
-            widest=widest,
-        )
-        num_tokens = _least_of_all_ranks(num_tokens, rank)
-    else:
-        num_tokens = score_tokens(window)
+    num_tokens = _chat_tokens(window, packed, settings, rank, beside) if name == CHAT else score_tokens(window)
     block_tokens = settings.block_tokens if name == CHAT else _SCORE_BLOCK_TOKENS
-    return PoolShape(-(-num_tokens // block_tokens), block_tokens)
+    pool = PoolShape(-(-num_tokens // block_tokens), block_tokens)
+    packed.runner.allocate(pool)
+    return GroupModel(name, folder, window, int(packed.config.vocab_size), pool, packed.runner)
+
+
+def _kv_shape(config: PretrainedConfig, rank: Rank, dtype: Dtype) -> KvShape:
+    heads = HeadGeometry.of(config).share(rank.rank, rank.world)
+    return KvShape(config.num_hidden_layers, heads, dtype.compute_bytes)
+
+
+def _chat_tokens(window: int, packed: _Packed, settings: Settings, rank: Rank, beside: list[KvShape]) -> int:
+    on_gpu = rank.device.type == "cuda"
+    demand = ChatDemand(settings.kv_cache_tokens, window, settings.max_running, rank.world, on_gpu)
+    num_tokens = chat_tokens(demand, packed.kv_shape, beside, _free_bytes(rank.device))
+    return _least_of_all_ranks(num_tokens, rank)
 
 
 def _least_of_all_ranks(num_tokens: int, rank: Rank) -> int:

@@ -10,7 +10,9 @@ from server.config import Settings
 from server.engine.parallel.group import Rank, all_agree
 from server.engine.rank.loaded_models import GroupModel, model_folders
 from server.engine.weights.checkpoint_files import is_packaged
+from server.engine.weights.family import FAMILIES, family_of
 from server.engine.weights.golden import GoldenCheck, GoldenError
+from server.engine.weights.load import read_config
 from server.engine.weights.manifest import Manifest, check_file, read_manifest
 from server.engine.weights.sources import WeightsError
 from server.wire import CHAT, INPUT_MODERATION, OUTPUT_MODERATION
@@ -29,6 +31,7 @@ class StartCheck:
 
     Raises:
         WeightsError: a manifest that cannot be read.
+        WeightsError: several ranks are to share a model of a family that is not known, and no golden data proves it.
         GoldenError: OCK_GOLDEN=require, and a folder has no golden data.
     """
 
@@ -40,6 +43,8 @@ class StartCheck:
         }
         if settings.golden == "require":
             self._require_golden()
+        if settings.tensor_parallel_degree > 1:
+            self._require_proof()
 
     def check_files(self, rank: Rank) -> None:
         """Compare the checksums of this rank's files with the manifests'. The group fails together.
@@ -79,9 +84,24 @@ class StartCheck:
             suspects.insert(0, f"OCK_DTYPE={settings.dtype}")
         return f"Suspect {', then '.join(suspects)}"
 
+    def _require_proof(self) -> None:
+        """A model's own attention proves the attention of any family, but not that AutoTP cut its layers right."""
+        for name, folder in self._folders.items():
+            config = read_config(folder)
+            is_proven = self._settings.golden != "off" and self._has_golden(name)
+            if family_of(config) is None and not is_proven:
+                raise WeightsError(
+                    f"{_SETTING[name]}={folder}: model_type {config.model_type!r} is none of {', '.join(FAMILIES)}; on "
+                    "several ranks another family needs golden data, which 'python -m deploy package' makes, or use "
+                    "OCK_TENSOR_PARALLEL_DEGREE=1"
+                )
+
+    def _has_golden(self, name: str) -> bool:
+        return name in self._manifests and self._manifests[name].golden is not None
+
     def _require_golden(self) -> None:
         for name, folder in self._folders.items():
-            if name not in self._manifests or self._manifests[name].golden is None:
+            if not self._has_golden(name):
                 raise GoldenError(
                     f"OCK_GOLDEN=require: {_SETTING[name]}={folder} has no golden data; "
                     "'python -m deploy package' makes a folder that has"

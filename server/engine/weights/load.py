@@ -22,6 +22,7 @@ from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
 
 from server.engine.parallel.group import Rank
+from server.engine.weights.head_geometry import HeadGeometry
 from server.engine.weights.sources import PackagedCheckpoint, WeightsError, WeightSource, cast, cut_of, open_weights
 
 
@@ -31,7 +32,7 @@ def load_model(folder: Path, rank: Rank, dtype: torch.dtype, *, matrices_on_host
     With `matrices_on_host` all matrices but embeddings stay in the host's memory: who packs them moves them.
 
     Raises:
-        WeightsError: the folder has no usable config or weights, or the heads do not divide by the world.
+        WeightsError: the folder has no usable config or weights, or there are fewer heads than ranks.
     """
     model = shard_on_meta(read_config(folder), rank)
     source = open_weights(folder, rank.rank, rank.world, tied_parameters(model))
@@ -45,7 +46,7 @@ def load_model(folder: Path, rank: Rank, dtype: torch.dtype, *, matrices_on_host
 def tied_parameters(model: PreTrainedModel) -> dict[str, str]:
     """Parameters that a checkpoint may leave out, each with the one whose values it has."""
     tied = getattr(model, "_tied_weights_keys", None)
-    return tied if isinstance(tied, dict) else {}
+    return tied if isinstance(tied, dict) and model.config.tie_word_embeddings else {}
 
 
 def read_config(folder: Path) -> PretrainedConfig:
@@ -58,9 +59,8 @@ def read_config(folder: Path) -> PretrainedConfig:
 
 def shard_on_meta(config: PretrainedConfig, rank: Rank) -> PreTrainedModel:
     """The model with this rank's parameter shapes on the meta device and its buffers real, in float32."""
-    heads = config.num_attention_heads
-    if heads % rank.world:
-        raise WeightsError(f"{heads} attention heads do not divide over OCK_TENSOR_PARALLEL_DEGREE={rank.world} ranks")
+    if fault := HeadGeometry.of(config).fault(rank.world):
+        raise WeightsError(f"OCK_TENSOR_PARALLEL_DEGREE={rank.world}: the model's {fault}")
     config._attn_implementation = "eager"
     with init_empty_weights(include_buffers=False):
         model = AutoModelForCausalLM.from_config(config)
@@ -93,8 +93,10 @@ def _fill(model: nn.Module, source: WeightSource, rank: Rank, dtype: torch.dtype
         module = model.get_submodule(owner)
         is_matrix = parameter.dim() == 2 and not isinstance(module, nn.Embedding)
         device = matrix_device if is_matrix else rank.device
-        # Matrices are packed into a layout of their own; until then a packaged one stays where the file is mapped.
-        stays_mapped = is_matrix and device.type == "cpu" and isinstance(source, PackagedCheckpoint)
+        # Matrices are packed into a layout of their own, but float32 ones; until then a packaged one stays where the
+        # file is mapped. What would stay so for good would count as free memory.
+        is_packed = is_matrix and device.type == "cpu" and dtype != torch.float32
+        stays_mapped = is_packed and isinstance(source, PackagedCheckpoint)
         if not (stays_mapped and share.dtype == dtype):
             share = cast(share, dtype, device)
         module._parameters[leaf] = nn.Parameter(share, requires_grad=False)

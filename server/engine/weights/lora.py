@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from server.engine.weights.family import FORMER_NAMES
 from server.engine.weights.source_checkpoint import WholeSource, read_pickle
 from server.engine.weights.sources import Cut, WeightsError
 
@@ -100,10 +101,16 @@ def read_adapter(folder: Path) -> dict[str, LoraPair]:
         match = _KEY.fullmatch(key)
         if match is None:
             raise WeightsError(f"{folder}: tensor {key!r} is not LoRA on a linear layer; only that can be merged")
-        halves.setdefault(match["module"].replace("embed_out", "lm_head"), {})[match["part"]] = tensor.float()
+        halves.setdefault(_present_name(match["module"]), {})[match["part"]] = tensor.float()
     if not halves:
         raise WeightsError(f"{folder}: the adapter holds no tensor")
     return {f"{module}.weight": _pair(folder, module, parts, config) for module, parts in halves.items()}
+
+
+def _present_name(module: str) -> str:
+    for now, former in FORMER_NAMES.items():
+        module = module.replace(former, now)
+    return module
 
 
 def adapter_files(folder: Path) -> list[Path]:

@@ -14,9 +14,8 @@ from torch import Tensor, nn
 
 from server.artifacts.folder import MANIFEST
 from server.engine.weights.checkpoint_files import CheckpointError, is_packaged, warn_of_files_left_aside, weight_files
+from server.engine.weights.family import FORMER_NAMES
 
-# save_pretrained writes GPT-NeoX's head under the name it had before transformers 5.
-_ALIASES = (("lm_head.", "embed_out."),)
 COMMON_FILE = "common.safetensors"
 
 
@@ -76,7 +75,7 @@ class PlainCheckpoint:
         return share
 
     def _key(self, name: str) -> str:
-        names = [name, *(name.replace(ours, theirs) for ours, theirs in _ALIASES)]
+        names = [name, *(name.replace(f"{now}.", f"{former}.") for now, former in FORMER_NAMES.items())]
         if name in self._tied:
             names.append(self._tied[name])
         for candidate in names:

@@ -61,7 +61,11 @@ def test_a_dry_run_of_a_hub_id_prints_the_download_and_fetches_nothing(tmp_path,
     flags = ["--moderation", "them/model@v2", "--tensor-parallel-degree", "1", "--out", str(tmp_path / "out")]
     assert main(["package", *flags, "--dry-run"]) == 0
     lines = printed(capsys)
-    assert lines[0] == {"download": "them/model", "revision": "v2", "files": ["*.json", "tokenizer*", "*.safetensors"]}
+    assert lines[0] == {
+        "download": "them/model",
+        "revision": "v2",
+        "files": ["*.json", "*.jinja", "tokenizer*", "merges.txt", "*.safetensors"],
+    }
     names = [Path(line["write"]).name for line in lines if "write" in line]
     assert names[:2] == ["common.safetensors", "rank-0.safetensors"]
     assert names[-1] == "manifest.json"

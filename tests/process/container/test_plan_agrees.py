@@ -33,15 +33,35 @@ CONFIGS = {
         "vocab_size": 50432,
     },
     "gptj-6b": {"model_type": "gptj", "n_layer": 28, "n_embd": 4096, "n_head": 16, "vocab_size": 50400},
+    "smollm2": {
+        "model_type": "llama",
+        "num_hidden_layers": 30,
+        "hidden_size": 576,
+        "num_attention_heads": 9,
+        "num_key_value_heads": 3,
+        "intermediate_size": 1536,
+        "vocab_size": 49152,
+        "tie_word_embeddings": True,
+    },
+    "qwen2": {
+        "model_type": "qwen2",
+        "num_hidden_layers": 24,
+        "hidden_size": 896,
+        "num_attention_heads": 14,
+        "num_key_value_heads": 2,
+        "intermediate_size": 4864,
+        "vocab_size": 151936,
+    },
 }
 
 
-@pytest.mark.parametrize("name", CONFIGS)
-def test_weights_of_a_rank_are_what_autotp_gives_it(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "world"), [("neox-20b", 4), ("gptj-6b", 4), ("smollm2", 2), ("qwen2", 2)])
+def test_weights_of_a_rank_are_what_autotp_gives_it(name: str, world: int, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(CONFIGS[name]))
-    cuts = plan_cuts(tmp_path, 4)
+    cuts = plan_cuts(tmp_path, world)
     values = sum(math.prod(parameter.share_shape(0)) for parameter in cuts.values())
-    assert shape_of("config", name, CONFIGS[name]).share(4, "float16").weights == pytest.approx(2 * values, rel=1e-6)
+    planned = shape_of("config", name, CONFIGS[name]).share(world, "float16").weights
+    assert planned == pytest.approx(2 * values, rel=1e-6)
 
 
 @pytest.fixture(scope="module")

@@ -6,14 +6,35 @@ from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from transformers import GPTJConfig, GPTJForCausalLM, GPTNeoXConfig, GPTNeoXForCausalLM, PreTrainedModel
+from transformers import (
+    GPTJConfig,
+    GPTJForCausalLM,
+    GPTNeoXConfig,
+    GPTNeoXForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedModel,
+)
 
 VOCAB_SIZE = 331  # no multiple of anything
 WINDOW = 96
 
 
+# Heads that two ranks do not divide evenly, with and without what its relatives and its scalings add.
+LLAMAS = {
+    "llama": {"tie_word_embeddings": False, "num_key_value_heads": 3},
+    "llama_tied": {
+        "tie_word_embeddings": True,
+        "num_key_value_heads": 3,
+        "attention_bias": True,
+        "mlp_bias": True,
+        "rope_parameters": {"rope_type": "linear", "rope_theta": 10000.0, "factor": 2.0},
+    },
+}
+
+
 def make(kind: str, folder: Path) -> PreTrainedModel:
-    """Write a float32 checkpoint of `kind` (neox, neox_sequential or gptj) to `folder`; the model itself."""
+    """Write a float32 checkpoint of `kind` (neox, neox_sequential, gptj or one of LLAMAS) to `folder`; the model."""
     torch.manual_seed(7)
     model = _model(kind).eval()
     for name, parameter in model.named_parameters():
@@ -29,6 +50,10 @@ def make(kind: str, folder: Path) -> PreTrainedModel:
 
 def _model(kind: str) -> PreTrainedModel:
     no_ends = {"bos_token_id": None, "eos_token_id": None, "initializer_range": 0.2}
+    if kind in LLAMAS:
+        sizes = {"vocab_size": VOCAB_SIZE, "hidden_size": 144, "num_hidden_layers": 3, "num_attention_heads": 9}
+        sizes |= {"intermediate_size": 321, "max_position_embeddings": WINDOW}
+        return LlamaForCausalLM(LlamaConfig(**sizes, **LLAMAS[kind], **no_ends))
     if kind == "gptj":
         return GPTJForCausalLM(
             GPTJConfig(

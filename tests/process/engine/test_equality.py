@@ -37,6 +37,7 @@ class Served:
         *(("neox", 1, "off"), ("neox", 2, "off"), ("neox", 4, "off"), ("neox_sequential", 2, "off")),
         *(("gptj", 1, "off"), ("gptj", 2, "off"), ("gptj", 4, "off")),
         *(("neox", 2, "on"), ("gptj", 2, "on")),
+        *(("neox", 3, "off"), ("llama", 1, "off"), ("llama", 2, "off"), ("llama_tied", 3, "off")),
     ],
     ids=lambda param: f"{param[0]}-{param[1]}{'-overlapped' if param[2] == 'on' else ''}",
 )

@@ -1,9 +1,21 @@
-"""Tiny random models of both families, with odd sizes, for one process without ranks."""
+"""Tiny random models of every family, with odd sizes, for one process without ranks."""
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
-from transformers import GPTJConfig, GPTJForCausalLM, GPTNeoXConfig, GPTNeoXForCausalLM, PreTrainedModel
+from transformers import (
+    AutoModelForCausalLM,
+    GPTJConfig,
+    GPTJForCausalLM,
+    GPTNeoXConfig,
+    GPTNeoXForCausalLM,
+    LlamaConfig,
+    MistralConfig,
+    PreTrainedModel,
+    Qwen2Config,
+)
 
 from server.engine.schedule.step import ModelStep, Segment
 
@@ -11,11 +23,38 @@ BLOCK_TOKENS = 8
 VOCAB_SIZE = 203
 
 
+LLAMA_SIZES = {
+    "vocab_size": VOCAB_SIZE,
+    "hidden_size": 144,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 6,
+    "num_key_value_heads": 2,
+    "intermediate_size": 200,
+    "max_position_embeddings": 256,
+}
+LLAMA3_SCALING = {
+    "rope_type": "llama3",
+    "rope_theta": 10000.0,
+    "factor": 8.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 64,
+}
+LLAMAS = {
+    "llama": partial(LlamaConfig, tie_word_embeddings=False, rope_parameters=LLAMA3_SCALING),
+    "llama_tied": partial(LlamaConfig, tie_word_embeddings=True, attention_bias=True, mlp_bias=True, head_dim=40),
+    "mistral": partial(MistralConfig, sliding_window=200),
+    "qwen2": partial(Qwen2Config, rope_parameters={"rope_type": "linear", "rope_theta": 10000.0, "factor": 4.0}),
+}
+
+
 def make_model(kind: str) -> PreTrainedModel:
-    """A model of `kind` (neox, neox_sequential, gptj) in float32."""
+    """A model of `kind` (neox, neox_sequential, gptj, or one of LLAMAS) in float32."""
     torch.manual_seed(5)
     common = {"initializer_range": 0.1, "bos_token_id": None, "eos_token_id": None}
-    if kind == "gptj":
+    if kind in LLAMAS:
+        model = AutoModelForCausalLM.from_config(LLAMAS[kind](**LLAMA_SIZES, **common))
+    elif kind == "gptj":
         model = GPTJForCausalLM(
             GPTJConfig(vocab_size=VOCAB_SIZE, n_positions=256, n_embd=80, n_layer=2, n_head=4, rotary_dim=8, **common)
         )

@@ -31,6 +31,15 @@ int ock_add_layer(ock::Model* model, const ock::LayerWeights* weights) {
   }
 }
 
+int ock_allocate(ock::Model* model, int slots) {
+  try {
+    model->allocate(slots);
+    return 0;
+  } catch (const std::bad_alloc&) {
+    return 1;
+  }
+}
+
 void ock_begin(ock::Model* model, int num_segments, const ock::StepSegment* segments, const int32_t* tokens,
                const int32_t* blocks, const int32_t* ancestors, int block_tokens) {
   model->begin(num_segments, segments, tokens, blocks, ancestors, block_tokens);

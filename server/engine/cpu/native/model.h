@@ -1,4 +1,4 @@
-// The layers of GPT-NeoX and GPT-J on one rank's share of the weights, as calls between two all-reduces.
+// The layers of a decoder on one rank's share of the weights, as calls between two all-reduces.
 //
 // A step is: begin, then for every layer `attend` and `feed` (together when the residual is parallel), each adding to
 // a partial sum that the caller all-reduces over the ranks, then `head`. What is all-reduced is taken over by the
@@ -13,13 +13,15 @@
 namespace ock {
 
 struct Config {  // as in server/engine/cpu/native_library.py
-  int32_t hidden, layers, heads, head_size, rotary, interleaved, inner, vocabulary, head_from, head_inputs, positions;
-  int32_t slots, weight_kind, tanh_gelu, parallel, norms, level;
+  int32_t hidden, heads, kv_heads, head_size, rotary, interleaved, inner, vocabulary, head_from, head_inputs, positions;
+  int32_t weight_kind, activation, gated, parallel, norms, rms, level;
   float epsilon, scale;
 };
 
+enum Activation { kErfGelu, kTanhGelu, kSilu };  // as in server/engine/cpu/native_model.py
+
 struct LayerWeights {  // as in server/engine/cpu/native_library.py; matrices bfloat16 and contiguous, vectors float32
-  const bf16 *qkv, *dense, *up, *down;
+  const bf16 *qkv, *dense, *up, *down;  // rows of qkv: queries, keys, values; of up: the gate's first, where there is one
   const float *qkv_bias, *dense_bias, *up_bias, *down_bias;  // row-parallel ones are added once, after the sum
   const float *norm_weight, *norm_bias, *second_norm_weight, *second_norm_bias;
 };
@@ -45,7 +47,7 @@ struct Layer {
   Matrix qkv, dense, up, down;
   Vector qkv_bias, up_bias, attend_bias, feed_bias;
   Vector norm_weight, norm_bias, second_norm_weight, second_norm_bias;
-  bf16 *keys, *values;
+  bf16 *keys = nullptr, *values = nullptr;
 };
 
 class Model {
@@ -55,7 +57,7 @@ class Model {
         level_(static_cast<Level>(config.level)),
         kind_(static_cast<WeightKind>(config.weight_kind)),
         form_(form_of(kind_, level_)),
-        shape_{config.heads, config.head_size, round_up(config.head_size, 32)},
+        shape_{config.kv_heads, config.head_size, round_up(config.head_size, 32)},
         embedding_(weights.embedding),
         norm_weight_(copied(weights.norm_weight, config.hidden)),
         norm_bias_(copied(weights.norm_bias, config.hidden)),
@@ -66,22 +68,27 @@ class Model {
   void add_layer(const LayerWeights& w) {
     Layer layer;
     const int width = c_.heads * c_.head_size;
-    layer.qkv = pack(arena_, w.qkv, 3 * width, c_.hidden, kind_, form_);
+    layer.qkv = pack(arena_, w.qkv, qkv_width(), c_.hidden, kind_, form_);
     layer.dense = pack(arena_, w.dense, c_.hidden, width, kind_, form_);
-    layer.up = pack(arena_, w.up, c_.inner, c_.hidden, kind_, form_);
+    layer.up = pack(arena_, w.up, up_width(), c_.hidden, kind_, form_);
     layer.down = pack(arena_, w.down, c_.hidden, c_.inner, kind_, form_);
-    layer.qkv_bias = copied(w.qkv_bias, 3 * width), layer.up_bias = copied(w.up_bias, c_.inner);
+    layer.qkv_bias = copied(w.qkv_bias, qkv_width()), layer.up_bias = copied(w.up_bias, up_width());
     layer.attend_bias = copied(w.dense_bias, c_.hidden), layer.feed_bias = copied(w.down_bias, c_.hidden);
     layer.norm_weight = copied(w.norm_weight, c_.hidden), layer.norm_bias = copied(w.norm_bias, c_.hidden);
     layer.second_norm_weight = copied(w.second_norm_weight, c_.hidden);
     layer.second_norm_bias = copied(w.second_norm_bias, c_.hidden);
-    const size_t cache = static_cast<size_t>(round_up(c_.slots, kGroupSlots)) * c_.heads * shape_.padded;
-    layer.keys = reinterpret_cast<bf16*>(arena_.take(cache * sizeof(bf16)));
-    layer.values = reinterpret_cast<bf16*>(arena_.take(cache * sizeof(bf16)));
-    // The memory is taken now, not in the middle of some request.
-    std::memset(layer.keys, 0, cache * sizeof(bf16));
-    std::memset(layer.values, 0, cache * sizeof(bf16));
     layers_.push_back(std::move(layer));
+  }
+
+  // Room for the keys and values of `slots` tokens, once all layers are there.
+  void allocate(int slots) {
+    const size_t bytes = static_cast<size_t>(round_up(slots, kGroupSlots)) * c_.kv_heads * shape_.padded * sizeof(bf16);
+    for (Layer& layer : layers_) {
+      for (bf16** each : {&layer.keys, &layer.values}) {
+        *each = reinterpret_cast<bf16*>(arena_.take(bytes));
+        std::memset(*each, 0, bytes);  // the memory is taken now, not in the middle of some request
+      }
+    }
   }
 
   void begin(int num_segments, const StepSegment* segments, const int32_t* tokens, const int32_t* blocks,
@@ -123,20 +130,25 @@ class Model {
     const float* bias = layer.up_bias.data();
     float* inner = inner_.data();
     const int stride = inner_stride_;
-    const bool tanh_gelu = c_.tanh_gelu, rounds = form_ != kFloats;
+    const auto activation = static_cast<Activation>(c_.activation);
+    const bool gated = c_.gated, whole_rows = keeps_inner();
     Operand* output = &fed_;
     multiply(level_, input, rows_, layer.up, [=](int row, int column, Floats sums) {
       const Floats value = sums + load(bias + column);
-      const Floats active = tanh_gelu ? gelu_tanh(value) : gelu_erf(value);
-      if (rounds) {
-        store(inner + static_cast<size_t>(row) * stride + column, active);
+      const Floats fed = gated ? value : activated(activation, value);
+      if (whole_rows) {
+        store(inner + static_cast<size_t>(row) * stride + column, fed);
       } else {
-        output->set_16(row, column, active);
+        output->set_16(row, column, fed);
       }
     });
-    if (rounds) {
+    if (whole_rows) {
 #pragma omp parallel for
-      for (int row = 0; row < rows_; ++row) fed_.set_row(row, inner + static_cast<size_t>(row) * stride);
+      for (int row = 0; row < rows_; ++row) {
+        float* values = inner + static_cast<size_t>(row) * stride;
+        if (gated) gate(activation, values);
+        fed_.set_row(row, values);
+      }
     }
     product(layer.down, fed_, partial, c_.parallel);
     owe(layer.feed_bias);
@@ -161,6 +173,23 @@ class Model {
     int run, first, count;
   };
 
+  int qkv_width() const { return (c_.heads + 2 * c_.kv_heads) * c_.head_size; }
+  int up_width() const { return c_.gated ? 2 * c_.inner : c_.inner; }
+  bool keeps_inner() const { return form_ != kFloats || c_.gated; }  // a row is rounded, or its halves meet, as a whole
+
+  static Floats activated(Activation activation, Floats value) {
+    if (activation == kSilu) return silu(value);
+    return activation == kTanhGelu ? gelu_tanh(value) : gelu_erf(value);
+  }
+
+  // values[:inner] = activated(values[:inner]) * values[inner:]. What stands behind the end is not looked at.
+  void gate(Activation activation, float* values) const {
+    for (int i = 0; i < c_.inner; i += 16) {
+      const int left = c_.inner - i;
+      store_first(values + i, activated(activation, load(values + i)) * load(values + c_.inner + i), left);
+    }
+  }
+
   void add_run(const StepSegment& s, const int32_t* blocks, const int32_t* ancestors, int block_tokens) {
     const auto slot = [=](int32_t entry) { return blocks[entry / block_tokens] * block_tokens + entry % block_tokens; };
     Run run{rows_, s.count, {}, {}};
@@ -180,12 +209,12 @@ class Model {
 
   void fit() {
     const int width = c_.heads * c_.head_size;
-    stride_ = round_up(c_.hidden, 16), qkv_stride_ = round_up(3 * width,
-        kBlockColumns) + 16;  // rows on different cache sets
-    inner_stride_ = round_up(c_.inner, kBlockColumns) + 16, attended_stride_ = round_up(width, 16);
+    stride_ = round_up(c_.hidden, 16), attended_stride_ = round_up(width, 16);
+    qkv_stride_ = round_up(qkv_width(), kBlockColumns) + 16;  // rows on different cache sets
+    inner_stride_ = round_up(up_width(), kBlockColumns) + 16;
     const size_t rows = rows_;
     grow(x_, rows * stride_), grow(qkv_, rows * qkv_stride_), grow(attended_floats_, rows * attended_stride_);
-    if (form_ != kFloats) grow(inner_, rows * inner_stride_);
+    if (keeps_inner()) grow(inner_, rows * inner_stride_);
     if (queries_.size() < rows * c_.heads * shape_.padded + 32) queries_.assign(rows * c_.heads * shape_.padded +
         32, 0);
     normed_.shape(rows_, c_.hidden, form_);
@@ -231,7 +260,7 @@ class Model {
   void normalise(const float* x, const Vector& weight, const Vector& bias, float* out) const {
     Floats sum = zeros(), squares = zeros();
     const int n = c_.hidden;
-    for (int i = 0; i < n; i += 16) sum = sum + load_first(x + i, n - i);
+    for (int i = 0; i < n && !c_.rms; i += 16) sum = sum + load_first(x + i, n - i);
     const Floats mean = all(total(sum) / n);
     for (int i = 0; i < n; i += 16) {
       const Floats d = keep_first(load(x + i) - mean, n - i);
@@ -253,38 +282,50 @@ class Model {
     });
   }
 
-  // qkv rows are [head][query, key, value][size]. Rotation is in float32; what is kept is bfloat16. Sixteen rows of a
-  // head go to the same group of slots more often than not, so they follow each other.
+  // qkv rows are [queries, keys, values][head][size]. Rotation is in float32; what is kept is bfloat16. Sixteen rows of
+  // a head go to the same group of slots more often than not, so they follow each other.
   void rotate_and_keep(Layer& layer) {
 #pragma omp parallel
     {
       std::vector<bf16> kept(shape_.padded, 0);
 #pragma omp for
       for (int first = 0; first < rows_; first += kGroupSlots) {
+        const int last = std::min(rows_, first + kGroupSlots);
         for (int head = 0; head < c_.heads; ++head) {
-          for (int row = first; row < std::min(rows_, first + kGroupSlots); ++row) keep_row(layer, row, head,
-              kept.data());
+          for (int row = first; row < last; ++row) turn_query(row, head);
+        }
+        for (int head = 0; head < c_.kv_heads; ++head) {
+          for (int row = first; row < last; ++row) keep_row(layer, row, head, kept.data());
         }
       }
     }
   }
 
+  // Of a row of qkv, the head that stands at place `index` among all queries, keys and values.
+  float* head_of(int row, int index) { return &qkv_[static_cast<size_t>(row) * qkv_stride_ + index * c_.head_size]; }
+
+  void turn_query(int row, int head) {
+    float* query = head_of(row, head);
+    turn(query, row);
+    narrow_row(query, c_.head_size, &queries_[(static_cast<size_t>(row) * c_.heads + head) * shape_.padded]);
+  }
+
   void keep_row(Layer& layer, int row, int head, bf16* kept) {
-    const int size = c_.head_size;
-    float* query = qkv_.data() + static_cast<size_t>(row) * qkv_stride_ + head * 3 * size;
-    const size_t at = static_cast<size_t>(positions_[row]) * (c_.rotary / 2);
-    for (float* vector : {query, query + size}) {
-      if (c_.interleaved) {
-        rotate<true>(vector, c_.rotary / 2, &cosines_[at], &sines_[at]);
-      } else {
-        rotate<false>(vector, c_.rotary / 2, &cosines_[at], &sines_[at]);
-      }
-    }
-    narrow_row(query, size, queries_.data() + (static_cast<size_t>(row) * c_.heads + head) * shape_.padded);
-    narrow_row(query + size, size, kept);
+    float* key = head_of(row, c_.heads + head);
+    turn(key, row);
+    narrow_row(key, c_.head_size, kept);
     write_key(layer.keys, shape_, slots_[row], head, kept);
-    narrow_row(query + 2 * size, size, kept);
+    narrow_row(head_of(row, c_.heads + c_.kv_heads + head), c_.head_size, kept);
     write_value(layer.values, shape_, slots_[row], head, kept);
+  }
+
+  void turn(float* vector, int row) const {
+    const size_t at = static_cast<size_t>(positions_[row]) * (c_.rotary / 2);
+    if (c_.interleaved) {
+      rotate<true>(vector, c_.rotary / 2, &cosines_[at], &sines_[at]);
+    } else {
+      rotate<false>(vector, c_.rotary / 2, &cosines_[at], &sines_[at]);
+    }
   }
 
   template <bool interleaved>
@@ -316,24 +357,26 @@ class Model {
     const size_t row = run.row + task.first;
     const bf16* query = queries_.data() + (row * c_.heads + head) * shape_.padded;
     float* out = attended_floats_.data() + row * attended_stride_ + head * c_.head_size;
+    const int kv_head = head / (c_.heads / c_.kv_heads);  // groups of query heads share one
 #ifdef __AVX512F__
     if (task.count > 1) {
-      attend_tile(run, task.first, task.count, shape_, head, c_.scale, query, c_.heads * shape_.padded, layer.keys,
+      attend_tile(run, task.first, task.count, shape_, kv_head, c_.scale, query, c_.heads * shape_.padded, layer.keys,
                   layer.values, out, attended_stride_, scratch);
       for (int i = 0; i < task.count; ++i) {
         float* row = out + static_cast<size_t>(i) * attended_stride_;
         if (all_finite(row, c_.head_size)) continue;
-        attend_row<kBf16>(run, task.first + i, shape_, head, c_.scale,
+        attend_row<kBf16>(run, task.first + i, shape_, kv_head, c_.scale,
                           query + static_cast<size_t>(i) * c_.heads * shape_.padded, layer.keys, layer.values, row,
                           scratch);
       }
       return;
     }
     if (level_ >= kBf16) {
-      return attend_row<kBf16>(run, task.first, shape_, head, c_.scale, query, layer.keys, layer.values, out, scratch);
+      return attend_row<kBf16>(run, task.first, shape_, kv_head, c_.scale, query, layer.keys, layer.values, out,
+                               scratch);
     }
 #endif
-    attend_row<kVnni>(run, task.first, shape_, head, c_.scale, query, layer.keys, layer.values, out, scratch);
+    attend_row<kVnni>(run, task.first, shape_, kv_head, c_.scale, query, layer.keys, layer.values, out, scratch);
   }
 
   const Config c_;

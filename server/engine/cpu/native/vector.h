@@ -44,6 +44,9 @@ inline Floats gelu_tanh(Floats x) {
   return x * reciprocal(one + exponential(smaller(u, all(80.0f))));
 }
 
+// x * sigmoid(x).
+inline Floats silu(Floats x) { return x * reciprocal(all(1.0f) + exponential(smaller(zeros() - x, all(80.0f)))); }
+
 // The largest magnitude of some values: not a number once any of them was not finite, which rounding would hide.
 struct Peak {
   Floats most = all(1e-20f), faults = zeros();

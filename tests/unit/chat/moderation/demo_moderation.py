@@ -36,7 +36,8 @@ class DemoEngine:
         model = load_model(DEMO / "moderation", Rank(0, 1, device), torch.float32)
         window = int(model.config.max_position_embeddings)
         shape = PoolShape(8 * window // _BLOCK_TOKENS, _BLOCK_TOKENS)
-        self._runner = ModelRunner(model, shape, DTYPES["float32"], device)
+        self._runner = ModelRunner(model, DTYPES["float32"], device)
+        self._runner.allocate(shape)
         pools = {_MODEL: BlockPool(shape.num_blocks, _BLOCK_TOKENS), wire.CHAT: BlockPool(4, 16)}
         limits = ScheduleLimits(max_step_tokens=window, max_running=8)
         self._scheduler = Scheduler(pools, {_MODEL: window, wire.CHAT: 64}, limits, time.monotonic)

@@ -50,9 +50,16 @@ def test_one_window_is_the_least_that_must_fit() -> None:
         make_plan(dataclasses.replace(PRODUCTION, world=1))
 
 
-def test_a_degree_that_does_not_divide_the_heads_is_refused() -> None:
-    with pytest.raises(Refusal, match="degree 3: the 64 attention heads"):
-        make_plan(dataclasses.replace(PRODUCTION, world=3))
+def test_more_ranks_than_heads_are_refused() -> None:
+    with pytest.raises(
+        Refusal, match=r"degree 17, togethercomputer/GPT-JT.*: its 16 attention heads do not reach for 17"
+    ):
+        make_plan(dataclasses.replace(PRODUCTION, world=17))
+
+
+def test_where_ranks_do_not_divide_the_heads_the_largest_share_is_planned() -> None:
+    even, uneven = (make_plan(dataclasses.replace(PRODUCTION, world=world)) for world in (4, 3))
+    assert uneven.kv_per_token * 16 == even.kv_per_token * 22  # of 64 heads
 
 
 def test_int8_weighs_about_half_of_float16() -> None:
@@ -78,7 +85,10 @@ def test_a_smaller_context_makes_room_for_more_sequences() -> None:
 def test_a_model_of_another_architecture_is_refused_by_name(tmp_path, capsys) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
     assert main(["plan", "--gpu", "a10g", "--chat", str(tmp_path)]) == 2
-    assert "model_type 'bert' cannot be planned; legal are gpt_neox, gptj" in capsys.readouterr().err
+    assert (
+        "model_type 'bert' cannot be planned; legal are gpt_neox, gptj, llama, mistral, qwen2"
+        in capsys.readouterr().err
+    )
 
 
 def test_the_verb_prints_the_plan_of_the_production_models_offline(monkeypatch, capsys) -> None:

@@ -55,8 +55,9 @@ def test_segments_that_see_much_attend_in_groups(monkeypatch: pytest.MonkeyPatch
     assert [group.num_visible for group in layout.spans] == [(20, 30), (3,), (70,), (40, 10)]
     assert torch.cat([group.rows for group in layout.spans]).tolist() == list(range(sum(lengths)))
     assert [group.query_starts.tolist() for group in layout.spans] == [[0, 20, 50], [0, 3], [0, 70], [0, 40, 50]]
-    model = TorchModel(make_model("neox"), 256 * BLOCK_TOKENS, torch.float32, CPU)
+    model = TorchModel(make_model("neox"), torch.float32, CPU)
     with torch.inference_mode():
+        model.allocate(256 * BLOCK_TOKENS)
         in_groups = model.forward(layout)
         monkeypatch.undo()
         at_once = model.forward(lay_out(step, BLOCK_TOKENS, CPU))
@@ -92,9 +93,10 @@ def test_a_step_without_logits_has_no_rows() -> None:
 
 def test_a_padded_decode_step_gives_the_same_logits() -> None:
     num_slots = 256 * BLOCK_TOKENS
-    model = TorchModel(make_model("neox"), num_slots, torch.float32, CPU)
+    model = TorchModel(make_model("neox"), torch.float32, CPU)
     sequences = [prompt_of(length) for length in (3, 17, 40)]
     with torch.inference_mode():
+        model.allocate(num_slots)
         model.run(step_of(*(whole(index, tokens) for index, tokens in enumerate(sequences))), BLOCK_TOKENS)
         step = step_of(*(rest(index, [*tokens, 9], len(tokens)) for index, tokens in enumerate(sequences)))
         layout = lay_out(step, BLOCK_TOKENS, CPU)

@@ -25,10 +25,13 @@ from tests.unit.engine.tiny_models import (
 )
 
 
-def stored(heads: int, head_dim: int, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def stored(
+    heads: int, head_dim: int, dtype: torch.dtype, group: int = 1
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Queries of `group` times as many heads as the keys and values."""
     torch.manual_seed(head_dim)
     keys, values = torch.randn(2, 1500, heads, head_dim).to(dtype)
-    return torch.randn(6, heads, head_dim).to(dtype), keys, values
+    return torch.randn(6, heads * group, head_dim).to(dtype), keys, values
 
 
 def decode_of(num_visible: list[int], longest: int) -> DecodeRows:
@@ -37,16 +40,19 @@ def decode_of(num_visible: list[int], longest: int) -> DecodeRows:
 
 
 @pytest.mark.parametrize(
-    ("heads", "head_dim", "dtype", "bound"),
+    ("heads", "group", "head_dim", "dtype", "bound"),
     [
-        (3, 96, torch.float32, 1e-5),  # GPT-NeoX-20B's head
-        (2, 256, torch.float16, 2e-3),  # GPT-J-6B's
-        (2, 20, torch.float32, 1e-5),
-        (1, 64, torch.bfloat16, 1e-2),
+        (3, 1, 96, torch.float32, 1e-5),  # GPT-NeoX-20B's head
+        (2, 1, 256, torch.float16, 2e-3),  # GPT-J-6B's
+        (2, 1, 20, torch.float32, 1e-5),
+        (3, 3, 64, torch.float32, 1e-5),  # SmolLM2's
+        (1, 1, 64, torch.bfloat16, 1e-2),
     ],
 )
-def test_a_decode_gives_what_the_products_give(heads: int, head_dim: int, dtype: torch.dtype, bound: float) -> None:
-    query, keys, values = stored(heads, head_dim, dtype)
+def test_a_decode_gives_what_the_products_give(
+    heads: int, group: int, head_dim: int, dtype: torch.dtype, bound: float
+) -> None:
+    query, keys, values = stored(heads, head_dim, dtype, group)
     for decode in (decode_of([1, 31, 256, 257, 700], 768), decode_of([9], 9), decode_of([256, 3], 256)):
         expected = decode_by_products(query, keys, values, decode, head_dim**-0.5)
         found = decode_by_kernel(query, keys, values, decode, head_dim**-0.5)
@@ -93,12 +99,11 @@ def test_an_int4_product_gives_what_widened_weights_give(
     assert float((found.float() - expected).norm()) <= bound * float(expected.norm())
 
 
-@pytest.mark.parametrize("kind", ["neox", "gptj"])
+@pytest.mark.parametrize("kind", ["neox", "gptj", "llama"])
 def test_a_model_that_decodes_by_the_kernel_gives_its_own_logits(kind: str) -> None:
-    model, runner = (
-        make_model(kind),
-        TorchModel(make_model(kind), 128 * BLOCK_TOKENS, torch.float32, torch.device("cpu")),
-    )
+    model, runner = make_model(kind), TorchModel(make_model(kind), torch.float32, torch.device("cpu"))
+    with torch.inference_mode():
+        runner.allocate(128 * BLOCK_TOKENS)
     for layer in runner._layers:
         layer._backend = AttentionBackend(decode=decode_by_kernel, decodes_in_place=True)
     sequences = [prompt_of(length) for length in (3, 40)]

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from server.engine.model.kv_budget import MAX_GATHERED_TOKENS, KvShape, chat_tokens
+from server.engine.model.kv_budget import MAX_GATHERED_TOKENS, ChatDemand, KvShape, chat_tokens
+from server.engine.weights.head_geometry import HeadGeometry
 
-SHAPE = KvShape(layers=44, heads=16, head_dim=96, bytes_per_value=2)  # a quarter of GPT-NeoX-20B
+HEADS = HeadGeometry(heads=16, kv_heads=16, head_dim=96, scale=96**-0.5)
+SHAPE = KvShape(layers=44, heads=HEADS, bytes_per_value=2)  # a quarter of GPT-NeoX-20B
 GIB = 2**30
 WINDOW = 2048
 
 
-def tokens(wanted: int = 0, free: int = 8 * GIB, running: int = 32, *, on_gpu: bool = True, widest: int = 0) -> int:
-    return chat_tokens(wanted, WINDOW, running, SHAPE, free, 1 if on_gpu else 4, on_gpu=on_gpu, widest=widest)
+def tokens(
+    wanted: int = 0, free: int = 8 * GIB, running: int = 32, *, on_gpu: bool = True, beside: tuple[KvShape, ...] = ()
+) -> int:
+    return chat_tokens(ChatDemand(wanted, WINDOW, running, 4, on_gpu), SHAPE, beside, free)
 
 
 def test_what_is_wanted_is_kept_from_one_window_on() -> None:
@@ -33,8 +39,14 @@ def test_what_is_gathered_is_padded_decodes_or_a_group_of_chunks(running: int, g
 
 
 def test_the_widest_model_of_the_group_is_the_one_that_gathers_most() -> None:
-    widest = 3 * SHAPE.bytes_per_layer
-    assert tokens(widest=widest) == (int(8 * GIB * 0.9) - 32 * WINDOW * widest) // SHAPE.bytes_per_token
+    wide = replace(SHAPE, heads=replace(HEADS, heads=48, kv_heads=48))
+    gathered = 32 * WINDOW * 3 * SHAPE.bytes_per_layer
+    assert tokens(beside=(wide,)) == (int(8 * GIB * 0.9) - gathered) // SHAPE.bytes_per_token
+
+
+def test_query_heads_that_share_keys_and_values_cost_what_the_shared_ones_cost() -> None:
+    grouped = replace(SHAPE, heads=replace(HEADS, kv_heads=2))
+    assert grouped.bytes_per_token == SHAPE.bytes_per_token // 8
 
 
 def test_no_more_than_every_running_reply_can_fill() -> None:

@@ -39,7 +39,7 @@ def compiled(kernel: object, chip: int, signature: dict[str, str], constants: di
 @pytest.mark.parametrize("chip", CHIPS)
 def test_the_decode_kernels_compile(chip: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(triton.knobs.cache, "dir", str(tmp_path))
-    counts = dict.fromkeys(("longest", "heads", "num_runs"), "i32")
+    counts = dict.fromkeys(("longest", "heads", "kv_heads", "num_runs"), "i32")
     sums = dict.fromkeys(("seen", "peaks", "sums"), "*fp32")
     for dtype, head_dim, head_tile in ((torch.bfloat16, 96, 128), (torch.float16, 256, 256), (torch.float32, 64, 64)):
         inputs = dict.fromkeys(("query", "keys", "values"), POINTER[dtype])

@@ -59,7 +59,8 @@ def golden(checkpoint: Path) -> Golden:
 
 def check_of(folder: Path, dtype: str) -> GoldenCheck:
     rank = Rank(0, 1, torch.device("cpu"))
-    runner = ModelRunner(load_model(folder, rank, torch_dtype(DTYPES[dtype])), POOL, DTYPES[dtype], rank.device)
+    runner = ModelRunner(load_model(folder, rank, torch_dtype(DTYPES[dtype])), DTYPES[dtype], rank.device)
+    runner.allocate(POOL)
     return GoldenCheck("chat", runner.run, POOL.block_tokens, POOL.num_slots, (dtype,), f"Suspect OCK_DTYPE={dtype}")
 
 
@@ -108,10 +109,11 @@ def test_one_wrong_weight_matrix_is_beyond_every_tolerance(checkpoint: Path, gol
     model = load_model(checkpoint, rank, torch.float32)
     down = next(m for n, m in model.named_modules() if n.endswith(("0.mlp.dense_4h_to_h", "0.mlp.fc_out")))
     down.weight.data = down.weight.data.flip(1)
-    run = ModelRunner(model, POOL, DTYPES["float32"], rank.device).run
+    runner = ModelRunner(model, DTYPES["float32"], rank.device)
+    runner.allocate(POOL)
     for dtype in golden.tolerances:
         with pytest.raises(GoldenError):
-            GoldenCheck("chat", run, POOL.block_tokens, POOL.num_slots, (dtype,), "").check(golden)
+            GoldenCheck("chat", runner.run, POOL.block_tokens, POOL.num_slots, (dtype,), "").check(golden)
 
 
 def test_logits_that_are_not_numbers_do_not_match(golden: Golden) -> None:
