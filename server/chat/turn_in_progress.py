@@ -63,14 +63,23 @@ class OpenTurn:
             self.moderation[Role.OUTPUT.value] = verdict.judgement
         self.usage = Usage(
             prompt_tokens=verdict.finished.num_prompt_tokens,
-            cached_tokens=verdict.finished.num_cached_tokens,
+            cached_tokens=min(verdict.finished.num_cached_tokens, self._own_tokens(prompt)),
             completion_tokens=verdict.finished.num_new_tokens,
             dropped_turns=prompt.num_dropped_turns,
             passage_tokens=prompt.num_passage_tokens,
         )
         if verdict.blocked is not None:
             return self.result(verdict.blocked.message, "moderated_output")
-        return msgspec.structs.replace(self.result(verdict.text, verdict.finished.reason), logprobs=verdict.logprobs)
+        return msgspec.structs.replace(
+            self.result(self.preface + verdict.text, verdict.finished.reason), logprobs=verdict.logprobs
+        )
+
+    def _own_tokens(self, prompt: Prompt) -> int:
+        """Tokens that stood in an earlier prompt of this conversation. That more of a prompt is in the cache, as a
+        question is that somebody else has asked, is nobody's to know.
+        """
+        new = prompt.num_question_tokens + prompt.num_passage_tokens
+        return len(prompt.token_ids) - new if self.session.turns else 0
 
     def result(self, outputs: str, reason: str) -> TurnResult:
         """The answer as it stands."""

@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from server import wire
 from server.chat.moderation.history_verdicts import HistoryText, HistoryVerdicts
+from server.chat.moderation.judge_rules import judge_rule
+from server.chat.moderation.judges import Judges
 from server.chat.moderation.policy import Role
 from server.chat.prompt.prompt import PromptBuilder
-from server.chat.records.turn_records import KeepAlive, SearchWish, Session, TextPiece, Turn, TurnRequest, TurnResult
+from server.chat.records.turn_records import (
+    Judgement,
+    KeepAlive,
+    SearchWish,
+    Session,
+    TextPiece,
+    Turn,
+    TurnRequest,
+    TurnResult,
+)
 from server.chat.store.store import Store
 from server.chat.turn import TurnService, TurnSettings
 from server.errors import ErrorCode, ServiceError
@@ -37,14 +52,20 @@ class Bench:
         self.index = index
         self.rows = WatchedRows()
         self.store = Store(self.rows, clock=time.time, session_ttl_s=0, session_lock_s=60)
+        self.settings = settings
+        self.use(self.judge)
+
+    def use(self, judge: Judge) -> None:
+        """Work with another judge from now on."""
+        self.judge = judge
         self.turns = TurnService(
             self.engine,
             PromptBuilder(chat_tokenizer("ordinary"), 512, 64),
             self.store,
-            self.judge,  # type: ignore[arg-type]
-            index,  # type: ignore[arg-type]
+            judge,  # type: ignore[arg-type]
+            self.index,  # type: ignore[arg-type]
             EXECUTOR,
-            TurnSettings("model 1", "front", **settings),
+            TurnSettings("model 1", "front", **self.settings),
         )
 
     def ask(self, text: str = "Is it so?", **fields: Any) -> TurnResult:
@@ -275,6 +296,74 @@ def test_instructions_that_the_policy_blocks_end_the_turn(fields: dict[str, Any]
     assert result.moderation["system"].blocked
     assert not result.moderation["input"].blocked
     assert bench.engine.started == []
+
+
+def test_a_question_that_asks_for_care_is_answered_with_a_preface_and_told_to_the_model() -> None:
+    class Careful(Judge):
+        rule = dataclasses.replace(
+            Judge.policy.rule(Role.INPUT), caution=("casual",), preface="Mind this.", instructions="Name the risks."
+        )
+        policy = dataclasses.replace(Judge.policy, rules={**Judge.policy.rules, Role.INPUT: rule})
+
+        def judge(self, texts: Sequence[str], role: Role, deadline_s: float | None = None) -> list[Judgement]:
+            return [
+                msgspec.structs.replace(each, caution="advice" in text)
+                for each, text in zip(super().judge(texts, role), texts, strict=True)
+            ]
+
+    bench = Bench()
+    bench.use(Careful())
+    assert bench.ask("Any advice?").outputs == "Mind this.\n\nIt is so."
+    assert "Name the risks." in chat_tokenizer("ordinary").decode(list(bench.engine.started[0].prompt))
+    pieces = [each.text for each in bench.turns.stream(request("Some advice?")) if isinstance(each, TextPiece)]
+    assert "".join(pieces) == "Mind this.\n\nIt is so."
+    assert bench.ask("Why?").outputs == "It is so."
+
+
+def test_what_the_policy_masks_is_masked_wherever_the_text_goes() -> None:
+    class Masking(Judge):
+        policy = dataclasses.replace(Judge.policy, judges=(judge_rule({"kind": "personal data", "action": "mask"}),))
+
+        def masked(self, text: str, role: Role) -> str:
+            return Judges(self.policy.judges).masked(text, role)
+
+    bench = Bench(Engine("Write to jim@example.com. Or not."))
+    judge = Masking()
+    bench.use(judge)
+    assert bench.ask("Is joe@example.com mine?").outputs == "Write to [email]. Or not."
+    prompt = chat_tokenizer("ordinary").decode(list(bench.engine.started[0].prompt))
+    assert "Is [email] mine?" in prompt
+    assert judge.asked == [(Role.INPUT, "Is [email] mine?")]
+    assert [(turn.user, turn.reply) for turn in bench.stored()] == [("Is [email] mine?", "Write to [email]. Or not.")]
+
+
+@given(st.text(max_size=80))
+@settings(deadline=None, max_examples=60)
+def test_what_is_judged_is_what_is_prompted_and_stored(text: str) -> None:
+    bench = Bench()
+    try:
+        bench.ask(text)
+    except ServiceError as error:
+        assert error.field == "inputs"  # noqa: PT017 - a text of which nothing is visible, or too long
+        return
+    [(_, judged)] = bench.judge.asked
+    built = PromptBuilder(chat_tokenizer("ordinary"), 512, 64).build(0.0, (), (), judged, 16)
+    [started] = bench.engine.started
+    assert started.prompt[-built.num_question_tokens :] == built.token_ids[-built.num_question_tokens :]
+    assert bench.stored()[0].user == judged
+
+
+def test_a_client_does_not_learn_that_somebody_else_asked_the_same() -> None:
+    class Cached(Engine):
+        def start(self, request: wire.Generate, deliver: Callable[[wire.FromEngine], None]) -> None:
+            self.started.append(request)
+            deliver(wire.Piece("r", "Yes.", 1))
+            deliver(wire.Finished("r", "stop", len(request.prompt), len(request.prompt) - 1, 1))
+
+    bench = Bench(Cached())
+    first, second = bench.ask(), bench.ask()
+    assert first.usage.cached_tokens == 0
+    assert 0 < second.usage.cached_tokens < second.usage.prompt_tokens - 4
 
 
 def test_a_question_is_judged_before_it_leaves_the_house() -> None:
