@@ -20,8 +20,8 @@ def runner(request: pytest.FixtureRequest) -> ModelRunner:
     name, level = request.param
     dtype = DTYPES[name]
     model = make_model("neox").to(torch_dtype(dtype))
-    shape = PoolShape(256, BLOCK_TOKENS)
-    made = ModelRunner(model, shape, dtype, torch.device("cpu"), own_kernels=level is not Level.NONE, level=level)
+    made = ModelRunner(model, dtype, torch.device("cpu"), own_kernels=level is not Level.NONE, level=level)
+    made.allocate(PoolShape(256, BLOCK_TOKENS))
     with torch.no_grad():
         model.gpt_neox.embed_in.weight[BAD] = torch.nan
     return made
