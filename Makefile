@@ -85,7 +85,8 @@ endef
 .PHONY: test-packages
 test-packages:
 	$(call need,$(TEST_PACKAGES))
-	@test -d tests/aws/node_modules || npm ci --prefix tests/aws --no-audit --no-fund --loglevel=error
+	@for folder in tests/aws tests/process/web; do \
+	  test -d $$folder/node_modules || npm ci --prefix $$folder --no-audit --no-fund --loglevel=error; done
 
 .PHONY: image
 image: ## build the image openchatkit:FLAVOR with docker or podman; FLAVOR is gpu (default) or cpu
@@ -119,4 +120,4 @@ bench: $(VENV)/.ready ## the engine on a random GPT-NeoX of 405M parameters, bes
 
 .PHONY: clean
 clean: ## remove what make made, the demo's conversations included
-	rm -rf $(VENV) .demo build .mypy_cache .ruff_cache .pytest_cache .hypothesis tests/aws/node_modules
+	rm -rf $(VENV) .demo build .mypy_cache .ruff_cache .pytest_cache .hypothesis tests/aws/node_modules tests/process/web/node_modules

@@ -109,6 +109,8 @@ class Settings(BaseModel):
     max_body_bytes: int = Field(6 * 1024 * 1024, ge=1024)
     drain_timeout_s: float = Field(25.0, gt=0, le=28)
     model_name: str = "openchatkit"
+    page_title: str = Field("OpenChatKit", min_length=1, max_length=80)
+    page_logo: Path | None = None  # an SVG or PNG file; None: the page's own
     cors_origins: str = ""  # origins joined by commas whose pages may call, or *; empty: pages of this server alone
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     run_dir: Path = Path("/tmp/openchatkit/run")  # noqa: S108 - sockets and locks
@@ -118,6 +120,13 @@ class Settings(BaseModel):
     def _known_store(cls, value: str) -> str:
         if not value.startswith(("sqlite:///", "dynamodb://")) and value != "memory://":
             raise ValueError("legal are sqlite:///path, dynamodb://table and memory://")
+        return value
+
+    @field_validator("page_logo")
+    @classmethod
+    def _readable_logo(cls, value: Path | None) -> Path | None:
+        if value is not None and (value.suffix.lower() not in (".svg", ".png", ".jpg", ".webp") or not value.is_file()):
+            raise ValueError("legal is a file that ends in .svg, .png, .jpg or .webp")
         return value
 
     @field_validator("max_context_tokens")

@@ -48,7 +48,7 @@ def create_app(services: Services) -> Flask:
     for room in _ROOMS:
         app.register_blueprint(room.blueprint(front))
     app.register_blueprint(invocations.blueprint(front, {"messages": chat_completions.chat_answerer(front)}))
-    app.register_blueprint(page.blueprint())
+    app.register_blueprint(page.blueprint(services.settings))
     operations = [each for room in (*_ROOMS, invocations, page) for each in room.OPERATIONS]
     app.register_blueprint(openapi.blueprint(services.settings, operations))
     return app

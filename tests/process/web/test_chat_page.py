@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -64,8 +65,11 @@ def test_an_answer_comes_with_its_source_its_verdicts_and_how_it_ended(page: Pag
     turn = page.locator("#turns > li")
     expect(turn.locator(".reply")).to_have_text("You said: Who was Abraham Lincoln?")
     expect(turn.locator(".facts li")).to_have_text(
-        ["complete", "input: casual", "output: casual", "20 (16 reused) + 6 tokens"]
-    )
+        [
+            "complete", "input: casual", "output: casual", "20 (16 reused) + 6 tokens",
+            re.compile(r"first words \d+\.\d s · \d+\.\d tokens/s"),
+        ]
+    )  # fmt: skip
     turn.locator("summary").click()
     link = turn.get_by_role("link", name="Abraham Lincoln")
     expect(link).to_have_attribute("href", LINCOLN.url)

@@ -1,158 +1,141 @@
-// The chat page: one conversation, kept by the server under an id that the browser remembers.
+// The chat page: the conversation, the list of conversations, the composer, and how the server is.
 
-import { messages } from "./event_stream.js";
+import * as api from "./api.js";
+import { Conversation } from "./conversation.js";
+import { ConversationList } from "./conversation_list.js";
 import { forget, recall, remember } from "./memory.js";
-import { TurnView } from "./turn_view.js";
+import { setUpPreferences } from "./preferences.js";
 
 const SESSION = "session";
-const RETRIEVAL = "retrieval";
+const DRAFT = "draft";
 const STATUS_EVERY_MS = 4000;
-const ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes";
 
 const page = Object.fromEntries(
-  ["composer", "erase", "examples", "new", "question", "retrieval", "send", "status", "stop", "turns", "welcome"].map(
-    (id) => [id, document.getElementById(id)],
-  ),
+  [
+    "announcer", "close-menu", "composer", "conversations", "erase", "examples", "menu", "new", "none", "problem", "question",
+    "search", "send", "sidebar", "status", "stop", "turns", "welcome",
+  ].map((id) => [id, document.getElementById(id)]),
 );
 const scroller = document.querySelector("main");
-let asking = null; // the AbortController of the question under way
 
-// Questions.
+const conversation = new Conversation(page.turns, {
+  asked: keepSession,
+  change: showBusy,
+  edit: (question) => {
+    page.question.value = question;
+    page.question.focus();
+  },
+  ended: (view) => {
+    if (view.isAnswered) page.announcer.textContent = `The answer is complete: ${view.text}`.slice(0, 2000);
+    if ([document.body, page.stop].includes(document.activeElement)) page.question.focus();
+  },
+  grew: () => followEnd(),
+  shown: (node) => {
+    page.welcome.hidden = true;
+    if (node === page.turns.lastElementChild) followEnd(true);
+  },
+});
+const list = new ConversationList(page.conversations, page.none, { open, remove });
 
-async function ask(question) {
-  const view = show(new TurnView(question));
-  asking = new AbortController();
-  setBusy(true);
-  view.writing(true);
-  try {
-    await stream(question, view, asking.signal);
-  } catch (error) {
-    if (error.name === "AbortError") view.note("Stopped. This turn is not remembered.");
-    else view.fail(error);
-  }
-  view.writing(false);
-  asking = null;
-  setBusy(false);
-  page.question.focus();
-}
+// Conversations.
 
-async function stream(question, view, signal) {
-  const response = await fetch("invocations", {
-    method: "POST",
-    headers: { "Content-Type": "application/json", Accept: "text/event-stream" },
-    body: JSON.stringify({ inputs: question, parameters: parameters(), stream: true }),
-    signal,
-  });
-  if (!response.ok) throw await problem(response);
-  keepSession((response.headers.get(ATTRIBUTES) ?? "").replace(/^session_id=/, ""));
-  let ended = false;
-  for await (const message of messages(response)) {
-    ended = take(message, view) || ended;
-    followEnd();
-  }
-  if (!ended) throw new Error("The connection was lost before the answer was complete.");
-}
-
-function take(message, view) {
-  if (message.error) view.fail(message.error);
-  else if (Array.isArray(message.outputs)) message.outputs.forEach((piece) => view.add(piece));
-  else view.finish(message);
-  return !Array.isArray(message.outputs);
-}
-
-function parameters() {
-  const session = recall(SESSION);
-  return {
-    ...(session ? { session_id: session } : {}),
-    ...(page.retrieval.checked ? {} : { no_retrieval: true }),
-  };
-}
-
-async function problem(response) {
-  try {
-    const { error } = await response.json();
-    return Object.assign(new Error(error.message), error);
-  } catch {
-    return new Error(`The server answered with status ${response.status}.`);
-  }
-}
-
-// The conversation.
-
-function keepSession(id) {
-  if (id) remember(SESSION, id);
-  page.erase.hidden = !recall(SESSION);
-}
-
-async function restore() {
-  const session = recall(SESSION);
-  if (!session) return;
-  const response = await fetch(`sessions/${encodeURIComponent(session)}`);
-  if (response.status === 404) return startAnew();
-  if (!response.ok) return;
-  for (const turn of (await response.json()).turns) show(new TurnView(turn.user)).finish(turn);
-  keepSession(session);
-  followEnd();
+function keepSession(id, question) {
+  if (!id) return;
+  remember(SESSION, id);
+  list.current = id;
+  list.touch(id, question);
+  page.erase.hidden = false;
 }
 
 function startAnew() {
-  asking?.abort();
+  conversation.clear();
   forget(SESSION);
-  page.turns.replaceChildren();
+  list.select("");
   page.welcome.hidden = false;
   page.erase.hidden = true;
+  showBusy();
+  showSidebar(false);
   page.question.focus();
 }
 
-async function erase() {
-  if (!confirm("Erase this conversation from the server?")) return;
-  const response = await fetch(`sessions/${encodeURIComponent(recall(SESSION))}`, { method: "DELETE" });
-  if (response.ok || response.status === 404) startAnew();
-  else show(new TurnView("Erase")).fail(await problem(response));
+async function open(id) {
+  startAnew();
+  await restore(id);
+}
+
+async function restore(id) {
+  page.problem.hidden = true;
+  try {
+    if (!(await conversation.restore(id))) {
+      list.forget(id);
+      if (recall(SESSION) === id) forget(SESSION);
+      return;
+    }
+  } catch (error) {
+    conversation.session = id; // the server is busy or away, and has not forgotten it
+    page.problem.querySelector("span").textContent = `The conversation cannot be shown now: ${error.message}`;
+    page.problem.querySelector("button").onclick = () => restore(id);
+    page.problem.hidden = false;
+  }
+  remember(SESSION, id);
+  list.select(id);
+  page.erase.hidden = false;
+  page.welcome.hidden = page.turns.childElementCount > 0;
+  followEnd(true);
+}
+
+async function remove(id, title = "this conversation") {
+  if (!confirm(`Erase “${title}” from the server?`)) return;
+  try {
+    await api.erase(id);
+  } catch (error) {
+    page.problem.querySelector("span").textContent = `It cannot be erased now: ${error.message}`;
+    page.problem.querySelector("button").onclick = () => remove(id, title);
+    page.problem.hidden = false;
+    return;
+  }
+  page.problem.hidden = true;
+  list.forget(id);
+  if (recall(SESSION) === id) startAnew();
 }
 
 // The page.
-
-function show(view) {
-  page.welcome.hidden = true;
-  page.turns.append(view.node);
-  followEnd(true);
-  return view;
-}
 
 function followEnd(always = false) {
   const below = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight;
   if (always || below < 160) scroller.scrollTop = scroller.scrollHeight;
 }
 
-function setBusy(isBusy) {
-  page.send.disabled = isBusy;
-  page.stop.hidden = !isBusy;
+function showBusy() {
+  page.send.setAttribute("aria-disabled", String(conversation.isBusy));
+  page.stop.hidden = !conversation.isBusy;
+}
+
+function showSidebar(isOpen) {
+  page.sidebar.classList.toggle("open", isOpen);
+  page.menu.setAttribute("aria-expanded", String(isOpen));
+  if (isOpen) page.search.focus();
+}
+
+function closeSidebar() {
+  showSidebar(false);
+  page.menu.focus();
 }
 
 function submit() {
   const question = page.question.value.trim();
-  if (!question || asking) return;
+  if (!question || conversation.isBusy) return;
   page.question.value = "";
-  ask(question);
+  forget(DRAFT);
+  page.question.focus();
+  conversation.ask(question);
 }
 
 async function showStatus() {
-  const [state, text] = await status();
+  const [state, text] = await api.status();
+  if (page.status.textContent === text) return; // the same words again would be read out again
   page.status.dataset.state = state;
   page.status.textContent = text;
-}
-
-async function status() {
-  try {
-    const detail = await (await fetch("ping?detail=1")).json();
-    if (detail.status !== "ready") return ["starting", `the engine is ${detail.status}`];
-    const { world, dtype } = detail.engine;
-    const index = detail.index ? "with passages" : "no index";
-    return ["ready", `${world} ${world === 1 ? "rank" : "ranks"} · ${dtype} · moderation ${detail.moderation} · ${index}`];
-  } catch {
-    return ["down", "the server does not answer"];
-  }
 }
 
 page.composer.addEventListener("submit", (event) => {
@@ -160,19 +143,29 @@ page.composer.addEventListener("submit", (event) => {
   submit();
 });
 page.question.addEventListener("keydown", (event) => {
-  if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+  if (event.isComposing || event.keyCode === 229) return; // Enter that ends a composition; Safari says so by 229 alone
+  if (event.key === "Escape") conversation.stop();
+  if (event.key !== "Enter" || event.shiftKey) return;
   event.preventDefault();
   submit();
 });
+page.question.addEventListener("input", () => remember(DRAFT, page.question.value));
 page.examples.addEventListener("click", (event) => {
-  if (event.target.matches("button") && !asking) ask(event.target.textContent);
+  if (event.target.matches("button") && !conversation.isBusy) conversation.ask(event.target.textContent);
 });
-page.stop.addEventListener("click", () => asking?.abort());
+page.stop.addEventListener("click", () => conversation.stop());
 page.new.addEventListener("click", startAnew);
-page.erase.addEventListener("click", erase);
-page.retrieval.checked = recall(RETRIEVAL) !== "off";
-page.retrieval.addEventListener("change", () => remember(RETRIEVAL, page.retrieval.checked ? "on" : "off"));
+page.erase.addEventListener("click", () => remove(conversation.session));
+page.menu.addEventListener("click", () => showSidebar(!page.sidebar.classList.contains("open")));
+page.sidebar.addEventListener("keydown", (event) => {
+  if (event.key === "Escape" && page.sidebar.classList.contains("open")) closeSidebar();
+});
+page["close-menu"].addEventListener("click", closeSidebar);
+page.search.addEventListener("input", () => list.search(page.search.value));
+page.question.value = recall(DRAFT) ?? "";
+setUpPreferences();
 
+list.search("");
 showStatus();
 setInterval(showStatus, STATUS_EVERY_MS);
-restore().catch(() => {}); // the status line says that the server is away
+if (recall(SESSION)) restore(recall(SESSION));

@@ -1,116 +1,97 @@
-// One turn on the page. All text goes in as text nodes, never as markup.
+// One turn on the page: the question, the answer as it comes, what is said about it, and what can be done with it.
 
-const REASONS = {
-  stop: "complete",
-  length: "cut at the length limit",
-  deadline: "cut at the time limit",
-  shutdown: "cut short by a shutdown",
-  moderated_input: "question withheld by moderation",
-  moderated_output: "reply withheld by moderation",
-};
-
-export function element(name, className = "", text = "") {
-  const made = document.createElement(name);
-  if (className) made.className = className;
-  if (text) made.textContent = text;
-  return made;
-}
+import { facts } from "./answer_facts.js";
+import { button, copyButton, element } from "./elements.js";
+import { render } from "./markdown.js";
+import { SourcesView } from "./sources_view.js";
 
 export class TurnView {
-  constructor(question) {
+  // `actions`: what the page does when asked to `edit` a question or to ask it `again`.
+  constructor(question, actions) {
+    this.question = question;
+    this.actions = actions;
+    this.text = "";
     this.node = element("li", "turn");
-    this.answer = element("div", "answer");
     this.reply = element("div", "reply");
-    this.answer.append(this.reply);
-    this.node.append(element("div", "mine", question), this.answer);
+    this.answer = element("div", "answer");
+    const mine = element("div", "mine", question);
+    mine.dir = "auto";
+    this.answer.append(element("p", "hidden", "Answer"), this.reply);
+    this.node.append(element("p", "hidden", "Question"), mine, this.answer);
   }
 
   writing(isWriting) {
+    this.clock = isWriting ? { asked: performance.now(), first: 0 } : null;
     this.node.toggleAttribute("data-writing", isWriting);
     this.answer.setAttribute("aria-busy", String(isWriting));
   }
 
   add(piece) {
-    this.reply.append(piece);
+    if (!piece) return;
+    if (this.clock && !this.clock.first) this.clock.first = performance.now();
+    this.text += piece;
+    this.#drawSoon();
   }
 
   // `record`: an answer of /invocations, or a stored turn.
   finish(record) {
-    this.reply.textContent = record.outputs ?? record.reply;
+    this.text = record.outputs ?? record.reply;
+    const found = record.sources.length ? new SourcesView(record.sources) : null;
+    this.#draw((number) => found?.mark(number) ?? null);
     this.answer.classList.toggle("withheld", record.finish_reason.startsWith("moderated"));
-    this.answer.append(facts(record));
-    if (record.sources.length) this.answer.append(sources(record.sources));
+    this.answer.append(facts(record, this.clock));
+    if (found) this.answer.append(found.node);
+    this.#offer(copyButton(() => this.text), this.#editButton(), this.#againButton("Ask again"));
   }
 
   fail(error) {
-    if (!this.reply.textContent) this.reply.remove();
+    this.#dropEmptyReply();
     const problem = element("div", "problem", error.message);
     problem.setAttribute("role", "alert");
     const detail = [error.code, error.request_id].filter(Boolean).join(" · ");
     if (detail) problem.append(element("br"), element("code", "", detail));
     this.answer.append(problem);
+    this.#offer(this.#againButton("Try again"), this.#editButton());
   }
 
   note(text) {
-    if (!this.reply.textContent) this.reply.remove();
+    this.#dropEmptyReply();
     this.answer.append(element("div", "note", text));
+    this.#offer(this.#againButton("Ask again"), this.#editButton());
   }
-}
 
-function facts(record) {
-  const list = element("ul", "facts");
-  const kind = record.finish_reason === "stop" ? "" : "warn";
-  list.append(element("li", kind, REASONS[record.finish_reason] ?? record.finish_reason));
-  for (const [role, label, title] of labels(record)) {
-    const item = element("li", "", `${role}: ${label}`);
-    item.title = title;
-    list.append(item);
+  // A failed turn gives its place to the next try; an answered one stays, since the server remembers it.
+  get isAnswered() {
+    return this.node.querySelector(".facts") !== null;
   }
-  for (const warning of record.warnings ?? []) list.append(element("li", "warn", warning));
-  if (record.usage) list.append(element("li", "", tokens(record.usage)));
-  return list;
-}
 
-function labels(record) {
-  if (!record.moderation) return Object.entries(record.labels ?? {}).map(([role, label]) => [role, label, ""]);
-  return Object.entries(record.moderation).map(([role, verdict]) => [role, verdict.label, percentages(verdict.scores)]);
-}
+  #offer(...buttons) {
+    const row = element("div", "turn-actions");
+    row.append(...buttons);
+    this.answer.append(row);
+  }
 
-function percentages(scores) {
-  const sorted = Object.entries(scores).sort((a, b) => b[1] - a[1]);
-  return sorted.map(([label, score]) => `${label} ${(100 * score).toFixed(1)} %`).join("\n");
-}
+  #editButton() {
+    return button("Edit", "small", () => this.actions.edit(this));
+  }
 
-function tokens(usage) {
-  const cached = usage.cached_tokens ? ` (${usage.cached_tokens} reused)` : "";
-  return `${usage.prompt_tokens}${cached} + ${usage.completion_tokens} tokens`;
-}
+  #againButton(label) {
+    return button(label, "small", () => this.actions.again(this));
+  }
 
-function sources(found) {
-  const box = element("details", "sources");
-  const summary = element("summary", "", found.length === 1 ? "Source: " : `${found.length} sources: `);
-  summary.append(element("b", "", found.map((source) => source.title).join(", ")));
-  const list = element("ol");
-  list.append(...found.map(source));
-  box.append(summary, list);
-  box.addEventListener("toggle", () => box.open && box.scrollIntoView({ block: "nearest" }));
-  return box;
-}
+  #dropEmptyReply() {
+    if (!this.text) this.reply.remove();
+  }
 
-function source(found) {
-  const item = element("li");
-  const title = element("h3");
-  const place = [found.section, `score ${found.score.toFixed(2)}`].filter(Boolean).join(" · ");
-  title.append(linked(found), " ", element("span", "score", place));
-  item.append(title, element("p", "", found.text));
-  return item;
-}
+  // At most once a frame, however fast the pieces come.
+  #drawSoon() {
+    if (this.waiting) return;
+    this.waiting = requestAnimationFrame(() => this.#draw());
+  }
 
-function linked(found) {
-  if (!/^https?:\/\//.test(found.url ?? "")) return document.createTextNode(found.title);
-  const link = element("a", "", found.title);
-  link.href = found.url;
-  link.target = "_blank";
-  link.rel = "noopener noreferrer";
-  return link;
+  #draw(cite) {
+    cancelAnimationFrame(this.waiting);
+    this.waiting = 0;
+    this.reply.replaceChildren(render(this.text, cite));
+  }
 }

@@ -1,0 +1,60 @@
+// The routes that the page uses.
+
+import { messages } from "./event_stream.js";
+
+const ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes";
+
+// Streams the answer to a question: `onSession(id)` once, then `onMessage(message)` for each.
+export async function ask(question, parameters, { signal, onSession, onMessage }) {
+  const response = await fetch("invocations", {
+    method: "POST",
+    headers: { "Content-Type": "application/json", Accept: "text/event-stream" },
+    body: JSON.stringify({ inputs: question, parameters, stream: true }),
+    signal,
+  });
+  if (!response.ok) throw await problem(response);
+  onSession((response.headers.get(ATTRIBUTES) ?? "").replace(/^session_id=/, ""));
+  for await (const message of messages(response)) onMessage(message);
+}
+
+// All turns of a conversation, oldest first; null when the server does not know it.
+export async function history(session) {
+  const turns = [];
+  let after = 0;
+  do {
+    const response = await fetch(`sessions/${encodeURIComponent(session)}?after=${after}`);
+    if (response.status === 404) return null;
+    if (!response.ok) throw await problem(response);
+    const page = await response.json();
+    turns.push(...page.turns);
+    after = page.next_after;
+  } while (after);
+  return turns;
+}
+
+export async function erase(session) {
+  const response = await fetch(`sessions/${encodeURIComponent(session)}`, { method: "DELETE" });
+  if (!response.ok && response.status !== 404) throw await problem(response);
+}
+
+// How the server is: a state, and a line for people.
+export async function status() {
+  try {
+    const detail = await (await fetch("ping?detail=1")).json();
+    if (detail.status !== "ready") return ["starting", `the engine is ${detail.status}`];
+    const { world, dtype } = detail.engine;
+    const index = detail.index ? "with passages" : "no index";
+    return ["ready", `${world} ${world === 1 ? "rank" : "ranks"} · ${dtype} · moderation ${detail.moderation} · ${index}`];
+  } catch {
+    return ["down", "the server does not answer"];
+  }
+}
+
+async function problem(response) {
+  try {
+    const { error } = await response.json();
+    return Object.assign(new Error(error.message), error);
+  } catch {
+    return new Error(`The server answered with status ${response.status}.`);
+  }
+}

@@ -1,0 +1,44 @@
+// How answers are asked for: the settings dialog and the switch below the question, kept by the browser.
+
+import { forget, recall, remember } from "./memory.js";
+
+const NUMBERS = { temperature: "temperature", top_k: "top_k", max_new_tokens: "max_new_tokens" };
+const RETRIEVAL = "retrieval";
+
+const field = (name) => document.getElementById(name);
+
+export function parameters() {
+  const given = Object.entries(NUMBERS).map(([id, name]) => [name, recall(id)]);
+  return {
+    ...Object.fromEntries(given.filter(([, value]) => value).map(([name, value]) => [name, Number(value)])),
+    ...(field(RETRIEVAL).checked ? {} : { no_retrieval: true }),
+  };
+}
+
+export function setUpPreferences() {
+  const dialog = field("settings");
+  field("open-settings").addEventListener("click", () => dialog.showModal());
+  field("close-settings").addEventListener("click", () => dialog.close());
+  field("reset-settings").addEventListener("click", () => {
+    Object.keys(NUMBERS).forEach((id) => set(id, ""));
+  });
+  for (const id of Object.keys(NUMBERS)) {
+    field(id).value = recall(id) ?? "";
+    field(id).addEventListener("change", () => set(id, field(id).validity.valid ? field(id).value : ""));
+  }
+  field(RETRIEVAL).checked = recall(RETRIEVAL) !== "off";
+  field(RETRIEVAL).addEventListener("change", () => remember(RETRIEVAL, field(RETRIEVAL).checked ? "on" : "off"));
+  setUpTheme();
+}
+
+function set(id, value) {
+  field(id).value = value;
+  if (value) remember(id, value);
+  else forget(id);
+}
+
+function setUpTheme() {
+  const choice = field("theme");
+  choice.value = window.theme.get();
+  choice.addEventListener("change", () => window.theme.set(choice.value));
+}
