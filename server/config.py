@@ -112,7 +112,9 @@ class Settings(BaseModel):
     page_title: str = Field("OpenChatKit", min_length=1, max_length=80)
     page_logo: Path | None = None  # an SVG or PNG file; None: the page's own
     cors_origins: str = ""  # origins joined by commas whose pages may call, or *; empty: pages of this server alone
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"  # of this server; libraries log from WARNING on
+    log_format: Literal["text", "json"] = "text"
+    otlp_endpoint: str = ""  # where traces go, http://collector:4318/v1/traces; needs the extra "otel"
     run_dir: Path = Path("/tmp/openchatkit/run")  # noqa: S108 - sockets and locks
 
     @field_validator("store")

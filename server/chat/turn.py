@@ -18,6 +18,7 @@ from server.chat.moderation.moderator import Moderator
 from server.chat.moderation.passage_verdicts import PassageVerdicts
 from server.chat.moderation.policy import Role
 from server.chat.prompt.prompt import Prompt, PromptBuilder
+from server.chat.records.phases import CLAIM, JUDGE, SEARCH, STORE
 from server.chat.records.session_ids import new_session_id
 from server.chat.records.turn_records import Judgement, Session, TextPiece, TurnEvent, TurnRequest, TurnResult
 from server.chat.reply.clean import ReplyCleaner
@@ -136,12 +137,14 @@ class TurnService:
         stored = False
         try:
             if request.history is None:
+                turn.clock.begin(CLAIM)
                 turn.session = self._load(request.session_id)
             # A turn that another request adds while the session is busy is the next question's to know.
             if not self._settings.judge_before_search:
                 found = self._start_search(turn)
             if request.history is None:
                 turn.claim = self._claim(turn)
+                turn.clock.end(CLAIM)
             blocked = self._await_input_verdict(turn, judged)
             if blocked is None and self._settings.judge_before_search:
                 found = self._start_search(turn)
@@ -158,8 +161,10 @@ class TurnService:
                 result = turn.finish(prompt, reply.verdict)
                 if reply.verdict.blocked is not None and piecewise:
                     yield TextPiece(result.outputs)
-            self._complete(turn, result)
+            with turn.clock.phase(STORE):
+                self._complete(turn, result)
             stored = True
+            result = msgspec.structs.replace(result, phases=turn.clock.phases)
             self._log_end(turn, result)
             yield result
         finally:
@@ -221,7 +226,8 @@ class TurnService:
         if turn.request.history:
             turn.session = _without_oldest(turn.session, self._build(turn).num_dropped_turns)
         turns = turn.session.turns if turn.request.history else ()
-        return self._executor.submit(self._history_verdicts.judge_request, turn.request, turns, turn.remaining_s)
+        judge = turn.clock.timed(JUDGE, self._history_verdicts.judge_request)
+        return self._executor.submit(judge, turn.request, turns, turn.remaining_s)
 
     def _start_search(self, turn: OpenTurn) -> Future[list[Passage]]:
         if self._retriever is None or not turn.request.retrieval:
@@ -236,7 +242,7 @@ class TurnService:
             required=wish.required,
             only=wish.only,
         )
-        return self._executor.submit(self._retriever.search, query)
+        return self._executor.submit(turn.clock.timed(SEARCH, self._retriever.search), query)
 
     def _await_input_verdict(self, turn: OpenTurn, judged: Future[RequestVerdict | None]) -> Judgement | None:
         """The verdict that blocks, or None; turns that the client brought and the policy blocks are left out."""
@@ -320,7 +326,7 @@ class TurnService:
             deadline_s=max(0.1, remaining - _JUDGE_RESERVE_S),
         )
         asked = turn.request
-        order = ReplyOrder(request, asked.text, piecewise, remaining + _JUDGE_RESERVE_S, asked.begun)
+        order = ReplyOrder(request, asked.text, piecewise, remaining + _JUDGE_RESERVE_S, asked.begun, turn.clock)
         return ReplyStream(self._engine, self._moderator, self._executor, self._cleaner, self._ending, order)
 
     def _complete(self, turn: OpenTurn, result: TurnResult) -> None:

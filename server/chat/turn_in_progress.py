@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from server.chat.moderation.policy import Role, RoleRule
 from server.chat.prompt.prompt import Prompt
+from server.chat.records.phases import PhaseClock
 from server.chat.records.turn_records import Judgement, Session, Source, Turn, TurnRequest, TurnResult, Usage
 from server.chat.reply.stream import ReplyVerdict
 from server.chat.store.store import Claim
@@ -33,6 +34,7 @@ class OpenTurn:
     usage: Usage = field(default_factory=Usage)
     preface: str = ""  # what the answer begins with where the question asks for care
     instructions: str = ""  # what the model is told then
+    clock: PhaseClock = field(default_factory=PhaseClock)
 
     @property
     def remaining_s(self) -> float:

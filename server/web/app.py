@@ -15,6 +15,7 @@ from server.web.call.errors import STATUS, error_body, service_error, unexpected
 from server.web.call.exchange import Exchange
 from server.web.call.front import Front, current_exchange
 from server.web.call.metrics import Metrics
+from server.web.call.tracing import open_tracer
 from server.web.describe import route as openapi
 from server.web.invocations import route as invocations
 from server.web.limits.concurrency import ConcurrencyLimit, admission_limit
@@ -56,10 +57,11 @@ def create_app(services: Services) -> Flask:
 
 def _handle_calls(app: Flask, front: Front) -> None:
     origins = Origins(front.services.settings.cors_origins)
+    tracer = open_tracer(front.services.settings)
 
     @app.before_request
     def begin() -> None:
-        g.exchange = Exchange(request, front.metrics)
+        g.exchange = Exchange(request, front.metrics, tracer)
         limit_waiting(request.environ)
 
     @app.after_request

@@ -12,6 +12,7 @@ from server.chat.assembly import open_services
 from server.chat.moderation.policy_file import PolicyError
 from server.config import ConfigError, from_env
 from server.errors import ServiceError
+from server.log_setup import set_up_logging
 from server.retrieval.retriever import RetrievalError
 from server.web.app import create_app
 
@@ -26,7 +27,7 @@ def build() -> Flask:
     `app.extensions["close"]` lets go of what they hold open.
     """
     settings = from_env(os.environ)
-    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    set_up_logging(settings)
     services = open_services(settings)
     app = create_app(services)
     app.extensions["close"] = services.close

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from server.chat.records.phases import Phase
 from server.retrieval.passage_filter import PassageFilter
 from server.retrieval.retriever import Passage
 from server.wire import Sampling, TokenLogprobs
@@ -132,7 +133,13 @@ class TurnResult(msgspec.Struct, frozen=True):
     usage: Usage = Usage()
     warnings: tuple[str, ...] = ()
     turn: int = 0
+    phases: tuple[Phase, ...] = ()
     logprobs: tuple[TokenLogprobs, ...] = ()  # of the reply's tokens, where they were asked for; none of withheld text
+
+    @property
+    def timings(self) -> dict[str, float]:
+        """Seconds by phase, to the millisecond."""
+        return {each.name: round(each.seconds, 3) for each in self.phases}
 
 
 TurnEvent = TextPiece | KeepAlive | TurnResult

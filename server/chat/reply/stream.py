@@ -7,13 +7,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from server import wire
 from server.chat.moderation.moderator import Moderator
 from server.chat.moderation.parts import MOST_IN_A_RUN, ReplySpan
 from server.chat.moderation.policy import Role
+from server.chat.records.phases import DECODE, FIRST_TOKEN, PhaseClock
 from server.chat.records.turn_records import Judgement, KeepAlive, TextPiece
 from server.chat.reply.clean import ReplyCleaner
 from server.chat.reply.growing import GrowingReply
@@ -74,6 +75,7 @@ class ReplyOrder:
     piecewise: bool
     deadline_s: float
     begun: str = ""
+    clock: PhaseClock = field(default_factory=PhaseClock)
 
 
 _Event = wire.FromEngine | Judgement | ServiceError
@@ -131,6 +133,7 @@ class ReplyStream:
         Raises:
             ServiceError: the generation or a classification failed; nothing that was not judged has left.
         """
+        self._order.clock.begin(FIRST_TOKEN)
         self._engine.start(self._order.request, self._events.put)
         silent_since = time.monotonic()
         try:
@@ -171,14 +174,22 @@ class ReplyStream:
             raise ServiceError(event.code, event.message, retry_after_s=event.retry_after_s)
         if isinstance(event, wire.Piece):
             if self._finished is None:
+                self._note_first_token()
                 self._written += event.text
                 self._num_tokens = event.num_tokens
                 self._logprobs += event.logprobs
         elif isinstance(event, wire.Finished):
+            self._note_first_token()
+            self._order.clock.end(DECODE)
             self._end(event)
         else:
             assert isinstance(event, Judgement), event
             self._apply_verdict(event)
+
+    def _note_first_token(self) -> None:
+        if self._num_tokens == 0 and FIRST_TOKEN not in self._order.clock.seconds:
+            self._order.clock.end(FIRST_TOKEN)
+            self._order.clock.begin(DECODE)
 
     def _apply_verdict(self, judgement: Judgement) -> None:
         self._is_judging = False

@@ -22,6 +22,7 @@ from server.engine.parallel.cache_folder import cache_folder
 from server.engine.rank.liveness import READY_FILE, Heartbeat, end_process
 from server.engine.rank.own_folder import make_own_folder
 from server.errors import PassingError
+from server.log_setup import set_up_logging
 
 log = logging.getLogger("server.engine")
 
@@ -37,7 +38,7 @@ def main() -> int:
     except ConfigError as error:
         sys.stderr.write(f"{error}\n")
         return REFUSED
-    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(message)s")
+    set_up_logging(settings, "%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
     setproctitle(f"python -m server.engine.rank --rank {arguments.rank}")
     try:

@@ -12,10 +12,12 @@ from flask import Request
 
 from server.chat.records.turn_records import TurnResult
 from server.web.call.metrics import Metrics
+from server.web.call.tracing import EndedCall, Tracer, trace_id
 from server.web.limits.concurrency import Ticket
 
 log = logging.getLogger("server.web.access")
 
+DOOR = "door"
 _SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
 _QUIET = {"/ping", "/health", "/metrics"}  # asked every few seconds, logged at DEBUG
 
@@ -32,17 +34,21 @@ def request_id_of(request: Request) -> str:
 class Exchange:
     """Lives as long as one call. Not shared between threads but for `note_result`."""
 
-    def __init__(self, request: Request, metrics: Metrics) -> None:
+    def __init__(self, request: Request, metrics: Metrics, tracer: Tracer | None = None) -> None:
         self.request_id = request_id_of(request)
         self.route = "unmatched" if request.url_rule is None else request.url_rule.rule
         self.is_openai = request.path.startswith("/v1/")
         self.code = ""  # the error's word, where it ended in one
         self.ticket: Ticket | None = None
         self._method = request.method
+        self._tracer = tracer
+        self._traceparent = request.headers.get("traceparent", "")
+        self._began_at = time.time()
         self._metrics = metrics
         self._started = time.monotonic()
         self._first_text_s: float | None = None
         self._results: list[TurnResult] = []
+        self.door_s: float | None = None  # until the turn began: reading and checking the request
 
     @property
     def elapsed_s(self) -> float:
@@ -51,6 +57,9 @@ class Exchange:
 
     def turn_id(self, index: int = 0) -> str:
         """An id for one turn, unlike every other's even when clients choose the same request id."""
+        if self.door_s is None:
+            self.door_s = self.elapsed_s
+            self._metrics.phase(DOOR, self.door_s)
         return f"{self.request_id}.{index}.{secrets.token_hex(4)}"
 
     def note_text(self) -> None:
@@ -73,9 +82,10 @@ class Exchange:
         level = logging.DEBUG if self.route in _QUIET and status == 200 else logging.INFO
         log.log(
             level,
-            "request.end id=%s method=%s route=%s status=%d code=%s session=%s reason=%s turns=%d prompt=%d cached=%d "
-            "new=%d sources=%d first_text_ms=%s ms=%d",
+            "request.end id=%s trace=%s method=%s route=%s status=%d code=%s session=%s reason=%s turns=%d prompt=%d "
+            "cached=%d new=%d sources=%d first_text_ms=%s ms=%d",
             self.request_id,
+            trace_id(self._traceparent),
             self._method,
             self.route,
             status,
@@ -88,6 +98,20 @@ class Exchange:
             "-" if self._first_text_s is None else round(self._first_text_s * 1000),
             round(seconds * 1000),
         )
+
+        if self._tracer is not None:
+            self._tracer.ended(self._ended(status))
+
+    def _ended(self, status: int) -> EndedCall:
+        attributes = {
+            "http.request.method": self._method,
+            "http.route": self.route,
+            "http.response.status_code": status,
+            "openchatkit.request_id": self.request_id,
+            "gen_ai.usage.input_tokens": self._token_sums()[0],
+            "gen_ai.usage.output_tokens": self._token_sums()[2],
+        }
+        return EndedCall(f"{self._method} {self.route}", self._traceparent, self._began_at, attributes, self._results)
 
     def _of_one(self, read: Callable[[TurnResult], str]) -> str:
         """A word of the only turn; a dash when there is none or when there are many."""

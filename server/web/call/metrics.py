@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from prometheus_client import CollectorRegistry, Counter, Gauge, GCCollector, Histogram, ProcessCollector
+from prometheus_client.exposition import choose_encoder
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
-from prometheus_client.registry import Collector
-
+from server.chat.records.phases import DECODE
 from server.chat.records.turn_records import Judgement, TurnResult
 from server.chat.services import Services
+from server.web.call.collectors import EngineCollector, RankCollector
 from server.web.limits.concurrency import ConcurrencyLimit
 
+_PHASE_SECONDS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 60, 120, 300)
+_TOKEN_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2)
 _SECONDS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 60, 120, 300, 480)
 RETRIEVAL_WARNING = "retrieval"  # how the warning of a turn begins that had to do without passages
 
@@ -30,6 +31,14 @@ class Metrics:
             "ock_first_text_seconds", "From a streaming request's first line to its first text.", ["route"],
             buckets=_SECONDS, registry=registry,
         )  # fmt: skip
+        self._phases = Histogram(
+            "ock_phase_seconds", "Phases of a turn: door, claim, judge, search, first_token, decode, store.", ["phase"],
+            buckets=_PHASE_SECONDS, registry=registry,
+        )  # fmt: skip
+        self._between = Histogram(
+            "ock_between_tokens_seconds", "Mean time between the tokens of a reply.",
+            buckets=_TOKEN_SECONDS, registry=registry,
+        )  # fmt: skip
         self._turns = Counter("ock_turns", "Turns answered.", ["finish_reason"], registry=registry)
         self._tokens = Counter("ock_tokens", "Tokens of answered turns.", ["kind"], registry=registry)
         self._moderation = Counter(
@@ -42,11 +51,19 @@ class Metrics:
         _constant(registry, "ock_retrieval_enabled", "1 when there is an index.", services.retriever is not None)
         Gauge("ock_admitted", "Requests at work.", registry=registry).set_function(lambda: concurrency.num_inside)
         _constant(registry, "ock_admission_limit", "Requests that may be at work at once.", concurrency.limit)
-        registry.register(_EngineCollector(services))
+        registry.register(EngineCollector(services))
+        registry.register(RankCollector())
+        ProcessCollector(registry=registry)
+        GCCollector(registry=registry)
 
-    def exposition(self) -> bytes:
-        """The text format."""
-        return generate_latest(self._registry)
+    def exposition(self, accept: str) -> tuple[bytes, str]:
+        """What is counted, and its media type: OpenMetrics where `accept` asks for it, else Prometheus's text."""
+        encode, content_type = choose_encoder(accept)
+        return encode(self._registry), content_type
+
+    def phase(self, name: str, seconds: float) -> None:
+        """A phase of a turn is over."""
+        self._phases.labels(name).observe(seconds)
 
     def request_ended(self, route: str, status: int, code: str, seconds: float) -> None:
         """One request is over; `code` is the error's word or empty."""
@@ -63,6 +80,10 @@ class Metrics:
         self._tokens.labels("prompt").inc(result.usage.prompt_tokens)
         self._tokens.labels("cached").inc(result.usage.cached_tokens)
         self._tokens.labels("completion").inc(result.usage.completion_tokens)
+        for each in result.phases:
+            self.phase(each.name, each.seconds)
+            if each.name == DECODE and result.usage.completion_tokens > 1:
+                self._between.observe(each.seconds / (result.usage.completion_tokens - 1))
         for role, judgement in result.moderation.items():
             self.judged(role, judgement)
         if any(warning.startswith(RETRIEVAL_WARNING) for warning in result.warnings):
@@ -79,45 +100,3 @@ class Metrics:
 
 def _constant(registry: CollectorRegistry, name: str, text: str, value: float) -> None:
     Gauge(name, text, registry=registry).set(value)
-
-
-class _EngineCollector(Collector):
-    """The engine group's last status, read when Prometheus asks."""
-
-    _GAUGES = (
-        ("running", "num_running", "Sequences in the running batch."),
-        ("waiting", "num_waiting", "Requests in the queue."),
-        ("waiting_tokens", "num_waiting_tokens", "Prompt tokens in the queue."),
-        ("step_seconds", "step_seconds", "Duration of the last step."),
-    )
-    _COUNTERS = (
-        ("steps", "steps", "Forward passes of the group."),
-        ("preemptions", "preemptions", "Sequences that lost their blocks."),
-        ("generated_tokens", "generated_tokens", "Tokens decoded."),
-        ("prefilled_tokens", "prefilled_tokens", "Prompt tokens computed."),
-        ("cached_tokens", "cached_tokens", "Prompt tokens whose keys and values were reused."),
-    )
-
-    def __init__(self, services: Services) -> None:
-        self._engine = services.engine
-
-    def collect(self) -> Iterator[GaugeMetricFamily | CounterMetricFamily]:
-        engine = self._engine
-        yield GaugeMetricFamily("ock_engine_ready", "1 while the group serves.", value=float(engine.ready))
-        status = engine.status
-        if status is None:
-            return
-        yield GaugeMetricFamily("ock_engine_status_age_seconds", "Since the last status.", value=engine.status_age_s)
-        for name, attribute, text in self._GAUGES:
-            yield GaugeMetricFamily(f"ock_engine_{name}", text, value=getattr(status, attribute))
-        for name, attribute, text in self._COUNTERS:
-            yield CounterMetricFamily(f"ock_engine_{name}", text, value=getattr(status, attribute))
-        yield _by_model("ock_engine_free_blocks", "Blocks nobody holds.", status.free_blocks)
-        yield _by_model("ock_engine_total_blocks", "Blocks of keys and values.", status.total_blocks)
-
-
-def _by_model(name: str, text: str, values: dict[str, int]) -> GaugeMetricFamily:
-    family = GaugeMetricFamily(name, text, labels=["model"])
-    for model, value in values.items():
-        family.add_metric([model], value)
-    return family

@@ -73,6 +73,11 @@ class TextJudgement(msgspec.Struct, frozen=True):
     blocked: bool
 
 
+Timings = Annotated[
+    dict[str, float], Meta(description="Seconds by phase: claim, judge, search, first_token, decode, store.")
+]
+
+
 class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
     """One answered question. `outputs` is the reply, or the override message of a moderated turn."""
 
@@ -85,6 +90,7 @@ class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
     request_id: str
     turn: int
     warnings: tuple[str, ...] = ()
+    timings: Timings = {}
 
 
 class FailedInput(msgspec.Struct, frozen=True):
@@ -114,4 +120,5 @@ def invocation_body(result: TurnResult, request_id: str) -> Answer:
         request_id=request_id,
         turn=result.turn,
         warnings=result.warnings,
+        timings=result.timings,
     )

@@ -45,6 +45,7 @@ class Extension(msgspec.Struct, frozen=True):
     sources: tuple[Source, ...]
     moderation: dict[str, TextJudgement]
     warnings: tuple[str, ...]
+    timings: dict[str, float]  # seconds by phase
 
 
 class ReplyMessage(msgspec.Struct, frozen=True):
@@ -140,7 +141,7 @@ def summed_usage(results: Sequence[TurnResult]) -> CompletionUsage:
 def extension(result: TurnResult, request_id: str) -> Extension:
     """The rest of the answer."""
     ours = invocation_body(result, request_id)
-    return Extension(request_id, result.finish_reason, result.sources, ours.moderation, result.warnings)
+    return Extension(request_id, result.finish_reason, result.sources, ours.moderation, result.warnings, result.timings)
 
 
 def completion(results: Sequence[TurnResult], request_id: str, model: str, created: int) -> ChatCompletion:

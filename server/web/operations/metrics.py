@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Response
-from prometheus_client import CONTENT_TYPE_LATEST
+from flask import Blueprint, Response, request
 
 from server.web.call.front import Front
 from server.web.describe.operation import TEXT, Operation
 
-OPERATIONS = (Operation("get", "/metrics", "Prometheus metrics.", gives={"text/plain": [TEXT]}),)
+OPERATIONS = (
+    Operation(
+        "get", "/metrics", "Metrics for Prometheus, in OpenMetrics where Accept names it.",
+        gives={"text/plain": [TEXT], "application/openmetrics-text": [TEXT]},
+    ),
+)  # fmt: skip
 
 
 def blueprint(front: Front) -> Blueprint:
@@ -17,6 +21,7 @@ def blueprint(front: Front) -> Blueprint:
 
     @routes.get("/metrics")
     def metrics() -> Response:
-        return Response(front.metrics.exposition(), content_type=CONTENT_TYPE_LATEST)
+        body, content_type = front.metrics.exposition(request.headers.get("Accept", ""))
+        return Response(body, content_type=content_type)
 
     return routes

@@ -68,6 +68,7 @@ def test_conversations_are_listed_searched_renamed_opened_and_deleted(page: Page
     expect(titles.first).to_have_attribute("aria-current", "true")
     page.get_by_role("searchbox").fill("lincoln")
     expect(titles).to_have_text(["Who was Lincoln?"])
+    titles.first.hover()
     page.get_by_role("button", name="Rename Who was Lincoln?").click()
     page.get_by_label("New title").fill("Presidents")
     page.keyboard.press("Enter")
@@ -78,6 +79,7 @@ def test_conversations_are_listed_searched_renamed_opened_and_deleted(page: Page
     page.reload()
     expect(titles).to_have_text(["What is albedo?", "Presidents"])
     page.once("dialog", lambda dialog: dialog.accept())
+    titles.first.hover()
     page.get_by_role("button", name="Delete What is albedo?").click()
     expect(titles).to_have_text(["Presidents"])
     assert len(fakes.store.sessions) == 1

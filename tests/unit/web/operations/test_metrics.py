@@ -92,7 +92,7 @@ def test_one_line_a_request_with_ids_and_counts_and_no_text(
     lines = [record.getMessage() for record in caplog.records if record.name == "server.web.access"]
     one, two, three, four = lines
     assert one.startswith(
-        "request.end id=one method=POST route=/invocations status=200 code=- session=mine reason=stop turns=1 "
+        "request.end id=one trace=- method=POST route=/invocations status=200 code=- session=mine reason=stop turns=1 "
         "prompt=20 cached=16 new=5 sources=1 first_text_ms=- ms="
     )
     assert "id=two" in two

@@ -1,0 +1,1 @@
+"""What watches a running server: a Grafana dashboard and Prometheus alert rules."""
