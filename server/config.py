@@ -68,6 +68,9 @@ class Settings(BaseModel):
     ] = "auto"  # how conversations are written; auto: as the checkpoint shows; template: by its chat_template
     policy: Path | None = None  # moderation policy file; None: the OpenChatKit policy
     moderation: Literal["on", "off"] = "on"
+    moderation_scores: Literal["on", "off"] = "on"  # off: clients learn the label of a verdict and no numbers
+    audit_log: Path | None = None  # a file of JSON lines, one for each text that was blocked or answered with care
+    audit_text: Literal["hash", "text"] = "hash"  # what a line holds of the text
     max_new_tokens: int = Field(256, ge=1)  # when a request names none
     long_replies: Literal["clamp", "refuse"] = "clamp"  # a request for more tokens than the window has room for
     request_deadline_s: float = Field(55.0, gt=0, le=_DAY_S)

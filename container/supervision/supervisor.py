@@ -1,4 +1,5 @@
-"""PID 1: starts the engine group and the front, watches them, restarts a dead group, drains on SIGTERM."""
+"""PID 1: starts the engine group and the front, watches them, restarts a dead group, drains on SIGTERM,
+passes SIGHUP on to the front, which reads its policy again."""
 
 from __future__ import annotations
 
@@ -85,6 +86,9 @@ class Supervisor:
                 if self._has_served:
                     self._drain()
                 return Exit.DRAINED
+            if seen.reload_asked:
+                self._console.event("policy.reload")
+                self._front.signal_leader(signal.SIGHUP)
             for child in seen.ended:
                 if (outcome := self._on_death(child)) is not None:
                     return outcome

@@ -14,6 +14,7 @@ from container.console import Console
 from container.supervision.child import Child, Command
 
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_TAKEN = (*_STOP_SIGNALS, signal.SIGHUP, signal.SIGCHLD)
 _PR_SET_CHILD_SUBREAPER = 36
 
 
@@ -23,13 +24,14 @@ class Seen:
 
     stop_asked: bool
     ended: tuple[Child, ...]
+    reload_asked: bool = False  # by SIGHUP
 
 
 class Watch:
     """Owns all children of this process: starts them, passes their output on, reaps them and every orphan.
 
-    Use it as a context manager in the main thread; it takes SIGTERM, SIGINT and SIGCHLD while it is entered, and on
-    leaving it kills the children that are left.
+    Use it as a context manager in the main thread; it takes SIGTERM, SIGINT, SIGHUP and SIGCHLD while it is entered,
+    and on leaving it kills the children that are left.
     """
 
     def __init__(self, console: Console) -> None:
@@ -42,7 +44,7 @@ class Watch:
     def __enter__(self) -> Watch:
         # Orphans of our children come to us, as they do by themselves where we are PID 1.
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
-        self._before = {number: signal.signal(number, _wake_only) for number in (*_STOP_SIGNALS, signal.SIGCHLD)}
+        self._before = {number: signal.signal(number, _wake_only) for number in _TAKEN}
         self._fd_before = signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
         return self
 
@@ -74,7 +76,7 @@ class Watch:
                 signals.update(self._woken_by())
             elif not key.data.pump():
                 self._selector.unregister(key.fd)
-        return Seen(not signals.isdisjoint(_STOP_SIGNALS), tuple(self._reap()))
+        return Seen(not signals.isdisjoint(_STOP_SIGNALS), tuple(self._reap()), signal.SIGHUP in signals)
 
     def _woken_by(self) -> bytes:
         with contextlib.suppress(BlockingIOError):

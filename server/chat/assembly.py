@@ -8,10 +8,11 @@ import time
 from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 
+from server.chat.moderation.audit import AuditLog
 from server.chat.moderation.classifier import Classifier
 from server.chat.moderation.moderator import Moderator
 from server.chat.moderation.policy import Policy, Role
-from server.chat.moderation.policy_file import DEFAULT_POLICY, load_policy
+from server.chat.moderation.policy_file import DEFAULT_POLICY, PolicyError, load_policy
 from server.chat.prompt.choose_format import choose_format
 from server.chat.prompt.prompt import PromptBuilder
 from server.chat.prompt.tokenizer import ChatTokenizer
@@ -69,13 +70,47 @@ def _policy(settings: Settings) -> Policy | None:
 
 
 def _moderator(settings: Settings, policy: Policy, engine: EngineClient) -> Moderator:
+    return Moderator(
+        engine,
+        policy,
+        _classifiers(settings, policy),
+        shows_scores=settings.moderation_scores == "on",
+        audit=_audit_log(settings),
+    )
+
+
+def _classifiers(settings: Settings, policy: Policy) -> dict[Role, Classifier]:
     own_output = settings.output_model != settings.moderation_model
     output_name = OUTPUT_MODERATION if own_output else INPUT_MODERATION
-    judges = {
+    return {
         Role.INPUT: Classifier.of(INPUT_MODERATION, _tokenizer(settings.moderation_model), policy),
         Role.OUTPUT: Classifier.of(output_name, _tokenizer(settings.output_model), policy),
     }
-    return Moderator(engine, policy, judges)
+
+
+def _audit_log(settings: Settings) -> AuditLog | None:
+    if settings.audit_log is None:
+        return None
+    try:
+        return AuditLog(settings.audit_log, settings.audit_text)
+    except OSError as error:
+        raise ConfigError(f"OCK_AUDIT_LOG={str(settings.audit_log)!r}: {error.strerror}") from error
+
+
+def reload_policy(services: Services) -> None:
+    """Read the policy file again and judge by it from now on; one that cannot be used is logged and changes nothing."""
+    if services.moderator is None:
+        return
+    settings, before = services.settings, services.moderator.policy
+    try:
+        policy = load_policy(settings.policy or DEFAULT_POLICY)
+        if policy.name != before.name:
+            raise PolicyError(f"name={policy.name!r}: this server judges by {before.name!r}; start it anew for another")
+        services.moderator.adopt(policy, _classifiers(settings, policy))
+    except (PolicyError, ConfigError) as error:
+        log.error("policy.reload refused, %s version %d stays: %s", before.name, before.version, error)
+        return
+    log.info("policy.reload %s version %d, before %d", policy.name, policy.version, before.version)
 
 
 def _turns(

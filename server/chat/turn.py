@@ -159,6 +159,8 @@ class TurnService:
                     yield TextPiece(turn.preface)
                 yield from reply.pieces()
                 result = turn.finish(prompt, reply.verdict)
+                if reply.verdict.judgement is not None:
+                    self._note(turn, Role.OUTPUT, reply.verdict.judgement, reply.verdict.text)
                 if reply.verdict.blocked is not None and piecewise:
                     yield TextPiece(result.outputs)
             with turn.clock.phase(STORE):
@@ -253,9 +255,16 @@ class TurnService:
         if verdict.system is not None:
             turn.moderation[Role.SYSTEM.value] = verdict.system
         turn.withhold(verdict.withheld)
+        self._note(turn, Role.INPUT, verdict.question, turn.request.text)
+        if verdict.system is not None:
+            self._note(turn, Role.SYSTEM, verdict.system, turn.request.system)
         if self._moderator is not None and verdict.question.caution:
             turn.take_care(self._moderator.policy.rule(Role.INPUT))
         return verdict.blocking
+
+    def _note(self, turn: OpenTurn, role: Role, verdict: Judgement, text: str) -> None:
+        if self._moderator is not None:
+            self._moderator.note(turn.request.request_id, role, verdict, text)
 
     def _await_passages(self, turn: OpenTurn, found: Future[list[Passage]]) -> list[Passage]:
         """The passages, or none with a warning: an answer without a source beats no answer, unless one is required.

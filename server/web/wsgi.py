@@ -8,7 +8,7 @@ import sys
 
 from flask import Flask
 
-from server.chat.assembly import open_services
+from server.chat.assembly import open_services, reload_policy
 from server.chat.moderation.policy_file import PolicyError
 from server.config import ConfigError, from_env
 from server.errors import ServiceError
@@ -24,13 +24,14 @@ log = logging.getLogger(__name__)
 def build() -> Flask:
     """The front over the real parts, as the environment's settings name them.
 
-    `app.extensions["close"]` lets go of what they hold open.
+    `app.extensions` has "close", which lets go of what they hold open, and "reload_policy".
     """
     settings = from_env(os.environ)
     set_up_logging(settings)
     services = open_services(settings)
     app = create_app(services)
     app.extensions["close"] = services.close
+    app.extensions["reload_policy"] = lambda: reload_policy(services)
     return app
 
 

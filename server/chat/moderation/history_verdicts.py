@@ -64,6 +64,7 @@ class HistoryVerdicts:
     def judge(self, texts: Sequence[HistoryText], deadline_s: float) -> list[Judgement]:
         """One judgement a text, in order. Raises ServiceError when the engine group cannot judge a new one."""
         end = time.monotonic() + deadline_s
+        self._verdicts.keep_for(self._moderator.policy)
         keys = [_key(each) for each in texts]
         verdicts = self._verdicts.recall(keys)
         unknown = {key: each for key, each in zip(keys, texts, strict=True) if key not in verdicts}

@@ -10,6 +10,7 @@ from typing import Protocol
 import msgspec
 
 from server import wire
+from server.chat.moderation.audit import AuditLog
 from server.chat.moderation.classifier import Classifier
 from server.chat.moderation.judges import Judges
 from server.chat.moderation.parts import ReplySpan, parts_to_judge, span_parts
@@ -34,12 +35,33 @@ class Scorer(Protocol):
 class Moderator:
     """Judges texts of all roles under one policy; of all its judges the worst verdict counts. Thread-safe."""
 
-    def __init__(self, engine: Scorer, policy: Policy, classifiers: Mapping[Role, Classifier]) -> None:
-        """A role without a classifier of its own is judged by the input's."""
+    def __init__(
+        self,
+        engine: Scorer,
+        policy: Policy,
+        classifiers: Mapping[Role, Classifier],
+        *,
+        shows_scores: bool = True,
+        audit: AuditLog | None = None,
+    ) -> None:
+        """A role without a classifier of its own is judged by the input's. Without `shows_scores` verdicts are labels
+        alone.
+        """
         self._engine = engine
+        self._shows_scores = shows_scores
+        self._audit = audit
+        self.adopt(policy, classifiers)
+
+    def adopt(self, policy: Policy, classifiers: Mapping[Role, Classifier]) -> None:
+        """Judge by `policy` from now on; what is under way may still be judged by the one before."""
         self.policy = policy
         self._judges = Judges(policy.judges)
         self._classifiers = {role: classifiers.get(role, classifiers[Role.INPUT]) for role in Role}
+
+    def note(self, request_id: str, role: Role, verdict: Judgement, text: str) -> None:
+        """Write what was decided about a request's text into the audit log, where there is one."""
+        if self._audit is not None:
+            self._audit.note(request_id, role.value, verdict, text)
 
     def masked(self, text: str, role: Role) -> str:
         """`text` as it may be judged, prompted, searched for, stored and shown."""
@@ -90,8 +112,8 @@ class Moderator:
         worst = max(found, key=lambda each: (each.blocked, each.caution))
         if self.policy.dry_run and (worst.blocked or worst.caution):
             log.info("moderation.dry_run role=%s judge=%s label=%s", role.value, worst.judge, worst.label)
-            return msgspec.structs.replace(worst, blocked=False, caution=False, message="")
-        return worst
+            worst = msgspec.structs.replace(worst, blocked=False, caution=False, message="")
+        return worst if self._shows_scores else msgspec.structs.replace(worst, scores={}, log_probs={})
 
 
 def _groups(requests: Sequence[wire.Score]) -> Iterator[list[wire.Score]]:

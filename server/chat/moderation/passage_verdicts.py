@@ -23,7 +23,9 @@ class PassageVerdicts:
 
     def allowed(self, passages: Sequence[Passage], deadline_s: float) -> list[Passage]:
         """Those that may stand in a prompt or an answer. Raises ServiceError when a new one cannot be judged."""
-        judged = {_key(each): _judged_text(each) for each in passages if self._is_judged(each)}
+        self._blocked.keep_for(self._moderator.policy)
+        keys = {each: _key(each) for each in passages}
+        judged = {keys[each]: _judged_text(each) for each in passages if self._is_judged(each)}
         blocked = self._blocked.recall(judged)
         unknown = {key: text for key, text in judged.items() if key not in blocked}
         if unknown:
@@ -31,7 +33,7 @@ class PassageVerdicts:
             found = {key: verdict.blocked for key, verdict in zip(unknown, verdicts, strict=True)}
             self._blocked.remember(found)
             blocked |= found
-        return [each for each in passages if not blocked.get(_key(each), False)]
+        return [each for each in passages if not blocked.get(keys[each], False)]
 
     def _is_judged(self, passage: Passage) -> bool:
         judged = self._moderator.policy.passages
@@ -44,5 +46,5 @@ def _judged_text(passage: Passage) -> str:
 
 
 def _key(passage: Passage) -> bytes:
-    """A grown passage has the id of its hit, so its text is part of the key."""
+    """A grown passage has the id of its hit, so its text is the key."""
     return hashlib.sha256(_judged_text(passage).encode("utf-8", "surrogatepass")).digest()

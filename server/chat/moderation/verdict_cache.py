@@ -17,7 +17,15 @@ class VerdictCache(Generic[K, V]):
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._kept: OrderedDict[K, V] = OrderedDict()
+        self._policy: object = None
         self._lock = threading.Lock()
+
+    def keep_for(self, policy: object) -> None:
+        """Forget all verdicts that another policy gave."""
+        with self._lock:
+            if policy is not self._policy:
+                self._kept.clear()
+                self._policy = policy
 
     def recall(self, keys: Iterable[K]) -> dict[K, V]:
         """Those of `keys` that are kept. The caller holds on to them: the next call may find them gone."""

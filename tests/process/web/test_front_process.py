@@ -66,6 +66,14 @@ def test_a_client_that_leaves_a_stream_cancels_its_turn(server: Server) -> None:
     wait_until(lambda: "ock_admitted 0.0" in server.http.get("/metrics").text, "the place was not given back")
 
 
+def test_sighup_has_the_policy_read_again_by_the_same_front(server: Server) -> None:
+    for times in (1, 2):
+        server.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: server.log.read_text().count("fake:policy read again") == times, "the policy is not read")  # noqa: B023
+    assert server.http.get("/ping").status_code == 200
+    assert "Booting worker" not in server.log.read_text().split("policy read again")[-1]
+
+
 def test_sigterm_refuses_new_work_and_finishes_what_is_running(start_server: StartServer) -> None:
     server = start_server(drain_timeout_s="28")
     with ExitStack() as stack:

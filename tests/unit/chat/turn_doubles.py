@@ -46,9 +46,13 @@ class Judge:
     def masked(self, text: str, role: Role) -> str:
         return text
 
+    def note(self, request_id: str, role: Role, verdict: Judgement, text: str) -> None:
+        self.noted.append((request_id, role, verdict.blocked, text))
+
     def __init__(self, word: str = "BAD") -> None:
         self.word = word
         self.asked: list[tuple[Role, str]] = []
+        self.noted: list[tuple[str, Role, bool, str]] = []
         self.begun = threading.Event()
 
     def judge(self, texts: Sequence[str], role: Role, deadline_s: float | None = None) -> list[Judgement]:
