@@ -11,7 +11,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
-from server.dtypes import DtypeName
+from server.dtypes import DtypeName, KvDtypeName
 from server.masking import masked
 from server.service_variables import without_service_variables
 
@@ -42,6 +42,7 @@ class Settings(BaseModel):
     # Engine group.
     tensor_parallel_degree: int = Field(1, ge=1, le=64)
     dtype: DtypeName = "bfloat16"
+    kv_dtype: KvDtypeName = "auto"  # of keys and values; auto: as computed in; int8: one byte each, in half the memory
     device: Literal["auto", "cpu", "cuda"] = "auto"
     # What sums between ranks travel over. auto: shared memory if a first sum works over it, else sockets.
     group_transport: Literal["auto", "shm", "socket"] = "auto"

@@ -18,6 +18,29 @@ class WeightKind(IntEnum):
     INT4 = 2  # of four bits, a scale and a zero of one byte each for every 32 weights, one scale for each output
 
 
+KvDtypeName = Literal["auto", "int8"]
+
+
+def head_kind(kind: WeightKind) -> WeightKind:
+    """How the head is held where the layers' matrices are of `kind`: four bits would cost it several per cent."""
+    return WeightKind.INT8 if kind is WeightKind.INT4 else kind
+
+
+class KvKind(IntEnum):
+    """How keys and values are held. As in server/engine/cpu/native/lanes.h."""
+
+    PLAIN = 0  # in the dtype that is computed in
+    INT8 = 1  # a whole number of one byte for each, one scale for each token's head
+
+
+KV_KINDS: Mapping[str, KvKind] = {"auto": KvKind.PLAIN, "int8": KvKind.INT8}
+
+
+def kv_head_bytes(kind: KvKind, head_dim: int, plain_bytes: int) -> int:
+    """Bytes of one token's key, or value, of one head, where a value that is held plain has `plain_bytes`."""
+    return head_dim + plain_bytes if kind is KvKind.INT8 else head_dim * plain_bytes
+
+
 def bytes_of(kind: WeightKind, num_weights: int, plain_bytes: int) -> int:
     """Bytes of `num_weights` held as `kind`, where a plain one has `plain_bytes`; the outputs' scales not counted."""
     eighths = {WeightKind.PLAIN: 8 * plain_bytes, WeightKind.INT8: 8, WeightKind.INT4: 4.5}[kind]

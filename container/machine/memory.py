@@ -35,4 +35,5 @@ def plan_request(settings: Settings, machine: Machine, device: str) -> Request |
         max_step_tokens=settings.step_tokens,
         max_context_tokens=settings.max_context_tokens,
         kv_cache_tokens=settings.kv_cache_tokens,
+        kv_dtype=settings.kv_dtype,
     )

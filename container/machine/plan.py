@@ -46,6 +46,7 @@ class Request:
     max_step_tokens: int
     max_context_tokens: int = 0
     kv_cache_tokens: int = 0
+    kv_dtype: str = "auto"
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ def make_plan(request: Request) -> Plan:
             raise Refusal(f"degree {request.world}, {shape.name}: its {fault}")
     fixed = _fixed_items(request)
     window = min(request.max_context_tokens or request.chat.window, request.chat.window)
-    per_token = request.chat.share(request.world, request.dtype).kv_per_token
+    per_token = request.chat.share(request.world, request.dtype, request.kv_dtype).kv_per_token
     left = _left(request, fixed)
     tokens = _chat_tokens(request, window, left, fixed)
     items = (*fixed, Item(f"chat keys and values, {tokens} tokens", tokens * per_token))
@@ -107,7 +108,7 @@ def _fixed_items(request: Request) -> list[Item]:
     items = [Item("process: libraries, context, communication", process)]
     items.append(Item(f"chat weights, {request.chat.name}", request.chat.share(request.world, request.dtype).weights))
     for shape in request.moderation:
-        share = shape.share(request.world, request.dtype)
+        share = shape.share(request.world, request.dtype, request.kv_dtype)
         tokens = score_tokens(shape.window)
         items.append(Item(f"moderation weights, {shape.name}", share.weights))
         items.append(Item(f"moderation keys and values, {tokens} tokens", tokens * share.kv_per_token))
@@ -142,7 +143,9 @@ def _chat_tokens(request: Request, window: int, left: int, fixed: list[Item]) ->
     # The engine asks what is free when only weights and context are there; workspace comes later.
     free = left + fixed[-1].size * (1 if on_gpu else request.world)
     demand = ChatDemand(request.kv_cache_tokens, window, request.max_running, request.world, on_gpu)
-    chat, *beside = (each.kv_shape(request.world, request.dtype) for each in (request.chat, *request.moderation))
+    chat, *beside = (
+        each.kv_shape(request.world, request.dtype, request.kv_dtype) for each in (request.chat, *request.moderation)
+    )
     try:
         return chat_tokens(demand, chat, beside, free)
     except ValueError as error:

@@ -12,7 +12,7 @@ from container.machine.plan import GIB, GPUS, Plan, Request, make_plan
 from container.machine.shapes import CHAT_20B, MODERATION_6B, read_shape
 from container.refusal import Refusal
 from server.config import ConfigError, Settings, from_env
-from server.dtypes import DTYPES
+from server.dtypes import DTYPES, KV_KINDS
 
 
 def add_plan_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,6 +26,7 @@ def add_plan_arguments(parser: argparse.ArgumentParser) -> None:
         "--moderation", metavar="DIR|ID", action="append", help="moderation model; twice for one a role"
     )
     parser.add_argument("--dtype", choices=tuple(DTYPES), help="(OCK_DTYPE; float16 on GPUs)")
+    parser.add_argument("--kv-dtype", choices=tuple(KV_KINDS), help="of keys and values (OCK_KV_DTYPE)")
 
 
 def run_plan(arguments: argparse.Namespace, environ: Mapping[str, str], places: Places) -> int:
@@ -81,6 +82,7 @@ def _request(arguments: argparse.Namespace, settings: Settings) -> Request:
         max_step_tokens=settings.step_tokens,
         max_context_tokens=settings.max_context_tokens,
         kv_cache_tokens=settings.kv_cache_tokens,
+        kv_dtype=arguments.kv_dtype or settings.kv_dtype,
     )
 
 

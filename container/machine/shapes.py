@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from container.refusal import Refusal
-from server.dtypes import DTYPES, WeightKind, bytes_of
+from server.dtypes import DTYPES, KV_KINDS, WeightKind, bytes_of, head_kind
 from server.engine.model.kv_budget import KvShape
 from server.engine.weights.family import FAMILIES, Family, family_of, window_of
 from server.engine.weights.head_geometry import HeadGeometry
@@ -29,22 +29,22 @@ class Shape:
     vocab: int
     window: int  # positions
 
-    def share(self, world: int, dtype: str) -> Share:
+    def share(self, world: int, dtype: str, kv_dtype: str = "auto") -> Share:
         """The largest part under AutoTP: that of rank 0."""
         heads = self.heads.share(0, world)
         inner, head_inputs = -(-self.inner // world), -(-self.hidden // world)
-        matrices = self.layers * self._layer_values(heads, inner) + self.vocab * head_inputs
         vectors = self.layers * self._layer_vectors(heads, inner) + self._norm_values()
         vectors += self.vocab * self.family.head_bias
         value, kind = DTYPES[dtype].compute_bytes, DTYPES[dtype].kind
-        weights = bytes_of(kind, matrices, value) + vectors * value
+        weights = bytes_of(kind, self.layers * self._layer_values(heads, inner), value) + vectors * value
+        weights += bytes_of(head_kind(kind), self.vocab * head_inputs, value)
         if kind is not WeightKind.PLAIN:  # one float32 scale for each row of each matrix
             weights += 4 * (self.layers * self._layer_rows(heads, inner) + self.vocab)
-        return Share(weights, self.vocab * self.hidden * value, self.kv_shape(world, dtype).bytes_per_token)
+        return Share(weights, self.vocab * self.hidden * value, self.kv_shape(world, dtype, kv_dtype).bytes_per_token)
 
-    def kv_shape(self, world: int, dtype: str) -> KvShape:
+    def kv_shape(self, world: int, dtype: str, kv_dtype: str) -> KvShape:
         """What a token's keys and values cost rank 0."""
-        return KvShape(self.layers, self.heads.share(0, world), DTYPES[dtype].compute_bytes)
+        return KvShape(self.layers, self.heads.share(0, world), DTYPES[dtype].compute_bytes, KV_KINDS[kv_dtype])
 
     def _layer_values(self, heads: HeadGeometry, inner: int) -> int:
         return self.hidden * (_attention_width(heads) + heads.heads * heads.head_dim + self._num_inner * inner)

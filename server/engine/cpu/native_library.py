@@ -10,6 +10,7 @@ from typing import Any
 
 import torch  # noqa: F401 - loads the OpenMP runtime that the kernels share with it
 
+from server.dtypes import WeightKind
 from server.engine.cpu.build import BuildError, library
 from server.engine.parallel.processor import Level, processor_level
 
@@ -66,10 +67,11 @@ class NativeLibrary:
         ours = [*(ctypes.sizeof(each) for each in (ConfigStruct, ModelStruct, LayerStruct)), _SEGMENT_BYTES]
         assert list(sizes) == ours, f"structures of model.h have {list(sizes)} bytes, ours {ours}"
         self._read_bandwidth = _declare(functions.ock_read_bandwidth, [c_int64, c_int], c_double)
+        self._product_rate = _declare(functions.ock_product_rate, [c_int, c_int, c_int], c_double)
         self.model_new = _declare(functions.ock_model_new, [POINTER(ConfigStruct), POINTER(ModelStruct)], pointer)
         self.model_free = _declare(functions.ock_model_free, [pointer], None)
         self.add_layer = _declare(functions.ock_add_layer, [pointer, POINTER(LayerStruct)], c_int)
-        self.allocate = _declare(functions.ock_allocate, [pointer, c_int], c_int)
+        self.allocate = _declare(functions.ock_allocate, [pointer, c_int, c_int], c_int)
         self.begin = _declare(functions.ock_begin, [pointer, c_int, *[pointer] * 4, c_int], None)
         self.layer = _declare(functions.ock_layer, [pointer, c_int, pointer], None)
         self.attend = _declare(functions.ock_attend, [pointer, c_int, pointer], None)
@@ -79,6 +81,10 @@ class NativeLibrary:
     def read_bandwidth(self, num_bytes: int, repeats: int = 5) -> float:
         """Bytes a second that this process's threads read from memory together, the best of `repeats` passes."""
         return float(self._read_bandwidth(num_bytes, repeats))
+
+    def product_rate(self, kind: WeightKind, level: Level, repeats: int = 5) -> float:
+        """Products a second of this process's threads together, with weights of `kind` that are in the cache."""
+        return float(self._product_rate(kind, level, repeats))
 
 
 def _declare(function: Any, arguments: list[Any], result: Any) -> Callable[..., Any]:

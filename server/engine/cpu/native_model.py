@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from server.dtypes import WeightKind, bytes_of
+from server.dtypes import KvKind, WeightKind, bytes_of, head_kind, kv_head_bytes
 from server.engine.cpu.native_layout import NativeLayout
 from server.engine.cpu.native_library import ConfigStruct, LayerStruct, ModelStruct, NativeLibrary
 from server.engine.parallel.all_reduce import AllReduce
@@ -73,6 +73,7 @@ class NativeModel:
         self._hidden = self._embedding.shape[1]
         self._num_layers = len(layers)
         self._num_slots, self._num_positions = 0, window_of(model.config)
+        self._kv_kind = KvKind.PLAIN
         self._parallel = family.is_set(family.parallel, model.config)
         self._head_bias = None if head.bias is None else head.bias.float()
         self._head_is_cut = head_inputs < self._hidden  # by its inputs; a whole one gives every rank the whole sum
@@ -83,8 +84,8 @@ class NativeModel:
         config.head_from = reduce.start_of(head_inputs) if self._head_is_cut else 0
         config.weight_kind, config.level = kind, level
         linears = [each for each in layers.modules() if hasattr(each, "weight")]
-        values = sum(each.weight.numel() for each in [*linears, head] if each.weight.dim() == 2)
-        self.weight_bytes = bytes_of(kind, values, 2)
+        values = sum(each.weight.numel() for each in linears if each.weight.dim() == 2)
+        self.weight_bytes = bytes_of(kind, values, 2) + bytes_of(head_kind(kind), head.weight.numel(), 2)
         self._model = self._new(config, model, family)
         for layer in layers:
             self._add_layer(LayerParts.of(layer, family, self._heads))
@@ -96,13 +97,14 @@ class NativeModel:
     @property
     def kv_bytes(self) -> int:
         """Bytes of keys and values on this rank."""
-        return 4 * self._num_layers * self._num_slots * self._heads.kv_heads * self._heads.head_dim
+        a_head = kv_head_bytes(self._kv_kind, self._heads.head_dim, 2)
+        return 2 * self._num_layers * self._num_slots * self._heads.kv_heads * a_head
 
-    def allocate(self, num_slots: int) -> None:
-        """Take the memory for the keys and values of `num_slots` tokens."""
-        if self._library.allocate(self._model, num_slots):
+    def allocate(self, num_slots: int, kind: KvKind) -> None:
+        """Take the memory for the keys and values of `num_slots` tokens, held as `kind`."""
+        if self._library.allocate(self._model, num_slots, kind):
             raise MemoryError(f"no memory for the keys and values of {num_slots} tokens")
-        self._num_slots = num_slots
+        self._num_slots, self._kv_kind = num_slots, kind
 
     def __del__(self) -> None:
         if getattr(self, "_model", None):

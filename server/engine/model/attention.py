@@ -7,6 +7,7 @@ instead.
 from __future__ import annotations
 
 import types
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from transformers import PreTrainedModel
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from server.engine.model.attention_backends import AttentionBackend
+from server.engine.model.rounded_rows import Rows
 from server.engine.model.step_layout import StepLayout
 from server.engine.weights.family import family_of, window_of
 from server.engine.weights.head_geometry import HeadGeometry
@@ -33,12 +35,8 @@ class PagedAttention:
         layout: set by the runner before every forward pass.
     """
 
-    def __init__(
-        self, num_slots: int, heads: HeadGeometry, dtype: torch.dtype, device: torch.device, backend: AttentionBackend
-    ) -> None:
-        # Written at once, so that the memory is taken now and not in the middle of some request.
-        self.keys = torch.empty(num_slots, heads.kv_heads, heads.head_dim, dtype=dtype, device=device).zero_()
-        self.values = torch.empty_like(self.keys).zero_()
+    def __init__(self, heads: HeadGeometry, backend: AttentionBackend, rows: Callable[[], Rows]) -> None:
+        self.keys, self.values = rows(), rows()
         self.scale = heads.scale
         self._backend = backend
         self.layout: StepLayout | None = None
@@ -65,14 +63,11 @@ class PagedAttention:
 
 
 def hang_in(
-    model: PreTrainedModel,
-    num_slots: int,
-    heads: HeadGeometry,
-    dtype: torch.dtype,
-    device: torch.device,
-    backend: AttentionBackend,
+    model: PreTrainedModel, heads: HeadGeometry, backend: AttentionBackend, rows: Callable[[], Rows]
 ) -> list[PagedAttention]:
     """Give every attention layer of `model` paged keys and values of this rank's `heads`; the layers in order.
+
+    `rows` makes room for the keys, or the values, of a layer.
 
     Raises:
         WeightsError: not every layer has an attention that can be replaced.
@@ -87,7 +82,7 @@ def hang_in(
     family = family_of(model.config)
     layers = []
     for module in attentions:
-        module.paged = PagedAttention(num_slots, heads, dtype, device, backend)
+        module.paged = PagedAttention(heads, backend, rows)
         if family is not None and family.attend is not None:
             setattr(module, family.attend, types.MethodType(_own_attention, module))
         layers.append(module.paged)

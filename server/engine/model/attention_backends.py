@@ -14,18 +14,19 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from server.engine.model.proven import proven
+from server.engine.model.rounded_rows import Rows
 from server.engine.model.step_layout import DecodeRows, Spans
 from server.engine.weights.head_geometry import HeadGeometry
 
 # (query, keys, values, what each token sees, scale)
-SpansAttention = Callable[[Tensor, Tensor, Tensor, Spans, float], Tensor]
-DecodeAttention = Callable[[Tensor, Tensor, Tensor, DecodeRows, float], Tensor]
+SpansAttention = Callable[[Tensor, Rows, Rows, Spans, float], Tensor]
+DecodeAttention = Callable[[Tensor, Rows, Rows, DecodeRows, float], Tensor]
 
 _FLASH_CAPABILITY = (8, 0)
 _MAX_FLASH_HEAD = 256
 
 
-def spans_by_sdpa(query: Tensor, keys: Tensor, values: Tensor, spans: Spans, scale: float) -> Tensor:
+def spans_by_sdpa(query: Tensor, keys: Rows, values: Rows, spans: Spans, scale: float) -> Tensor:
     """One call of torch's fused operator a segment: for every device and dtype."""
     queries = query.index_select(0, spans.rows).split(spans.num_queries)
     out = []
@@ -39,7 +40,7 @@ def spans_by_sdpa(query: Tensor, keys: Tensor, values: Tensor, spans: Spans, sca
     return torch.cat(out)
 
 
-def spans_by_flash(query: Tensor, keys: Tensor, values: Tensor, spans: Spans, scale: float) -> Tensor:
+def spans_by_flash(query: Tensor, keys: Rows, values: Rows, spans: Spans, scale: float) -> Tensor:
     """All segments in one call of FlashAttention's variable-length operator (Dao 2023), which needs no masks.
 
     It aligns causality to the right, as chunks of a prompt and branches of a label tree want it. Its own paging knows
@@ -60,7 +61,7 @@ def spans_by_flash(query: Tensor, keys: Tensor, values: Tensor, spans: Spans, sc
     return seen.to(query.dtype)
 
 
-def decode_by_products(query: Tensor, keys: Tensor, values: Tensor, decode: DecodeRows, scale: float) -> Tensor:
+def decode_by_products(query: Tensor, keys: Rows, values: Rows, decode: DecodeRows, scale: float) -> Tensor:
     """One query a sequence, in float32 by plain products.
 
     On a CPU several times as fast as the fused operator, which is made for many queries.
@@ -72,7 +73,7 @@ def decode_by_products(query: Tensor, keys: Tensor, values: Tensor, decode: Deco
     return torch.einsum("bkgl,blkd->bkgd", weights, v.float()).flatten(1, 2).to(query.dtype)
 
 
-def decode_by_sdpa(query: Tensor, keys: Tensor, values: Tensor, decode: DecodeRows, scale: float) -> Tensor:
+def decode_by_sdpa(query: Tensor, keys: Rows, values: Rows, decode: DecodeRows, scale: float) -> Tensor:
     """The same without copies of keys and values in float32, which would be most of a GPU's workspace."""
     q, k, v, visible = _gathered(query, keys, values, decode)
     k, v = (each.transpose(1, 2).to(q.dtype) for each in (k, v))
@@ -82,11 +83,11 @@ def decode_by_sdpa(query: Tensor, keys: Tensor, values: Tensor, decode: DecodeRo
     return seen[:, :, 0]
 
 
-def _is_grouped(query: Tensor, keys: Tensor) -> bool:
+def _is_grouped(query: Tensor, keys: Rows) -> bool:
     return query.shape[1] != keys.shape[1]
 
 
-def _gathered(query: Tensor, keys: Tensor, values: Tensor, decode: DecodeRows) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _gathered(query: Tensor, keys: Rows, values: Rows, decode: DecodeRows) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """q [batch, heads, head_dim], k and v [batch, longest, kv_heads, head_dim], what is visible [batch, longest]."""
     batch, longest = decode.slots.shape
     shape = (batch, longest, *keys.shape[1:])

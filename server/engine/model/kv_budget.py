@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from server.dtypes import KvKind, kv_head_bytes
 from server.engine.weights.head_geometry import HeadGeometry
 from server.errors import PassingError
 
@@ -21,12 +22,13 @@ class KvShape:
 
     layers: int
     heads: HeadGeometry  # this rank's
-    bytes_per_value: int
+    bytes_per_value: int  # of what is computed in
+    kind: KvKind = KvKind.PLAIN
 
     @property
     def bytes_per_layer(self) -> int:
         """Keys and values of one token in one layer."""
-        return 2 * self.heads.kv_heads * self.heads.head_dim * self.bytes_per_value
+        return 2 * self.heads.kv_heads * kv_head_bytes(self.kind, self.heads.head_dim, self.bytes_per_value)
 
     @property
     def bytes_per_token(self) -> int:
@@ -84,7 +86,7 @@ def _room(demand: ChatDemand, shapes: list[KvShape], free_bytes: int) -> int:
     """Bytes on one rank; on a GPU without what a step gathers of one layer of the widest model."""
     if not demand.on_gpu:
         return int(free_bytes * _CPU_SHARE / demand.world)
-    widest = max(each.bytes_per_layer for each in shapes)
+    widest = max(replace(each, kind=KvKind.PLAIN).bytes_per_layer for each in shapes)  # bytes are widened on the way
     return max(0, int(free_bytes * _GPU_SHARE) - _num_gathered(demand.window, demand.max_running) * widest)
 
 

@@ -10,8 +10,9 @@ import torch
 from deepspeed.module_inject.layers import LinearAllreduce, LinearLayer, LmHeadLinearAllreduce
 from torch import Tensor, nn
 from torch.nn.functional import linear, pad
+from transformers import PreTrainedModel
 
-from server.dtypes import WeightKind, bytes_of
+from server.dtypes import WeightKind, bytes_of, head_kind
 from server.engine.model.int4 import quantise_int4, widened
 from server.engine.model.proven import proven
 from server.engine.parallel.all_reduce import AllReduce
@@ -131,19 +132,29 @@ def pack_linears(
     names = [name for name, module in model.named_modules() if isinstance(module, _LINEARS)]
     if not names:  # packed already
         return
-    if kind is WeightKind.INT8:
-        pack = int8_kernel_product if own_kernels and _multiplies_int8(dtype, device) else int8_product
-    elif kind is WeightKind.INT4:
-        pack = int4_kernel_product if own_kernels and _multiplies_int4(dtype, device) else int4_product
-    elif device.type == "cpu" and dtype == torch.bfloat16:
-        pack = reordered_product if multiplies_bfloat16() else plain_product
-    else:
-        return
+    packs = {each: _packing(each, dtype, device, own_kernels=own_kernels) for each in {kind, head_kind(kind)}}
+    head = model.get_output_embeddings() if isinstance(model, PreTrainedModel) else None
     reduce = AllReduce()
     # By name: each module is let go of as soon as it is packed, so that never more than one is there twice.
     for name in names:
         owner, _, leaf = name.rpartition(".")
-        setattr(model.get_submodule(owner), leaf, _packed(model.get_submodule(name), kind, pack, reduce, device))
+        module = model.get_submodule(name)
+        held = head_kind(kind) if module is head else kind
+        if (pack := packs[held]) is not None:
+            setattr(model.get_submodule(owner), leaf, _packed(module, held, pack, reduce, device))
+
+
+def _packing(
+    kind: WeightKind, dtype: torch.dtype, device: torch.device, *, own_kernels: bool
+) -> Callable[[Tensor], Product] | None:
+    """How matrices of `kind` are packed; None where they stay as they are."""
+    if kind is WeightKind.INT8:
+        return int8_kernel_product if own_kernels and _multiplies_int8(dtype, device) else int8_product
+    if kind is WeightKind.INT4:
+        return int4_kernel_product if own_kernels and _multiplies_int4(dtype, device) else int4_product
+    if device.type == "cpu" and dtype == torch.bfloat16:
+        return reordered_product if multiplies_bfloat16() else plain_product
+    return None
 
 
 def _multiplies_int8(dtype: torch.dtype, device: torch.device) -> bool:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from server.dtypes import Dtype
+from server.dtypes import Dtype, KvKind
 from server.engine.cpu.build import BuildError
 from server.engine.cpu.native_library import open_library
 from server.engine.cpu.native_model import NativeModel, refusal
@@ -42,6 +42,7 @@ class PoolShape:
 
     num_blocks: int
     block_tokens: int
+    kv_kind: KvKind = KvKind.PLAIN
 
     @property
     def num_slots(self) -> int:
@@ -82,7 +83,7 @@ class ModelRunner:
         """
         assert self._block_tokens == 0, "once"
         self._block_tokens = shape.block_tokens
-        self._model.allocate(shape.num_slots)
+        self._model.allocate(shape.num_slots, shape.kv_kind)
 
     @property
     def kv_bytes(self) -> int:

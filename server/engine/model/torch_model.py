@@ -5,18 +5,20 @@ On a CPU by torch's operators; on a GPU our kernels and recorded decode steps co
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from server.dtypes import WeightKind
+from server.dtypes import KvKind, WeightKind
 from server.engine.model.attention import PagedAttention, hang_in
 from server.engine.model.attention_backends import AttentionBackend, choose_backend, decode_by_sdpa
 from server.engine.model.attention_proof import AttentionProof
 from server.engine.model.decode_graphs import DecodeGraphs
 from server.engine.model.linear import pack_linears, weight_bytes
+from server.engine.model.rounded_rows import RoundedRows, Rows
 from server.engine.model.step_layout import StepLayout, lay_out
 from server.engine.parallel.all_reduce import AllReduce
 from server.engine.parallel.group import Rank, all_agree
@@ -52,17 +54,25 @@ class TorchModel:
         self._spare_slot = 0  # nobody's: padding goes there
         self._graphs: DecodeGraphs | None = None
 
-    def allocate(self, num_slots: int) -> None:
+    def allocate(self, num_slots: int, kind: KvKind = KvKind.PLAIN) -> None:
         """Take the memory for keys and values of `num_slots` tokens; compare attention over them with the model's own.
 
         Raises:
             WeightsError: they differ, or the family asks for something that is not computed; all ranks find the same.
         """
         proof = AttentionProof(self._model, num_slots, self._device)
-        self._layers = hang_in(self._model, num_slots + 1, self._heads, self._dtype, self._device, self._backend)
-        proof.check(lambda step: self.forward(lay_out(step, proof.BLOCK_TOKENS, self._device)), self._dtype)
+        self._layers = hang_in(self._model, self._heads, self._backend, self._rows_of(num_slots + 1, kind))
+        rounded_to = torch.bfloat16 if kind is KvKind.INT8 else self._dtype  # bytes are off by about as much
+        proof.check(lambda step: self.forward(lay_out(step, proof.BLOCK_TOKENS, self._device)), rounded_to)
         self._spare_slot = num_slots
         self._graphs = self._new_graphs()
+
+    def _rows_of(self, num_slots: int, kind: KvKind) -> Callable[[], Rows]:
+        shape = (num_slots, self._heads.kv_heads, self._heads.head_dim)
+        if kind is KvKind.INT8:
+            return lambda: RoundedRows(shape, self._dtype, self._device)
+        # Written at once, so that the memory is taken now and not in the middle of some request.
+        return lambda: torch.empty(shape, dtype=self._dtype, device=self._device).zero_()
 
     @property
     def kv_bytes(self) -> int:

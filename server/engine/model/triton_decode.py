@@ -12,6 +12,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from server.engine.model.rounded_rows import RoundedRows, Rows
 from server.engine.model.step_layout import DecodeRows
 
 RUN = 256  # entries a program; one that begins past a sequence's end does nothing
@@ -21,8 +22,9 @@ TILE = 32  # entries at once
 # Where a step's numbers begin in memory differs from step to step.
 @triton.jit(do_not_specialize=["longest", "num_runs"], do_not_specialize_on_alignment=["slots", "num_visible"])
 def attend_runs(
-    query, keys, values, slots, num_visible, seen, peaks, sums, scale, longest, heads, kv_heads, num_runs,
-    head_dim: tl.constexpr, head_tile: tl.constexpr, run: tl.constexpr, tile: tl.constexpr,
+    query, keys, values, key_scales, value_scales, slots, num_visible, seen, peaks, sums, scale, longest, heads,
+    kv_heads, num_runs,
+    head_dim: tl.constexpr, head_tile: tl.constexpr, run: tl.constexpr, tile: tl.constexpr, rounded: tl.constexpr,
 ):  # fmt: skip
     """Program (row, head, run): the run's values weighted by exp(score - peak) into `seen`, its peak and its sum."""
     row, head, index = tl.program_id(0), tl.program_id(1), tl.program_id(2)
@@ -38,13 +40,18 @@ def attend_runs(
         entry = start + tl.arange(0, tile)
         inside = entry < last
         slot = tl.load(slots + row * longest + entry, mask=inside, other=0)
-        at = (slot * kv_heads + kv_head)[:, None] * head_dim + at_dim[None, :]
+        at_head = slot * kv_heads + kv_head
+        at = at_head[:, None] * head_dim + at_dim[None, :]
         there = inside[:, None] & in_head[None, :]
-        k = tl.load(keys + at, mask=there, other=0.0).to(tl.float32)
+        k = tl.load(keys + at, mask=there, other=0).to(tl.float32)
+        if rounded:
+            k *= tl.load(key_scales + at_head, mask=inside, other=0.0).to(tl.float32)[:, None]
         scores = tl.where(inside, tl.sum(k * q[None, :], 1), float("-inf"))
         new_peak = tl.maximum(peak, tl.max(scores, 0))
         weights = tl.exp(scores - new_peak)
-        v = tl.load(values + at, mask=there, other=0.0).to(tl.float32)
+        v = tl.load(values + at, mask=there, other=0).to(tl.float32)
+        if rounded:
+            v *= tl.load(value_scales + at_head, mask=inside, other=0.0).to(tl.float32)[:, None]
         kept = tl.exp(peak - new_peak)
         weighted = weighted * kept + tl.sum(weights[:, None] * v, 0)
         total = total * kept + tl.sum(weights, 0)
@@ -78,7 +85,7 @@ def merge_runs(
     tl.store(out + (row * heads + head) * head_dim + at_dim, weighted / total, mask=in_head)
 
 
-def decode_by_kernel(query: Tensor, keys: Tensor, values: Tensor, decode: DecodeRows, scale: float) -> Tensor:
+def decode_by_kernel(query: Tensor, keys: Rows, values: Rows, decode: DecodeRows, scale: float) -> Tensor:
     """As `attention_backends.decode_by_sdpa`; keys and values must be contiguous."""
     (batch, longest), (_, kv_heads, head_dim), heads = decode.slots.shape, keys.shape, query.shape[1]
     num_runs = triton.cdiv(longest, RUN)
@@ -88,11 +95,20 @@ def decode_by_kernel(query: Tensor, keys: Tensor, values: Tensor, decode: Decode
     out = torch.empty_like(q)
     head_tile = triton.next_power_of_2(head_dim)
     attend_runs[batch, heads, num_runs](
-        q, keys, values, decode.slots, decode.num_visible, seen, peaks, sums, scale, longest, heads, kv_heads, num_runs,
-        head_dim=head_dim, head_tile=head_tile, run=RUN, tile=TILE,
+        q, *_parts(keys, values), decode.slots, decode.num_visible, seen, peaks, sums, scale, longest, heads, kv_heads,
+        num_runs, head_dim=head_dim, head_tile=head_tile, run=RUN, tile=TILE, rounded=isinstance(keys, RoundedRows),
     )  # fmt: skip
     merge_runs[batch, heads](
         seen, peaks, sums, decode.num_visible, out, heads, num_runs,
         head_dim=head_dim, head_tile=head_tile, run=RUN,
     )  # fmt: skip
     return out
+
+
+def _parts(keys: Rows, values: Rows) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Keys and values, and what each is multiplied by; the latter are not looked at where nothing is rounded."""
+    if isinstance(keys, RoundedRows):
+        assert isinstance(values, RoundedRows), type(values)
+        return keys.bytes, values.bytes, keys.scales, values.scales
+    assert isinstance(values, Tensor), type(values)
+    return keys, values, keys, values

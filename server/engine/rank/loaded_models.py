@@ -13,7 +13,7 @@ from transformers import PretrainedConfig
 
 from server import wire
 from server.config import Settings
-from server.dtypes import DTYPES, Dtype, WeightKind
+from server.dtypes import DTYPES, KV_KINDS, Dtype, WeightKind
 from server.engine.model.kv_budget import ChatDemand, KvShape, chat_tokens, score_tokens
 from server.engine.model.runner import ModelRunner, PoolShape, torch_dtype
 from server.engine.parallel.group import Rank
@@ -69,7 +69,7 @@ def load_models(settings: Settings, rank: Rank) -> dict[str, GroupModel]:
         started = time.monotonic()
         model = load_model(folder, rank, torch_dtype(dtype), matrices_on_host=_packs_on_gpu(dtype, rank))
         runner = ModelRunner(model, dtype, rank.device, own_kernels=settings.kernels == "auto")
-        packed[name] = _Packed(model.config, _kv_shape(model.config, rank, dtype), runner)
+        packed[name] = _Packed(model.config, _kv_shape(model.config, rank, settings), runner)
         log.info("model.loaded rank=%d model=%s seconds=%.1f", rank.rank, name, time.monotonic() - started)
     beside = [each.kv_shape for name, each in packed.items() if name != CHAT]
     order = [*(name for name in packed if name != CHAT), CHAT]  # chat gets what is left when all the rest is there
@@ -97,14 +97,14 @@ def _resident(
         window = min(window, settings.max_context_tokens)
     num_tokens = _chat_tokens(window, packed, settings, rank, beside) if name == CHAT else score_tokens(window)
     block_tokens = settings.block_tokens if name == CHAT else _SCORE_BLOCK_TOKENS
-    pool = PoolShape(-(-num_tokens // block_tokens), block_tokens)
+    pool = PoolShape(-(-num_tokens // block_tokens), block_tokens, KV_KINDS[settings.kv_dtype])
     packed.runner.allocate(pool)
     return GroupModel(name, folder, window, int(packed.config.vocab_size), pool, packed.runner)
 
 
-def _kv_shape(config: PretrainedConfig, rank: Rank, dtype: Dtype) -> KvShape:
+def _kv_shape(config: PretrainedConfig, rank: Rank, settings: Settings) -> KvShape:
     heads = HeadGeometry.of(config).share(rank.rank, rank.world)
-    return KvShape(config.num_hidden_layers, heads, dtype.compute_bytes)
+    return KvShape(config.num_hidden_layers, heads, DTYPES[settings.dtype].compute_bytes, KV_KINDS[settings.kv_dtype])
 
 
 def _chat_tokens(window: int, packed: _Packed, settings: Settings, rank: Rank, beside: list[KvShape]) -> int:

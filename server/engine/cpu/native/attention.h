@@ -66,9 +66,15 @@ inline void write_value(bf16* values, const HeadShape& shape, int slot, int head
 struct Scratch {
   std::vector<float> scores;
   std::vector<bf16> weights;
+  std::vector<int16_t> whole_query, whole_weights;  // of attention_int8.h
   void fit(size_t rows, size_t lanes) {
     if (scores.size() < rows * lanes + 16) scores.resize(rows * lanes + 16);
     if (weights.size() < rows * lanes + 32) weights.resize(rows * lanes + 32);
+  }
+  void fit_whole(int padded, size_t lanes) {
+    if (scores.size() < lanes + 16) scores.resize(lanes + 16);
+    if (whole_query.size() < static_cast<size_t>(padded)) whole_query.resize(padded);
+    if (whole_weights.size() < lanes) whole_weights.resize(lanes);
   }
 };
 

@@ -47,35 +47,25 @@ inline void write_value_int8(void* values, const HeadShape& shape, int slot, int
   for (int dimension = 0; dimension < shape.padded; ++dimension) pair[dimension * 2] = scratch[dimension];
 }
 
-struct Int8Scratch {
-  std::vector<float> scores;
-  std::vector<int16_t> query, weights;
-  void fit(int padded, size_t lanes) {
-    if (query.size() < static_cast<size_t>(padded)) query.resize(padded);
-    if (scores.size() < lanes + 16) scores.resize(lanes + 16);
-    if (weights.size() < lanes + 16) weights.resize(lanes + 16);
-  }
-};
-
-// `count` floats, a multiple of 16, as whole numbers of 15 bits and a sign; what to multiply them by.
-inline float round_to_whole(const float* from, int count, int16_t* to) {
+// `count` floats as whole numbers of 15 bits and a sign, with zeros up to `padded`; what to multiply them by.
+inline float round_to_whole(const float* from, int count, int padded, int16_t* to) {
   const float scale = fifteen_bit_scale(from, count);
   const Floats inverse = all(1.0f / scale);
-  for (int i = 0; i < count; i += 16) store_int16(to + i, load(from + i) * inverse);
+  for (int i = 0; i < padded; i += 16) store_int16(to + i, load_first(from + i, count - i) * inverse);
   return scale;
 }
 
 // Scores of all lanes of the listed groups, seen or not.
 inline void score_row_int8(const Run& run, int groups, const HeadShape& shape, int head, const float* query,
-                           const void* keys, Int8Scratch& scratch) {
-  const Floats query_scale = all(round_to_whole(query, shape.padded, scratch.query.data()));
+                           const void* keys, Scratch& scratch) {
+  const Floats query_scale = all(round_to_whole(query, shape.size, shape.padded, scratch.whole_query.data()));
   for (int g = 0; g < groups; ++g) {
     const int8_t* group = int8_group(keys, shape, run.groups[g], head);
     if (g + 1 < groups) prefetch_bytes(int8_group(keys, shape, run.groups[g + 1], head), int8_group_bytes(shape));
     Wholes sums[4] = {no_wholes(), no_wholes(), no_wholes(), no_wholes()};
     for (int pair = 0; pair < shape.padded / 2; pair += 4) {
       unrolled<4>([&](int i) OCK_INLINE {
-        sums[i] = dot_whole_pairs(sums[i], &scratch.query[(pair + i) * 2], group + (pair + i) * 32);
+        sums[i] = dot_whole_pairs(sums[i], &scratch.whole_query[(pair + i) * 2], group + (pair + i) * 32);
       });
     }
     const Floats sum = as_floats(add(add(sums[0], sums[1]), add(sums[2], sums[3])));
@@ -136,21 +126,21 @@ void weigh_values_int8(const Run& run, int groups, const HeadShape& shape, int h
   }
 }
 
-// One token of a run, one head: out[size]. The query is [padded] floats, zero behind its size.
+// One token of a run, one head: query[size] and out[size].
 inline void attend_row_int8(const Run& run, int index, const HeadShape& shape, int head, float scale,
                             const float* query, const void* keys, const void* values, float* out,
-                            Int8Scratch& scratch) {
+                            Scratch& scratch) {
   const int groups = run.groups_seen(index), lanes = groups * kGroupSlots;
-  scratch.fit(shape.padded, lanes);
+  scratch.fit_whole(shape.padded, lanes);
   score_row_int8(run, groups, shape, head, query, keys, scratch);
   const float sum = softmax_row_int8(run, groups, index, shape, head, scale, values, scratch.scores.data());
-  const float factor = round_to_whole(scratch.scores.data(), lanes, scratch.weights.data()) / sum;
+  const float factor = round_to_whole(scratch.scores.data(), lanes, lanes, scratch.whole_weights.data()) / sum;
   int from = 0;
   for (; from + 64 <= shape.padded; from += 64) {
-    weigh_values_int8<4>(run, groups, shape, head, scratch.weights.data(), values, from, factor, out);
+    weigh_values_int8<4>(run, groups, shape, head, scratch.whole_weights.data(), values, from, factor, out);
   }
   if (from < shape.padded) {
-    weigh_values_int8<2>(run, groups, shape, head, scratch.weights.data(), values, from, factor, out);
+    weigh_values_int8<2>(run, groups, shape, head, scratch.whole_weights.data(), values, from, factor, out);
   }
 }
 

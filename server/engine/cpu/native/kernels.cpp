@@ -1,10 +1,15 @@
 // The functions that server/engine/cpu/native_library.py calls.
 #include "bandwidth.h"
 #include "model.h"
+#include "product_rate.h"
 
 extern "C" {
 
 double ock_read_bandwidth(int64_t bytes, int repeats) { return ock::read_bandwidth(bytes, repeats); }
+
+double ock_product_rate(int kind, int level, int repeats) {
+  return ock::product_rate(static_cast<ock::WeightKind>(kind), static_cast<ock::Level>(level), repeats);
+}
 
 // Bytes of the structures that Python fills: Config, ModelWeights, LayerWeights, StepSegment.
 void ock_struct_bytes(int32_t* bytes) {
@@ -31,9 +36,9 @@ int ock_add_layer(ock::Model* model, const ock::LayerWeights* weights) {
   }
 }
 
-int ock_allocate(ock::Model* model, int slots) {
+int ock_allocate(ock::Model* model, int slots, int kv_kind) {
   try {
-    model->allocate(slots);
+    model->allocate(slots, static_cast<ock::KvKind>(kv_kind));
     return 0;
   } catch (const std::bad_alloc&) {
     return 1;

@@ -19,6 +19,9 @@ enum Level : int { kNone = 0, kAvx2 = 1, kVnni = 2, kBf16 = 3, kAmx = 4 };
 // How a matrix of weights is held. As in server/dtypes.py.
 enum WeightKind : int { kPlain = 0, kInt8 = 1, kInt4 = 2 };
 
+// How keys and values are held. As in server/dtypes.py.
+enum KvKind : int { kKvPlain = 0, kKvInt8 = 1 };
+
 // What a product reads its activations as, which the kind of the weights and the processor decide.
 enum Form : int {
   kFloats,    // bfloat16, or float32 where AVX2 multiplies

@@ -5,7 +5,7 @@
 // next call.
 #pragma once
 
-#include "attention.h"
+#include "attention_int8.h"
 #ifdef __AVX512F__
 #include "attention_tiles.h"
 #endif
@@ -47,7 +47,7 @@ struct Layer {
   Matrix qkv, dense, up, down;
   Vector qkv_bias, up_bias, attend_bias, feed_bias;
   Vector norm_weight, norm_bias, second_norm_weight, second_norm_bias;
-  bf16 *keys = nullptr, *values = nullptr;
+  uint8_t *keys = nullptr, *values = nullptr;  // as attention.h has them, or attention_int8.h
 };
 
 class Model {
@@ -63,7 +63,9 @@ class Model {
         norm_bias_(copied(weights.norm_bias, config.hidden)),
         cosines_(weights.cosines, weights.cosines + static_cast<size_t>(config.positions) * config.rotary / 2),
         sines_(weights.sines, weights.sines + static_cast<size_t>(config.positions) * config.rotary / 2),
-        head_(pack(arena_, weights.head, config.vocabulary, config.head_inputs, kind_, form_)) {}
+        head_kind_(kind_ == kInt4 ? kInt8 : kind_),
+        head_form_(form_of(head_kind_, level_)),
+        head_(pack(arena_, weights.head, config.vocabulary, config.head_inputs, head_kind_, head_form_)) {}
 
   void add_layer(const LayerWeights& w) {
     Layer layer;
@@ -81,11 +83,13 @@ class Model {
   }
 
   // Room for the keys and values of `slots` tokens, once all layers are there.
-  void allocate(int slots) {
-    const size_t bytes = static_cast<size_t>(round_up(slots, kGroupSlots)) * c_.kv_heads * shape_.padded * sizeof(bf16);
+  void allocate(int slots, KvKind kind) {
+    kv_kind_ = kind;
+    const size_t of_group = kind == kKvInt8 ? int8_group_bytes(shape_) : shape_.group_values() * sizeof(bf16);
+    const size_t bytes = round_up(slots, kGroupSlots) / kGroupSlots * c_.kv_heads * of_group;
     for (Layer& layer : layers_) {
-      for (bf16** each : {&layer.keys, &layer.values}) {
-        *each = reinterpret_cast<bf16*>(arena_.take(bytes));
+      for (uint8_t** each : {&layer.keys, &layer.values}) {
+        *each = arena_.take(bytes);
         std::memset(*each, 0, bytes);  // the memory is taken now, not in the middle of some request
       }
     }
@@ -156,7 +160,7 @@ class Model {
 
   void head(const float* summed, const int32_t* rows, int num_rows, float* logits) {
     take_over(summed, nullptr, false);
-    head_input_.shape(num_rows, c_.head_inputs, form_);
+    head_input_.shape(num_rows, c_.head_inputs, head_form_);
     Vector normed(stride_);
     for (int i = 0; i < num_rows; ++i) {
       normalise(x_.data() + static_cast<size_t>(rows[i]) * stride_, norm_weight_, norm_bias_, normed.data());
@@ -199,7 +203,7 @@ class Model {
       run.see(slot(s.entry + i), i);
       slots_.push_back(slot(s.entry + i)), positions_.push_back(s.position + i);
     }
-    const int unit = level_ == kAmx && s.count >= 4 ? 16 : 1;
+    const int unit = level_ == kAmx && kv_kind_ == kKvPlain && s.count >= 4 ? 16 : 1;
     for (int first = 0; first < s.count; first += unit) {
       tasks_.push_back({static_cast<int>(runs_.size()), first, std::min(unit, s.count - first)});
     }
@@ -282,12 +286,13 @@ class Model {
     });
   }
 
-  // qkv rows are [queries, keys, values][head][size]. Rotation is in float32; what is kept is bfloat16. Sixteen rows of
+  // qkv rows are [queries, keys, values][head][size]. Rotation is in float32; what is kept is bfloat16 or bytes. Sixteen rows of
   // a head go to the same group of slots more often than not, so they follow each other.
   void rotate_and_keep(Layer& layer) {
 #pragma omp parallel
     {
       std::vector<bf16> kept(shape_.padded, 0);
+      std::vector<int8_t> kept_bytes(shape_.padded, 0);
 #pragma omp for
       for (int first = 0; first < rows_; first += kGroupSlots) {
         const int last = std::min(rows_, first + kGroupSlots);
@@ -295,7 +300,14 @@ class Model {
           for (int row = first; row < last; ++row) turn_query(row, head);
         }
         for (int head = 0; head < c_.kv_heads; ++head) {
-          for (int row = first; row < last; ++row) keep_row(layer, row, head, kept.data());
+          for (int row = first; row < last; ++row) {
+            turn(head_of(row, c_.heads + head), row);
+            if (kv_kind_ == kKvInt8) {
+              keep_row_int8(layer, row, head, kept_bytes.data());
+            } else {
+              keep_row(layer, row, head, kept.data());
+            }
+          }
         }
       }
     }
@@ -311,12 +323,15 @@ class Model {
   }
 
   void keep_row(Layer& layer, int row, int head, bf16* kept) {
-    float* key = head_of(row, c_.heads + head);
-    turn(key, row);
-    narrow_row(key, c_.head_size, kept);
-    write_key(layer.keys, shape_, slots_[row], head, kept);
+    narrow_row(head_of(row, c_.heads + head), c_.head_size, kept);
+    write_key(reinterpret_cast<bf16*>(layer.keys), shape_, slots_[row], head, kept);
     narrow_row(head_of(row, c_.heads + c_.kv_heads + head), c_.head_size, kept);
-    write_value(layer.values, shape_, slots_[row], head, kept);
+    write_value(reinterpret_cast<bf16*>(layer.values), shape_, slots_[row], head, kept);
+  }
+
+  void keep_row_int8(Layer& layer, int row, int head, int8_t* kept) {
+    write_key_int8(layer.keys, shape_, slots_[row], head, head_of(row, c_.heads + head), kept);
+    write_value_int8(layer.values, shape_, slots_[row], head, head_of(row, c_.heads + c_.kv_heads + head), kept);
   }
 
   void turn(float* vector, int row) const {
@@ -358,35 +373,43 @@ class Model {
     const bf16* query = queries_.data() + (row * c_.heads + head) * shape_.padded;
     float* out = attended_floats_.data() + row * attended_stride_ + head * c_.head_size;
     const int kv_head = head / (c_.heads / c_.kv_heads);  // groups of query heads share one
+    if (kv_kind_ == kKvInt8) {
+      return attend_row_int8(run, task.first, shape_, kv_head, c_.scale, head_of(static_cast<int>(row), head), layer.keys,
+                             layer.values, out, scratch);
+    }
+    const auto *keys = reinterpret_cast<const bf16*>(layer.keys), *values = reinterpret_cast<const bf16*>(layer.values);
 #ifdef __AVX512F__
     if (task.count > 1) {
-      attend_tile(run, task.first, task.count, shape_, kv_head, c_.scale, query, c_.heads * shape_.padded, layer.keys,
-                  layer.values, out, attended_stride_, scratch);
+      attend_tile(run, task.first, task.count, shape_, kv_head, c_.scale, query, c_.heads * shape_.padded, keys,
+                  values, out, attended_stride_, scratch);
       for (int i = 0; i < task.count; ++i) {
         float* row = out + static_cast<size_t>(i) * attended_stride_;
         if (all_finite(row, c_.head_size)) continue;
         attend_row<kBf16>(run, task.first + i, shape_, kv_head, c_.scale,
-                          query + static_cast<size_t>(i) * c_.heads * shape_.padded, layer.keys, layer.values, row,
+                          query + static_cast<size_t>(i) * c_.heads * shape_.padded, keys, values, row,
                           scratch);
       }
       return;
     }
     if (level_ >= kBf16) {
-      return attend_row<kBf16>(run, task.first, shape_, kv_head, c_.scale, query, layer.keys, layer.values, out,
+      return attend_row<kBf16>(run, task.first, shape_, kv_head, c_.scale, query, keys, values, out,
                                scratch);
     }
 #endif
-    attend_row<kVnni>(run, task.first, shape_, kv_head, c_.scale, query, layer.keys, layer.values, out, scratch);
+    attend_row<kVnni>(run, task.first, shape_, kv_head, c_.scale, query, keys, values, out, scratch);
   }
 
   const Config c_;
   const Level level_;
   const WeightKind kind_;
   const Form form_;
+  KvKind kv_kind_ = kKvPlain;
   const HeadShape shape_;
   Arena arena_;
   const bf16* embedding_;
   Vector norm_weight_, norm_bias_, cosines_, sines_;
+  const WeightKind head_kind_;  // four bits would cost it several per cent of perplexity
+  const Form head_form_;
   Matrix head_;
   std::vector<Layer> layers_;
 

@@ -68,12 +68,17 @@ def test_int8_weighs_about_half_of_float16() -> None:
     assert size(half, "chat weights") == pytest.approx((size(full, "chat weights") + 0.62) / 2, rel=0.02)
 
 
-def test_int4_weighs_four_and_a_half_bits_a_weight() -> None:
+def test_int4_weighs_four_and_a_half_bits_a_weight_and_a_byte_in_the_head() -> None:
     full, four = (make_plan(dataclasses.replace(PRODUCTION, dtype=dtype)) for dtype in ("float16", "int4"))
-    embedding = 0.62
-    assert size(four, "chat weights") == pytest.approx(
-        (size(full, "chat weights") - embedding) * 4.5 / 16 + embedding, rel=0.02
-    )
+    embedding, head = 0.62, 0.62 / 4
+    layers = size(full, "chat weights") - embedding - head
+    assert size(four, "chat weights") == pytest.approx(layers * 4.5 / 16 + embedding + head / 2, rel=0.02)
+
+
+def test_the_production_models_fit_one_a10g_with_weights_of_four_bits_and_keys_and_values_of_one_byte() -> None:
+    plan = make_plan(dataclasses.replace(PRODUCTION, world=1, dtype="int4", kv_dtype="int8"))
+    assert plan.num_sequences >= 2
+    assert plan.left >= 0
 
 
 def test_a_smaller_context_makes_room_for_more_sequences() -> None:

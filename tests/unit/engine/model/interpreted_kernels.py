@@ -8,6 +8,7 @@ import torch
 from server.engine.model.attention_backends import AttentionBackend, decode_by_products
 from server.engine.model.int4 import quantise_int4, widened
 from server.engine.model.linear import quantise
+from server.engine.model.rounded_rows import RoundedRows
 from server.engine.model.step_layout import DecodeRows
 from server.engine.model.torch_model import TorchModel
 from server.engine.model.triton_decode import decode_by_kernel
@@ -58,6 +59,17 @@ def test_a_decode_gives_what_the_products_give(
         found = decode_by_kernel(query, keys, values, decode, head_dim**-0.5)
         assert found.dtype == dtype
         assert float((found - expected).abs().max()) < bound
+
+
+def test_a_decode_over_keys_and_values_of_one_byte_gives_what_the_products_give() -> None:
+    query, *plain = stored(2, 40, torch.float32)
+    keys, values = (RoundedRows((1500, 2, 40), torch.float32, torch.device("cpu")) for _ in range(2))
+    for rows, exact in zip((keys, values), plain, strict=True):
+        rows.index_copy_(0, torch.arange(1500), exact)
+    decode = decode_of([1, 31, 256, 257, 700], 768)
+    expected = decode_by_products(query, keys, values, decode, 0.2)
+    assert float((decode_by_kernel(query, keys, values, decode, 0.2) - expected).abs().max()) < 1e-5
+    assert 0 < float((expected - decode_by_products(query, *plain, decode, 0.2)).norm() / expected.norm()) < 0.02
 
 
 def test_a_sequence_decodes_to_the_same_bits_whatever_else_is_in_the_batch() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from server.dtypes import CPU_DTYPES, DTYPES
+from server.dtypes import CPU_DTYPES, DTYPES, KvKind
 from server.engine.model.runner import ModelRunner, PoolShape, torch_dtype
 from server.engine.parallel.processor import Level, processor_level
 from server.engine.schedule.step import Segment
@@ -31,7 +31,9 @@ LEVELS = [level for level in Level if Level.NONE < level <= processor_level()]
 BOUNDS = {"float32": 1e-5, "bfloat16": 0.02, "int8": 0.06, "int4": 0.36}
 
 
-def runner_of(kind: str, name: str, level: Level = Level.AMX, damage: Damage | None = None) -> ModelRunner:
+def runner_of(
+    kind: str, name: str, level: Level = Level.AMX, damage: Damage | None = None, kv: KvKind = KvKind.PLAIN
+) -> ModelRunner:
     dtype = DTYPES[name]
     model = make_model(kind).to(torch_dtype(dtype))
     if damage is not None:
@@ -44,7 +46,7 @@ def runner_of(kind: str, name: str, level: Level = Level.AMX, damage: Damage | N
     else:
         for block, exact in zip(model.transformer.h, make_model(kind).transformer.h, strict=True):
             block.attn.embed_positions = exact.attn.embed_positions
-    shape = PoolShape(256, BLOCK_TOKENS)
+    shape = PoolShape(256, BLOCK_TOKENS, kv)
     runner = ModelRunner(model, dtype, torch.device("cpu"), own_kernels=level is not Level.NONE, level=level)
     runner.allocate(shape)
     return runner
@@ -106,6 +108,23 @@ def test_what_else_is_in_the_batch_does_not_change_a_sequences_logits(kind: str)
     alone = runner.run(step_of(whole(0, tokens)))
     beside = runner.run(step_of(whole(1, prompt_of(70)), whole(2, prompt_of(3)), whole(0, tokens)))[-1:]
     assert relative_error(beside, alone) < 2e-3
+
+
+@pytest.mark.parametrize("level", [Level.NONE, *LEVELS], ids=lambda level: level.name)
+def test_keys_and_values_of_one_byte_change_little_and_take_half_the_memory(kind: str, level: Level) -> None:
+    dtype = "float32" if level is Level.NONE else "bfloat16"
+    runner, plain = (runner_of(kind, dtype, level, kv=kv) for kv in (KvKind.INT8, KvKind.PLAIN))
+    model, long, short = make_model(kind), prompt_of(100), prompt_of(9)
+    for each in (runner, plain):
+        each.run(step_of(whole(0, long[:37], num_logits=0), whole(1, short[:-1])))
+    found, exact = (
+        each.run(step_of(rest(0, long, 37, num_logits=5), rest(1, short, len(short) - 1))) for each in (runner, plain)
+    )
+    expected = torch.cat([reference(model, long)[-5:], reference(model, short)[-1:]])
+    assert relative_error(found, expected) < 0.03
+    assert relative_error(found, exact) > 1e-4
+    size = 4 if dtype == "float32" else 2
+    assert runner.kv_bytes < plain.kv_bytes * (1 / size + 0.06)
 
 
 @pytest.mark.parametrize(("dtype", "level"), PATHS, ids=lambda value: getattr(value, "name", str(value)))

@@ -41,13 +41,15 @@ def test_the_decode_kernels_compile(chip: int, tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(triton.knobs.cache, "dir", str(tmp_path))
     counts = dict.fromkeys(("longest", "heads", "kv_heads", "num_runs"), "i32")
     sums = dict.fromkeys(("seen", "peaks", "sums"), "*fp32")
-    for dtype, head_dim, head_tile in ((torch.bfloat16, 96, 128), (torch.float16, 256, 256), (torch.float32, 64, 64)):
-        inputs = dict.fromkeys(("query", "keys", "values"), POINTER[dtype])
+    cases = ((torch.bfloat16, 96, 128, 1), (torch.float16, 256, 256, 0), (torch.float32, 64, 64, 0))
+    for dtype, head_dim, head_tile, rounded in cases:
+        inputs = {"query": POINTER[dtype], **dict.fromkeys(("keys", "values"), "*i8" if rounded else POINTER[dtype])}
+        kv_scales = dict.fromkeys(("key_scales", "value_scales"), POINTER[dtype])
         shape = {"head_dim": head_dim, "head_tile": head_tile, "run": triton_decode.RUN}
         places = {"slots": "*i64", "num_visible": "*i64"}
         compiled(
-            triton_decode.attend_runs, chip, {**inputs, **places, **sums, "scale": "fp32", **counts},
-            {**shape, "tile": triton_decode.TILE},
+            triton_decode.attend_runs, chip, {**inputs, **kv_scales, **places, **sums, "scale": "fp32", **counts},
+            {**shape, "tile": triton_decode.TILE, "rounded": rounded},
         )  # fmt: skip
         counts_of_merge = {"heads": "i32", "num_runs": "i32"}
         signature = {**sums, "num_visible": "*i64", "out": POINTER[dtype], **counts_of_merge}
