@@ -18,7 +18,7 @@ from deepspeed.module_inject import replace_transformer_layer
 from deepspeed.module_inject.auto_tp import AutoTP
 from deepspeed.module_inject.layers import set_autotp_mode
 from torch import distributed as dist
-from torch import nn
+from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
 
 from server.engine.parallel.group import Rank
@@ -82,6 +82,13 @@ def _apply_autotp(model: PreTrainedModel, world: int) -> None:
             replace_transformer_layer(layer_class, model, None, config, model.config, training_mode=False)
 
 
+def _refuse_not_finite(name: str, share: Tensor) -> None:
+    """A weight that is no number makes every answer, or those to a few questions, worthless."""
+    if not share.sum(dtype=torch.float32).isfinite():  # as its terms are
+        num = int((~share.isfinite()).sum())
+        raise WeightsError(f"tensor {name!r} has {num} of {share.numel()} values that are not finite: it is damaged")
+
+
 def _fill(model: nn.Module, source: WeightSource, rank: Rank, dtype: torch.dtype, matrix_device: torch.device) -> None:
     for name, parameter in list(model.named_parameters(remove_duplicate=False)):
         share = source.tensor(name, cut_of(parameter, rank.rank))
@@ -99,4 +106,5 @@ def _fill(model: nn.Module, source: WeightSource, rank: Rank, dtype: torch.dtype
         stays_mapped = is_packed and isinstance(source, PackagedCheckpoint)
         if not (stays_mapped and share.dtype == dtype):
             share = cast(share, dtype, device)
+        _refuse_not_finite(name, share)
         module._parameters[leaf] = nn.Parameter(share, requires_grad=False)
