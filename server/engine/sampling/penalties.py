@@ -88,9 +88,11 @@ def forbid_ends(logits: Tensor, rows: Sequence[SamplingRow], end_tokens: Sequenc
 
 def forbid_disallowed(logits: Tensor, rows: Sequence[SamplingRow]) -> None:
     """Only what a grammar allows, in the rows that have one."""
-    for at, row in enumerate(rows):
-        if row.allowed is not None:
-            logits[at].masked_fill_(~to_device(row.allowed, logits.device), _NEVER)
+    allowed = [(at, row.allowed) for at, row in enumerate(rows) if row.allowed is not None]
+    if allowed:
+        at = to_device(np.array([at for at, _ in allowed]), logits.device)
+        masks = to_device(np.stack([mask for _, mask in allowed]), logits.device)
+        logits[at] = logits[at].masked_fill(~masks, _NEVER)
 
 
 def _places(entries: Sequence[tuple[int, int]], device: torch.device) -> tuple[Tensor, Tensor]:

@@ -11,6 +11,8 @@ from server.engine.schedule.sequence import GenerateSequence
 from server.engine.schedule.step_plan import StepBuilder
 from server.engine.schedule.turns import Turns
 
+_WORTH_WAITING_TOKENS = 64  # a prompt of fewer is computed again rather than kept waiting for a step
+
 
 class GenerateQueue:
     """Callers take turns, each of them first come, first served; preempted sequences go before all others.
@@ -106,15 +108,32 @@ class GenerateQueue:
         return found[: self._blocks.grow_by(sequence, 1 + wanted) - 1]
 
     def _next_admitted(self) -> GenerateSequence | None:
-        """Who begins next; a block for each running sequence stays free, or it would be preempted at once."""
+        """Who begins next; a block for each running sequence stays free, or it would be preempted at once.
+
+        Who asks the same as one whose prompt is being computed waits until it can share what comes of it.
+        """
         if not self.num_open_places:
             return None
         callers = [each.caller for each in self.running if each.caller]
-        head = next((each for each in self.waiting if callers.count(each.caller) < self._max_of_caller), None)
+        under_way = self._blocks.under_way(each for each in self.running if _num_missing_tokens(each) > 1)
+        head = next(
+            (
+                each
+                for each in self.waiting
+                if callers.count(each.caller) < self._max_of_caller and not self._should_share(each, under_way)
+            ),
+            None,
+        )
         if head is None or head.is_all_planned:  # preempted behind its last step; it ends when that is settled
             return None
         fits = self._blocks.has_room_for(head, head.num_tokens, num_reserved=len(self.running))
         return head if fits else None
+
+    def _should_share(self, sequence: GenerateSequence, under_way: set[bytes]) -> bool:
+        """Whether much of what `sequence` needs is being computed for another, to be had when that is done."""
+        if not under_way or sequence.was_admitted or sequence.num_tokens < _WORTH_WAITING_TOKENS:
+            return False
+        return self._blocks.first_missing(sequence) in under_way
 
     def _admit_next(self) -> GenerateSequence | None:
         sequence = self._next_admitted()

@@ -26,6 +26,25 @@ class ModelBlocks:
         num_missing = self.pool.num_blocks_for(num_entries) - len(reused)
         return self.pool.has_room_for(num_missing + num_reserved, beside=reused)
 
+    def under_way(self, sequences: Iterable[TokenSequence]) -> set[bytes]:
+        """Names of the full blocks that `sequences` hold and have yet to compute."""
+        if not self._prefix_reuse:
+            return set()
+        size = self.pool.block_tokens
+        return {
+            digest
+            for each in sequences
+            for digest in each.digests(each.num_known_tokens // size, size)[each.num_computed_tokens // size :]
+        }
+
+    def first_missing(self, sequence: TokenSequence) -> bytes | None:
+        """The name of the first full block that `sequence` would have to compute; None when it has all of them."""
+        size = self.pool.block_tokens
+        num_full = min(sequence.num_tokens - 1, sequence.num_known_tokens) // size
+        digests = sequence.digests(num_full, size)
+        num_found = len(self._find_reusable(sequence))
+        return digests[num_found] if num_found < num_full else None
+
     def admit(self, sequence: TokenSequence, num_entries: int) -> None:
         """Give `sequence` blocks for `num_entries`, reusing computed ones; the caller knows that there is room."""
         reused = self._find_reusable(sequence)

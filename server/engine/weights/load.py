@@ -17,8 +17,8 @@ from deepspeed.inference.config import DeepSpeedInferenceConfig
 from deepspeed.module_inject import replace_transformer_layer
 from deepspeed.module_inject.auto_tp import AutoTP
 from deepspeed.module_inject.layers import set_autotp_mode
-from torch import distributed as dist
 from torch import Tensor, nn
+from torch import distributed as dist
 from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
 
 from server.engine.parallel.group import Rank

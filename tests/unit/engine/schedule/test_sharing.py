@@ -91,3 +91,15 @@ def test_turns_of_a_caller_rise_and_a_new_one_has_the_next() -> None:
     assert turns.take("b")[0] == 2
     assert turns.take("")[0] == turns.take("")[0] == 2
     assert many[1] < turns.take("b")
+
+
+def test_replies_to_one_prompt_share_what_is_computed_of_it() -> None:
+    engine = ToyEngine(SHAPES, ScheduleLimits(max_step_tokens=512, max_running=32))
+    prompt = tuple(range(700))
+    choices = [engine.generate(prompt, 5) for _ in range(8)]
+    other = engine.generate((7, 8, 9), 5)
+    assert steps_until_first_token(engine, other) == 1, "what differs need not wait"
+    engine.drain()
+    engine.check_results()
+    assert engine.scheduler.status().prefilled_tokens < 700 + 8 * 16 + 3
+    assert all(each.num_cached_tokens >= 688 for each in choices[1:])
