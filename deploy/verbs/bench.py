@@ -1,4 +1,8 @@
-"""How long turns take on a running server, by number of clients, and beside another server in the same run.
+"""How long turns take on a running server: turns of this server's own API, or load of a kind on any chat server.
+
+With --workload, streamed chat completions under closed (--clients) or open (--rate) load: times to the first text,
+between tokens and to the end, goodput under an objective, errors, costs, the server's own phases; JSON, HTML and PNG.
+`bench compare A.json B.json` sets two such results side by side. Without it, turns of POST /invocations.
 
 With --against, rounds alternate between the two servers, so that whatever else the machine does falls on both; that
 is how two settings of one server, moderation on and off say, are compared. Prints JSON.
@@ -17,6 +21,8 @@ from typing import Any
 
 from deploy.client import ChatClient, ChatError
 from deploy.errors import DeployError
+from deploy.measure.bench.compare import compared
+from deploy.measure.bench.harness import add_harness_arguments, measured
 from deploy.measure.turn_load import Asking, Burst, burst, conversation, summary
 from server.machine import machine_facts
 
@@ -25,7 +31,8 @@ _TIMEOUT_S = 300.0
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of `bench`."""
-    where = parser.add_mutually_exclusive_group(required=True)
+    parser.add_argument("compare", nargs="*", metavar="compare A.json B.json", help="two results beside each other")
+    where = parser.add_mutually_exclusive_group()
     where.add_argument("--url", help="the server, as in http://127.0.0.1:8080")
     where.add_argument("--endpoint", metavar="NAME", help="a SageMaker endpoint")
     parser.add_argument("--region", help="of the endpoint (default: boto3's own choice)")
@@ -40,16 +47,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-retrieval", action="store_true", help="answers without passages")
     parser.add_argument("--conversation", type=int, metavar="TURNS", help="instead: one session of so many turns")
     parser.add_argument("--json", type=Path, help="write the result here too")
+    add_harness_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure and print the JSON."""
+    if arguments.compare:
+        print(_compared(arguments.compare))
+        return 0
+    if not arguments.url and not arguments.endpoint:
+        raise DeployError("one of --url and --endpoint is needed, or compare A.json B.json")
     asking = Asking(
         arguments.stream, {"max_new_tokens": arguments.max_new_tokens, "no_retrieval": arguments.no_retrieval}
     )
     open_client = _opener(arguments)
     try:
-        if arguments.conversation:
+        if arguments.workload:
+            result = measured(arguments)
+        elif arguments.conversation:
             result = _conversation(open_client(), arguments.conversation, asking)
         else:
             result = _bursts(open_client, arguments, asking)
@@ -60,6 +75,12 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         arguments.json.write_text(text, "utf-8")
     return 0
+
+
+def _compared(words: list[str]) -> str:
+    if len(words) != 3 or words[0] != "compare":
+        raise DeployError(f"{' '.join(words)}: legal is compare A.json B.json")
+    return compared(Path(words[1]), Path(words[2]))
 
 
 def _opener(arguments: argparse.Namespace) -> Callable[[], ChatClient]:

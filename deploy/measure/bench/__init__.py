@@ -1,0 +1,1 @@
+"""Load on a chat server, and what it did with it: workloads, closed and open load, figures, reports."""
