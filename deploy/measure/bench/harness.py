@@ -44,11 +44,7 @@ def add_harness_arguments(parser: argparse.ArgumentParser) -> None:
 
 def measured(arguments: argparse.Namespace) -> dict[str, Any]:
     """Run every load and write the reports. Raises DeployError."""
-    target: Target = (
-        UrlTarget(arguments.url, arguments.key)
-        if arguments.url
-        else EndpointTarget(arguments.endpoint, arguments.region)
-    )
+    target = _target(arguments)
     loads = _loads(arguments)
     runs, samples = [], _Samples()
     for name, start in loads.items():
@@ -70,6 +66,12 @@ def measured(arguments: argparse.Namespace) -> dict[str, Any]:
     if arguments.png:
         write_pngs(arguments.png, samples.series)
     return result
+
+
+def _target(arguments: argparse.Namespace) -> Target:
+    if arguments.url:
+        return UrlTarget(arguments.url, arguments.key)
+    return EndpointTarget(arguments.endpoint, arguments.region)
 
 
 class _Samples:

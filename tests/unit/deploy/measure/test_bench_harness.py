@@ -95,7 +95,7 @@ def test_closed_load_finds_the_delays_that_there_are(
         assert each["errors"] == {}
         assert each["server_phases_mean_ms"] == {"judge": 500.0}
         per_turn = each["price_per_thousand_turns"] / 1000
-        assert per_turn == pytest.approx(0.001 * each["seconds"] / each["requests"])
+        assert per_turn == pytest.approx(0.001 * each["seconds"] / each["requests"], rel=0.01)
     assert asked[0]["temperature"] == 0.6
     assert (asked[0]["top_k"], asked[0]["stream"]) == (40, True)
     assert "<svg" in (tmp_path / "a.html").read_text("utf-8")
@@ -107,7 +107,7 @@ def test_closed_load_finds_the_delays_that_there_are(
 def test_open_load_comes_at_its_own_pace_and_errors_are_figures(
     slow: tuple[str, list[dict[str, Any]]], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    url, asked = slow
+    url, _ = slow
     questions = tmp_path / "questions.jsonl"
     questions.write_text('{"prompt": "fail"}\n{"messages": [{"role": "user", "content": "hello"}]}\n')
     flags = ["--url", url, "--workload", str(questions), "--rate", "30", "--duration", "1", "--warm-up", "0"]
