@@ -196,7 +196,7 @@ _MIX: tuple[Callable[[TextSampler], Labelled], ...] = (
     TextSampler._elsewhere,
     TextSampler._other,
 )
-_SHARES = (16, 16, 6, 13, 16, 11, 7, 6, 9)
+_SHARES = (12, 13, 4, 12, 22, 14, 8, 6, 9)
 
 
 def _ended(text: str) -> str:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from server.chat.text.lookalikes import forms, one_line, readings
-from server.chat.text.sentences import split_sentences
+from server.chat.text.sentences import split_sentences, windows
 
 MOST_IN_A_RUN = 3  # sentences that are judged together
 # The markers of the few-shot form, wherever they stand and however they are spaced.
@@ -20,7 +20,7 @@ def parts_to_judge(text: str) -> list[str]:
 
     Neither look-alikes nor invisible characters hide what a reader sees, nothing that is appended in the form of the
     few-shot prompt softens what stands before it, and no harmless sentences around a threat outweigh it: every
-    sentence is judged alone and in a run of three. The first part is the whole text as it is written.
+    sentence is judged alone and in runs of three. The first part is the whole text as it is written.
     """
     return distinct(part for form in forms(text) for part in _parts(form))
 
@@ -30,7 +30,7 @@ class ReplySpan:
     """A part of a reply that is to leave, with what it is read with.
 
     Attributes:
-        before: the reply's last sentences before it.
+        before: the sentences before it of its run; see `sentences_before`.
         whole: the reply up to the span's end; None where it was judged as a whole when it was not much shorter.
         question: what the reply answers.
     """
@@ -44,15 +44,36 @@ class ReplySpan:
 def span_parts(span: ReplySpan) -> list[str]:
     """What is classified before a span leaves: the span with the sentences before it, alone and in its sentences,
     behind the last sentence of its question, and the reply as a whole where it is due.
+
+    Texts that begin alike stand in this order, so that the engine reuses the keys and values of their beginnings.
     """
-    with_before = " ".join((*span.before[1 - MOST_IN_A_RUN :], span.text))
-    parts = [*parts_to_judge(with_before), *(parts_to_judge(span.text) if span.before else ())]
+    parts = [] if span.whole is None else _wholes(span.whole)
+    parts += _wholes(" ".join((*span.before, span.text)))
+    parts += parts_to_judge(span.text)
     if asked := split_sentences(span.question)[-1:]:
-        answer = " ".join(split_sentences(span.text)[:MOST_IN_A_RUN])
-        parts += [_MARKER.sub(r"\1", each) for each in readings(f"{asked[0]} {answer}")]
-    if span.whole is not None:
-        parts += [_MARKER.sub(r"\1", each) for each in readings(span.whole)]
+        answer = windows(" ".join(split_sentences(span.text)[:2]))[0]
+        parts += _wholes(f"{asked[0]} {answer}")
     return distinct(parts)
+
+
+def sentences_before(before: Sequence[str], span: str) -> tuple[str, ...]:
+    """The sentences that the span after `span` is judged with, given those that this one was judged with.
+
+    Runs grow to three sentences and begin anew with the last of them: every two neighbours are judged together, and
+    each run begins with the one before it, whose keys and values are reused.
+    """
+    sentences = (*before, *split_sentences(span))
+    return sentences[-1:] if len(sentences) >= MOST_IN_A_RUN else sentences
+
+
+def run_starts(num_sentences: int) -> list[int]:
+    """Where runs of three sentences begin so that every two neighbours are in one."""
+    last = num_sentences - MOST_IN_A_RUN
+    return sorted({*range(0, last + 1, MOST_IN_A_RUN - 1), last}) if last >= 0 else []
+
+
+def _wholes(text: str) -> list[str]:
+    return [_MARKER.sub(r"\1", each) for each in readings(text)]
 
 
 def distinct(parts: Iterable[str]) -> list[str]:
@@ -69,7 +90,8 @@ def _parts(form: str) -> Iterator[str]:
         for between in _MARKER.sub("\n", line).splitlines():
             yield between.strip()
     sentences = [_MARKER.sub(r"\1", one_line(each)) for each in split_sentences(_MARKER.sub(r"\1\n", form))]
+    for sentence in sentences:
+        yield from windows(sentence)
     if len(sentences) > 1:
-        yield from sentences
-        for start in range(len(sentences) - MOST_IN_A_RUN + 1):
+        for start in run_starts(len(sentences)):
             yield " ".join(sentences[start : start + MOST_IN_A_RUN])

@@ -12,13 +12,13 @@ from typing import Protocol
 
 from server import wire
 from server.chat.moderation.moderator import Moderator
-from server.chat.moderation.parts import MOST_IN_A_RUN, ReplySpan
+from server.chat.moderation.parts import ReplySpan, sentences_before
 from server.chat.moderation.policy import Role
 from server.chat.records.phases import DECODE, FIRST_TOKEN, PhaseClock
 from server.chat.records.turn_records import Judgement, KeepAlive, TextPiece
 from server.chat.reply.clean import ReplyCleaner
 from server.chat.reply.growing import GrowingReply
-from server.chat.text.sentences import next_to_judge, split_sentences
+from server.chat.text.sentences import next_to_judge
 from server.errors import ErrorCode, ServiceError
 
 _KEEP_ALIVE_S = 1.0
@@ -110,7 +110,7 @@ class ReplyStream:
         self._num_taken = len(self._begun)  # characters of `_written` that were judged or are being judged
         self._reply = GrowingReply(cleaner, self._begun)
         self._flushed = False  # whether the reply's end was taken
-        self._before = tuple(split_sentences(self._begun))  # the last sentences that were taken
+        self._before = sentences_before((), self._begun)  # the sentences of the run under way
         self._pieces: list[str] = []  # all that was taken, as it leaves
         self._num_shown = 0  # characters of them
         self._whole_judged = 0  # characters shown when the reply was last judged as a whole
@@ -230,7 +230,7 @@ class ReplyStream:
         self._num_shown += len(piece)
         if self._num_shown >= 2 * self._whole_judged or over:
             whole, self._whole_judged = self._begun + "".join(self._pieces), self._num_shown
-        self._before = (*before, *split_sentences(piece))[1 - MOST_IN_A_RUN :]
+        self._before = sentences_before(before, piece)
         return ReplySpan(piece, before, whole, self._order.question)
 
     def _judge(self, span: ReplySpan) -> None:

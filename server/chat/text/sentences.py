@@ -19,7 +19,7 @@ _PART_END = re.compile(
     rf"(?P<mark>[.!?;\u2026\u061f\u06d4\u0964\u0965\u3002\uff01\uff1f\uff1b]+)[{_CLOSERS}]*\s+"
     r"|[\u3002\uff01\uff1f\uff61\uff1b]+|\n+"
 )
-_MOST_WORDS, _WINDOW_WORDS, _STRIDE_WORDS = 40, 24, 16
+_MOST_WORDS, _WINDOW_WORDS, _STRIDE_WORDS = 60, 32, 24
 # What a full stop abbreviates more often than it ends a sentence with.
 _ABBREVIATION = re.compile(
     r"approx|apt|ave|bros|capt|cf|ch|col|corp|dept|ed|eds|eq|esp|est|etc|figs?|gen|gov|incl?|ltd?|messrs|m[rst]|mrs|nos?"
@@ -43,22 +43,21 @@ def next_to_judge(written: str, num_judged: int, longest_hold: int = 240) -> int
 
 
 def split_sentences(text: str) -> list[str]:
-    """The parts that `text` is judged in: its sentences, also where one begins with a small letter, and its lines.
-
-    A sentence of many words is cut into windows that overlap, so that no threat is long enough to be lost in.
-    """
+    """The sentences of a text that may be written to mislead: also where one begins with a small letter, and lines."""
     pieces, start = [], 0
     for match in _PART_END.finditer(text):
         if match["mark"] is None or not _is_within_sentence(text, match):
             pieces.append(text[start : match.end()])
             start = match.end()
     pieces.append(text[start:])
-    return [part for piece in pieces for part in _windows(piece.split()) if part]
+    return [sentence for sentence in (" ".join(piece.split()) for piece in pieces) if sentence]
 
 
-def _windows(words: list[str]) -> list[str]:
+def windows(sentence: str) -> list[str]:
+    """A sentence of many words in windows that overlap, so that no threat is lost in a long one; any other itself."""
+    words = sentence.split(" ")
     if len(words) <= _MOST_WORDS:
-        return [" ".join(words)]
+        return [sentence]
     starts = [*range(0, len(words) - _WINDOW_WORDS, _STRIDE_WORDS), len(words) - _WINDOW_WORDS]
     return [" ".join(words[start : start + _WINDOW_WORDS]) for start in starts]
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from server import wire
 from server.chat.moderation.classifier import Classifier
 from server.chat.moderation.moderator import Moderator
-from server.chat.moderation.parts import ReplySpan, parts_to_judge, span_parts
+from server.chat.moderation.parts import ReplySpan, parts_to_judge, run_starts, sentences_before, span_parts
 from server.chat.moderation.passage_verdicts import PassageVerdicts
 from server.chat.moderation.policy import JudgedPassages, Role
 from server.chat.moderation.policy_file import DEFAULT_POLICY, PolicyError, load_policy
@@ -265,26 +265,37 @@ def test_sentences_are_judged_alone_in_runs_of_three_and_as_a_whole() -> None:
     assert parts_to_judge(text) == [
         text, "One is.", "Two is.", "three is!", "Four is.", "One is. Two is. three is!", "Two is. three is! Four is."
     ]  # fmt: skip
+    assert [run_starts(number) for number in range(8)] == [[], [], [], [0], [0, 1], [0, 2], [0, 2, 3], [0, 2, 4]]
 
 
 def test_a_reply_is_judged_by_its_span_alone_with_what_came_before_and_with_its_question() -> None:
     span = ReplySpan("Yes, do it tonight.", ("It is late.", "You are tired."), "W h o l e", "I am sad. Should I?")
     assert span_parts(span) == [
-        "It is late. You are tired. Yes, do it tonight.",
-        "It is late.",
-        "You are tired.",
-        "Yes, do it tonight.",
-        "Should I? Yes, do it tonight.",
         "W h o l e",
         "whole",
+        "It is late. You are tired. Yes, do it tonight.",
+        "Yes, do it tonight.",
+        "Should I? Yes, do it tonight.",
     ]
+
+
+@pytest.mark.parametrize("number", range(12))
+def test_every_two_neighbours_are_judged_together(number: int) -> None:
+    sentences = [f"Sentence {each} is here." for each in range(number + 2)]
+    pair = " ".join(sentences[number:])
+    assert any(pair in part and len(part) < 4 * len(sentences[-1]) for part in parts_to_judge(" ".join(sentences)))
+    before: tuple[str, ...] = ()
+    for each in sentences:
+        run, before = " ".join((*before, each)), sentences_before(before, each)
+    assert pair in run
+    assert len(run) < 4 * len(sentences[-1])
 
 
 def test_a_sentence_that_goes_on_and_on_is_judged_in_windows() -> None:
     words = [f"word{'abcdefghij'[number // 20]}{chr(97 + number % 20)}" for number in range(200)]
     parts = parts_to_judge(" ".join(words))
     assert all(any(" ".join(words[at : at + 8]) in part for part in parts[1:]) for at in range(193))
-    assert {len(part.split()) for part in parts} == {200, 24, 72}
+    assert {len(part.split()) for part in parts} == {200, 32}
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
