@@ -20,7 +20,17 @@ from server.chat.moderation.policy import Role
 from server.chat.prompt.prompt import Prompt, PromptBuilder
 from server.chat.records.phases import CLAIM, JUDGE, SEARCH, STORE
 from server.chat.records.session_ids import new_session_id
-from server.chat.records.turn_records import Judgement, Session, TextPiece, TurnEvent, TurnRequest, TurnResult
+from server.chat.records.turn_records import (
+    FoundSources,
+    Judgement,
+    KeepAlive,
+    Session,
+    TextPiece,
+    TurnEvent,
+    TurnRequest,
+    TurnResult,
+)
+from server.chat.reply.citations import MarkedText
 from server.chat.reply.clean import ReplyCleaner
 from server.chat.reply.stream import ReplyEngine, ReplyOrder, ReplyStream
 from server.chat.store.rows import check_question
@@ -157,7 +167,7 @@ class TurnService:
                 reply = self._reply(turn, prompt, piecewise)
                 if turn.preface and piecewise:
                     yield TextPiece(turn.preface)
-                yield from reply.pieces()
+                yield from _events_of(turn, reply, piecewise)
                 result = turn.finish(prompt, reply.verdict)
                 if reply.verdict.judgement is not None:
                     self._note(turn, Role.OUTPUT, reply.verdict.judgement, reply.verdict.text)
@@ -168,7 +178,7 @@ class TurnService:
             stored = True
             result = msgspec.structs.replace(result, phases=turn.clock.phases)
             self._log_end(turn, result)
-            yield result
+            yield turn.shown(result)
         finally:
             # What is still under way for a turn that ended early is ignored when it comes.
             judged.cancel()
@@ -368,6 +378,24 @@ def _normalised(request: TurnRequest) -> TurnRequest:
         history=history,
         begun=normalise(request.begun),
     )
+
+
+def _events_of(turn: OpenTurn, reply: ReplyStream, piecewise: bool) -> Iterator[TurnEvent]:
+    """A reply's pieces, marked where that was asked for, the sources before the first. Before that, the engine may
+    still refuse, which is told as such.
+    """
+    sources = turn.sources if piecewise else ()
+    marked = MarkedText(turn.citer()) if turn.request.cite else None
+    for event in reply.pieces():
+        if sources:
+            yield FoundSources(sources)
+            sources = ()
+        if isinstance(event, KeepAlive) or marked is None:
+            yield event
+        elif text := marked.take(event.text):
+            yield TextPiece(text)
+    if marked is not None and reply.verdict.blocked is None and (rest := marked.rest()):
+        yield TextPiece(rest)
 
 
 def _exchanges(session: Session) -> tuple[Exchange, ...]:

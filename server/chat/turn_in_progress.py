@@ -13,6 +13,7 @@ from server.chat.moderation.policy import Role, RoleRule
 from server.chat.prompt.prompt import Prompt
 from server.chat.records.phases import PhaseClock
 from server.chat.records.turn_records import Judgement, Session, Source, Turn, TurnRequest, TurnResult, Usage
+from server.chat.reply.citations import Citer, with_marks
 from server.chat.reply.stream import ReplyVerdict
 from server.chat.store.store import Claim
 from server.retrieval.retriever import Passage
@@ -72,8 +73,9 @@ class OpenTurn:
         )
         if verdict.blocked is not None:
             return self.result(verdict.blocked.message, "moderated_output")
+        result = self.result(self.preface + verdict.text, verdict.finished.reason)
         return msgspec.structs.replace(
-            self.result(self.preface + verdict.text, verdict.finished.reason), logprobs=verdict.logprobs
+            result, citations=self.citer().citations(result.outputs), logprobs=verdict.logprobs
         )
 
     def _own_tokens(self, prompt: Prompt) -> int:
@@ -83,6 +85,17 @@ class OpenTurn:
         new = prompt.num_question_tokens + prompt.num_passage_tokens
         return len(prompt.token_ids) - new if self.session.turns else 0
 
+    def citer(self) -> Citer:
+        """Finds which of the passages in the prompt a sentence rests on."""
+        return Citer([passage.text for passage in self.passages])
+
+    def shown(self, result: TurnResult) -> TurnResult:
+        """The answer as the client gets it: with marks where it asked for them. What is stored has none."""
+        if not self.request.cite:
+            return result
+        outputs, citations = with_marks(result.outputs, result.citations)
+        return msgspec.structs.replace(result, outputs=outputs, citations=citations)
+
     def result(self, outputs: str, reason: str) -> TurnResult:
         """The answer as it stands."""
         return TurnResult(
@@ -90,7 +103,7 @@ class OpenTurn:
             outputs=outputs,
             session_id=self.session.session_id,
             finish_reason=reason,
-            sources=() if reason.startswith("moderated") else self._sources(),
+            sources=() if reason.startswith("moderated") else self.sources,
             moderation=self.moderation,
             usage=self.usage,
             warnings=tuple(self.warnings),
@@ -108,9 +121,11 @@ class OpenTurn:
             sources=result.sources,
             labels={role: each.label for role, each in result.moderation.items()},
             usage=result.usage,
+            citations=result.citations,
             **versions,
         )
 
-    def _sources(self) -> tuple[Source, ...]:
+    @property
+    def sources(self) -> tuple[Source, ...]:
         """The passages that stood in the prompt."""
         return tuple(map(Source.of, self.passages))

@@ -35,6 +35,14 @@ class Source(msgspec.Struct, frozen=True, omit_defaults=True):
         )
 
 
+class Citation(msgspec.Struct, frozen=True):
+    """Characters [start, end) of a reply, a sentence, that rest on a source; `source` counts from 1."""
+
+    start: int
+    end: int
+    source: int
+
+
 class Judgement(msgspec.Struct, frozen=True):
     """What was thought of one text; `scores` sum to 1 over the model's labels, and are empty for other judges."""
 
@@ -70,6 +78,7 @@ class Turn(msgspec.Struct, frozen=True):
     usage: Usage = Usage()
     model: str = ""
     index_version: str = ""
+    citations: tuple[Citation, ...] = ()
 
 
 class Session(msgspec.Struct, frozen=True):
@@ -108,6 +117,7 @@ class TurnRequest(msgspec.Struct, frozen=True):
     system: str = ""
     begun: str = ""  # the reply's first words, which a client has written; the answer goes on behind them
     as_written: bool = False  # the prompt is the text alone: no roles, no history, no passages
+    cite: bool = False  # the reply is shown with marks, "[1]", where a sentence rests on a source
     clamp: bool = False  # a reply that asks for more tokens than are left gets what is left
 
 
@@ -119,6 +129,12 @@ class TextPiece(msgspec.Struct, frozen=True):
 
 class KeepAlive(msgspec.Struct, frozen=True):
     """Nothing to say yet; a stream writes a comment so that a client that left is noticed."""
+
+
+class FoundSources(msgspec.Struct, frozen=True):
+    """The passages that stand in the prompt; goes before the first text of a stream."""
+
+    sources: tuple[Source, ...]
 
 
 class TurnResult(msgspec.Struct, frozen=True):
@@ -134,6 +150,7 @@ class TurnResult(msgspec.Struct, frozen=True):
     warnings: tuple[str, ...] = ()
     turn: int = 0
     phases: tuple[Phase, ...] = ()
+    citations: tuple[Citation, ...] = ()  # places in `outputs`
     logprobs: tuple[TokenLogprobs, ...] = ()  # of the reply's tokens, where they were asked for; none of withheld text
 
     @property
@@ -142,4 +159,4 @@ class TurnResult(msgspec.Struct, frozen=True):
         return {each.name: round(each.seconds, 3) for each in self.phases}
 
 
-TurnEvent = TextPiece | KeepAlive | TurnResult
+TurnEvent = FoundSources | TextPiece | KeepAlive | TurnResult

@@ -36,7 +36,7 @@ def next_to_judge(written: str, num_judged: int, longest_hold: int = 240) -> int
 
     Sentences are judged whole; one that runs longer than `longest_hold` characters is cut at a space.
     """
-    end = max(_sentence_ends(written, num_judged), default=num_judged)
+    end = max(sentence_ends(written, num_judged), default=num_judged)
     if end == num_judged and len(written) - num_judged >= longest_hold:
         end = written.rfind(" ", num_judged) + 1 or len(written)
     return end
@@ -62,6 +62,13 @@ def windows(sentence: str) -> list[str]:
     return [" ".join(words[start : start + _WINDOW_WORDS]) for start in starts]
 
 
+def sentence_ends(written: str, start: int) -> Iterator[int]:
+    """Where sentences end for certain; one whose next character is not there yet is not among them."""
+    for match in _BOUNDARY.finditer(written, start):
+        if match["mark"] is None or _ends_sentence(written, match):
+            yield match.end()
+
+
 def _is_within_sentence(text: str, match: re.Match[str]) -> bool:
     """Whether a full stop only abbreviates a word or numbers an item."""
     if match["mark"] != ".":
@@ -69,13 +76,6 @@ def _is_within_sentence(text: str, match: re.Match[str]) -> bool:
     word = _LAST_WORD.search(text, max(0, match.start() - _LONGEST_WORD), match.start())
     assert word is not None
     return _is_abbreviation(word[0]) or _is_item_number(text, word)
-
-
-def _sentence_ends(written: str, start: int) -> Iterator[int]:
-    """Where sentences end for certain; one whose next character is not there yet is not among them."""
-    for match in _BOUNDARY.finditer(written, start):
-        if match["mark"] is None or _ends_sentence(written, match):
-            yield match.end()
 
 
 def _ends_sentence(written: str, match: re.Match[str]) -> bool:

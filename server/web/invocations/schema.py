@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from server.chat.records.turn_records import Source, TurnResult, Usage
+from server.chat.records.turn_records import Citation, Source, TurnResult, Usage
 from server.web.call.errors import ErrorDetail
 from server.web.invocations.parameters import Parameters
 from server.web.limits.table import MAX_HISTORY_TURNS, MAX_INPUTS
@@ -91,6 +91,7 @@ class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
     turn: int
     warnings: tuple[str, ...] = ()
     timings: Timings = {}
+    citations: tuple[Citation, ...] = ()  # sentences of `outputs` that rest on a source
 
 
 class FailedInput(msgspec.Struct, frozen=True):
@@ -99,10 +100,13 @@ class FailedInput(msgspec.Struct, frozen=True):
     error: ErrorDetail
 
 
-class Pieces(msgspec.Struct, frozen=True):
-    """One line or event of a stream; an empty piece keeps the connection alive."""
+class Pieces(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One line or event of a stream; an empty piece keeps the connection alive. The sources, where there are any, come
+    before the first text.
+    """
 
     outputs: tuple[str, ...]
+    sources: tuple[Source, ...] = ()
 
 
 def invocation_body(result: TurnResult, request_id: str) -> Answer:
@@ -121,4 +125,5 @@ def invocation_body(result: TurnResult, request_id: str) -> Answer:
         turn=result.turn,
         warnings=result.warnings,
         timings=result.timings,
+        citations=result.citations,
     )

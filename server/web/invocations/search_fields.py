@@ -21,6 +21,7 @@ Retrieval = Annotated[
     ),
 ]
 SearchK = Annotated[int, Meta(ge=1, le=100, description="How many passages at most; absent, as the server is set.")]
+Cite = Annotated[bool, Meta(description='true: marks, " [1]", stand behind the sentences that rest on a source.')]
 _Value = Annotated[str, Meta(min_length=1, max_length=MAX_FILTER_CHARS)]
 _Values = _Value | Annotated[list[_Value], Meta(min_length=1, max_length=MAX_FILTER_VALUES)]
 
@@ -41,6 +42,7 @@ class SearchFields(msgspec.Struct, frozen=True, kw_only=True):
     retrieval: Retrieval | None = None
     search_k: SearchK | None = None
     filter: Filter | None = None
+    cite: Cite | None = None
 
 
 def searches(given: SearchFields) -> bool:

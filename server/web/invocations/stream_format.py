@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import msgspec
 from flask import Request
 
-from server.chat.records.turn_records import TurnResult
+from server.chat.records.turn_records import Source, TurnResult
 from server.web.call.errors import ErrorBody
 from server.web.invocations.schema import Pieces, invocation_body
 from server.web.reading.body import JSON
@@ -63,6 +63,10 @@ class InvocationStreamFormat:
     def text(self, text: str, choice: int = 0) -> bytes:
         """A piece of the reply."""
         return self._frame(Pieces((text,)))
+
+    def sources(self, sources: tuple[Source, ...]) -> bytes:
+        """An empty piece with the sources."""
+        return self._frame(Pieces(("",), sources))
 
     def result(self, result: TurnResult, choice: int = 0) -> bytes:
         """The full record."""

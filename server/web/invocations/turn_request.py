@@ -32,6 +32,7 @@ def turn_request(
         sampling=msgspec.structs.replace(wished, logprobs=logprobs, json_schema=json_schema),
         retrieval=searches(parameters),
         search=search_wish(parameters),
+        cite=bool(parameters.cite),
         deadline_s=settings.stream_deadline_s if streams else settings.request_deadline_s,
         clamp=settings.long_replies == "clamp",
     )

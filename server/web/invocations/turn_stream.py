@@ -10,7 +10,15 @@ from typing import Protocol
 
 from flask import Response
 
-from server.chat.records.turn_records import KeepAlive, TextPiece, TurnEvent, TurnRequest, TurnResult
+from server.chat.records.turn_records import (
+    FoundSources,
+    KeepAlive,
+    Source,
+    TextPiece,
+    TurnEvent,
+    TurnRequest,
+    TurnResult,
+)
 from server.errors import ServiceError
 from server.web.call.errors import ErrorBody, error_body, shutdown_body, unexpected_error
 from server.web.call.exchange import Exchange
@@ -41,6 +49,10 @@ class StreamFormat(Protocol):
 
     def text(self, text: str, choice: int) -> bytes:
         """A piece of a reply."""
+        ...
+
+    def sources(self, sources: tuple[Source, ...]) -> bytes:
+        """What stands in the prompt of all replies; may be empty."""
         ...
 
     def result(self, result: TurnResult, choice: int) -> bytes:
@@ -107,6 +119,9 @@ class _Writer:
     def _message(self, choice: int, event: TurnEvent) -> Iterator[bytes]:
         if isinstance(event, KeepAlive):
             yield self._format.keep_alive
+        elif isinstance(event, FoundSources):
+            if choice == 0 and (message := self._format.sources(event.sources)):
+                yield message
         elif isinstance(event, TextPiece):
             yield self._text(choice, event.text)
         elif isinstance(event, TurnResult):

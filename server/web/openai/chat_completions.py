@@ -80,4 +80,5 @@ def _turn(front: Front, asked: ChatRequest) -> TurnRequest:
         begun=said.begun,
         retrieval=searches(asked.search_fields),
         search=search_wish(asked.search_fields),
+        cite=bool(asked.cite),
     )

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from msgspec import UNSET
 
-from server.chat.records.turn_records import TurnResult
+from server.chat.records.turn_records import Source, TurnResult
 from server.web.call.errors import ErrorBody
 from server.web.invocations.stream_format import SSE, SSE_KEEP_ALIVE, sse_event
 from server.web.openai.logprobs import chat_logprobs
@@ -54,6 +54,10 @@ class ChatChunkFormat:
     def text(self, text: str, choice: int) -> bytes:
         """A piece of a reply."""
         return self._chunk(ChunkChoice(choice, Delta(content=text)))
+
+    def sources(self, sources: tuple[Source, ...]) -> bytes:
+        """The sources under our own key, and nothing of OpenAI's."""
+        return sse_event(self._message((), None, Extension(self.request_id, sources)))
 
     def result(self, result: TurnResult, choice: int) -> bytes:
         """The finish reason, and the log-probabilities where they were asked for."""

@@ -10,7 +10,7 @@ import msgspec
 from flask import Blueprint, Response, request
 from msgspec import UNSET, Meta
 
-from server.chat.records.turn_records import TurnRequest, TurnResult
+from server.chat.records.turn_records import Source, TurnRequest, TurnResult
 from server.chat.text.visible import is_blank
 from server.web.call.errors import ErrorBody
 from server.web.call.front import Front, current_exchange, work_blueprint
@@ -158,6 +158,10 @@ class _TextFormat:
     def text(self, text: str, choice: int) -> bytes:
         """A piece of a continuation."""
         return sse_event(self._message((CompletionChoice(choice, text),)))
+
+    def sources(self, sources: tuple[Source, ...]) -> bytes:
+        """Nothing."""
+        return b""
 
     def result(self, result: TurnResult, choice: int) -> bytes:
         """The end of a continuation."""

@@ -24,7 +24,7 @@ from server.web.invocations.parameters import (
     TopP,
     check_window,
 )
-from server.web.invocations.search_fields import Filter, NoRetrieval, Retrieval, SearchFields, SearchK
+from server.web.invocations.search_fields import Cite, Filter, NoRetrieval, Retrieval, SearchFields, SearchK
 from server.web.limits.table import MAX_CHOICES
 from server.web.openai.idle_fields import without_idle_fields
 from server.web.openai.message_schema import ChatMessage
@@ -94,8 +94,8 @@ class SamplingFields(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
 
 class ChatRequest(SamplingFields, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A conversation to continue. Nothing of it is stored; top_k, min_p, repetition_penalty, min_tokens and ignore_eos
-    are vLLM's, retrieval, no_retrieval, search_k and filter ours. Where the last message is the assistant's, the reply
-    goes on from it.
+    are vLLM's, retrieval, no_retrieval, search_k, filter and cite ours. Where the last message is the assistant's, the
+    reply goes on from it.
 
     OpenAI's other fields are accepted where they change nothing, or with the values that ask for nothing (tools=[] and
     the like), and refused by name with any other.
@@ -111,6 +111,7 @@ class ChatRequest(SamplingFields, frozen=True, forbid_unknown_fields=True, kw_on
     retrieval: Retrieval | None = None
     search_k: SearchK | None = None
     filter: Filter | None = None
+    cite: Cite | None = None
 
     @property
     def search_fields(self) -> SearchFields:

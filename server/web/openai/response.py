@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
-from server.chat.records.turn_records import Source, TurnResult
+from server.chat.records.turn_records import Citation, Source, TurnResult
 from server.web.invocations.schema import TextJudgement, invocation_body
 from server.web.openai.logprobs import ChatLogprobs, chat_logprobs
 
@@ -41,11 +42,13 @@ class Extension(msgspec.Struct, frozen=True):
     """What OpenAI's schema has no place for, under one key of our own."""
 
     request_id: str
-    finish_reason: str
     sources: tuple[Source, ...]
-    moderation: dict[str, TextJudgement]
-    warnings: tuple[str, ...]
-    timings: dict[str, float]  # seconds by phase
+    # Absent where the sources alone go first in a stream.
+    finish_reason: str | UnsetType = UNSET
+    moderation: dict[str, TextJudgement] | UnsetType = UNSET
+    warnings: tuple[str, ...] | UnsetType = UNSET
+    citations: tuple[Citation, ...] | UnsetType = UNSET  # sentences of the reply that rest on a source
+    timings: dict[str, float] | UnsetType = UNSET  # seconds by phase
 
 
 class ReplyMessage(msgspec.Struct, frozen=True):
@@ -141,7 +144,15 @@ def summed_usage(results: Sequence[TurnResult]) -> CompletionUsage:
 def extension(result: TurnResult, request_id: str) -> Extension:
     """The rest of the answer."""
     ours = invocation_body(result, request_id)
-    return Extension(request_id, result.finish_reason, result.sources, ours.moderation, result.warnings, result.timings)
+    return Extension(
+        request_id,
+        result.sources,
+        result.finish_reason,
+        ours.moderation,
+        result.warnings,
+        citations=result.citations,
+        timings=result.timings,
+    )
 
 
 def completion(results: Sequence[TurnResult], request_id: str, model: str, created: int) -> ChatCompletion:

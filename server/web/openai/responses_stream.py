@@ -8,7 +8,7 @@ from typing import Literal
 
 import msgspec
 
-from server.chat.records.turn_records import TurnResult
+from server.chat.records.turn_records import Source, TurnResult
 from server.web.call.errors import ErrorBody
 from server.web.invocations.stream_format import SSE_KEEP_ALIVE
 from server.web.openai.chunk_stream import SSE_TYPE
@@ -52,6 +52,10 @@ class ResponseFormat:
         """A piece of the text."""
         self._said += text
         return self._part("response.output_text.delta", delta=text, logprobs=())
+
+    def sources(self, sources: tuple[Source, ...]) -> bytes:
+        """Nothing."""
+        return b""
 
     def result(self, result: TurnResult, choice: int) -> bytes:
         """The ends of text, part and message, and the whole answer."""

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from server.chat.records.session_ids import LEGAL, MAX_CHARS
-from server.chat.records.turn_records import Source, Turn
+from server.chat.records.turn_records import Citation, Source, Turn
 from server.web.limits.table import MAX_HISTORY_TURNS
 
 SESSION_ID_PATTERN = "^[A-Za-z0-9][A-Za-z0-9._-]*$"  # for the document; `check_session_id` is what decides
@@ -48,6 +48,7 @@ class StoredTurn(msgspec.Struct, frozen=True):
     created_at: float  # seconds since the epoch
     sources: tuple[Source, ...]
     labels: dict[str, str]
+    citations: tuple[Citation, ...]  # sentences of the reply that rest on a source
 
 
 class SessionHistory(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -67,4 +68,6 @@ class SessionDeleted(msgspec.Struct, frozen=True):
 
 def stored_turn(turn: Turn) -> StoredTurn:
     """What a client may see of a stored turn."""
-    return StoredTurn(turn.turn, turn.user, turn.reply, turn.finish_reason, turn.created_at, turn.sources, turn.labels)
+    return StoredTurn(
+        turn.turn, turn.user, turn.reply, turn.finish_reason, turn.created_at, turn.sources, turn.labels, turn.citations
+    )

@@ -21,6 +21,8 @@ from server.chat.moderation.judges import Judges
 from server.chat.moderation.policy import Role
 from server.chat.prompt.prompt import PromptBuilder
 from server.chat.records.turn_records import (
+    Citation,
+    FoundSources,
     Judgement,
     KeepAlive,
     SearchWish,
@@ -490,3 +492,29 @@ def test_a_turn_that_requires_passages_has_no_answer_without(found: Callable[[],
     assert bench.engine.started == []
     assert bench.stored() == []
     assert bench.ask().outputs == "It is so."
+
+
+def cited(**fields: Any) -> tuple[Bench, list[object]]:
+    bench = Bench(engine=Engine("Albedo is a fraction. It is so."), index=Index())
+    return bench, list(bench.turns.stream(request("What is albedo?", **fields)))
+
+
+def test_a_stream_has_its_sources_before_its_first_text_and_the_record_says_what_rests_on_them() -> None:
+    bench, events = cited()
+    assert isinstance(events[0], FoundSources)
+    assert [source.title for source in events[0].sources] == ["Albedo"]
+    assert [type(event) for event in events[1:]].count(FoundSources) == 0
+    result = events[-1]
+    assert isinstance(result, TurnResult)
+    assert result.outputs == "Albedo is a fraction. It is so."
+    assert result.citations == bench.stored()[0].citations == (Citation(0, 21, 1),)
+
+
+def test_marks_are_shown_to_who_asks_for_them_and_never_stored() -> None:
+    bench, events = cited(cite=True)
+    texts = "".join(event.text for event in events if isinstance(event, TextPiece))
+    result = events[-1]
+    assert isinstance(result, TurnResult)
+    assert texts == result.outputs == "Albedo is a fraction. [1] It is so."
+    assert bench.stored()[0].reply == "Albedo is a fraction. It is so."
+    assert bench.ask("What is albedo?", cite=True).outputs == "Albedo is a fraction. [1] It is so."

@@ -3,10 +3,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 import pytest
 from flask.testing import FlaskClient
 
-from server.chat.records.turn_records import KeepAlive, TextPiece
+from server.chat.records.turn_records import Citation, FoundSources, KeepAlive, Source, TextPiece
 from server.config import Settings
 from server.errors import ErrorCode, ServiceError
 from server.web.app import create_app
@@ -194,3 +195,22 @@ def test_pieces_leave_one_by_one_as_they_come(fakes: Fakes) -> None:
         assert json.loads(next(written)) == {"outputs": [name]}
         assert len(asked) == number
     response.close()
+
+
+def test_the_sources_come_before_the_first_text(fakes: Fakes, client: FlaskClient) -> None:
+    sources = (Source("Lincoln", "He was president.", 0.5, "307"),)
+    citations = (Citation(0, 17, 1),)
+    told = lambda request: msgspec.structs.replace(result(request, "He was president."), citations=citations)  # noqa: E731
+    fakes.turns.scripts["who"] = [FoundSources(sources), TextPiece("He was president."), told]
+    first, second, last = lines(client.post("/invocations", json={"inputs": "who", "stream": True}).text)
+    assert first == {"outputs": [""], "sources": [msgspec.to_builtins(sources[0])]}
+    assert second == {"outputs": ["He was president."]}
+    assert last["citations"] == [{"start": 0, "end": 17, "source": 1}]
+    body = {"messages": [{"role": "user", "content": "who"}], "stream": True}
+    text = client.post("/v1/chat/completions", json=body).text
+    chunks = events(text.removesuffix("data: [DONE]\n\n"))
+    assert chunks[1]["choices"] == []
+    assert chunks[1]["openchatkit"]["sources"] == first["sources"]
+    assert "finish_reason" not in chunks[1]["openchatkit"]
+    assert chunks[2]["choices"][0]["delta"]["content"] == "He was president."
+    assert chunks[-1]["openchatkit"]["citations"] == last["citations"]
