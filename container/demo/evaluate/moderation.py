@@ -1,4 +1,4 @@
-"""Measure a moderation checkpoint on texts of held-out templates, words and articles; prints one JSON object.
+"""Measure a moderation checkpoint on texts of held-out templates, sentences and articles; prints one JSON object.
 
 python -m container.demo.evaluate.moderation container/demo/moderation
 """
@@ -16,9 +16,11 @@ import torch
 
 from container.demo.data.articles import is_held_out, read_articles
 from container.demo.data.moderation_data import Labelled, OrdinaryTexts, Phrases
-from container.demo.data.smalltalk import load_small_talk
+from container.demo.data.moderation_sentences import Sentences
+from container.demo.data.smalltalk import load_small_talk, read_abroad
 from container.demo.evaluate.classification import Classifier
 from server.chat.moderation.policy_file import load_policy
+from server.chat.text.lookalikes import readings
 
 _PROBES = Path(__file__).with_name("moderation_probes.toml")
 _BLOCKING = "needs intervention"
@@ -33,6 +35,8 @@ class Evaluation:
         self._classifier = classifier
         self._phrases = phrases
         self._ordinary = ordinary
+        self._sentences = Sentences()
+        self._texts_abroad = read_abroad(held_out=True)
         self._count = count
         self._rng = random.Random(_SEED)
         self.mistakes: list[str] = []
@@ -41,17 +45,15 @@ class Evaluation:
         """Block shares by set, and the label accuracy on held-out phrases."""
         probes = tomllib.loads(_PROBES.read_text("utf-8"))
         figures: dict[str, object] = {
-            "intervention_held_out_templates_and_words": self._blocked(
-                self._phrase("intervention", "held_out", "held_out")
-            ),
-            "intervention_held_out_templates": self._blocked(self._phrase("intervention", "held_out", "seen")),
-            "intervention_held_out_words": self._blocked(self._phrase("intervention", "seen", "held_out")),
-            "intervention_seen": self._blocked(self._phrase("intervention", "seen", "seen")),
-            "casual_held_out_templates_and_words": self._blocked(self._phrase("casual", "held_out", "held_out")),
-            "casual_held_out_words": self._blocked(self._phrase("casual", "seen", "held_out")),
+            "intervention_held_out_templates": self._blocked(self._phrase("intervention", "held_out")),
+            "intervention_held_out_sentences": self._blocked(self._sentence("intervention")),
+            "intervention_seen": self._blocked(self._phrase("intervention", "seen")),
+            "casual_held_out_templates": self._blocked(self._phrase("casual", "held_out")),
+            "casual_held_out_sentences": self._blocked(self._sentence("casual")),
             "held_out_article_sentences": self._blocked(lambda: self._ordinary.sentence(self._rng)),
             "held_out_article_questions": self._blocked(lambda: self._ordinary.question(self._rng)),
             "small_talk": self._blocked(lambda: self._ordinary.talk(self._rng)),
+            "other_languages_held_out": self._blocked(self._abroad),
         }
         for name in ("blocked", "allowed"):
             kind = _BLOCKING if name == "blocked" else "casual"
@@ -59,8 +61,19 @@ class Evaluation:
             figures[f"hand_written_{name}"] = self._share_blocked(texts)
         return {"blocked_share": figures, "labels_held_out": self._label_accuracy()}
 
-    def _phrase(self, group: str, templates: str, words: str) -> Callable[[], Labelled]:
-        return lambda: self._phrases.draw(group, self._rng, templates, words)
+    def _phrase(self, group: str, templates: str) -> Callable[[], Labelled]:
+        return lambda: self._phrases.draw(group, self._rng, templates, "all")
+
+    def _sentence(self, kind: str) -> Callable[[], Labelled]:
+        def fill(text: str) -> str:
+            return self._phrases.fill(text, self._rng, "all")
+
+        label = _BLOCKING if kind == "intervention" else kind
+        return lambda: Labelled(self._sentences.draw(kind, fill, self._rng, held_out=True), label, kind)
+
+    def _abroad(self) -> Labelled:
+        """A harmless text in another language, as it looks or as it is written."""
+        return Labelled(self._rng.choice(readings(self._rng.choice(self._texts_abroad))), "casual", "abroad")
 
     def _blocked(self, draw: Callable[[], Labelled]) -> dict[str, float]:
         """The share blocked among distinct drawn texts."""
@@ -81,10 +94,10 @@ class Evaluation:
         return {"num_texts": len(texts), "blocked": round(blocked / len(texts), 4)}
 
     def _label_accuracy(self) -> dict[str, float]:
-        """The share of right labels by group, templates and words both held out."""
+        """The share of right labels by group, of held-out templates."""
         figures = {}
         for group in _GROUPS:
-            texts = [self._phrases.draw(group, self._rng, "held_out", "held_out") for _ in range(self._count // 2)]
+            texts = [self._phrases.draw(group, self._rng, "held_out", "all") for _ in range(self._count // 2)]
             labels = self._classifier.labels([text.text for text in texts])
             right = sum(label == text.label for text, label in zip(texts, labels, strict=True))
             figures[group] = round(right / len(texts), 4)

@@ -11,8 +11,11 @@ import pytest
 from tokenizers import Tokenizer
 
 import container.demo.data.moderation_data as moderation_data
-from container.demo.data.moderation_data import Labelled, Phrases
+from container.demo.data.articles import Article
+from container.demo.data.moderation_data import Labelled, OrdinaryTexts, Phrases, TextSampler
+from container.demo.data.moderation_sentences import KINDS, Sentences
 from container.demo.data.moderation_tokenizer import with_words
+from container.demo.data.smalltalk import Intent, SmallTalk, read_abroad
 from container.demo.data.tokenizer import train_tokenizer
 from container.demo.data.word_vectors import minilm_embeddings
 from container.demo.train.moderation_batches import ModerationBatches, PromptEncoder
@@ -50,14 +53,35 @@ def test_every_slot_of_a_template_has_words() -> None:
     assert slots <= set(WORDS)
 
 
-def test_held_out_words_and_templates_are_never_trained_on() -> None:
-    labelled = [words for name, words in WORDS.items() if name != "other"]
-    for part in (*labelled, *GROUPS.values()):
-        assert not {text for text in part["seen"] if text} & set(part["held_out"])
-    trained = " ".join(t for group in GROUPS.values() for t in group["seen"])
-    trained += " ".join(word for words in labelled for word in words["seen"])
-    for verb in ("strangle", "poison ", "drown", "butcher", "assassinate ", "slay ", "machete"):
-        assert verb not in trained
+def test_held_out_templates_and_sentences_are_never_trained_on() -> None:
+    for group in GROUPS.values():
+        assert not set(group["seen"]) & set(group["held_out"])
+    sentences, rng = Sentences(), random.Random(1)
+    for kind in KINDS:
+        seen = {sentences.draw(kind, str, rng) for _ in range(4000)}
+        held_out = {sentences.draw(kind, str, rng, held_out=True) for _ in range(400)}
+        assert not seen & held_out
+    assert not set(read_abroad()) & set(read_abroad(held_out=True))
+
+
+def test_a_sentence_s_alternatives_are_drawn_and_its_slots_filled() -> None:
+    sentences, phrases, rng = Sentences(), Phrases(), random.Random(2)
+    for kind in KINDS:
+        drawn = [sentences.draw(kind, lambda text: phrases.fill(text, rng), rng) for _ in range(500)]
+        assert not any(mark in text for text in drawn for mark in ("{", "|", "  ", " ."))
+        assert len(set(drawn)) > 400
+
+
+def test_every_kind_of_text_is_drawn_with_its_label() -> None:
+    articles = [Article("Bridges", (("The old bridge was built by the town.", "It is open to walkers every day."),))]
+    talk = SmallTalk([Intent("hello", "Hello!", ("hi", "hello"), ())], {}, [])
+    ordinary = OrdinaryTexts(articles, talk, 2.0)
+    sampler = TextSampler(Phrases(), Sentences(), ordinary, ["Guten Morgen, wie geht es?"], random.Random(3))
+    drawn = [sampler.text() for _ in range(600)]
+    groups = {text.group for text in drawn}
+    assert {"intervention", "casual", "several", "among", "elsewhere", "sentence", "talk"} <= groups
+    assert all(text.label == "needs intervention" for text in drawn if text.group in ("intervention", "among"))
+    assert all(text.label == "casual" for text in drawn if text.group in ("several", "elsewhere", "sentence"))
 
 
 def test_phrases_are_filled_and_labelled_by_their_group() -> None:
