@@ -12,16 +12,20 @@ from index_builder.build_plan import (
     BuildPlan,
     IndexRequest,
     Inputs,
+    RecallDemand,
     index_fingerprint,
     passage_inputs,
     vector_inputs,
 )
 from index_builder.cluster.connection import connected
-from index_builder.documents.source import SourceError, open_source
+from index_builder.documents.source import SourceError, open_source, source_bytes
+from index_builder.embeddings.directionless import NO_DIRECTION, drop_directionless
 from index_builder.embeddings.encoding import EmbedRequest, embed_on_cluster, embed_passages, plan_embedding
 from index_builder.embeddings.vector_shard import rows_of_shard
-from index_builder.evaluation.evaluate import evaluate
+from index_builder.estimate import described, estimate, refuse_small_disk
+from index_builder.evaluation.evaluate import evaluate, queries_for
 from index_builder.evaluation.score_floor import small_talk_floor
+from index_builder.index.choice import IndexChoice, IndexKind, named_factory
 from index_builder.index.index_files import write_index_files
 from index_builder.index.vector_shards import VectorShards
 from index_builder.installation import install
@@ -38,6 +42,9 @@ from server.retrieval.index.stored_vectors import VECTORS_FILE, StoredVectors
 
 log = logging.getLogger(__name__)
 
+_SMALL_BYTES = 8 << 20  # a source that is built sooner than estimated
+_LOOK_S = 5.0
+
 
 def build(plan: BuildPlan, folder: Path, work: WorkFolder, progress: Progress) -> Manifest:
     """Everything, one stage after another; at once when `folder` already holds this very index.
@@ -46,23 +53,30 @@ def build(plan: BuildPlan, folder: Path, work: WorkFolder, progress: Progress) -
         WorkFolderError: another process works in the same folder.
     """
     source = open_source(plan.source, plan.columns)
-    fingerprint = index_fingerprint(vector_inputs(passage_inputs(source, plan.passages), plan.vectors), plan.index)
+    fingerprint = index_fingerprint(
+        vector_inputs(passage_inputs(source, plan.passages), plan.vectors), plan.factory or plan.index
+    )
     with work.locked():
         if (found := finished(folder)) is not None and found.fingerprint == fingerprint:
             log.info("build.unchanged folder=%s version=%s", folder, found.version)
             work.remove()
             return found
         sweep_drafts(work.path, folder)
+        if source_bytes(source) > _SMALL_BYTES and work.done("passages") is None:
+            expected = estimate(source, plan.shape, plan.vectors, plan.index, _LOOK_S)
+            log.info("%s", described(expected, None, plan.workers.number))
+            refuse_small_disk(expected, folder if plan.workers.ray else work.path)
         with connected(plan.workers.ray):
             cut(plan.passages, work, plan.workers, progress)
             embed(plan.vectors, work, plan.workers, progress)
-        return finish(plan.wanted_index, work, folder, plan.recall_floor, progress)
+        return finish(plan.wanted_index, work, folder, plan.demand, progress)
 
 
-def finish(request: IndexRequest, work: WorkFolder, folder: Path, recall_floor: float, progress: Progress) -> Manifest:
+def finish(request: IndexRequest, work: WorkFolder, folder: Path, demand: RecallDemand, progress: Progress) -> Manifest:
     """Train and evaluate beside the shards, put the index into `folder` at once, and remove the shards."""
     write_index(request, work, progress)
-    manifest, _ = evaluate(work.result, recall_floor, progress)
+    queries = queries_for(work.result, "", demand.questions)
+    manifest, _ = evaluate(work.result, demand.floor, queries, progress)
     install(work.result, folder)
     work.remove()
     return manifest
@@ -123,14 +137,18 @@ def write_index(request: IndexRequest, work: WorkFolder, progress: Progress) -> 
     vectors = work.inputs("vectors")
     if vectors is None:
         raise WorkFolderError(f"work folder {work.path} holds no vectors; run the verb `embed` first")
+    num_dropped = drop_directionless(work)
+    totals.num_passages -= num_dropped
+    if num_dropped:
+        totals.skipped[NO_DIRECTION] = totals.skipped.get(NO_DIRECTION, 0) + num_dropped
     _refuse_other_counts(work, totals.num_passages)
-    work.claim("index", {"index": request.kind})
-    facts, names = write_index_files(request.kind, work, work.result, progress)
+    work.claim("index", {"index": request.factory or request.kind})
+    facts, names = write_index_files(_wanted(request, work), work, work.result, progress)
     encoder = Encoder(vectors["encoder"])
     about = IndexDescription(
         source=request.name or totals.source,
-        fingerprint=index_fingerprint(vectors, request.kind),
-        encoder=encoder_facts(encoder),
+        fingerprint=index_fingerprint(vectors, request.factory or request.kind),
+        encoder=msgspec.structs.replace(encoder_facts(encoder), precision=vectors["precision"]),
         passages=passage_facts(totals, _shape(inputs), vectors["embedded"]),
         index=facts,
         file_names=names,
@@ -139,6 +157,12 @@ def write_index(request: IndexRequest, work: WorkFolder, progress: Progress) -> 
     manifest = new_manifest(work.result, about, progress)
     store_manifest(work.result, manifest)
     return manifest
+
+
+def _wanted(request: IndexRequest, work: WorkFolder) -> IndexKind | IndexChoice:
+    if request.factory:
+        return named_factory(request.factory, VectorShards.of(work.vector_shards()).dimension)
+    return request.choice or request.kind
 
 
 def _shape(inputs: Inputs) -> WindowShape:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from index_builder.code_version import cutter_version, parser_version, writer_version
 from index_builder.documents.columns import USUAL_COLUMNS, Columns
 from index_builder.documents.source import Source, source_fingerprint
 from index_builder.embeddings.encoding import EmbedRequest
 from index_builder.embeddings.vector_shard import EMBEDDED
-from index_builder.index.choice import IndexKind
+from index_builder.index.choice import IndexChoice, IndexKind
 from index_builder.manifest import encoder_revision
 from index_builder.passages.passage_shards import PassageRequest, usual_shard_passages
 from index_builder.passages.window import WindowShape
@@ -22,11 +23,21 @@ Inputs = dict[str, str]
 
 
 @dataclass(frozen=True)
+class RecallDemand:
+    """What an index must find of what exact search finds, and on which questions; None: made from its passages."""
+
+    floor: float = 0.95
+    questions: Path | None = None
+
+
+@dataclass(frozen=True)
 class IndexRequest:
     """Which kind of index is made, and what it is called; "": as its source."""
 
     kind: IndexKind = "auto"
     name: str = ""
+    choice: IndexChoice | None = None  # the very one, in place of what fits the size
+    factory: str = ""  # the string of Faiss' own that a person has given; "": what fits the size
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,9 +48,10 @@ class BuildPlan:
     encoder: str
     shape: WindowShape = field(default_factory=WindowShape)
     index: IndexKind = "auto"
+    factory: str = ""
     workers: Workers = field(default_factory=Workers)
     precision: Precision = "auto"
-    recall_floor: float = 0.95
+    demand: RecallDemand = field(default_factory=RecallDemand)
     name: str = ""  # empty: the source's
     shard_passages: int | None = None  # None: by the source's size
     columns: Columns = USUAL_COLUMNS  # of a source that is a table
@@ -52,7 +64,7 @@ class BuildPlan:
     @property
     def wanted_index(self) -> IndexRequest:
         """Which index is made of them."""
-        return IndexRequest(self.index, self.name)
+        return IndexRequest(self.index, self.name, factory=self.factory)
 
     @property
     def vectors(self) -> EmbedRequest:
@@ -84,8 +96,13 @@ def vector_inputs(passages: Inputs, request: EmbedRequest) -> Inputs:
     }
 
 
-def index_fingerprint(vectors: Inputs, kind: IndexKind) -> str:
-    """Names what a whole index is made of."""
+def made_by() -> str:
+    """Names the code that makes passages of a source."""
+    return f"{parser_version()}-{cutter_version()}"
+
+
+def index_fingerprint(vectors: Inputs, kind: str) -> str:
+    """Names what a whole index is made of; `kind` may be a factory's string."""
     return _digest(vectors | {"index": kind, "writer": writer_version()})
 
 

@@ -11,9 +11,11 @@ from typing import Any, get_args
 from urllib.parse import quote
 
 from index_builder import build
-from index_builder.build_plan import BuildPlan, IndexRequest
+from index_builder.build_plan import BuildPlan, IndexRequest, RecallDemand
 from index_builder.documents.columns import Columns
+from index_builder.documents.source import open_source
 from index_builder.embeddings.encoding import EmbedRequest
+from index_builder.estimate import described, estimate, refuse_small_disk
 from index_builder.index.choice import IndexKind
 from index_builder.passages.passage_shards import PassageRequest
 from index_builder.passages.window import WindowShape
@@ -26,6 +28,7 @@ from server.retrieval.encoder.encoder import Precision
 from server.retrieval.index.manifest import Manifest
 
 Flags = argparse.Namespace
+QUESTIONS_HELP = "questions that recall is measured on, one a line; made from titles, headings and sentences"
 _STAGING = "index-builds"
 _PLAN = BuildPlan(source="", encoder="")
 
@@ -37,6 +40,7 @@ def add_build_verbs(verbs: Any) -> None:
     _worker_flags(whole)
     _encoder_flags(whole)
     add_delivery_flags(whole)
+    _estimate_flags(whole)
     whole.set_defaults(run=run_build)
     passages = verbs.add_parser("passages", help="source to passage shards", description=build.cut.__doc__)
     _source_flags(passages)
@@ -61,14 +65,25 @@ def run_build(flags: Flags, progress: Progress) -> None:
         encoder=flags.encoder,
         shape=_shape(flags),
         index=flags.index,
+        factory=flags.factory,
         workers=_workers(flags),
         precision=flags.precision,
-        recall_floor=flags.recall_floor,
+        demand=RecallDemand(flags.recall_floor, flags.questions),
         name=flags.name,
         shard_passages=flags.shard_passages,
         columns=columns_named(flags),
     )
+    if flags.dry_run:
+        _dry_run(plan, flags)
+        return
     deliver(flags, progress, lambda folder, work: build.build(plan, folder, work, progress))
+
+
+def _dry_run(plan: BuildPlan, flags: Flags) -> None:
+    """Say what the build will take, and refuse it where the disk is too small for it."""
+    found = estimate(open_source(plan.source, plan.columns), plan.shape, plan.vectors, plan.index)
+    print(described(found, flags.price_per_hour, flags.cores))
+    refuse_small_disk(found, flags.work or (_staging(flags) if flags.out.startswith("s3://") else Path(flags.out)))
 
 
 def deliver(flags: Flags, progress: Progress, make: Callable[[Path, WorkFolder], Manifest]) -> None:
@@ -113,7 +128,9 @@ def run_train(flags: Flags, progress: Progress) -> None:
     """`train`: only the third stage."""
     work = WorkFolder(flags.work)
     with work.locked():
-        manifest = build.train(IndexRequest(flags.index, flags.name), work, Path(flags.out), progress)
+        manifest = build.train(
+            IndexRequest(flags.index, flags.name, factory=flags.factory), work, Path(flags.out), progress
+        )
     print(f"{manifest.label}: {manifest.index.factory}; next: python -m index_builder evaluate --index {flags.out}")
 
 
@@ -158,6 +175,12 @@ def _source_flags(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--shard-passages", type=positive, help="passages a shard, the unit of resuming; by size")
 
 
+def _estimate_flags(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--dry-run", action="store_true", help="say what it will take, and do none of it")
+    verb.add_argument("--cores", type=positive, help="for --dry-run: of the machine that will build; this one's")
+    verb.add_argument("--price-per-hour", type=float, metavar="MONEY", help="for --dry-run: of that machine")
+
+
 def _worker_flags(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--workers", type=positive, help="processes; one a GPU, else one a core")
     verb.add_argument("--ray", metavar="ADDRESS", help="work on the Ray cluster at this address, or start one: `local`")
@@ -172,12 +195,14 @@ def add_delivery_flags(verb: argparse.ArgumentParser) -> None:
     """Add the flags that `deliver` reads, and those of the index."""
     _index_flags(verb)
     verb.add_argument("--work", type=Path, help="where shards are kept until the index is finished; OUT/.work")
-    verb.add_argument("--recall-floor", type=float, default=_PLAN.recall_floor, help="recall@10 to operate above")
+    verb.add_argument("--questions", type=Path, help=QUESTIONS_HELP)
+    verb.add_argument("--recall-floor", type=float, default=_PLAN.demand.floor, help="recall@10 to operate above")
 
 
 def _index_flags(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--out", required=True, help="the index folder; for build also an s3:// prefix for its versions")
     verb.add_argument("--index", choices=get_args(IndexKind), default=_PLAN.index, help="kind of index")
+    verb.add_argument("--factory", default="", metavar="STRING", help="Faiss' own name of the index, for who knows")
     verb.add_argument("--name", default=_PLAN.name, help="what the index is called in versions; the source's name")
 
 

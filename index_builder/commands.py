@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
+from concurrent.futures.process import BrokenProcessPool
 
 from index_builder.build_verbs import add_build_verbs
 from index_builder.cluster.connection import ClusterError
@@ -12,9 +13,12 @@ from index_builder.documents.source import SourceError
 from index_builder.embeddings.encoding import EmbeddingError
 from index_builder.import_verb import add_import_verb
 from index_builder.importing.layout import LayoutError
+from index_builder.index.choice import FactoryError
 from index_builder.index_verbs import add_index_verbs
 from index_builder.progress import Progress
 from index_builder.publish import PublishError
+from index_builder.update_verb import add_update_verb
+from index_builder.updating.update import UpdateError
 from index_builder.work_folder import WorkFolderError
 from server.retrieval.retriever import RetrievalError
 
@@ -26,6 +30,9 @@ _KNOWN = (
     EmbeddingError,
     WorkFolderError,
     PublishError,
+    UpdateError,
+    FactoryError,
+    BrokenProcessPool,
     OSError,
 )
 
@@ -51,5 +58,6 @@ def parser() -> argparse.ArgumentParser:
     verbs = whole.add_subparsers(dest="verb", required=True)
     add_build_verbs(verbs)
     add_import_verb(verbs)
+    add_update_verb(verbs)
     add_index_verbs(verbs)
     return whole

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, get_args
 
+from index_builder.build_plan import RecallDemand
 from index_builder.build_verbs import Flags, add_column_flags, add_delivery_flags, columns_named, deliver, positive
 from index_builder.importing.import_index import ImportPlan, VectorOrigin, import_index
 from index_builder.processes import Workers
@@ -49,8 +50,9 @@ def run_import(flags: Flags, progress: Progress) -> None:
         language=flags.language,
         window_sentences=flags.window_sentences,
         index=flags.index,
+        factory=flags.factory,
         workers=Workers(flags.workers),
-        recall_floor=flags.recall_floor,
+        demand=RecallDemand(flags.recall_floor, flags.questions),
         name=flags.name,
     )
     deliver(flags, progress, lambda folder, work: import_index(plan, folder, work, progress))

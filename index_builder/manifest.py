@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from index_builder.code_version import cutter_version, parser_version
 from index_builder.index.folder import ROWS_PER_BATCH
 from index_builder.passages.passage_shards import PassageTotals
 from index_builder.passages.window import WindowShape
@@ -38,6 +39,8 @@ def encoder_facts(encoder: Encoder) -> EncoderFacts:
         dimension=encoder.dimension,
         max_tokens=encoder.max_tokens,
         normalized=True,
+        query_prompt=encoder.prompts.query,
+        passage_prompt=encoder.prompts.passage,
         probe_text=PROBE_TEXT,
         probe_vector=[round(float(number), 6) for number in encoder.encode([PROBE_TEXT])[0]],
     )
@@ -54,6 +57,7 @@ def passage_facts(totals: PassageTotals, shape: WindowShape, embedded: str) -> P
         num_passages=totals.num_passages,
         rows_per_batch=ROWS_PER_BATCH,
         skipped=totals.skipped,
+        made_by=f"{parser_version()}-{cutter_version()}",
     )
 
 

@@ -16,6 +16,7 @@ import pyarrow as pa
 from index_builder.bench.machine import resident_mib
 from index_builder.embeddings.vector_shard import EMBEDDED
 from index_builder.evaluation.evaluate import evaluate
+from index_builder.evaluation.queries import Queries
 from index_builder.index.choice import IndexKind
 from index_builder.index.index_files import write_index_files
 from index_builder.manifest import IndexDescription, encoder_facts, new_manifest, passage_facts, store_manifest
@@ -25,6 +26,7 @@ from index_builder.passages.window import WindowShape
 from index_builder.progress import Progress
 from index_builder.work_folder import WorkFolder, write_whole
 from server.retrieval.encoder.encoder import Encoder
+from server.retrieval.index.stored_vectors import VECTORS_FILE, StoredVectors
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,6 +37,8 @@ _SPREAD = 0.7  # of a cluster's rows, beside centres of spread 1: cosine similar
 _PASSAGES_PER_DOCUMENT = 10
 _TERMS_PER_PASSAGE = 40
 _RECALL_FLOOR = 0.95
+_NUM_QUERIES = 500
+_QUERY_NOISE = 0.8  # a cosine similarity of 0.78 to the row, as questions have to what answers them
 _ENCODER = "sample"
 
 
@@ -57,7 +61,7 @@ def measure(folder: Path, num_vectors: int, dimension: int, kind: IndexKind) -> 
         score_floor=-1.0,
     )
     store_manifest(index, new_manifest(index, about, progress))
-    manifest, chosen = evaluate(index, _RECALL_FLOOR, progress)
+    manifest, chosen = evaluate(index, _RECALL_FLOOR, _queries(index), progress)
     return {
         "vectors": num_vectors,
         "dimension": dimension,
@@ -77,6 +81,16 @@ def measure(folder: Path, num_vectors: int, dimension: int, kind: IndexKind) -> 
         "sweep": manifest.index.sweep,
         "opening": _opened_elsewhere(index),
     }
+
+
+def _queries(index: Path) -> Queries:
+    """Stored rows moved a little: synthetic vectors have no questions."""
+    vectors = StoredVectors(index / VECTORS_FILE)
+    generator = np.random.default_rng(7)
+    rows = np.sort(generator.choice(len(vectors), min(_NUM_QUERIES, len(vectors)), replace=False))
+    noise = generator.standard_normal((len(rows), vectors.dimension), dtype=np.float32)
+    found = vectors.rows(rows) + _QUERY_NOISE * noise / np.linalg.norm(noise, axis=1, keepdims=True)
+    return Queries(found / np.linalg.norm(found, axis=1, keepdims=True), "stored vectors, moved")
 
 
 def _opened_elsewhere(index: Path) -> object:
@@ -121,6 +135,8 @@ def _passages(generator: np.random.Generator, start: int, size: int) -> pa.Table
         "url": [""] * size,
         "start": [0] * size,
         "end": [240] * size,
+        "fields": [""] * size,
         "terms": pa.ListArray.from_arrays(offsets, terms),
+        "digest": [None] * size,
     }
     return pa.table(columns, schema=SHARD_SCHEMA)

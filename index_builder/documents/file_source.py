@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 from collections.abc import Callable, Iterator
@@ -136,6 +137,21 @@ class FileSource:
         assert isinstance(item, RawRecord | RawFile), item
         return item.name
 
+    def item_digest(self, item: object) -> bytes:
+        """16 bytes that an item is known by, as long as nothing in it changes; a file's name is part of it."""
+        if isinstance(item, RawPage):
+            return _digest(item.xml, item.site.base_url.encode())
+        if isinstance(item, RawRecord):
+            content = item.content if isinstance(item.content, bytes) else repr(sorted(item.content.items())).encode()
+            return _digest(content, repr(sorted(item.columns.items())).encode())
+        assert isinstance(item, RawFile), item
+        if item.content is not None:
+            return _digest(item.content, item.name.encode())
+        with suppress(OSError):
+            if file_bytes(item.path) <= max_file_bytes(item.path.name):
+                return _digest(item.path.read_bytes(), item.name.encode())
+        return _digest(item.name.encode())
+
     def is_risky(self, item: object) -> bool:
         """Whether libraries that were not written here parse an item, whose time and memory nobody can promise."""
         return isinstance(item, RawFile) or (isinstance(item, RawRecord) and item.is_page)
@@ -195,6 +211,13 @@ class FileSource:
             yield page
         if not num_pages:
             note_skipped(report, SkippedError("no dump", name, "no <page> element is in it"))
+
+
+def _digest(*parts: bytes) -> bytes:
+    digest = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        digest.update(len(part).to_bytes(8, "little") + part)
+    return digest.digest()
 
 
 def folder_source(root: Path, columns: Columns) -> FileSource:

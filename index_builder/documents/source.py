@@ -57,6 +57,10 @@ class Source(Protocol):
         """
         ...
 
+    def item_digest(self, item: object) -> bytes:
+        """16 bytes that an item is known by, as long as nothing in it changes."""
+        ...
+
     def is_risky(self, item: object) -> bool:
         """Whether nobody can promise how long reading an item takes, and how much memory."""
         ...

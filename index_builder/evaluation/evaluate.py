@@ -7,27 +7,44 @@ from pathlib import Path
 import msgspec
 
 from index_builder.evaluation.plot import draw
+from index_builder.evaluation.queries import Queries, asked_queries, made_queries
 from index_builder.evaluation.sweep import OperatingPoint, best_point, operated_at, sweep
 from index_builder.manifest import file_facts, store_manifest
 from index_builder.progress import Progress
 from index_builder.work_folder import write_whole
+from server.retrieval.encoder.encoder import Encoder
 from server.retrieval.index.manifest import Manifest, read_manifest
 
 PLOT_FILE = "recall.png"
 
 
-def evaluate(folder: Path, recall_floor: float, progress: Progress) -> tuple[Manifest, OperatingPoint]:
+def queries_for(folder: Path, encoder_name: str, questions: Path | None) -> Queries:
+    """What recall is measured on: the questions of a file, else what is made from the passages.
+
+    Raises:
+        RetrievalError: the encoder cannot be loaded, or the file holds no questions.
+    """
+    manifest = read_manifest(folder)
+    encoder = Encoder(encoder_name or manifest.encoder.name, precision="auto")
+    if questions is not None:
+        return asked_queries(questions, encoder)
+    return made_queries(folder, manifest.passages.language, encoder)
+
+
+def evaluate(
+    folder: Path, recall_floor: float, queries: Queries, progress: Progress
+) -> tuple[Manifest, OperatingPoint]:
     """Measure, choose the operating point, draw recall against latency, and rewrite the manifest.
 
     The manifest is written whatever was found; `publish` refuses an index below the floor.
     """
     manifest = read_manifest(folder)
-    points = sweep(folder, manifest.index, progress)
+    points = sweep(folder, manifest.index, queries.vectors, progress)
     chosen = best_point(points, recall_floor)
     write_whole(folder / PLOT_FILE, lambda draft: draw(points, chosen, recall_floor, draft))
     evaluated = msgspec.structs.replace(
         manifest,
-        index=operated_at(manifest.index, chosen, points),
+        index=operated_at(manifest.index, chosen, points, queries),
         files=manifest.files | {PLOT_FILE: file_facts(folder / PLOT_FILE)},
     )
     store_manifest(folder, evaluated)

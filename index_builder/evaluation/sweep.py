@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,18 +14,19 @@ import msgspec
 import numpy as np
 
 from index_builder.evaluation.exact import exact_neighbours
+from index_builder.evaluation.queries import Queries
 from index_builder.progress import Progress
 from server.retrieval.index.manifest import IndexFacts
+from server.retrieval.index.relevance import NUM_CANDIDATES
 from server.retrieval.index.stored_vectors import VECTORS_FILE, StoredVectors
 from server.retrieval.index.vector_index import INDEX_FILE, VectorIndex
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-NUM_QUERIES = 500
-DEPTHS = (1, 5, 10)
-MARGIN = 0.01  # operate this much above the floor: other queries are not these
-_SEED = 7
+DEPTHS = (1, 5, 10, NUM_CANDIDATES)  # the last is what the server ranks
+_SAME_SCORE = 1e-5
+_NORMAL_95 = 1.96
 
 
 class OperatingPoint(msgspec.Struct, frozen=True):
@@ -34,25 +37,45 @@ class OperatingPoint(msgspec.Struct, frozen=True):
     recall_at_1: float
     recall_at_5: float
     recall_at_10: float
+    recall_at_64: float
+    recall_at_10_low: float  # the lower bound of what 95 of 100 such measurements contain
+    recall_at_64_low: float
     p50_ms: float
     p95_ms: float
     queries_per_s: float
 
 
-def sweep(folder: Path, facts: IndexFacts, progress: Progress, num_queries: int = NUM_QUERIES) -> list[OperatingPoint]:
-    """Measure the index of `folder` over a range of breadths, against exact search.
-
-    Queries are stored vectors moved a little, so that no query is a row of the index.
+@dataclass(frozen=True)
+class Truth:
+    """The least score of each query's true neighbours at every depth: whatever scores as much is as near, whichever row
+    it is, since rows of one text have one vector.
     """
+
+    least: NDArray[np.float32]  # [num_queries, depth]: score of the k-th neighbour, best first
+
+    @classmethod
+    def of(cls, queries: NDArray[np.float32], vectors: StoredVectors, on_rows: Callable[[int], object]) -> Truth:
+        """By exact search, as deep as the server searches."""
+        scores, _ = exact_neighbours(queries, vectors, min(max(DEPTHS), len(vectors)), on_rows)
+        return cls(scores)
+
+    def recalls(self, scores: NDArray[np.float32], k: int) -> NDArray[np.float64]:  # [num_queries]
+        """Which share of the `k` nearest each query found, by the exact scores of the rows it found, best first."""
+        k = min(k, self.least.shape[1])
+        near = scores[:, :k] >= self.least[:, k - 1 : k] - _SAME_SCORE
+        return near.mean(axis=1)
+
+
+def sweep(folder: Path, facts: IndexFacts, queries: NDArray[np.float32], progress: Progress) -> list[OperatingPoint]:
+    """Measure the index of `folder` over a range of breadths, against exact search, at the depth that is served."""
     vectors = StoredVectors(folder / VECTORS_FILE)
-    queries = _queries(vectors, num_queries)
     points = []
     threads = faiss.omp_get_max_threads()
     faiss.omp_set_num_threads(1)
     try:
         settings = list(_settings(facts, len(vectors)))
         with progress.stage("exact", len(vectors), "vector") as bar:
-            _, truth = exact_neighbours(queries, vectors, min(max(DEPTHS), len(vectors)), bar.update)
+            truth = Truth.of(queries, vectors, bar.update)
         with progress.stage("evaluate", len(settings), "point") as bar:
             for setting in settings:
                 points.append(_measure(VectorIndex(folder / INDEX_FILE, setting, vectors), setting, queries, truth))
@@ -64,65 +87,71 @@ def sweep(folder: Path, facts: IndexFacts, progress: Progress, num_queries: int 
 
 
 def best_point(points: list[OperatingPoint], floor: float) -> OperatingPoint:
-    """The fastest point whose recall@10 is above the floor by a margin; the most exact one where none is."""
-    good = [point for point in points if point.recall_at_10 >= min(floor + MARGIN, 1.0)]
-    return min(good, key=lambda point: point.p50_ms) if good else max(points, key=lambda point: point.recall_at_10)
+    """The fastest point whose recall is above the floor for sure, at depth 10 and at the depth that is served; the most
+    exact one where none is.
+    """
+    good = [point for point in points if min(point.recall_at_10_low, point.recall_at_64_low) >= floor]
+    if good:
+        return min(good, key=lambda point: point.p50_ms)
+    return max(points, key=lambda point: (min(point.recall_at_10, point.recall_at_64), -point.p50_ms))
 
 
-def operated_at(facts: IndexFacts, point: OperatingPoint, points: list[OperatingPoint]) -> IndexFacts:
+def operated_at(facts: IndexFacts, point: OperatingPoint, points: list[OperatingPoint], queries: Queries) -> IndexFacts:
     """`facts` with the operating point and everything that was measured."""
     return msgspec.structs.replace(
         facts,
         breadth=point.breadth,
         num_candidates=point.num_candidates,
         recall={f"recall@{depth}": getattr(point, f"recall_at_{depth}") for depth in DEPTHS},
+        recall_interval={
+            f"recall@{k}": _bounds(getattr(point, f"recall_at_{k}"), queries) for k in (10, NUM_CANDIDATES)
+        },
+        recall_queries=queries.origin,
         latency_ms={"p50": point.p50_ms, "p95": point.p95_ms, "queries_per_s": point.queries_per_s},
         sweep=[msgspec.to_builtins(each) for each in points],
     )
 
 
-def _queries(vectors: StoredVectors, num_queries: int) -> NDArray[np.float32]:
-    generator = np.random.default_rng(_SEED)
-    rows = np.sort(generator.choice(len(vectors), min(num_queries, len(vectors)), replace=False))
-    found = vectors.rows(rows)
-    noise = generator.standard_normal(found.shape, dtype=np.float32)
-    found += 0.3 * noise / np.linalg.norm(noise, axis=1, keepdims=True)
-    moved: NDArray[np.float32] = found / np.linalg.norm(found, axis=1, keepdims=True)
-    return moved
+def _bounds(share: float, queries: Queries) -> list[float]:
+    return [round(bound, 4) for bound in interval(share, len(queries.vectors))]
 
 
 def _settings(facts: IndexFacts, num_vectors: int) -> Iterator[IndexFacts]:
-    if facts.kind == "flat":
+    if facts.kind in ("flat", "other"):
         yield facts
         return
-    for num_candidates in (20, 100, 200):
-        for breadth in (4, 8, 16, 32, 64, 128, 256):
+    for num_candidates in (64, 128, 256, 512):
+        for breadth in (1, 2, 4, 8, 16, 32, 64, 128, 256, 512):
             if breadth <= num_vectors // 10:
                 yield msgspec.structs.replace(facts, breadth=breadth, num_candidates=num_candidates)
 
 
-def _measure(
-    index: VectorIndex, setting: IndexFacts, queries: NDArray[np.float32], truth: NDArray[np.int64]
-) -> OperatingPoint:
-    depth = truth.shape[1]
-    found = np.full_like(truth, -2)
+def _measure(index: VectorIndex, setting: IndexFacts, queries: NDArray[np.float32], truth: Truth) -> OperatingPoint:
+    depth = truth.least.shape[1]
+    found = np.full_like(truth.least, -np.inf)
     seconds = np.empty(len(queries))
     for number, query in enumerate(queries):
         started = time.perf_counter()
-        _, rows = index.search(query[None], depth)
+        scores, rows = index.search(query[None], depth)
         seconds[number] = time.perf_counter() - started
-        found[number, : rows.shape[1]] = rows[0]
+        held = rows[0] >= 0
+        found[number, : held.sum()] = scores[0][held] if setting.kind == "flat" else index.exact(query, rows[0][held])
+    found = -np.sort(-found, axis=1)
+    recalls = {k: float(truth.recalls(found, k).mean()) for k in DEPTHS}
     return OperatingPoint(
         breadth=setting.breadth,
         num_candidates=setting.num_candidates,
         p50_ms=round(float(np.percentile(seconds, 50)) * 1e3, 3),
         p95_ms=round(float(np.percentile(seconds, 95)) * 1e3, 3),
         queries_per_s=round(1 / float(seconds.mean()), 1),
-        **{f"recall_at_{k}": _recall(found[:, :k], truth[:, :k]) for k in DEPTHS},
+        **{f"recall_at_{k}": round(recall, 4) for k, recall in recalls.items()},
+        **{f"recall_at_{k}_low": round(interval(recalls[k], len(queries))[0], 4) for k in (10, 64)},
     )
 
 
-def _recall(found: NDArray[np.int64], truth: NDArray[np.int64]) -> float:
-    """Which share of the true neighbours was found, over all queries."""
-    hits = sum(len(set(mine) & set(true)) for mine, true in zip(found.tolist(), truth.tolist(), strict=True))
-    return round(hits / truth.size, 4)
+def interval(share: float, number: int) -> tuple[float, float]:
+    """Between which bounds a share lies, with 95 percent confidence, when `number` queries measured it (Wilson)."""
+    square = _NORMAL_95**2
+    middle = (share + square / (2 * number)) / (1 + square / number)
+    reach = _NORMAL_95 / (1 + square / number) * math.sqrt(share * (1 - share) / number + square / (4 * number**2))
+    return max(0.0, middle - reach), min(1.0, middle + reach)

@@ -10,7 +10,7 @@ from typing import Literal
 import msgspec
 
 from index_builder import build
-from index_builder.build_plan import IndexRequest, Inputs, index_fingerprint, vector_inputs
+from index_builder.build_plan import IndexRequest, Inputs, RecallDemand, index_fingerprint, vector_inputs
 from index_builder.code_version import cutter_version
 from index_builder.documents import ReadReport
 from index_builder.documents.columns import USUAL_COLUMNS, Columns
@@ -46,8 +46,9 @@ class ImportPlan:
     language: str = "en"
     window_sentences: int = 3
     index: IndexKind = "auto"
+    factory: str = ""
     workers: Workers = field(default_factory=Workers)
-    recall_floor: float = 0.95
+    demand: RecallDemand = field(default_factory=RecallDemand)
     name: str = ""
 
 
@@ -66,7 +67,7 @@ def import_index(plan: ImportPlan, folder: Path, work: WorkFolder, progress: Pro
     table = PublishedTable(published.tables, plan.columns)
     vectors = _open_vectors(published, plan.vectors, plan.encoder)
     passages, embedding = _inputs(plan, published, table, vectors)
-    fingerprint = index_fingerprint(embedding, plan.index)
+    fingerprint = index_fingerprint(embedding, plan.factory or plan.index)
     if (found := build.finished(folder)) is not None and found.fingerprint == fingerprint:
         log.info("import.unchanged folder=%s version=%s", folder, found.version)
         return found
@@ -79,7 +80,9 @@ def import_index(plan: ImportPlan, folder: Path, work: WorkFolder, progress: Pro
             _write_shards(plan, work, ShardWriter(work, vectors, encoder), table, progress)
         if vectors is None:
             build.embed(EmbedRequest(plan.encoder), work, plan.workers, progress)
-        return build.finish(IndexRequest(plan.index, plan.name), work, folder, plan.recall_floor, progress)
+        return build.finish(
+            IndexRequest(plan.index, plan.name, factory=plan.factory), work, folder, plan.demand, progress
+        )
 
 
 def _open_vectors(published: PublishedFolder, origin: VectorOrigin, encoder: str) -> PublishedVectors | None:

@@ -68,6 +68,7 @@ class RunReader:
             "url": passage.url,
             "start": passage.start,
             "end": passage.start + len(text),
+            "fields": "",
             "terms": term_row(reader, passage.title, sentences, opens=not passage.ordinal),
         }
 

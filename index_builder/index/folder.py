@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.lib import format as npy
 
 from index_builder.embeddings.vector_shard import read_shard, rows_of_shard
@@ -17,7 +19,12 @@ from server.retrieval.index.passage_table import SCHEMA
 from server.retrieval.index.retriever import PASSAGES_FILE
 from server.retrieval.index.stored_vectors import VECTORS_FILE
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 ROWS_PER_BATCH = 1024
+DOCUMENTS_FILE = "documents.arrow"
+DOCUMENT_SCHEMA = pa.schema([("document_id", pa.string()), ("digest", pa.binary(16)), ("first_row", pa.int64())])
 
 
 def write_passage_file(work: WorkFolder, folder: Path, progress: Progress) -> None:
@@ -35,6 +42,33 @@ def write_even_batches(
         for table in _even_tables(tables):
             writer.write_table(table.combine_chunks())
             on_rows(table.num_rows)
+
+
+def write_document_file(work: WorkFolder, folder: Path) -> None:
+    """Which passages are whose: a row a document, with what its item in the source was known by."""
+    with (
+        drafted(folder / DOCUMENTS_FILE) as draft,
+        pa.OSFile(str(draft), "wb") as sink,
+        pa.ipc.new_file(sink, DOCUMENT_SCHEMA) as writer,
+    ):
+        first_row = 0
+        last_id: str | None = None
+        for path in work.passage_shards():
+            shard = read_shard(path).select(["document_id", "digest"]).combine_chunks()
+            starts, last_id = _document_starts(shard["document_id"].combine_chunks(), last_id)
+            rows = shard.take(pa.array(starts)).append_column("first_row", pa.array(starts + first_row))
+            writer.write_table(rows.cast(DOCUMENT_SCHEMA))
+            first_row += shard.num_rows
+
+
+def _document_starts(ids: pa.Array, last_id: str | None) -> tuple[NDArray[np.int64], str | None]:
+    """The rows at which another document begins than that of the row before."""
+    if not len(ids):
+        return np.empty(0, dtype=np.int64), last_id
+    runs = pc.run_end_encode(ids)
+    starts = np.append(0, runs.run_ends.to_numpy()[:-1]).astype(np.int64)
+    begins = starts if ids[0].as_py() != last_id else starts[1:]
+    return begins, ids[-1].as_py()
 
 
 def write_vector_file(vectors: VectorShards, folder: Path, progress: Progress) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import faiss
 
 from index_builder.index.choice import IndexChoice, IndexKind, choose_index
-from index_builder.index.folder import write_passage_file, write_vector_file
+from index_builder.index.folder import DOCUMENTS_FILE, write_document_file, write_passage_file, write_vector_file
 from index_builder.index.inverted_file import write_inverted_file
 from index_builder.index.inverted_words import write_inverted_words
 from index_builder.index.lexical import write_lexical_files
@@ -40,26 +40,27 @@ log = logging.getLogger(__name__)
 
 
 def write_index_files(
-    kind: IndexKind, work: WorkFolder, folder: Path, progress: Progress
+    wanted: IndexKind | IndexChoice, work: WorkFolder, folder: Path, progress: Progress
 ) -> tuple[IndexFacts, list[str]]:
     """Write all files but the manifest; what the index is, and the files' names."""
     folder.mkdir(parents=True, exist_ok=True)
     vectors = VectorShards.of(work.vector_shards())
-    choice = choose_index(kind, vectors.num_rows, vectors.dimension)
+    choice = wanted if isinstance(wanted, IndexChoice) else choose_index(wanted, vectors.num_rows, vectors.dimension)
     log.info("index.choice kind=%s factory=%s reason=%s", choice.kind, choice.factory, choice.reason)
     write_passage_file(work, folder, progress)
+    write_document_file(work, folder)
     write_vector_file(vectors, folder, progress)
     lexical = write_lexical_files(work.passage_shards(), folder, progress)
     inverted = write_inverted_words(folder, progress)
     names = write_faiss_index(choice, vectors, work, folder, progress)
-    return index_facts(choice), [*names, PASSAGES_FILE, VECTORS_FILE, *lexical, *inverted]
+    return index_facts(choice), [*names, PASSAGES_FILE, DOCUMENTS_FILE, VECTORS_FILE, *lexical, *inverted]
 
 
 def write_faiss_index(
     choice: IndexChoice, vectors: VectorShards, work: WorkFolder, folder: Path, progress: Progress
 ) -> list[str]:
     """Write the Faiss index of `vectors` into `folder`; its files' names."""
-    if choice.kind == "ivfpq":
+    if choice.is_inverted_file:
         return write_inverted_file(choice, vectors, work, folder, progress)
     (folder / LISTS_FILE).unlink(missing_ok=True)  # of an earlier index in this folder, which the server would open
     return write_in_memory_index(choice, vectors, folder, progress)

@@ -9,7 +9,7 @@ import faiss
 import numpy as np
 from faiss.contrib.ondisk import merge_ondisk
 
-from index_builder.index.choice import IndexChoice, sample_rows
+from index_builder.index.choice import IndexChoice, sample_rows, usual_sample_bytes
 from index_builder.index.vector_shards import VectorShard, VectorShards
 from index_builder.progress import Progress
 from index_builder.work_folder import WorkFolder, drafted, write_whole
@@ -28,7 +28,7 @@ def write_inverted_file(
     What was trained and which shards were filled is kept in `work`, so a killed run goes on. Memory holds the training
     sample, then one shard's codes.
     """
-    trained = work.path / "index" / "trained.index"
+    trained = _trained(work)
     if not trained.exists():
         with progress.stage("train", 1, "index") as bar:
             train_index(choice, vectors, trained)
@@ -45,6 +45,21 @@ def write_inverted_file(
         _merge(trained, filled, folder)
         bar.update(vectors.num_rows)  # one call into Faiss, which tells nothing on the way
     return [INDEX_FILE, LISTS_FILE]
+
+
+def write_emptied(folder: Path, work: WorkFolder) -> None:
+    """Keep what the inverted file of an index folder was trained to, without its vectors, as the one to fill."""
+    index = faiss.read_index(str(folder / INDEX_FILE), faiss.IO_FLAG_READ_ONLY | faiss.IO_FLAG_ONDISK_SAME_DIR)
+    inverted = faiss.extract_index_ivf(index)
+    empty = faiss.ArrayInvertedLists(inverted.nlist, inverted.code_size)
+    empty.this.disown()  # the index deletes them
+    inverted.replace_invlists(empty, True)
+    inverted.ntotal = index.ntotal = 0
+    write_whole(_trained(work), lambda draft: faiss.write_index(index, str(draft)))
+
+
+def _trained(work: WorkFolder) -> Path:
+    return work.path / "index" / "trained.index"
 
 
 def _fill(trained: Path, run: tuple[VectorShard, ...], path: Path) -> None:
@@ -97,8 +112,12 @@ def train_index(choice: IndexChoice, vectors: VectorShards, path: Path) -> int:
     inverted.cp.seed = _SEED
     inverted.cp.niter = 10
     # Orders codes for Hamming search, which is not used, and takes most of the training time.
-    faiss.downcast_index(inverted).do_polysemous_training = False
-    sample = vectors.sample(min(_SAMPLE_PER_LIST * inverted.nlist, sample_rows(vectors.num_rows, vectors.dimension)))
+    whole = faiss.downcast_index(inverted)
+    if hasattr(whole, "do_polysemous_training"):
+        whole.do_polysemous_training = False
+    sample = vectors.sample(
+        min(_SAMPLE_PER_LIST * inverted.nlist, sample_rows(vectors.num_rows, vectors.dimension, usual_sample_bytes()))
+    )
     inverted.cp.max_points_per_centroid = max(1, len(sample) // inverted.nlist + 1)
     if faiss.get_num_gpus() > 0:
         on_gpus = faiss.index_cpu_to_all_gpus(faiss.IndexFlatIP(vectors.dimension))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import json
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import islice
@@ -21,8 +22,8 @@ from server.retrieval.index.terms import TermReader
 BATCH_ITEMS = 16
 _SECONDS = 5.0  # of a core, for a file and for each MiB of it
 _MEMORY_BYTES = 500 << 20
-# A shard holds what the index will: the passages, and the words of each.
-SHARD_SCHEMA = SCHEMA.append(pa.field("terms", pa.list_(pa.uint32())))
+# A shard holds what the index will: the passages, the words of each, and what its document is known by.
+SHARD_SCHEMA = SCHEMA.append(pa.field("terms", pa.list_(pa.uint32()))).append(pa.field("digest", pa.binary(16)))
 
 
 @dataclass(frozen=True)
@@ -113,13 +114,18 @@ def cut_item(wanted: tuple[Source, WindowShape, object]) -> CutDocument:
     """
     source, shape, item = wanted
     document = source.document(item)
-    rows = list(_rows(document, shape, _term_reader(shape.language)))
+    known_by = {"digest": source.item_digest(item), "fields": _encoded(document.fields)}
+    rows = [row | known_by for row in _rows(document, shape, _term_reader(shape.language))]
     return CutDocument(replace(document, sections=()), rows)
 
 
 def _budget(num_bytes: int) -> Budget:
     """What a file of this size may take to be read."""
     return Budget(_SECONDS + _SECONDS * num_bytes / (1 << 20), _MEMORY_BYTES + 4 * num_bytes)
+
+
+def _encoded(fields: Mapping[str, tuple[str, ...]]) -> str:
+    return json.dumps(fields, ensure_ascii=False, sort_keys=True) if fields else ""
 
 
 @cache

@@ -65,13 +65,14 @@ def refuse_poor(manifest: Manifest, recall_floor: float) -> None:
     Raises:
         PublishError: its recall@10 is unknown, or below the floor.
     """
-    recall = manifest.index.recall.get("recall@10")
-    if recall is None:
+    if "recall@10" not in manifest.index.recall:
         raise PublishError(f"index {manifest.label} was not evaluated; run `python -m index_builder evaluate` first")
-    if recall < recall_floor:
-        raise PublishError(
-            f"index {manifest.label} has a recall@10 of {recall}; at least {recall_floor} is legal (--recall-floor)"
-        )
+    for depth in ("recall@10", "recall@64"):
+        recall = manifest.index.recall.get(depth, 1.0)
+        if recall < recall_floor:
+            raise PublishError(
+                f"index {manifest.label} has a {depth} of {recall}; at least {recall_floor} is legal (--recall-floor)"
+            )
 
 
 def _refuse_damaged(folder: Path, manifest: Manifest, progress: Progress) -> None:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from server.retrieval.encoder.source import encoder_path
+from server.retrieval.encoder.prompts import Prompts, Role, prompts_of
+from server.retrieval.encoder.source import encoder_path, packaged_name
 from server.retrieval.retriever import RetrievalError
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["auto", "float32", "bfloat16"]
 CPU_STEP_TOKENS = 1024  # a step that stays in the cores' caches is fastest on CPU
 CUDA_STEP_TOKENS = 65536
+_STATIC_TOKENS = 8192
 
 
 class Encoder:
@@ -47,6 +49,10 @@ class Encoder:
         self.precision = pick_precision(precision, self.device)
         self._model = _load(name, self.device).to(getattr(torch, self.precision))
         self._tokenizer = self._model.tokenizer
+        self._is_static = not hasattr(self._tokenizer, "pad")  # a table of token vectors, without a network
+        self._pools_prompt = all(getattr(module, "include_prompt", True) for module in self._model)
+        self._prompt_tokens = 0
+        self.prompts = _prompts(name, self._model)
         self._step_tokens = CUDA_STEP_TOKENS if self.device == "cuda" else CPU_STEP_TOKENS
 
     @property
@@ -59,7 +65,8 @@ class Encoder:
     @property
     def max_tokens(self) -> int:
         """Tokens of a text that are read; the rest is cut off."""
-        return int(self._model.max_seq_length or 512)
+        longest = self._model.max_seq_length
+        return int(longest) if longest and longest != float("inf") else _STATIC_TOKENS if self._is_static else 512
 
     @property
     def pooling(self) -> str:
@@ -71,13 +78,19 @@ class Encoder:
         return "unknown"
 
     def encode(
-        self, texts: Sequence[str], on_step: Callable[[int], object] | None = None
+        self, texts: Sequence[str], on_step: Callable[[int], object] | None = None, role: Role = "passage"
     ) -> NDArray[np.float32]:  # [num_texts, dimension]
-        """Unit vectors of `texts`, in their order; `on_step` hears how many texts each step finished."""
+        """Unit vectors of `texts`, in their order; `on_step` hears how many texts each step finished.
+
+        Args:
+            role: whose prompt stands before each: a query is encoded otherwise than what it should find.
+        """
         import torch
 
         vectors = np.zeros((len(texts), self.dimension), dtype=np.float32)
-        token_ids = self._tokenize(texts)
+        prompt = self.prompts.before(role)
+        self._prompt_tokens = self._length_of(prompt)
+        token_ids = self._tokenize([prompt + text for text in texts])
         with torch.inference_mode():
             for rows in _steps(token_ids, self._step_tokens):
                 vectors[rows] = self._forward([token_ids[row] for row in rows])
@@ -89,9 +102,16 @@ class Encoder:
         """Tokens of `texts` that are read, all together."""
         return sum(map(len, self._tokenize(texts)))
 
+    def _length_of(self, prompt: str) -> int:
+        """Tokens of a prompt, without the one that ends a text."""
+        return max(0, len(self._tokenize([prompt])[0]) - 1) if prompt and not self._pools_prompt else 0
+
     def _tokenize(self, texts: Sequence[str]) -> list[list[int]]:
         if not texts:
             return []
+        if self._is_static:
+            encodings = self._tokenizer.encode_batch(list(texts), add_special_tokens=False)
+            return [encoding.ids[: self.max_tokens] for encoding in encodings]
         encoded = self._tokenizer(
             list(texts), truncation=True, max_length=self.max_tokens, padding=False, return_attention_mask=False
         )
@@ -101,7 +121,14 @@ class Encoder:
     def _forward(self, token_ids: list[list[int]]) -> NDArray[np.float32]:
         import torch
 
-        features = self._tokenizer.pad({"input_ids": token_ids}, padding=True, return_tensors="pt")
+        if self._is_static:
+            lengths = torch.tensor([0, *map(len, token_ids[:-1])])
+            flat = torch.tensor([token for row in token_ids for token in row], dtype=torch.long)
+            features = {"input_ids": flat, "offsets": lengths.cumsum(0)}
+        else:
+            features = self._tokenizer.pad({"input_ids": token_ids}, padding=True, return_tensors="pt")
+        if self._prompt_tokens and not self._pools_prompt:
+            features["prompt_length"] = torch.tensor(self._prompt_tokens)
         on_device = {name: tensor.to(self.device) for name, tensor in features.items()}
         vectors = self._model(on_device)["sentence_embedding"].float()
         found: NDArray[np.float32] = torch.nn.functional.normalize(vectors, dim=-1).cpu().numpy()
@@ -139,7 +166,24 @@ def _load(name: str, device: str) -> SentenceTransformer:
             model_kwargs={"use_safetensors": True},  # never a pickle, which could run code of its author
         )
     except (OSError, ValueError) as error:
-        raise RetrievalError(f"encoder {name!r} cannot be loaded: {error}") from error
+        raise RetrievalError(f"encoder {name!r} cannot be loaded: {_way_out(name, error)}") from error
+
+
+def _way_out(name: str, error: Exception) -> str:
+    """Weights in pickles only have one; what else is wrong speaks for itself."""
+    if "safetensors" not in str(error):
+        return str(error)
+    return (
+        "it has no weights in safetensors files, and pickles are not read; convert it once with "
+        f"`python -m deploy package --encoder {name} --out DIR` and name DIR/encoder"
+    )
+
+
+def _prompts(name: str, model: SentenceTransformer) -> Prompts:
+    """The prompts of an encoder, by its configuration, its name, or what its folder says it was made from."""
+    config = getattr(getattr(model[0], "auto_model", None), "config", None)
+    names = f"{name} {getattr(config, '_name_or_path', '')} {packaged_name(name)}"
+    return prompts_of(names, model.prompts, model.default_prompt_name)
 
 
 def _steps(token_ids: list[list[int]], step_tokens: int) -> list[list[int]]:

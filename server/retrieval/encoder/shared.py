@@ -36,9 +36,9 @@ class SharedEncoder:
         return self._encoder.dimension
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:  # [num_texts, dimension]
-        """Unit vectors, all at once."""
+        """Unit vectors of queries, all at once."""
         with self._one_at_a_time:
-            return self._encoder.encode(texts)
+            return self._encoder.encode(texts, role="query")
 
     def embed(self, texts: Sequence[str]) -> tuple[NDArray[np.float32], int]:  # [num_texts, dimension]
         """Unit vectors and how many tokens were read for them."""
@@ -47,7 +47,7 @@ class SharedEncoder:
         for start in range(0, len(texts), _TEXTS_AT_ONCE):
             some = texts[start : start + _TEXTS_AT_ONCE]
             with self._one_at_a_time:
-                vectors[start : start + len(some)] = self._encoder.encode(some)
+                vectors[start : start + len(some)] = self._encoder.encode(some, role="plain")
                 num_tokens += self._encoder.num_tokens(some)
             time.sleep(_YIELD_S)
         return vectors, num_tokens

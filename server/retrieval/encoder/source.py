@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 from pathlib import Path
 
+from server.artifacts.folder import MANIFEST
 from server.retrieval.retriever import RetrievalError
 
 SAMPLE = "sample"
@@ -25,6 +27,16 @@ def encoder_path(name: str) -> str:
     if looks_like_path or not name:
         raise RetrievalError(f"encoder {name!r}: no such folder; legal are a folder, a hub id and {SAMPLE!r}")
     return name
+
+
+def packaged_name(name: str) -> str:
+    """What the manifest of a packaged encoder's folder says it was made from; "" of another."""
+    path = Path(encoder_path(name)) / MANIFEST
+    try:
+        about = json.loads(path.read_bytes())["encoder"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+    return str(about.get("name", "")) if isinstance(about, dict) else ""
 
 
 def _sample_folder() -> Path:

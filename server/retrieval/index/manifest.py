@@ -23,6 +23,9 @@ class EncoderFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     normalized: bool
     probe_text: str
     probe_vector: list[float]
+    query_prompt: str = ""  # what stands before a query, and before a passage, when they are encoded
+    passage_prompt: str = ""
+    precision: str = "auto"  # what it was asked to compute in
 
 
 class PassageFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -36,6 +39,7 @@ class PassageFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     num_passages: int
     rows_per_batch: int
     skipped: dict[str, int] = {}
+    made_by: str = ""  # the version of the code that read and cut them
 
 
 class IndexFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -48,6 +52,8 @@ class IndexFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     breadth: int = 0  # lists that a query looks into (nprobe), or the breadth of a graph search (efSearch)
     num_candidates: int = 0  # fetched from the index and ranked again by the stored vectors; 0: not ranked again
     recall: dict[str, float] = {}  # "recall@10" → 0.97, against exact search
+    recall_interval: dict[str, list[float]] = {}  # between which bounds it lies with 95 percent confidence
+    recall_queries: str = ""  # what it was measured on
     latency_ms: dict[str, float] = {}
     sweep: list[dict[str, float]] = []
 

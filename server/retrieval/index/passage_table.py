@@ -25,8 +25,12 @@ SCHEMA = pa.schema(
         ("url", pa.string()),
         ("start", pa.int64()),  # [start, end): characters of the document's plain text
         ("end", pa.int64()),
+        ("fields", pa.string()),  # of the document: JSON, name → values; "" without any
     ]
 )
+
+
+_WITHOUT_FIELDS = SCHEMA.names[:-1]  # as indexes were before documents had fields
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,7 @@ class PassageRow:
     url: str
     start: int
     end: int
+    fields: str = ""
 
 
 class PassageTable:
@@ -58,7 +63,7 @@ class PassageTable:
             self._file = pa.ipc.open_file(self._map)
         except (OSError, pa.ArrowInvalid) as error:
             raise RetrievalError(f"passages file {path} cannot be opened: {error}") from error
-        if self._file.schema.names != SCHEMA.names:
+        if self._file.schema.names not in (SCHEMA.names, _WITHOUT_FIELDS):
             raise RetrievalError(f"passages file {path} has columns {self._file.schema.names}, not {SCHEMA.names}")
         num_batches = self._file.num_record_batches
         self._rows_per_batch = self._file.get_batch(0).num_rows if num_batches else 0

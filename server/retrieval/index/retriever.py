@@ -11,6 +11,7 @@ import numpy as np
 
 from server.retrieval.encoder.batcher import Batcher
 from server.retrieval.encoder.encoder import Encoder
+from server.retrieval.encoder.prompts import Prompts
 from server.retrieval.encoder.question_vectors import QuestionVectors
 from server.retrieval.encoder.shared import SharedEncoder
 from server.retrieval.index.given_texts import GivenTexts
@@ -140,6 +141,12 @@ def _check_encoder(encoder: Encoder, manifest: Manifest) -> None:
         raise RetrievalError(
             f"encoder {encoder.name!r} gives vectors of {encoder.dimension} numbers; "
             f"index {manifest.label} was built by {facts.name!r} with {facts.dimension}"
+        )
+    mine, theirs = encoder.prompts, Prompts(facts.query_prompt, facts.passage_prompt)
+    if mine != theirs:
+        raise RetrievalError(
+            f"encoder {encoder.name!r} puts {mine.query!r} before queries and {mine.passage!r} before passages; index "
+            f"{manifest.label} was built with {theirs.query!r} and {theirs.passage!r}: build it again"
         )
     similarity = float(encoder.encode([facts.probe_text])[0] @ np.asarray(facts.probe_vector, dtype=np.float32))
     if similarity < _PROBE_SIMILARITY:

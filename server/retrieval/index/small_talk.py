@@ -56,7 +56,7 @@ class SmallTalk:
     """Examples, encoded once."""
 
     def __init__(self, encoder: Encoder) -> None:
-        vectors = encoder.encode([*SMALL_TALK, *_REMARKS, *_FOLLOW_UPS])
+        vectors = encoder.encode([*SMALL_TALK, *_REMARKS, *_FOLLOW_UPS], role="query")
         self._remarks, self._follow_ups = np.split(vectors, [len(SMALL_TALK) + len(_REMARKS)])
 
     def is_near(self, vector: NDArray[np.float32]) -> bool:  # [dimension]

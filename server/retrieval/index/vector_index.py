@@ -56,6 +56,11 @@ class VectorIndex:
             scores, rows = self._rank_again(queries, rows)
         return scores[:, :k], rows[:, :k]
 
+    def exact(self, query: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[np.float32]:  # [num_rows]
+        """The inner products of one query with the stored vectors of these rows."""
+        found: NDArray[np.float32] = self._vectors.rows(rows) @ query
+        return found
+
     def _rank_again(
         self, queries: NDArray[np.float32], rows: NDArray[np.int64]
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
@@ -77,6 +82,9 @@ def _mapping_flags(path: Path) -> int:
 def _search_parameters(index: faiss.Index, breadth: int) -> faiss.SearchParameters | None:
     if not breadth:
         return None
+    if isinstance(index, faiss.IndexPreTransform):
+        inner = _search_parameters(faiss.downcast_index(index.index), breadth)
+        return faiss.SearchParametersPreTransform(index_params=inner)
     if isinstance(index, faiss.IndexHNSW):
         return faiss.SearchParametersHNSW(efSearch=breadth)
     return faiss.SearchParametersIVF(nprobe=breadth)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from tqdm import tqdm
 
+from index_builder.build_plan import RecallDemand
 from index_builder.commands import main
 from index_builder.importing.import_index import ImportPlan, import_index
 from index_builder.importing.layout import LayoutError
@@ -102,7 +103,7 @@ def test_a_killed_import_goes_on_to_the_same_index(tmp_path: Path, vectors: np.n
     published = write_published(tmp_path / "p", TEXTS, broken)
     whole = imported(published, tmp_path / "whole")
     plan, work = (
-        ImportPlan(published=published, encoder="sample", recall_floor=0.5),
+        ImportPlan(published=published, encoder="sample", demand=RecallDemand(0.5)),
         WorkFolder(tmp_path / "out" / ".work"),
     )
     with pytest.raises(KeyboardInterrupt):

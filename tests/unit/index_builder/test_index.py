@@ -9,9 +9,16 @@ import numpy as np
 import pytest
 
 from index_builder.evaluation.exact import exact_neighbours
-from index_builder.evaluation.sweep import best_point, sweep
+from index_builder.evaluation.sweep import OperatingPoint, best_point, interval, sweep
 from index_builder.index import inverted_file
-from index_builder.index.choice import FLAT_LIMIT, MIN_ROWS_PER_LIST, SAMPLE_BYTES, choose_index
+from index_builder.index.choice import (
+    FLAT_LIMIT,
+    MIN_ROWS_PER_LIST,
+    MIN_SAMPLE_BYTES,
+    FactoryError,
+    choose_index,
+    named_factory,
+)
 from index_builder.index.folder import write_vector_file
 from index_builder.index.index_files import index_facts, write_faiss_index
 from index_builder.progress import Progress
@@ -34,17 +41,18 @@ QUIET = Progress(quiet=True)
     ],
 )
 def test_the_kind_fits_the_size(num_vectors: int, kind: str, factory: str) -> None:
-    choice = choose_index("auto", num_vectors, 384)
+    choice = choose_index("auto", num_vectors, 384, MIN_SAMPLE_BYTES)
     assert (choice.kind, choice.factory) == (kind, factory)
     assert str(num_vectors) in choice.reason
 
 
 @pytest.mark.parametrize("dimension", [64, 384, 768, 1536])
 @pytest.mark.parametrize("num_vectors", [FLAT_LIMIT, 1_000_000, 10_000_000, 140_000_000])
-def test_every_list_is_trained_on_enough_vectors(num_vectors: int, dimension: int) -> None:
-    factory = choose_index("auto", num_vectors, dimension).factory
+@pytest.mark.parametrize("sample_bytes", [1 << 30, 8 << 30, 32 << 30])
+def test_every_list_is_trained_on_enough_vectors(num_vectors: int, dimension: int, sample_bytes: int) -> None:
+    factory = choose_index("auto", num_vectors, dimension, sample_bytes).factory
     num_lists = int(factory.split(",")[0].split("_")[0].removeprefix("IVF"))
-    assert num_lists * MIN_ROWS_PER_LIST <= min(num_vectors, SAMPLE_BYTES // (4 * dimension))
+    assert num_lists * MIN_ROWS_PER_LIST <= min(num_vectors, sample_bytes // (4 * dimension))
 
 
 @pytest.mark.parametrize("kind", ["ivfpq", "hnsw"])
@@ -71,12 +79,35 @@ def build(tmp_path: Path, kind: str, num_rows: int = 6000) -> tuple[Path, np.nda
     return folder, rows
 
 
+def test_full_wikipedia_gets_lists_that_a_large_machine_can_train() -> None:
+    assert choose_index("auto", 65_000_000, 768, 8 << 30).factory == "IVF65536_HNSW32,PQ96"
+    assert choose_index("auto", 65_000_000, 768, 1 << 30).factory == "IVF8192,PQ96"
+
+
+@pytest.mark.parametrize(
+    "factory", ["Flat", "IVF32,SQ8", "OPQ8_32,IVF32,PQ8", "SQ8", "HNSW16,Flat", "IVF32_HNSW16,PQ8"]
+)
+def test_a_factory_of_ones_own_finds_what_exact_search_finds(tmp_path: Path, factory: str) -> None:
+    rows = clustered(3000, 32)
+    shards = write_shards(tmp_path / "vectors", rows, [1500, 1500])
+    write_vector_file(shards, tmp_path, QUIET)
+    choice = named_factory(factory, 32)
+    write_faiss_index(choice, shards, WorkFolder(tmp_path / "work"), tmp_path, QUIET)
+    points = sweep(tmp_path, index_facts(choice), moved(rows[::60]), QUIET)
+    assert best_point(points, 0.95).recall_at_10 >= 0.95
+
+
+def test_a_factory_that_faiss_does_not_know_is_told() -> None:
+    with pytest.raises(FactoryError, match="--factory 'IFV32': no index of Faiss for 32 numbers"):
+        named_factory("IFV32", 32)
+
+
 @pytest.mark.parametrize("kind", ["flat", "ivfpq", "hnsw"])
 def test_every_kind_finds_what_exact_search_finds(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inverted_file, "SHARD_VECTORS", 1500)
-    folder, _ = build(tmp_path, kind)
+    folder, rows = build(tmp_path, kind)
     facts = index_facts(choose_index(kind, 6000, 32))  # type: ignore[arg-type]
-    points = sweep(folder, facts, QUIET, num_queries=100)
+    points = sweep(folder, facts, moved(rows[::60]), QUIET)
     chosen = best_point(points, 0.95)
     assert chosen.recall_at_10 >= 0.95
     assert chosen.recall_at_1 >= 0.95
@@ -87,8 +118,40 @@ def test_an_index_of_fewer_passages_than_are_asked_for_finds_them_all(tmp_path: 
     choice = choose_index("auto", 4, 32)
     write_vector_file(shards, tmp_path, QUIET)
     write_faiss_index(choice, shards, WorkFolder(tmp_path / "work"), tmp_path, QUIET)
-    (point,) = sweep(tmp_path, index_facts(choice), QUIET)
+    (point,) = sweep(tmp_path, index_facts(choice), clustered(4, 32).astype(np.float32), QUIET)
     assert (point.recall_at_1, point.recall_at_5, point.recall_at_10) == (1.0, 1.0, 1.0)
+
+
+def test_rows_of_one_text_are_all_near(tmp_path: Path) -> None:
+    rows = clustered(3, 32)[np.arange(2000) % 3]
+    shards = write_shards(tmp_path / "vectors", rows, [2000])
+    choice = choose_index("flat", 2000, 32)
+    write_vector_file(shards, tmp_path, QUIET)
+    write_faiss_index(choice, shards, WorkFolder(tmp_path / "work"), tmp_path, QUIET)
+    (point,) = sweep(tmp_path, index_facts(choice), moved(rows[:50]), QUIET)
+    assert (point.recall_at_1, point.recall_at_10, point.recall_at_64) == (1.0, 1.0, 1.0)
+
+
+def test_a_point_is_chosen_that_is_above_the_floor_for_sure() -> None:
+    def point(recall: float, p50_ms: float) -> OperatingPoint:
+        low = interval(recall, 130)[0]
+        return OperatingPoint(4, 64, 1.0, 1.0, recall, recall, low, low, p50_ms, p50_ms, 1000 / p50_ms)
+
+    fast, sure, slow = point(0.968, 1.0), point(0.993, 2.0), point(1.0, 9.0)
+    assert best_point([fast, sure, slow], 0.95) == sure
+    assert best_point([fast], 0.95) == fast
+    assert best_point([fast, slow], 0.999) == slow
+
+
+@pytest.mark.parametrize(("share", "number", "bounds"), [(1.0, 130, (0.9713, 1.0)), (0.5, 100, (0.4038, 0.5962))])
+def test_a_share_measured_on_few_queries_is_uncertain(share: float, number: int, bounds: tuple[float, float]) -> None:
+    assert interval(share, number) == pytest.approx(bounds, abs=1e-4)
+
+
+def moved(rows: np.ndarray) -> np.ndarray:
+    """Queries near these rows."""
+    found = rows.astype(np.float32) + 0.1 * np.random.default_rng(3).standard_normal(rows.shape, dtype=np.float32)
+    return found / np.linalg.norm(found, axis=1, keepdims=True)
 
 
 def test_rows_keep_their_numbers_over_all_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

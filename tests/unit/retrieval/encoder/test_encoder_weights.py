@@ -17,5 +17,5 @@ def test_an_encoder_is_loaded_from_safetensors_and_never_from_a_pickle(tmp_path:
     torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
     assert Encoder(str(folder)).encode(["a fox"]).shape == (1, 384)
     (folder / "model.safetensors").unlink()
-    with pytest.raises(RetrievalError, match=r"cannot be loaded: .*model\.safetensors"):
+    with pytest.raises(RetrievalError, match=r"cannot be loaded: .*no weights in safetensors files"):
         Encoder(str(folder))

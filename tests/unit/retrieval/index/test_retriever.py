@@ -154,9 +154,9 @@ def test_concurrent_searches_are_encoded_in_batches(index_folder: Path, encoder:
     held = threading.Event()
 
     class CountingEncoder:
-        name, dimension = encoder.name, encoder.dimension
+        name, dimension, prompts = encoder.name, encoder.dimension, encoder.prompts
 
-        def encode(self, texts: list[str]) -> object:
+        def encode(self, texts: list[str], role: str = "passage") -> object:
             sizes.append(len(texts))
             if len(sizes) == 3:  # the first search, after the probe and the examples of small talk
                 assert held.wait(30)
@@ -179,9 +179,9 @@ def test_a_search_that_takes_too_long_fails_with_a_sentence(index_folder: Path, 
     encoded: list[str] = []
 
     class SlowEncoder:
-        name, dimension = encoder.name, encoder.dimension
+        name, dimension, prompts = encoder.name, encoder.dimension, encoder.prompts
 
-        def encode(self, texts: list[str]) -> object:
+        def encode(self, texts: list[str], role: str = "passage") -> object:
             encoded.extend(texts)
             if len(texts) == 1 and texts[0] == "slow":
                 held.wait(30)

@@ -1,0 +1,107 @@
+"""The index that is brought up to date: its documents, their passages, words and vectors."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from index_builder.embeddings.vector_shard import embedded_texts
+from index_builder.index.folder import DOCUMENTS_FILE
+from index_builder.passages.batch import SHARD_SCHEMA
+from server.retrieval.index.lexical_index import TERM_STARTS_FILE, TERMS_FILE
+from server.retrieval.index.manifest import read_manifest
+from server.retrieval.index.retriever import PASSAGES_FILE
+from server.retrieval.index.stored_vectors import VECTORS_FILE, StoredVectors
+from server.retrieval.retriever import RetrievalError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+class OldIndex:
+    """An index folder, opened to be read from its beginning to its end.
+
+    Attributes:
+        document_ids: by the number of the document.
+        first_rows: the first passage of every document, and behind the last one's.
+
+    Raises:
+        RetrievalError: it is no index, or was built before documents were listed.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.manifest = read_manifest(folder)
+        if not (folder / DOCUMENTS_FILE).exists():
+            raise RetrievalError(
+                f"index {folder} has no {DOCUMENTS_FILE}, since an earlier version built it: build it anew"
+            )
+        documents = pa.ipc.open_file(pa.memory_map(str(folder / DOCUMENTS_FILE))).read_all()
+        self.document_ids: list[str] = documents["document_id"].to_pylist()
+        self.digests: list[bytes | None] = documents["digest"].to_pylist()
+        self.first_rows = np.append(documents["first_row"].to_numpy(), self.manifest.passages.num_passages)
+        self._rows = pa.ipc.open_file(pa.memory_map(str(folder / PASSAGES_FILE)))
+        self._vectors = StoredVectors(folder / VECTORS_FILE)
+        self._terms = np.load(folder / TERMS_FILE, mmap_mode="r")
+        self._starts = np.load(folder / TERM_STARTS_FILE, mmap_mode="r")
+
+    @property
+    def num_documents(self) -> int:
+        """How many there are."""
+        return len(self.document_ids)
+
+    def row_mask(self, documents: NDArray[np.bool_]) -> NDArray[np.bool_]:  # [num_passages]
+        """Which passages are of these documents."""
+        return np.repeat(documents, np.diff(self.first_rows))
+
+    def shards(self, rows: NDArray[np.bool_]) -> Iterator[tuple[pa.Table, NDArray[np.float16]]]:
+        """The passages in `rows` as pieces of shards, with their vectors, in order."""
+        digests = pa.array(self.digests, pa.binary(16)).take(
+            pa.array(np.repeat(np.arange(self.num_documents), np.diff(self.first_rows))[rows])
+        )
+        start = done = 0
+        for number in range(self._rows.num_record_batches):
+            batch = self._rows.get_batch(number)
+            wanted = np.flatnonzero(rows[start : start + batch.num_rows])
+            if len(wanted):
+                piece = pa.Table.from_batches([batch]).take(pa.array(wanted))
+                columns = {name: piece[name] for name in piece.schema.names}
+                columns["terms"] = self._term_lists(wanted + start)
+                columns["digest"] = digests.slice(done, len(wanted))
+                done += len(wanted)
+                yield pa.table(columns).select(SHARD_SCHEMA.names).cast(SHARD_SCHEMA), self.vectors(wanted + start)
+            start += batch.num_rows
+
+    def vectors(self, rows: NDArray[np.int64]) -> NDArray[np.float16]:  # [num_rows, dimension]
+        """The stored vectors of these rows."""
+        return self._vectors.rows(rows).astype(np.float16)
+
+    def rows_by_text(self, rows: NDArray[np.bool_]) -> dict[bytes, int]:
+        """The row that holds each embedded text, by the text's digest, of the passages in `rows`."""
+        found: dict[bytes, int] = {}
+        start = 0
+        for number in range(self._rows.num_record_batches):
+            batch = self._rows.get_batch(number)
+            wanted = np.flatnonzero(rows[start : start + batch.num_rows])
+            if len(wanted):
+                texts = embedded_texts(pa.Table.from_batches([batch]).take(pa.array(wanted)))
+                found |= {text_digest(text): int(row) + start for text, row in zip(texts, wanted, strict=True)}
+            start += batch.num_rows
+        return found
+
+    def _term_lists(self, rows: NDArray[np.int64]) -> pa.ListArray:
+        starts, ends = self._starts[rows], self._starts[rows + 1]
+        lengths = ends - starts
+        offsets = np.append(0, np.cumsum(lengths)).astype(np.int32)
+        places = np.repeat(starts - offsets[:-1], lengths) + np.arange(offsets[-1])
+        return pa.ListArray.from_arrays(pa.array(offsets), pa.array(self._terms[places].astype(np.uint32)))
+
+
+def text_digest(text: str) -> bytes:
+    """What an embedded text is known by."""
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
