@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import threading
 import time
@@ -339,7 +340,7 @@ class TurnService:
     def _reply(self, turn: OpenTurn, prompt: Prompt, piecewise: bool) -> ReplyStream:
         remaining = turn.remaining_s
         request = wire.Generate(
-            request_id=f"{turn.request.request_id}-{turn.session.session_id[:8]}-{time.monotonic_ns():x}",
+            request_id=f"{turn.request.request_id}-{_digest(turn.session.session_id)}-{time.monotonic_ns():x}",
             prompt=prompt.token_ids,
             sampling=self._sampling(turn, prompt),
             deadline_s=max(0.1, remaining - _JUDGE_RESERVE_S),
@@ -405,6 +406,11 @@ def _exchanges(session: Session) -> tuple[Exchange, ...]:
         for turn in session.turns[-_EXCHANGES:]
         if not turn.finish_reason.startswith("moderated")
     )
+
+
+def _digest(session_id: str) -> str:
+    """What stands for a session in names that may be logged: who reads a log cannot ask for the conversation."""
+    return hashlib.sha256(session_id.encode()).hexdigest()[:8]
 
 
 def _without_oldest(session: Session, num_dropped: int) -> Session:

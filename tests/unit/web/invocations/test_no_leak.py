@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import pytest
 from flask.testing import FlaskClient
+from msgspec.structs import replace
 
 from server import wire
 from server.chat.moderation.classifier import Classifier
@@ -41,7 +44,7 @@ class Speaker(FakeEngine):
         super().__init__()
         sentences = [f"Sentence {number} is harmless. " for number in range(NUM_SENTENCES)]
         sentences[place] = BLOCKED
-        self._text = "".join(sentences)
+        self.spoken = "".join(sentences)
         self._labels = policy.labels
         self.cancelled: list[str] = []
 
@@ -49,8 +52,8 @@ class Speaker(FakeEngine):
         threading.Thread(target=self._say, args=(request, deliver), daemon=True).start()
 
     def _say(self, request: wire.Generate, deliver: Callable[[wire.FromEngine], None]) -> None:
-        for number, start in enumerate(range(0, len(self._text), 3), 1):
-            deliver(wire.Piece(request.request_id, self._text[start : start + 3], number))
+        for number, start in enumerate(range(0, len(self.spoken), 3), 1):
+            deliver(wire.Piece(request.request_id, self.spoken[start : start + 3], number))
             time.sleep(0.0002)
         deliver(wire.Finished(request.request_id, "stop", len(request.prompt), 0, number))
 
@@ -82,6 +85,12 @@ def store() -> Store:
 
 @pytest.fixture
 def client(engine: Speaker, store: Store) -> Iterator[FlaskClient]:
+    with front(engine, store) as client:
+        yield client
+
+
+@contextmanager
+def front(engine: Speaker, store: Store) -> Iterator[FlaskClient]:
     policy = load_policy()
     classifier = Classifier.of(wire.INPUT_MODERATION, Bytes(), policy)
     moderator = Moderator(engine, policy, {Role.INPUT: classifier, Role.OUTPUT: classifier})
@@ -90,6 +99,55 @@ def client(engine: Speaker, store: Store) -> Iterator[FlaskClient]:
         turns = TurnService(engine, prompts, store, moderator, None, executor, TurnSettings("demo", "front"))
         services = Services(Fakes().settings, engine, turns, store, policy, moderator)
         yield create_app(services).test_client()
+
+
+FAULTS: dict[str, Callable[[wire.Scored], wire.Scored]] = {
+    "not a number": lambda good: replace(
+        good, log_probs=tuple(tuple(tuple(math.nan for _ in c) for c in w) for w in good.log_probs)
+    ),
+    "too few": lambda good: replace(good, log_probs=good.log_probs[:-1]),
+}
+ROUTES: dict[str, tuple[str, dict[str, object]]] = {
+    "invocations": ("/invocations", {"inputs": "Tell me"}),
+    "a list of invocations": ("/invocations", {"inputs": ["Tell me", "Tell me more"]}),
+    "streamed invocations": ("/invocations", {"inputs": "Tell me", "stream": True}),
+    "chat completions": ("/v1/chat/completions", {"messages": [{"role": "user", "content": "Tell me"}]}),
+    "streamed chat completions": (
+        "/v1/chat/completions", {"messages": [{"role": "user", "content": "Tell me"}], "stream": True},
+    ),
+    "completions": ("/v1/completions", {"model": "", "prompt": "Tell me"}),
+    "streamed completions": ("/v1/completions", {"model": "", "prompt": "Tell me", "stream": True}),
+    "moderations": ("/v1/moderations", {"input": "Tell me"}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("route", ROUTES)
+@pytest.mark.parametrize("first", [0, 2])
+def test_no_unjudged_text_leaves_on_any_route_when_verdicts_are_faulty(
+    store: Store, fault: str, route: str, first: int
+) -> None:
+    """The verdicts are right until the one of number `first`."""
+
+    class Faulty(Speaker):
+        num_scored = 0
+
+        def _score(self, request: wire.Score) -> wire.Scored:
+            good = super()._score(request)
+            self.num_scored += 1
+            return good if self.num_scored <= first else FAULTS[fault](good)
+
+    speaker = Faulty(0, load_policy())
+    speaker.spoken = "".join(f"Word{number} is said here. " for number in range(8))
+    address, body = ROUTES[route]
+    with front(speaker, store) as client:
+        response = client.post(address, json=body)
+        text = response.text
+    if first == 0:
+        assert "is said" not in text
+        assert response.status_code == 503 or "engine_unavailable" in text
+    elif "stream" in route:
+        assert sum(f"Word{number} " in text for number in range(8)) <= first - 1
 
 
 def harmless_before(place: int) -> str:
