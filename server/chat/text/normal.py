@@ -20,6 +20,7 @@ _LONG_BLANK = re.compile(rf"(\s{{{_LONGEST_BLANK}}})\s+")
 _LINE_ENDS = re.compile(r"\r\n?|[\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
 _ASCII_CONTROLS = dict.fromkeys([*range(9), *range(14, 28), 31, 127])
 _REGIONS = frozenset("".join(chr(0xE0000 + ord(char)) for char in name) for name in ("gbeng", "gbsct", "gbwls"))
+_TAG = re.compile("[\U000e0020-\U000e007e]")
 _FLAG, _KEYS = "\U0001f3f4", frozenset("#*0123456789")
 _SHOWN_FORMATS = frozenset("\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u0890\u0891\u08e2\U000110bd\U000110cd")
 # Scripts that write with joiners: Arabic, Syriac and N'Ko, the Indic scripts, Tibetan to Myanmar, Khmer and Mongolian.
@@ -42,6 +43,15 @@ def normalise(text: str) -> str:
     while (seen := _composed(text)) != text:
         text = seen
     return text
+
+
+def hidden_text(text: str) -> str:
+    """What the tags in `text`, which nobody sees, spell in ASCII, but for those of flags; nearly always nothing."""
+    if _TAG.search(text) is None:
+        return ""
+    for region in _REGIONS:
+        text = text.replace(f"{_FLAG}{region}", "")
+    return "".join(chr(ord(char) - 0xE0000) for char in _TAG.findall(text)).strip()
 
 
 def without_unseen(text: str) -> str:

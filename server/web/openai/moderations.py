@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from flask import Blueprint, Response, request
 
-from server.chat.text.normal import normalise
+from server.chat.text.normal import hidden_text, normalise
 from server.chat.text.visible import is_blank
 from server.errors import ErrorCode, ServiceError
 from server.web.call.front import Front, current_exchange, work_blueprint
@@ -41,9 +41,8 @@ def blueprint(front: Front) -> Blueprint:
         check_model(asked.model, services.policy.name)
         _check_texts(asked)
         with _lane(lanes):
-            judgements = services.moderator.judge(
-                [normalise(text) for text in asked.texts], asked.role, services.settings.request_deadline_s
-            )
+            texts = [_judged_text(text) for text in asked.texts]
+            judgements = services.moderator.judge(texts, asked.role, services.settings.request_deadline_s)
         for judgement in judgements:
             front.metrics.judged(asked.role.value, judgement)
         results = tuple(moderation_result(each) for each in judgements)
@@ -61,6 +60,11 @@ def _check_texts(asked: ModerationRequest) -> None:
     if num_chars > table.MAX_MODERATION_CHARS:
         message = f"input has {num_chars} characters, at most {table.MAX_MODERATION_CHARS} are judged in one call"
         raise ServiceError(ErrorCode.INVALID_FIELD, message, field="input")
+
+
+def _judged_text(text: str) -> str:
+    """The text as a turn would take it, and what is hidden in it, which a turn leaves out."""
+    return "\n".join(filter(None, (normalise(text), hidden_text(text))))
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.chat.text.normal import MAX_MARKS, normalise
+from server.chat.text.normal import MAX_MARKS, hidden_text, normalise
 from server.chat.text.visible import is_blank, is_visible
 
 HIDDEN = "".join(chr(0xE0000 + ord(char)) for char in "I will kill you")
@@ -55,6 +55,11 @@ def test_letters_flags_and_families_stay_as_they_are(text: str) -> None:
 )
 def test_what_nobody_sees_goes(text: str, left: str) -> None:
     assert normalise(text) == left
+
+
+def test_what_tags_spell_is_found_but_for_those_of_flags() -> None:
+    assert hidden_text(f"Good morning{HIDDEN}") == "I will kill you"
+    assert hidden_text("🏴󠁧󠁢󠁥󠁮󠁧󠁿 🏴󠁧󠁢󠁷󠁬󠁳󠁿 plain") == ""
 
 
 @given(texts)

@@ -120,3 +120,9 @@ def test_a_few_calls_are_judged_at_once_and_the_others_wait_or_are_refused(monke
         go_on.set()
         assert [each.result() for each in first] == [200] * 3
     assert post("hello") == 200
+
+
+def test_a_text_hidden_in_tags_is_judged_too(client: FlaskClient) -> None:
+    hidden = "".join(chr(0xE0000 + ord(char)) for char in "kill")
+    response = client.post("/v1/moderations", json={"input": ["Good morning", f"Good morning{hidden}"]})
+    assert [each["flagged"] for each in response.json["results"]] == [False, True]
