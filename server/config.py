@@ -67,6 +67,7 @@ class Settings(BaseModel):
     chat_format: Literal[
         "auto", "openchatkit", "dolly", "openassistant", "alpaca", "vicuna", "llama-2", "chatml", "template"
     ] = "auto"  # how conversations are written; auto: as the checkpoint shows; template: by its chat_template
+    system_prompt: str = ""  # instructions that stand before every conversation
     policy: Path | None = None  # moderation policy file; None: the OpenChatKit policy
     moderation: Literal["on", "off"] = "on"
     moderation_scores: Literal["on", "off"] = "on"  # off: clients learn the label of a verdict and no numbers
@@ -78,7 +79,7 @@ class Settings(BaseModel):
     stream_deadline_s: float = Field(450.0, gt=0, le=_DAY_S)
     passage_tokens: int = Field(384, ge=0)
     session_wait_s: float = Field(
-        0.0, ge=0, le=_DAY_S
+        3.0, ge=0, le=_DAY_S
     )  # how long a second request waits for a busy session; 0: 409 at once
     session_lock_s: float = Field(600.0, gt=0, le=2 * _DAY_S)  # longer than any turn may take
     session_ttl_s: float = Field(30 * _DAY_S, ge=0, le=36500 * _DAY_S)  # 0: conversations never expire

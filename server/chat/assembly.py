@@ -130,7 +130,7 @@ def _turns(
     )
     turn_settings = TurnSettings(
         model=model_version(Path(settings.chat_model)),
-        owner=front_owner(settings.run_dir),
+        owner=front_owner(settings.run_dir, settings.store),
         index_version="" if retriever is None else retriever.version,
         search_k=settings.search_k,
         search_window=settings.search_window,
@@ -139,6 +139,7 @@ def _turns(
         require_session=settings.require_session,
         judge_before_search=bool(settings.web_search_url),
         session_wait_s=settings.session_wait_s,
+        system_prompt=settings.system_prompt,
         # The shortest turn is about eight tokens; older ones cannot be in the prompt.
         max_turns=max(1, window // 8),
     )

@@ -6,8 +6,9 @@ import hashlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Executor, Future
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -37,7 +38,8 @@ from server.chat.reply.stream import ReplyEngine, ReplyOrder, ReplyStream
 from server.chat.store.rows import check_question
 from server.chat.store.store import Claim, SessionBusy, Store
 from server.chat.text.normal import normalise
-from server.chat.turn_in_progress import OpenTurn
+from server.chat.turn_in_progress import OpenTurn, cancelled_error
+from server.chat.turns_under_way import TurnsUnderWay
 from server.errors import ErrorCode, ServiceError
 from server.retrieval.query import Exchange, Query
 from server.retrieval.retriever import Passage, RetrievalError, Retriever
@@ -67,6 +69,7 @@ class TurnSettings:
     require_session: bool = False
     judge_before_search: bool = False  # a question that leaves the house is judged before it does
     session_wait_s: float = 0.0
+    system_prompt: str = ""  # the deployment's instructions, before anybody's own
     max_turns: int = 200
 
 
@@ -97,15 +100,33 @@ class TurnService:
         self._clock = clock
         self._versions = {"model": settings.model, "index_version": settings.index_version}
         self._ending = threading.Event()
+        self._under_way = TurnsUnderWay()
 
-    def answer(self, request: TurnRequest) -> TurnResult:
-        """The whole answer at once. Raises ServiceError."""
-        result = None
-        for event in self._events(request, piecewise=False):
-            if isinstance(event, TurnResult):
-                result = event
-        assert result is not None, "a turn ends with its result"
-        return result
+    def answer(self, request: TurnRequest, has_left: Callable[[], bool] = lambda: False) -> TurnResult:
+        """The whole answer at once. `has_left` is asked now and then whether the client is gone: then it is cancelled.
+
+        Raises:
+            ServiceError: no answer; CANCELLED also when the client has left.
+        """
+        with closing(self._events(request, piecewise=False)) as events:
+            for event in events:
+                if isinstance(event, TurnResult):
+                    return event
+                if has_left():
+                    raise cancelled_error()
+        raise AssertionError("a turn ends with its result")
+
+    def cancel(self, session_id: str | None = None, request_id: str | None = None) -> int:
+        """End the turns of a session, or of one HTTP call, at once; the session is free for the next question.
+
+        Nothing of them is stored. How many were under way.
+        """
+        turns = self._under_way.of(session_id, request_id)
+        for turn in turns:
+            turn.cancel()
+            if turn.claim is not None:
+                self._store.release(turn.claim)
+        return len(turns)
 
     def stream(self, request: TurnRequest) -> Iterator[TurnEvent]:
         """Checked text as it comes, keep-alives, and last the result. Closing the iterator cancels the turn.
@@ -128,7 +149,8 @@ class TurnService:
             self._prompts.as_written(request.text, 1 if request.clamp else request.sampling.max_new_tokens)
             return
         least = 1 if request.clamp else request.sampling.max_new_tokens
-        self._prompts.check(request.text, least + len(self._prompts.begun(request.begun)), request.system)
+        system = self._instructions(request, "")
+        self._prompts.check(request.text, least + len(self._prompts.begun(request.begun)), system)
         if request.history is None:
             check_question(request.text)
 
@@ -136,10 +158,19 @@ class TurnService:
         """End the turns under way with what they have; their finish reason is "shutdown"."""
         self._ending.set()
 
-    def _events(self, request: TurnRequest, *, piecewise: bool) -> Iterator[TurnEvent]:
+    def _instructions(self, request: TurnRequest, of_session: str) -> str:
+        """What the deployment says, then what the request says, or the session where the request says nothing."""
+        return "\n\n".join(filter(None, (self._settings.system_prompt, request.system or of_session)))
+
+    def _events(self, request: TurnRequest, *, piecewise: bool) -> Generator[TurnEvent]:
         request = self._as_judged(request)
         self.check(request)
-        turn = OpenTurn(request)
+        turn = OpenTurn(request, system=self._instructions(request, ""))
+        with self._under_way.noted(turn):
+            yield from self._answered(turn, piecewise)
+
+    def _answered(self, turn: OpenTurn, piecewise: bool) -> Iterator[TurnEvent]:
+        request = turn.request
         if request.history is not None:
             turn.session = Session(request.session_id or "", self._this_hour(), request.history)
         # The store's answers are waited for while the question is judged.
@@ -149,13 +180,19 @@ class TurnService:
         try:
             if request.history is None:
                 turn.clock.begin(CLAIM)
-                turn.session = self._load(request.session_id)
+                self._open(turn, request.session_id)
             # A turn that another request adds while the session is busy is the next question's to know.
             if not self._settings.judge_before_search:
                 found = self._start_search(turn)
             if request.history is None:
                 turn.claim = self._claim(turn)
+                if turn.claim is None:
+                    result = turn.answered_before()
+                    assert result is not None, "what is not claimed was answered before"
+                    yield result
+                    return
                 turn.clock.end(CLAIM)
+            turn.go_on()
             blocked = self._await_input_verdict(turn, judged)
             if blocked is None and self._settings.judge_before_search:
                 found = self._start_search(turn)
@@ -163,9 +200,10 @@ class TurnService:
                 result = turn.result(blocked.message, "moderated_input")
             else:
                 turn.passages = self._await_passages(turn, found)
+                turn.go_on()
                 prompt = self._build(turn)
                 turn.passages = turn.passages[: prompt.num_passages]
-                reply = self._reply(turn, prompt, piecewise)
+                reply = turn.reply = self._reply(turn, prompt, piecewise)
                 if turn.preface and piecewise:
                     yield TextPiece(turn.preface)
                 yield from _events_of(turn, reply, piecewise)
@@ -201,18 +239,30 @@ class TurnService:
             )
         return session or Session(session_id or new_session_id(), self._clock())
 
-    def _claim(self, turn: OpenTurn) -> Claim:
-        """Take the session's next turn; while it is busy, wait as long as the settings and the deadline allow."""
+    def _open(self, turn: OpenTurn, session_id: str | None) -> None:
+        """Load the conversation as the question goes on from it."""
+        turn.session = self._load(session_id)
+        turn.system = self._instructions(turn.request, turn.session.system)
+        if turn.request.replaces is not None and turn.answered_before() is None:
+            turn.replace(turn.request.replaces)
+
+    def _claim(self, turn: OpenTurn) -> Claim | None:
+        """Take the session's next turn; while it is busy, wait as long as the settings and the deadline allow.
+
+        None when this very request was answered before.
+        """
         give_up = time.monotonic() + min(self._settings.session_wait_s, turn.remaining_s)
-        while True:
+        while turn.answered_before() is None:
             try:
                 return self._store.claim(turn.session, self._settings.owner)
             except SessionBusy:
                 left_s = give_up - time.monotonic()
                 if left_s <= 0:
                     raise
+            turn.go_on()
             time.sleep(min(_BUSY_POLL_S, left_s))
-            turn.session = self._load(turn.session.session_id)
+            self._open(turn, turn.session.session_id)
+        return None
 
     def _as_judged(self, request: TurnRequest) -> TurnRequest:
         """`request` with its texts as they are judged, prompted, searched for and stored."""
@@ -314,7 +364,7 @@ class TurnService:
             [each.text for each in turn.passages],
             request.text,
             self._reserved(turn) + len(begun),
-            system="\n".join(filter(None, (request.system, turn.instructions))),
+            system="\n".join(filter(None, (turn.system, turn.instructions))),
         )
         return replace(prompt, token_ids=(*prompt.token_ids, *begun))
 
@@ -325,7 +375,7 @@ class TurnService:
             return wish
         if request.as_written:
             return 1
-        return self._prompts.reserved(turn.session.created_at, (request.system, request.text, request.begun), wish)
+        return self._prompts.reserved(turn.session.created_at, (turn.system, request.text, request.begun), wish)
 
     def _sampling(self, turn: OpenTurn, prompt: Prompt) -> wire.Sampling:
         """As asked for, with the ends of a reply and no more tokens than are left."""
@@ -350,6 +400,7 @@ class TurnService:
         return ReplyStream(self._engine, self._moderator, self._executor, self._cleaner, self._ending, order)
 
     def _complete(self, turn: OpenTurn, result: TurnResult) -> None:
+        turn.go_on()
         if turn.claim is not None:
             self._store.complete(turn.claim, turn.record(turn.claim, result, self._clock(), self._versions))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -14,14 +15,20 @@ from server.chat.prompt.prompt import Prompt
 from server.chat.records.phases import PhaseClock
 from server.chat.records.turn_records import Judgement, Session, Source, Turn, TurnRequest, TurnResult, Usage
 from server.chat.reply.citations import Citer, with_marks
-from server.chat.reply.stream import ReplyVerdict
+from server.chat.reply.stream import ReplyStream, ReplyVerdict
 from server.chat.store.store import Claim
+from server.errors import ErrorCode, ServiceError
 from server.retrieval.retriever import Passage
 
 _LEAST_S = 0.1
 
 
-@dataclass
+def cancelled_error() -> ServiceError:
+    """What a cancelled turn ends with."""
+    return ServiceError(ErrorCode.CANCELLED, "the turn was cancelled; nothing of it is stored")
+
+
+@dataclass(eq=False)
 class OpenTurn:
     """One question on its way. `session` is set once it is loaded, `claim` when the turn will be stored."""
 
@@ -35,7 +42,69 @@ class OpenTurn:
     usage: Usage = field(default_factory=Usage)
     preface: str = ""  # what the answer begins with where the question asks for care
     instructions: str = ""  # what the model is told then
+    system: str = ""  # the instructions of the deployment and of the session
+    follows: int | None = None  # the turn it goes on from, where it replaces the one behind that
+    reply: ReplyStream | None = None
     clock: PhaseClock = field(default_factory=PhaseClock)
+    _cancelled: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def session_id(self) -> str | None:
+        """The session's id as far as it is known."""
+        session = getattr(self, "session", None)
+        return self.request.session_id if session is None else session.session_id
+
+    def cancel(self) -> None:
+        """Let the turn end at its next step; from any thread."""
+        self._cancelled.set()
+        if self.reply is not None:
+            self.reply.cancel(cancelled_error())
+
+    def go_on(self) -> None:
+        """Raises ServiceError CANCELLED once the turn was cancelled."""
+        if self._cancelled.is_set():
+            raise cancelled_error()
+
+    def replace(self, number: int) -> None:
+        """Go on from before turn `number`, which with all behind it is left out from then on.
+
+        Raises:
+            ServiceError: INVALID_FIELD when the conversation has no such turn.
+        """
+        numbers = [turn.turn for turn in self.session.turns]
+        if number not in numbers:
+            legal = f"legal are {', '.join(map(str, numbers[-20:]))}" if numbers else "it has no turns yet"
+            message = f"replace_turn={number}: the conversation has no such turn; {legal}"
+            raise ServiceError(ErrorCode.INVALID_FIELD, message, field="parameters.replace_turn")
+        kept = self.session.turns[: numbers.index(number)]
+        last = max(self.session.last, numbers[-1])
+        self.session = replace(self.session, turns=kept, last=last)
+        self.follows = kept[-1].turn if kept else 0
+
+    def answered_before(self) -> TurnResult | None:
+        """The stored answer to this very request, when a client asks again with the same idempotency key.
+
+        Raises:
+            ServiceError: INVALID_FIELD when the key stands for another question.
+        """
+        key = self.request.key
+        found = next((turn for turn in reversed(self.session.turns) if key and turn.key == key), None)
+        if found is None:
+            return None
+        if found.user != self.request.text:
+            message = "Idempotency-Key: it was used for another question of this session; use a new one"
+            raise ServiceError(ErrorCode.INVALID_FIELD, message, field="Idempotency-Key")
+        return TurnResult(
+            request_id=self.request.request_id,
+            outputs=found.reply,
+            session_id=self.session.session_id,
+            finish_reason=found.finish_reason,
+            sources=found.sources,
+            moderation={role: Judgement(label, {}, {}, blocked=False) for role, label in found.labels.items()},
+            usage=found.usage,
+            turn=found.turn,
+            citations=found.citations,
+        )
 
     @property
     def remaining_s(self) -> float:
@@ -122,7 +191,11 @@ class OpenTurn:
             labels={role: each.label for role, each in result.moderation.items()},
             usage=result.usage,
             citations=result.citations,
-            **versions,
+            model=versions["model"],
+            index_version=versions["index_version"],
+            follows=self.follows,
+            system=self.request.system,
+            key=self.request.key,
         )
 
     @property

@@ -29,10 +29,12 @@ from server.web.reading.body import json_response
 from server.web.reading.plain_paths import PlainPaths
 from server.web.search import route as search
 from server.web.sessions import route as sessions
+from server.web.sessions import turns as session_turns
 
 log = logging.getLogger(__name__)
 
-_ROOMS = (ping, metrics, chat_completions, completions, responses, embeddings, moderations, models, search, sessions)
+_OPENAI = (chat_completions, completions, responses, embeddings, moderations, models)
+_ROOMS = (ping, metrics, *_OPENAI, search, sessions, session_turns)
 
 
 def create_app(services: Services) -> Flask:

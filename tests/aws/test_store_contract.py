@@ -8,9 +8,10 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from server.chat.records.turn_records import Session, Turn
+from server.chat.records.turn_records import Feedback, Session, Turn
 from server.chat.store.store import SessionBusy, Store, next_turn
 from server.errors import ErrorCode, ServiceError
 from tests.aws.store_places import KINDS, ManualClock, Place, a_turn, fresh_id, place_url
@@ -56,7 +57,7 @@ def converse(store: Store, session_id: str, num_turns: int, owner: str = "front"
 def test_a_stored_turn_comes_back_to_the_letter(store: Store) -> None:
     session_id = fresh_id()
     turns = converse(store, session_id, 3)
-    assert store.load(session_id, MAX_TURNS) == Session(session_id, 1234.5, tuple(turns))
+    assert store.load(session_id, MAX_TURNS) == Session(session_id, 1234.5, tuple(turns), last=3)
 
 
 def test_an_unknown_session_is_none_and_has_no_history(store: Store) -> None:
@@ -321,3 +322,32 @@ def insist(store: Store, session_id: str, text: str, owner: str) -> Turn:
             return say(store, session, owner, text=text)
         except SessionBusy:
             pause.wait(random.uniform(0.01, 0.05))
+
+
+def test_a_turn_that_replaces_another_leaves_it_out_of_the_conversation(store: Store) -> None:
+    session_id = fresh_id()
+    turns = converse(store, session_id, 3)
+    session = store.load(session_id, MAX_TURNS)
+    assert session is not None
+    other = msgspec.structs.replace(a_turn(4), follows=1)
+    store.complete(store.claim(session, "front"), other)
+    assert list(store.history(session_id)) == [turns[0], other]
+    loaded = store.load(session_id, MAX_TURNS)
+    assert loaded == Session(session_id, session.created_at, (turns[0], other), last=4)
+
+
+def test_one_turn_is_erased_and_the_others_stay(store: Store) -> None:
+    session_id = fresh_id()
+    turns = converse(store, session_id, 3)
+    assert store.delete_turn(session_id, 2) is True
+    assert store.delete_turn(session_id, 2) is store.delete_turn(session_id, 9) is False
+    assert list(store.history(session_id)) == [turns[0], turns[2]]
+
+
+def test_feedback_stands_with_its_turn_and_the_last_one_counts(store: Store) -> None:
+    session_id = fresh_id()
+    converse(store, session_id, 2)
+    for rating in ("up", "down"):
+        assert store.give_feedback(session_id, 1, Feedback(rating, "why")) is True
+    assert [turn.feedback for turn in store.history(session_id)] == [Feedback("down", "why"), None]
+    assert store.give_feedback(session_id, 3, Feedback("up")) is False

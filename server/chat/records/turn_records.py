@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 from server.chat.records.phases import Phase
@@ -65,6 +67,13 @@ class Usage(msgspec.Struct, frozen=True):
     passage_tokens: int = 0
 
 
+class Feedback(msgspec.Struct, frozen=True):
+    """What a reader thought of a reply."""
+
+    rating: Literal["up", "down"]
+    text: str = ""
+
+
 class Turn(msgspec.Struct, frozen=True):
     """One stored exchange. `sources` keep their text, so that a later prompt repeats it to the letter."""
 
@@ -79,6 +88,10 @@ class Turn(msgspec.Struct, frozen=True):
     model: str = ""
     index_version: str = ""
     citations: tuple[Citation, ...] = ()
+    follows: int | None = None  # the turn it goes on from, where that is not the one before: those between are replaced
+    system: str = ""  # instructions that hold from this turn on
+    key: str = ""  # digest of the client's idempotency key
+    feedback: Feedback | None = None
 
 
 class Session(msgspec.Struct, frozen=True):
@@ -87,6 +100,12 @@ class Session(msgspec.Struct, frozen=True):
     session_id: str
     created_at: float
     turns: tuple[Turn, ...] = ()
+    last: int = 0  # the highest number that a turn of it has, replaced ones included
+
+    @property
+    def system(self) -> str:
+        """The instructions that hold: the newest that a turn was asked with."""
+        return next((turn.system for turn in reversed(self.turns) if turn.system), "")
 
 
 class SearchWish(msgspec.Struct, frozen=True):
@@ -118,6 +137,8 @@ class TurnRequest(msgspec.Struct, frozen=True):
     begun: str = ""  # the reply's first words, which a client has written; the answer goes on behind them
     as_written: bool = False  # the prompt is the text alone: no roles, no history, no passages
     cite: bool = False  # the reply is shown with marks, "[1]", where a sentence rests on a source
+    replaces: int | None = None  # the turn whose place it takes: asked again, or asked otherwise
+    key: str = ""  # digest of the client's idempotency key
     clamp: bool = False  # a reply that asks for more tokens than are left gets what is left
 
 

@@ -151,6 +151,10 @@ class ReplyStream:
             # A reply that has ended is unknown to the engine; any other gives its blocks back.
             self._engine.cancel(self._order.request.request_id)
 
+    def cancel(self, error: ServiceError) -> None:
+        """End `pieces()` with `error`; from any thread."""
+        self._events.put(error)
+
     def _is_blocked(self) -> bool:
         return self._judgement is not None and self._judgement.blocked
 

@@ -22,6 +22,8 @@ T = TypeVar("T")
 _BATCH = 25  # requests that one BatchWriteItem takes
 _FREE = "attribute_not_exists(session_id) OR expires_at <= :now OR (turn_state = :open AND lock_until <= :now)"
 _OURS = "turn_state = :open AND claim_token = :token"
+_DONE_OURS = "turn_state = :done AND claim_token = :token"
+_DONE: dict[str, Any] = {"S": RowState.DONE.value}
 _OPEN: dict[str, Any] = {"S": RowState.OPEN.value}
 
 
@@ -80,6 +82,20 @@ class DynamoRows:
         return self._call_if(
             "put_item", Item=_item(row), ConditionExpression=_OURS, ExpressionAttributeValues=_ours(token)
         )
+
+    def replace_done(self, row: Row) -> bool:
+        """See `Rows.replace_done`."""
+        return self._call_if(
+            "put_item", Item=_item(row), ConditionExpression=_DONE_OURS,
+            ExpressionAttributeValues={":done": _DONE, ":token": {"S": row.token}},
+        )  # fmt: skip
+
+    def remove_done(self, session_id: str, turn: int) -> bool:
+        """See `Rows.remove_done`."""
+        return self._call_if(
+            "delete_item", Key=_key(session_id, turn), ConditionExpression="turn_state = :done",
+            ExpressionAttributeValues={":done": _DONE},
+        )  # fmt: skip
 
     def remove_open(self, session_id: str, turn: int, token: str) -> bool:
         """See `Rows.remove_open`."""

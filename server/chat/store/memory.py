@@ -49,6 +49,24 @@ class MemoryRows:
             self._sessions[row.session_id][row.turn] = row
             return True
 
+    def replace_done(self, row: Row) -> bool:
+        """See `Rows.replace_done`."""
+        with self._lock:
+            found = self._sessions.get(row.session_id, {}).get(row.turn)
+            if found is None or found.state is not RowState.DONE or found.token != row.token:
+                return False
+            self._sessions[row.session_id][row.turn] = row
+            return True
+
+    def remove_done(self, session_id: str, turn: int) -> bool:
+        """See `Rows.remove_done`."""
+        with self._lock:
+            found = self._sessions.get(session_id, {}).get(turn)
+            if found is None or found.state is not RowState.DONE:
+                return False
+            del self._sessions[session_id][turn]
+            return True
+
     def remove_open(self, session_id: str, turn: int, token: str) -> bool:
         """See `Rows.remove_open`."""
         with self._lock:

@@ -77,6 +77,12 @@ class Rows(Protocol):
     def replace_open(self, row: Row, token: str) -> bool:
         """Write `row` if an open row with `token` stands in its place."""
 
+    def replace_done(self, row: Row) -> bool:
+        """Write `row` if a done row with its token stands in its place."""
+
+    def remove_done(self, session_id: str, turn: int) -> bool:
+        """Remove the row if it is done, so that it cannot be read back from the storage either."""
+
     def remove_open(self, session_id: str, turn: int, token: str) -> bool:
         """Remove the row if it is open and has `token`."""
 
@@ -126,14 +132,13 @@ def encode_record(turn: Turn) -> str:
     return record.decode("utf-8")
 
 
-def decode_record(row: Row) -> Turn:
-    """The turn of a done row.
+def read_record(row: Row) -> Turn | None:
+    """The turn of a done row; None, with a line in the log, when something else was written there.
 
-    Raises:
-        ServiceError: STORE_UNAVAILABLE when something else was written there.
+    Such a row costs its turn alone: the conversation goes on without it and can be erased.
     """
     try:
         return msgspec.json.decode(row.record, type=Turn)
     except msgspec.DecodeError as error:
         log.error("store.unreadable_record turn=%d error=%s", row.turn, error)
-        raise ServiceError(ErrorCode.STORE_UNAVAILABLE, f"stored turn {row.turn} cannot be read: {error}") from error
+        return None

@@ -22,6 +22,8 @@ APPLICATION_ID = 0x4F434B31  # marks the file as ours
 SCHEMA_VERSION = 1  # the file's user_version; 0 in files of this schema that were made before it was noted
 BUSY_TIMEOUT_S = 5.0  # how long one write waits for another process's
 PURGE_EVERY_S = 300.0
+PURGE_AGAIN_S = 1.0
+PURGE_ROWS = 500
 PAGE_ROWS = 200
 
 _SCHEMA = """
@@ -41,6 +43,9 @@ CREATE TABLE IF NOT EXISTS turns (
 _INDEX = "CREATE INDEX IF NOT EXISTS turns_by_expiry ON turns (expires_at) WHERE expires_at IS NOT NULL"
 _COLUMNS = "session_id, turn, state, session_created_at, token, owner, lock_until, expires_at, record"
 _SELECT = f"SELECT {_COLUMNS} FROM turns WHERE session_id = ?"  # noqa: S608 - constants only
+_REPLACE_DONE = "UPDATE turns SET record = ? WHERE session_id = ? AND turn = ? AND state = 'done' AND token = ?"
+_REMOVE_DONE = "DELETE FROM turns WHERE session_id = ? AND turn = ? AND state = 'done'"
+_PURGE = "DELETE FROM turns WHERE rowid IN (SELECT rowid FROM turns WHERE expires_at <= ? LIMIT ?)"
 _PUT_IF_FREE = f"""
 INSERT INTO turns ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (session_id, turn) DO UPDATE SET
@@ -116,6 +121,18 @@ class SqliteRows:
         """See `Rows.replace_open`."""
         return self._write(_REPLACE_OPEN, (*_values(row), row.session_id, row.turn, token)) > 0
 
+    def replace_done(self, row: Row) -> bool:
+        """See `Rows.replace_done`."""
+        return self._write(_REPLACE_DONE, (row.record, row.session_id, row.turn, row.token)) > 0
+
+    def remove_done(self, session_id: str, turn: int) -> bool:
+        """See `Rows.remove_done`."""
+        removed = self._write(
+            "DELETE FROM turns WHERE session_id = ? AND turn = ? AND state = 'done'", (session_id, turn)
+        )
+        self._empty_log()
+        return removed > 0
+
     def remove_open(self, session_id: str, turn: int, token: str) -> bool:
         """See `Rows.remove_open`."""
         return self._write(_REMOVE_OPEN, (session_id, turn, token), durable=False) > 0
@@ -127,18 +144,22 @@ class SqliteRows:
     def remove_all(self, session_id: str) -> None:
         """See `Rows.remove_all`; the log is emptied too, where the text would otherwise stay for a while."""
         self._write("DELETE FROM turns WHERE session_id = ?", (session_id,))
-        with self._connection() as db:
-            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._empty_log()
 
     def close(self) -> None:
         """Close the file; the log is folded into it."""
         with self._lock:
             self._db.close()
 
+    def _empty_log(self) -> None:
+        with self._connection() as db:
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
     def _purge(self, now: float) -> None:
+        """A batch of expired rows now and then, and the next one soon where there are more: no claim waits for long."""
         if now >= self._next_purge:
-            self._next_purge = now + PURGE_EVERY_S
-            self._write("DELETE FROM turns WHERE expires_at <= ?", (now,))
+            full = self._write(_PURGE, (now, PURGE_ROWS)) == PURGE_ROWS
+            self._next_purge = now + (PURGE_AGAIN_S if full else PURGE_EVERY_S)
 
     def _select(self, sql: str, values: _Values) -> list[Row]:
         with self._connection() as db:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import threading
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from server.chat.records.turn_records import Session, Turn
-from server.chat.store.rows import Row, Rows, RowState, decode_record, encode_record, expiry
+import msgspec
+
+from server.chat.records.turn_records import Feedback, Session, Turn
+from server.chat.store.rows import Row, Rows, RowState, encode_record, expiry, read_record
 from server.errors import ErrorCode, ServiceError
 
 log = logging.getLogger(__name__)
@@ -43,7 +45,18 @@ class Claim:
 
 def next_turn(session: Session) -> int:
     """The number of the turn that follows: one more than the turns the session ever had."""
-    return session.turns[-1].turn + 1 if session.turns else 1
+    return max(session.last, session.turns[-1].turn if session.turns else 0) + 1
+
+
+def conversation(newest_first: Iterable[Turn]) -> list[Turn]:
+    """The turns that the newest one goes on from, oldest first: what another turn has replaced is left out."""
+    path: list[Turn] = []
+    before: int | None = None
+    for turn in newest_first:
+        if before is None or turn.turn <= before:
+            path.append(turn)
+            before = turn.turn - 1 if turn.follows is None else turn.follows
+    return path[::-1]
 
 
 class Store:
@@ -65,7 +78,8 @@ class Store:
     def load(self, session_id: str, max_turns: int) -> Session | None:
         """The session with its newest `max_turns` turns, oldest first, in one read; None when unknown or expired.
 
-        Open turns are not in it. `next_turn` of the result counts the turns that were left out, too.
+        Open turns are not in it, nor those that a later one replaced, nor any that cannot be read. `next_turn` of the
+        result counts the turns that were left out, too.
         """
         now = self._clock()
         rows = self._rows.newest(session_id, max_turns + 1)  # one more, since the newest may be open
@@ -75,14 +89,57 @@ class Store:
         if settled[0].is_expired(now):
             self._rows.remove_expired(session_id, now)
             return None
-        turns = [decode_record(row) for row in settled if row.state is RowState.DONE and not row.is_expired(now)]
-        return Session(session_id, settled[0].session_created_at, tuple(reversed(turns[:max_turns])))
+        done = [row for row in settled if row.state is RowState.DONE and not row.is_expired(now)]
+        turns = [turn for turn in map(read_record, done[:max_turns]) if turn is not None]
+        last = done[0].turn if done else 0
+        return Session(session_id, settled[0].session_created_at, tuple(conversation(turns)), last)
 
     def history(self, session_id: str, after: int = 0) -> Iterator[Turn]:
-        """Every stored turn above number `after`, oldest first, read page by page; nothing for an unknown session."""
+        """Every turn of the conversation above number `after`, oldest first; nothing for an unknown session.
+
+        Read page by page, twice: a later turn may have replaced earlier ones. What cannot be read is left out.
+        """
+        links = ((turn.turn, turn.follows) for turn in self._stored(session_id, after))
+        bare = [Turn(number, "", "", "", 0.0, follows=follows) for number, follows in links]
+        kept = {turn.turn for turn in conversation(reversed(bare))}
+        return (turn for turn in self._stored(session_id, after) if turn.turn in kept)
+
+    def _stored(self, session_id: str, after: int) -> Iterator[Turn]:
         for row in self._rows.oldest_first(session_id, after):
             if row.state is RowState.DONE and not row.is_expired(self._clock()):
-                yield decode_record(row)
+                turn = read_record(row)
+                if turn is not None:
+                    yield turn
+
+    def find_turn(self, session_id: str, turn: int) -> Turn | None:
+        """One stored turn; None when there is none, or none that can be read."""
+        row = self._done(session_id, turn)
+        return None if row is None else read_record(row)
+
+    def delete_turn(self, session_id: str, turn: int) -> bool:
+        """Erase one turn, read or not; the others stay as they are. False when there was none."""
+        return self._done(session_id, turn) is not None and self._rows.remove_done(session_id, turn)
+
+    def give_feedback(self, session_id: str, turn: int, feedback: Feedback) -> bool:
+        """Keep what a reader thought of a reply. False when there is no such turn.
+
+        Raises:
+            SessionBusy: the turn was changed meanwhile.
+            ServiceError: INVALID_FIELD when the turn is then larger than a row may be.
+        """
+        row = self._done(session_id, turn)
+        found = None if row is None else read_record(row)
+        if row is None or found is None:
+            return False
+        record = encode_record(msgspec.structs.replace(found, feedback=feedback))
+        if not self._rows.replace_done(replace(row, record=record)):
+            raise SessionBusy(session_id, turn, "it was changed meanwhile")
+        return True
+
+    def _done(self, session_id: str, turn: int) -> Row | None:
+        row = self._rows.get(session_id, turn)
+        gone = row is None or row.state is not RowState.DONE or row.is_expired(self._clock())
+        return None if gone else row
 
     def create(self, session_id: str) -> Session:
         """A session without turns that `load` finds. Raises SessionBusy when the id is in use."""
@@ -145,9 +202,11 @@ class Store:
 
         A request that read the session just before and claims its turn just after still writes that one turn.
         """
-        existed = self.load(session_id, 1) is not None
-        self._rows.remove_all(session_id)
-        return existed
+        now = self._clock()
+        found = self._rows.newest(session_id, 2)  # the newest may be open
+        if found:
+            self._rows.remove_all(session_id)
+        return any(row.state is not RowState.OPEN and not row.is_expired(now) for row in found)
 
     def close(self) -> None:
         """Let go of connections; no other call may follow."""

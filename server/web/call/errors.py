@@ -21,6 +21,7 @@ STATUS: dict[ErrorCode, HTTPStatus] = {
     ErrorCode.SESSION_NOT_FOUND: HTTPStatus.NOT_FOUND,
     ErrorCode.METHOD_NOT_ALLOWED: HTTPStatus.METHOD_NOT_ALLOWED,
     ErrorCode.SESSION_BUSY: HTTPStatus.CONFLICT,
+    ErrorCode.CANCELLED: HTTPStatus.CONFLICT,
     ErrorCode.BODY_TOO_LARGE: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     ErrorCode.UNSUPPORTED_MEDIA_TYPE: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     ErrorCode.QUEUE_FULL: HTTPStatus.TOO_MANY_REQUESTS,
@@ -33,6 +34,7 @@ STATUS: dict[ErrorCode, HTTPStatus] = {
 }
 _RETRYABLE = {HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}
 _RETRYABLE_CODES = {code for code, status in STATUS.items() if status in _RETRYABLE} | {ErrorCode.DEADLINE}
+_RETRYABLE_CODES -= {ErrorCode.CANCELLED}
 
 
 # What OpenAI calls them; its clients branch on these words.

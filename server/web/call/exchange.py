@@ -14,6 +14,7 @@ from server.chat.records.turn_records import TurnResult
 from server.web.call.metrics import Metrics
 from server.web.call.tracing import EndedCall, Tracer, trace_id
 from server.web.limits.concurrency import Ticket
+from server.web.limits.slow_client import has_left
 
 log = logging.getLogger("server.web.access")
 
@@ -41,6 +42,7 @@ class Exchange:
         self.code = ""  # the error's word, where it ended in one
         self.ticket: Ticket | None = None
         self._method = request.method
+        self._environ = request.environ
         self._tracer = tracer
         self._traceparent = request.headers.get("traceparent", "")
         self._began_at = time.time()
@@ -49,6 +51,10 @@ class Exchange:
         self._first_text_s: float | None = None
         self._results: list[TurnResult] = []
         self.door_s: float | None = None  # until the turn began: reading and checking the request
+
+    def client_has_left(self) -> bool:
+        """Whether nobody waits for the answer any more; from any thread."""
+        return has_left(self._environ)
 
     @property
     def elapsed_s(self) -> float:

@@ -45,7 +45,9 @@ def _outcome(front: Front, exchange: Exchange, request: TurnRequest) -> TurnResu
     if left_s <= 0:
         return ServiceError(ErrorCode.DEADLINE, "the deadline passed before this input's turn came")
     try:
-        return front.services.turns.answer(msgspec.structs.replace(request, deadline_s=left_s))
+        return front.services.turns.answer(
+            msgspec.structs.replace(request, deadline_s=left_s), exchange.client_has_left
+        )
     except ServiceError as error:
         return error
     except Exception:

@@ -8,7 +8,7 @@ from msgspec import Meta
 
 from server.chat.services import Services
 from server.web.invocations.search_fields import SearchFields
-from server.web.limits.table import MAX_LOGIT_BIASES, MAX_STOP_STRINGS
+from server.web.limits.table import MAX_LOGIT_BIASES, MAX_STOP_STRINGS, MAX_SYSTEM_CHARS
 from server.web.reading.struct_reader import invalid
 from server.web.sessions.schema import SessionId
 from server.wire import Sampling
@@ -50,10 +50,27 @@ DoSample = Annotated[
 ]
 
 
+ReplacedTurn = Annotated[
+    int,
+    Meta(
+        ge=1,
+        le=2**53,
+        description="Ask this turn again, or otherwise: the conversation goes on from the turn before it; it and all "
+        "behind it are left out from then on.",
+    ),
+]
+SystemText = Annotated[
+    str,
+    Meta(max_length=MAX_SYSTEM_CHARS, description="Instructions that the session carries from this turn on."),
+]
+
+
 class Parameters(SearchFields, frozen=True, forbid_unknown_fields=True):
     """How one invocation is answered. null means the same as absent."""
 
     session_id: SessionId | None = None
+    replace_turn: ReplacedTurn | None = None
+    system: SystemText | None = None
     temperature: Temperature | None = None
     top_k: TopK | None = None
     top_p: TopP | None = None

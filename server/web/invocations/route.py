@@ -18,6 +18,7 @@ from server.web.describe.operation import JSON, REFUSED, Operation, in_header
 from server.web.invocations.batch import answer_all
 from server.web.invocations.batch_transform import BATCH_STRATEGY, ExecutionParameters, answer_lines
 from server.web.invocations.checked import checked_invocation
+from server.web.invocations.idempotency import HEADER, idempotency_key
 from server.web.invocations.parameters import Parameters
 from server.web.invocations.schema import (
     Answer,
@@ -50,6 +51,15 @@ from server.web.reading.body import has_lines, json_response, read_json, read_li
 from server.web.reading.struct_reader import invalid, read_struct
 from server.web.sessions.route import delete_session, session_history
 from server.web.sessions.schema import SESSION_ID_PATTERN, SessionDeleted, SessionHistory
+from server.web.sessions.turns import (
+    TURN_ACTIONS,
+    CancelAction,
+    Cancelled,
+    DeleteTurnAction,
+    FeedbackAction,
+    TurnChanged,
+    act_on_turn,
+)
 
 _STICKY = {"type": "string", "pattern": SESSION_ID_PATTERN, "maxLength": MAX_CHARS}
 
@@ -57,14 +67,17 @@ OPERATIONS = (
     Operation(
         "post", "/invocations",
         "Answer a question or a list of questions; open or close a sticky session; read or erase a conversation.",
-        takes=[Invocation, SessionAction, RequestType, ChatBody],
+        takes=[Invocation, SessionAction, CancelAction, DeleteTurnAction, FeedbackAction, RequestType, ChatBody],
         gives={
             JSON: [Answer, {"type": "array", "items": [Answer, FailedInput]}, StickySession, SessionHistory,
-                   SessionDeleted, {"type": "object"}],
+                   SessionDeleted, Cancelled, TurnChanged, {"type": "object"}],
             JSON_LINES: [Pieces, Answer, ErrorBody],
             SSE: [Pieces, Answer, ErrorBody],
         },
-        parameters=[in_header(SESSION_HEADER, _STICKY, "SageMaker's sticky session, or NEW_SESSION.")],
+        parameters=[
+            in_header(SESSION_HEADER, _STICKY, "SageMaker's sticky session, or NEW_SESSION."),
+            in_header(HEADER, {"type": "string"}, "A retry with the same key gets the turn that is stored."),
+        ],
         headers=[CUSTOM_ATTRIBUTES_HEADER, NEW_SESSION_HEADER, CLOSED_SESSION_HEADER],
         errors=(*REFUSED, 404, 409, 504),
     ),
@@ -90,6 +103,8 @@ def blueprint(front: Front, others: Mapping[str, Answerer]) -> Blueprint:
         for field, answer in others.items():
             if field in data and "inputs" not in data:
                 return answer(data)
+        if (action := TURN_ACTIONS.get(str(data.get("action")))) is not None:
+            return act_on_turn(front.services, read_struct(data, action))
         if "action" in data:
             return _act(front.services, read_struct(data, SessionAction))
         if (asked := session_request(data)) is not None:
@@ -122,9 +137,11 @@ def _invoke(front: Front, invocation: Invocation) -> Response:
     if not isinstance(invocation.inputs, str):
         _check_list(streams, session_id or sticky)
         return _answer_list(front, invocation.inputs, parameters)
+    key = idempotency_key(request, invocation.inputs)
     turn = turn_request(
         front.services, current_exchange().turn_id(), invocation.inputs, parameters,
-        session_id=session_id, streams=streams,
+        session_id=session_id or (None if sticky else key.new_session_id), streams=streams, key=key.digest,
+        replaces=parameters.replace_turn, system=parameters.system or "",
     )  # fmt: skip
     if sticky != NEW_SESSION:
         return _answer_one(front, turn, streams)
@@ -156,7 +173,7 @@ def _answer_one(front: Front, turn: TurnRequest, streams: bool) -> Response:
         turn = turn if turn.session_id else _with_early_id(front.services, turn)
         stream_format = InvocationStreamFormat.for_request(request, exchange.request_id)
         return with_session(stream_turns(front, exchange, [turn], stream_format), str(turn.session_id))
-    result = front.services.turns.answer(turn)
+    result = front.services.turns.answer(turn, exchange.client_has_left)
     exchange.note_result(result)
     return with_session(json_response(invocation_body(result, exchange.request_id)), result.session_id)
 

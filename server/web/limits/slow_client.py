@@ -13,3 +13,18 @@ def limit_waiting(environ: Mapping[str, object]) -> None:
     connection = environ.get("gunicorn.socket")
     if isinstance(connection, socket.socket):
         connection.settimeout(table.LONGEST_WAIT_S)
+
+
+def has_left(environ: Mapping[str, object]) -> bool:
+    """Whether the client has closed its side, where the server shows the socket; what it may have sent stays there."""
+    connection = environ.get("gunicorn.socket")
+    if not isinstance(connection, socket.socket):
+        return False
+    try:
+        return connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+    except (BlockingIOError, InterruptedError):
+        return False  # nothing to read: it is there and waits
+    except ValueError:
+        return False  # TLS shows nothing of what comes
+    except OSError:
+        return True

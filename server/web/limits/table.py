@@ -18,6 +18,8 @@ MAX_MODERATION_TEXTS = 128
 MAX_MODERATION_CHARS = 262_144  # of all texts of a call together
 
 # What one answer may hold.
+MAX_FEEDBACK_CHARS = 4000
+MAX_SYSTEM_CHARS = 16_384  # instructions that a session carries
 MAX_HISTORY_TURNS = 1000
 MAX_HISTORY_BYTES = 4_000_000  # SageMaker passes on no more than some megabytes
 

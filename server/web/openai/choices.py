@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import msgspec
 
@@ -18,7 +19,7 @@ def choices(turn: TurnRequest, count: int) -> list[TurnRequest]:
 
 def answer_choices(front: Front, exchange: Exchange, turns: Sequence[TurnRequest]) -> list[TurnResult]:
     """Their answers, in order, made side by side. Raises ServiceError when one fails."""
-    answer = front.services.turns.answer
+    answer = partial(front.services.turns.answer, has_left=exchange.client_has_left)
     if len(turns) == 1:
         results = [answer(turns[0])]
     else:

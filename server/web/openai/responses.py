@@ -62,7 +62,7 @@ def blueprint(front: Front) -> Blueprint:
         turn = _turn(front, asked, session_id)
         if asked.stream:
             return stream_turns(front, exchange, [turn], ResponseFormat(begun, exchange.request_id))
-        result = front.services.turns.answer(turn)
+        result = front.services.turns.answer(turn, exchange.client_has_left)
         exchange.note_result(result)
         return json_response(whole_response(begun, result, exchange.request_id))
 

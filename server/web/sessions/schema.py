@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from server.chat.records.session_ids import LEGAL, MAX_CHARS
-from server.chat.records.turn_records import Citation, Source, Turn
+from server.chat.records.turn_records import Citation, Feedback, Source, Turn
 from server.web.limits.table import MAX_HISTORY_TURNS
 
 SESSION_ID_PATTERN = "^[A-Za-z0-9][A-Za-z0-9._-]*$"  # for the document; `check_session_id` is what decides
@@ -49,6 +49,7 @@ class StoredTurn(msgspec.Struct, frozen=True):
     sources: tuple[Source, ...]
     labels: dict[str, str]
     citations: tuple[Citation, ...]  # sentences of the reply that rest on a source
+    feedback: Feedback | None = None
 
 
 class SessionHistory(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -69,5 +70,13 @@ class SessionDeleted(msgspec.Struct, frozen=True):
 def stored_turn(turn: Turn) -> StoredTurn:
     """What a client may see of a stored turn."""
     return StoredTurn(
-        turn.turn, turn.user, turn.reply, turn.finish_reason, turn.created_at, turn.sources, turn.labels, turn.citations
+        turn=turn.turn,
+        user=turn.user,
+        reply=turn.reply,
+        finish_reason=turn.finish_reason,
+        created_at=turn.created_at,
+        sources=turn.sources,
+        labels=turn.labels,
+        citations=turn.citations,
+        feedback=turn.feedback,
     )

@@ -131,12 +131,17 @@ class FakeTurns:
         self.requests: list[TurnRequest] = []
         self.ending = threading.Event()
         self.cancelled = threading.Event()
+        self.cancelled_names: list[str] = []
 
     def check(self, request: TurnRequest) -> None:
         if (refusal := self.refusals.get(request.text)) is not None:
             raise refusal
 
-    def answer(self, request: TurnRequest) -> TurnResult:
+    def cancel(self, session_id: str | None = None, request_id: str | None = None) -> int:
+        self.cancelled_names.append(session_id or request_id or "")
+        return 1
+
+    def answer(self, request: TurnRequest, has_left: Callable[[], bool] = lambda: False) -> TurnResult:
         *_, last = self.stream(request)
         assert isinstance(last, TurnResult)
         return last

@@ -38,15 +38,15 @@ def test_memory_keeps_turns_while_the_process_lives() -> None:
 
 
 def test_a_front_keeps_its_name_over_restarts_and_shares_it_with_nobody(tmp_path: Path) -> None:
-    name = front_owner(tmp_path / "run")
+    name = front_owner(tmp_path / "run", "memory://")
     assert name
-    assert front_owner(tmp_path / "run") == name
-    assert front_owner(tmp_path / "other") != name
+    assert front_owner(tmp_path / "run", "memory://") == name
+    assert front_owner(tmp_path / "other", "memory://") != name
 
 
 def test_a_name_that_was_never_finished_writing_is_made_again(tmp_path: Path) -> None:
     (tmp_path / "owner").write_text("")
-    assert front_owner(tmp_path) == front_owner(tmp_path) != ""
+    assert front_owner(tmp_path, "memory://") == front_owner(tmp_path, "memory://") != ""
 
 
 def test_timing_a_store_leaves_nothing_in_it(tmp_path: Path) -> None:
