@@ -198,7 +198,7 @@ def test_hostile_text_stays_text_wherever_it_stands(fakes: Fakes, page: Page, tr
     turn.locator("summary").click()
     for place in (".mine", ".reply", ".sources p", ".facts .warn"):
         expect(turn.locator(place)).to_have_text(HOSTILE)
-    expect(turn.locator("h3")).to_contain_text(HOSTILE)
+    expect(turn.locator(".sources h4")).to_contain_text(HOSTILE)
     expect(turn.locator("a, img, script")).to_have_count(0)
     assert troubles == []
 

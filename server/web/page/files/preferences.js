@@ -2,13 +2,13 @@
 
 import { forget, recall, remember } from "./memory.js";
 
-const NUMBERS = { temperature: "temperature", top_k: "top_k", max_new_tokens: "max_new_tokens" };
+const NUMBERS = ["temperature", "top_k", "max_new_tokens", "search_k"]; // fields, and parameters of POST /invocations
 const RETRIEVAL = "retrieval";
 
 const field = (name) => document.getElementById(name);
 
 export function parameters() {
-  const given = Object.entries(NUMBERS).map(([id, name]) => [name, recall(id)]);
+  const given = NUMBERS.map((name) => [name, recall(name)]);
   return {
     ...Object.fromEntries(given.filter(([, value]) => value).map(([name, value]) => [name, Number(value)])),
     ...(field(RETRIEVAL).checked ? {} : { no_retrieval: true }),
@@ -20,9 +20,9 @@ export function setUpPreferences() {
   field("open-settings").addEventListener("click", () => dialog.showModal());
   field("close-settings").addEventListener("click", () => dialog.close());
   field("reset-settings").addEventListener("click", () => {
-    Object.keys(NUMBERS).forEach((id) => set(id, ""));
+    NUMBERS.forEach((id) => set(id, ""));
   });
-  for (const id of Object.keys(NUMBERS)) {
+  for (const id of NUMBERS) {
     field(id).value = recall(id) ?? "";
     field(id).addEventListener("change", () => set(id, field(id).validity.valid ? field(id).value : ""));
   }

@@ -39,7 +39,7 @@ export class SourcesView {
 function item(source, index) {
   const made = element("li");
   made.tabIndex = -1;
-  const title = element("h3");
+  const title = element("h4");
   const place = [source.section, `score ${source.score.toFixed(2)}`].filter(Boolean).join(" · ");
   title.append(`${index + 1}. `, linked(source), " ", element("span", "score", place));
   const text = element("p", "", source.text);

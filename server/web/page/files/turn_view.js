@@ -16,8 +16,8 @@ export class TurnView {
     this.answer = element("div", "answer");
     const mine = element("div", "mine", question);
     mine.dir = "auto";
-    this.answer.append(element("p", "hidden", "Answer"), this.reply);
-    this.node.append(element("p", "hidden", "Question"), mine, this.answer);
+    this.answer.append(element("h3", "hidden", "Answer"), this.reply);
+    this.node.append(element("h3", "hidden", "Question"), mine, this.answer);
   }
 
   writing(isWriting) {
