@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 
 _OPENAI = (chat_completions, completions, responses, embeddings, moderations, models)
 _ROOMS = (ping, metrics, *_OPENAI, search, sessions, session_turns)
+OPERATIONS = tuple(each for room in (*_ROOMS, invocations, page) for each in room.OPERATIONS)
 
 
 def create_app(services: Services) -> Flask:
@@ -52,8 +53,7 @@ def create_app(services: Services) -> Flask:
         app.register_blueprint(room.blueprint(front))
     app.register_blueprint(invocations.blueprint(front, {"messages": chat_completions.chat_answerer(front)}))
     app.register_blueprint(page.blueprint(services.settings))
-    operations = [each for room in (*_ROOMS, invocations, page) for each in room.OPERATIONS]
-    app.register_blueprint(openapi.blueprint(services.settings, operations))
+    app.register_blueprint(openapi.blueprint(services.settings, OPERATIONS))
     return app
 
 
