@@ -24,13 +24,16 @@ import msgspec
 from server import wire
 from server.dtypes import DTYPES
 from server.engine.bench.driver import Work
+from server.engine.bench.limits import MachineLimits
 from server.engine.bench.random_model import SHAPES, random_model
+from server.engine.bench.rival_servers import RIVAL_SERVERS, rival_server
 from server.engine.bench.rivals import time_openai, time_transformers
 from server.engine.parallel.device_kind import device_kind
 from server.machine import machine_facts
 from server.ports import free_loopback_port
 
 _PACKAGES = ("torch", "deepspeed", "transformers", "safetensors", "numpy")
+_RIVALS_HELP = f"transformers, {', '.join(RIVAL_SERVERS)} where it is installed, and openai URL"
 _ROW = "{:>5} {:>12.1f} {:>12.1f} {:>12.3f} {:>10}"
 
 
@@ -88,11 +91,17 @@ def main() -> int:
     arguments = _arguments()
     folder = arguments.model or random_model(arguments.random)
     work = _work(arguments)
-    report = Group(folder, arguments.tensor_parallel_degree, arguments.dtype).run(work)
+    try:
+        report = Group(folder, arguments.tensor_parallel_degree, arguments.dtype).run(work)
+        report["compare"] = _compare(arguments, folder, work, report["device"])
+    except (RuntimeError, OSError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    report["results"] = [MachineLimits.of(report).beside(row) for row in report["results"]]
     at_one = next((row["decode_tokens_per_s"] for row in report["results"] if row["batch"] == 1), None)
     limit = report["read_bandwidth_bytes_per_s"] / report["weight_bytes_per_token"]
     report["read_limit_fraction"] = at_one and at_one / limit
-    report["compare"] = _compare(arguments, folder, work, report["device"])
+    report["sampling"] = msgspec.to_builtins(work.sampling)
     report.update(
         model=arguments.random or str(folder), dtype=arguments.dtype, date=time.strftime("%Y-%m-%d"),
         tensor_parallel_degree=arguments.tensor_parallel_degree, machine=machine_facts(),
@@ -125,16 +134,23 @@ def _arguments() -> argparse.Namespace:
         "--beside", choices=("greedy", "undrafted"), default="", help="time this too, in turns with what is asked for"
     )
     parser.add_argument("--json", type=Path, help="write the report here")
-    parser.add_argument(
-        "--compare", nargs="+", action="append", default=[], metavar="RIVAL", help="transformers, or openai URL"
-    )
+    parser.add_argument("--compare", nargs="+", action="append", default=[], metavar="RIVAL", help=_RIVALS_HELP)
     arguments = parser.parse_args()
     for rival in arguments.compare:
-        if rival != ["transformers"] and not (rival[0] == "openai" and len(rival) == 2):
-            parser.error(
-                f"--compare {' '.join(rival)}: legal are 'transformers' and 'openai URL', each after its own flag"
-            )
+        if not _is_rival(rival):
+            parser.error(f"--compare {' '.join(rival)}: legal are {_RIVALS_HELP}, each after its own flag")
+    if arguments.model and not (arguments.model / "tokenizer.json").is_file():
+        parser.error(
+            f"--model {arguments.model}: tokenizer.json is missing there; save the tokenizer in its fast form beside "
+            "the checkpoint"
+        )
     return arguments
+
+
+def _is_rival(words: list[str]) -> bool:
+    if words[0] == "openai":
+        return len(words) == 2
+    return len(words) == 1 and words[0] in ("transformers", *RIVAL_SERVERS)
 
 
 def _work(arguments: argparse.Namespace) -> Work:
@@ -165,6 +181,10 @@ def _compare(arguments: argparse.Namespace, folder: Path, work: Work, device: st
     for rival in arguments.compare:
         if rival == ["transformers"]:
             compared["transformers"] = time_transformers(folder, arguments.dtype, work, device)
+        elif rival[0] in RIVAL_SERVERS:
+            window = work.prompt_tokens + work.new_tokens + 32
+            with rival_server(rival[0], folder, free_loopback_port(), max(work.batches), window) as url:
+                compared[rival[0]] = time_openai(url, work)
         else:
             compared["openai"] = time_openai(rival[1], work)
     return compared
@@ -180,6 +200,8 @@ def _print(report: dict[str, Any]) -> None:
             figures = (row["prefill_tokens_per_s"], row["decode_tokens_per_s"], row["time_to_first_token_s"])
             print(_ROW.format(int(row["batch"]), *figures, "" if overhead is None else f"{overhead:.1%}"))
     for row in report["results"]:
+        limit, by = row["decode_limit_tokens_per_s"], row["decode_limited_by"]
+        print(f"batch {int(row['batch'])}: decode at {row['decode_tokens_per_s'] / limit:.2f} of what {by} allows")
         for name, ratio in row.items():
             if name.startswith("over_"):
                 print(f"batch {int(row['batch'])}: {ratio:.3f} times {name.removeprefix('over_')}")

@@ -90,6 +90,7 @@ class Recorder:
             self.first_at.setdefault(message.request_id, time.perf_counter())
             self.num_tokens[message.request_id] = message.num_tokens
         elif isinstance(message, wire.Finished):
+            self.first_at.setdefault(message.request_id, time.perf_counter())  # none of its tokens may have text
             self.num_tokens[message.request_id] = message.num_new_tokens
             self.num_finished += 1
         elif isinstance(message, wire.Failed):
@@ -139,8 +140,13 @@ class Driver:
         forward_before = self._runner.seconds
         decode_started = time.perf_counter()
         self._finish()
-        decode_s = time.perf_counter() - decode_started
+        decode_s = max(time.perf_counter() - decode_started, 1e-9)
         decoded = sum(self._recorder.num_tokens[request] for request in requests) - tokens_before
+        if not decoded:
+            raise RuntimeError(
+                f"no token of {batch} replies had text before they ended, so prompts and replies cannot be told apart: "
+                "time another model, or more --new-tokens"
+            )
         return {
             "batch": batch,
             "prefill_tokens_per_s": batch * work.prompt_tokens / (prefilled - started),

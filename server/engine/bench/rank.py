@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import resource
+import sys
 import time
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import torch
 from torch import distributed as dist
 
 from server.config import from_env
+from server.dtypes import DTYPES, Dtype
 from server.engine.bench.driver import Driver, Recorder, TimedRunner, Work, best_of
 from server.engine.bench.quoting import QuotingRunner
 from server.engine.cpu.native_library import open_library
@@ -60,6 +62,7 @@ class BenchedServing(Serving):
             "start_to_first_token_s": start_s,
             "second_turn": reuse,
             "weight_bytes_per_token": self._models[CHAT].runner.weight_bytes * self.world,
+            "products_per_token": self._models[CHAT].runner.num_weights * self.world,
         }
 
     def _driver(self, followers: StepSender, timed: TimedRunner, *, drafts: bool) -> Driver:
@@ -67,13 +70,18 @@ class BenchedServing(Serving):
         leader = self._leader(followers, recorder, drafts=drafts)
         return Driver(leader, recorder, timed, self._models[CHAT].shape.vocab_size)
 
-    def _measure_machine(self) -> dict[str, float]:
-        """Over all ranks: peak memory so far, and then the read bandwidth, whose buffer must not count as memory."""
+    def _measure_machine(self) -> dict[str, float | None]:
+        """Over all ranks: peak memory so far, and then what the machine allows, whose buffers must not count."""
         device = self._rank.device
-        measured = _measure_gpu(device) if device.type == "cuda" else _measure_cpu()
+        measured = _measure_gpu(device) if device.type == "cuda" else _measure_cpu(DTYPES[self._settings.dtype])
         totals = torch.tensor(measured, dtype=torch.float64, device=device)
         dist.all_reduce(totals)
-        return {"peak_memory_bytes": int(totals[0]), "read_bandwidth_bytes_per_s": float(totals[1])}
+        peak, bandwidth, products = totals.tolist()
+        return {
+            "peak_memory_bytes": int(peak),
+            "read_bandwidth_bytes_per_s": bandwidth,
+            "products_per_s": products or None,
+        }
 
 
 def _beside(driver: Driver, other: Driver, batch: int, work: Work) -> dict[str, float]:
@@ -93,12 +101,16 @@ def _device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
 
 
-def _measure_cpu() -> tuple[float, float]:
+def _measure_cpu(dtype: Dtype) -> tuple[float, float, float]:
+    """Peak bytes, bytes a second, and products a second where the native kernels do them, else 0."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return peak, open_library(processor_level()).read_bandwidth(_READ_BYTES)
+    level = processor_level()
+    library = open_library(level)
+    products = library.product_rate(dtype.kind, level) if dtype.compute == "bfloat16" else 0.0
+    return peak, library.read_bandwidth(_READ_BYTES), products
 
 
-def _measure_gpu(device: torch.device) -> tuple[float, float]:
+def _measure_gpu(device: torch.device) -> tuple[float, float, float]:
     """Peak bytes that torch took on the device, and bytes a second of summing a large tensor: the best of some."""
     peak = torch.cuda.max_memory_allocated(device)
     values = torch.ones(_READ_BYTES // 4, device=device)
@@ -109,7 +121,7 @@ def _measure_gpu(device: torch.device) -> tuple[float, float]:
         values.sum()
         torch.cuda.synchronize(device)
         seconds.append(time.perf_counter() - started)
-    return peak, _READ_BYTES / min(seconds)
+    return peak, _READ_BYTES / min(seconds), 0.0
 
 
 def main() -> int:
@@ -123,7 +135,11 @@ def main() -> int:
     settings.run_dir.mkdir(parents=True, exist_ok=True)
     serving = BenchedServing.start(settings, arguments.rank, attempt=0)
     assert isinstance(serving, BenchedServing), serving
-    figures = serving.bench(msgspec.json.decode(arguments.work, type=Work))
+    try:
+        figures = serving.bench(msgspec.json.decode(arguments.work, type=Work))
+    except RuntimeError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
     if figures is not None:
         arguments.json.write_bytes(msgspec.json.encode(figures))
     return 0

@@ -17,6 +17,18 @@ from pathlib import Path
 from server.engine.bench.gguf_file import gguf_of
 
 _START_S = 600.0
+# llama.cpp's own server as the package xllamacpp carries it; its wheels are built for AVX2.
+_XLLAMACPP = """
+import sys, threading, xllamacpp
+file, threads, slots, window, port = sys.argv[1], *map(int, sys.argv[2:])
+asked = xllamacpp.CommonParams()
+asked.model.path, asked.n_ctx, asked.n_parallel, asked.port = file, slots * window, slots, port
+asked.cpuparams.n_threads = asked.cpuparams_batch.n_threads = threads
+asked.hostnames = ["127.0.0.1"]
+asked.cache_prompt, asked.warmup = False, True
+server = xllamacpp.Server(asked)
+threading.Event().wait()
+"""
 
 
 class RivalError(RuntimeError):
@@ -46,14 +58,16 @@ def rival_server(name: str, folder: Path, port: int, most_at_once: int, window: 
 
 
 def _llama_cpp(folder: Path, port: int, most_at_once: int, window: int) -> list[str]:
-    found = shutil.which("llama-server")
-    if found is None:
-        raise RivalError("llama.cpp: there is no llama-server on the PATH")
     file = folder if folder.suffix == ".gguf" else gguf_of(folder)
     threads = str(os.cpu_count() or 1)
     slots = ["--parallel", str(most_at_once), "--ctx-size", str(most_at_once * window), "--no-cache-prompt"]
     listen = ["--host", "127.0.0.1", "--port", str(port)]
-    return [found, "--model", str(file), "--threads", threads, "--no-webui", *slots, *listen]
+    found = shutil.which("llama-server")
+    if found is not None:
+        return [found, "--model", str(file), "--threads", threads, "--no-webui", *slots, *listen]
+    if importlib.util.find_spec("xllamacpp") is None:
+        raise RivalError("llama.cpp: there is neither llama-server on the PATH nor the package xllamacpp")
+    return [sys.executable, "-c", _XLLAMACPP, str(file), threads, str(most_at_once), str(window), str(port)]
 
 
 def _vllm(folder: Path, port: int, most_at_once: int, window: int) -> list[str]:

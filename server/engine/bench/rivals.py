@@ -9,7 +9,9 @@ import threading
 import time
 import urllib.parse
 from pathlib import Path
+from typing import Any
 
+from server import wire
 from server.dtypes import DTYPES
 from server.engine.bench.driver import Work
 
@@ -22,7 +24,7 @@ def _prompts(batch: int, num_tokens: int, seed: int) -> list[list[int]]:
 
 
 def time_transformers(folder: Path, dtype: str, work: Work, device: str) -> list[dict[str, float]]:
-    """`generate` in this process, on all its cores or, where `device` is no "cpu", one GPU: greedy, batch by batch."""
+    """`generate` in this process, on all its cores or, where `device` is no "cpu", one GPU: batch by batch."""
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -30,10 +32,11 @@ def time_transformers(folder: Path, dtype: str, work: Work, device: str) -> list
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, DTYPES[dtype].compute)).eval()
     model.to(place)
     model.generation_config.eos_token_id = None
+    drawn = drawing(work.sampling)
 
     def seconds(ids: torch.Tensor, new_tokens: int) -> float:
         started = time.perf_counter()
-        model.generate(ids.to(place), max_new_tokens=new_tokens, do_sample=False, pad_token_id=0).cpu()
+        model.generate(ids.to(place), max_new_tokens=new_tokens, pad_token_id=0, **drawn).cpu()
         return time.perf_counter() - started
 
     results = []
@@ -43,6 +46,14 @@ def time_transformers(folder: Path, dtype: str, work: Work, device: str) -> list
         decode_s = seconds(ids, work.new_tokens) - prefill_s
         results.append(_figures(batch, work, prefill_s, prefill_s, batch * (work.new_tokens - 1) / decode_s))
     return results
+
+
+def drawing(sampling: wire.Sampling) -> dict[str, Any]:
+    """What makes transformers' `generate` draw as `sampling` says."""
+    if not sampling.do_sample:
+        return {"do_sample": False}
+    names = ("temperature", "top_k", "top_p", "repetition_penalty")
+    return {"do_sample": True, **{name: getattr(sampling, name) for name in names}}
 
 
 def time_openai(url: str, work: Work) -> list[dict[str, float]]:
@@ -80,7 +91,7 @@ class OpenAiServer:
         together = threading.Barrier(batch)
         arrivals: list[list[float]] = [[] for _ in range(batch)]
         threads = [
-            threading.Thread(target=self._ask, args=(prompt, work.new_tokens, together, times))
+            threading.Thread(target=self._ask, args=(prompt, work, together, times))
             for prompt, times in zip(_prompts(batch, work.prompt_tokens, seed), arrivals, strict=True)
         ]
         started = time.perf_counter()
@@ -96,13 +107,20 @@ class OpenAiServer:
         first_s = min(times[0] for times in arrivals) - started
         return _figures(batch, work, prefilled - started, first_s, decoded / decode_s)
 
-    def _ask(self, prompt: list[int], new_tokens: int, together: threading.Barrier, times: list[float]) -> None:
+    def _ask(self, prompt: list[int], work: Work, together: threading.Barrier, times: list[float]) -> None:
         connection = http.client.HTTPConnection(self._host, self._port, timeout=600)
+        sampling = work.sampling
         body = {
             "model": self._model,
             "prompt": prompt,
-            "max_tokens": new_tokens,
-            "temperature": 0,
+            "max_tokens": work.new_tokens,
+            "temperature": sampling.temperature if sampling.do_sample else 0,
+            "top_k": sampling.top_k if sampling.do_sample else -1,
+            "top_p": sampling.top_p,
+            "repetition_penalty": sampling.repetition_penalty,
+            "repeat_penalty": sampling.repetition_penalty,  # llama.cpp's name for it
+            "min_p": 0.0,  # llama.cpp's own default is 0.05
+            "cache_prompt": False,
             "stream": True,
             "ignore_eos": True,
         }

@@ -85,6 +85,7 @@ class NativeModel:
         config.weight_kind, config.level = kind, level
         linears = [each for each in layers.modules() if hasattr(each, "weight")]
         values = sum(each.weight.numel() for each in linears if each.weight.dim() == 2)
+        self.num_weights = values + head.weight.numel()
         self.weight_bytes = bytes_of(kind, values, 2) + bytes_of(head_kind(kind), head.weight.numel(), 2)
         self._model = self._new(config, model, family)
         for layer in layers:

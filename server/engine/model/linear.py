@@ -37,7 +37,7 @@ class PackedLinear(nn.Module):
         inputs: slice | None = None,
     ) -> None:
         super().__init__()
-        self.weight_bytes = weight_bytes
+        self.weight_bytes, self.num_weights = weight_bytes, 0
         self._product = product
         self.bias = None if bias is None else nn.Parameter(bias, requires_grad=False)
         self._reduce = reduce
@@ -188,7 +188,16 @@ def _packed(
     summed = reduce if isinstance(module, LinearAllreduce) else None
     weight = module.weight.detach().to(device)
     num_bytes = bytes_of(kind, weight.numel(), weight.itemsize)
-    return PackedLinear(pack(weight), num_bytes, module.bias, summed, inputs)
+    packed = PackedLinear(pack(weight), num_bytes, module.bias, summed, inputs)
+    packed.num_weights = weight.numel()
+    return packed
+
+
+def num_weights(model: nn.Module) -> int:
+    """Weights of the matrices: products that a token takes."""
+    modules: list[Any] = list(model.modules())
+    packed = sum(each.num_weights for each in modules if isinstance(each, PackedLinear))
+    return packed + sum(each.weight.numel() for each in modules if isinstance(each, _LINEARS))
 
 
 def weight_bytes(model: nn.Module) -> int:

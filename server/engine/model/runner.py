@@ -95,6 +95,11 @@ class ModelRunner:
         """Bytes of this rank's weights that one decode step reads."""
         return self._model.weight_bytes
 
+    @property
+    def num_weights(self) -> int:
+        """This rank's weights in matrices: the products of one token."""
+        return self._model.num_weights
+
     @torch.inference_mode()
     def record_decodes(self, max_rows: int) -> None:
         """On a GPU where attention reads keys in place, record decode steps of up to `max_rows` rows now.

@@ -17,7 +17,7 @@ from server.engine.model.attention import PagedAttention, hang_in
 from server.engine.model.attention_backends import AttentionBackend, choose_backend, decode_by_sdpa
 from server.engine.model.attention_proof import AttentionProof
 from server.engine.model.decode_graphs import DecodeGraphs
-from server.engine.model.linear import pack_linears, weight_bytes
+from server.engine.model.linear import num_weights, pack_linears, weight_bytes
 from server.engine.model.rounded_rows import RoundedRows, Rows
 from server.engine.model.step_layout import StepLayout, lay_out
 from server.engine.parallel.all_reduce import AllReduce
@@ -45,7 +45,7 @@ class TorchModel:
         if device.type == "cuda":
             model.to(device)  # type: ignore[arg-type] # matrices that are not a linear layer's
             torch.cuda.empty_cache()  # what packing used on the way is free again
-        self.weight_bytes = weight_bytes(model)
+        self.weight_bytes, self.num_weights = weight_bytes(model), num_weights(model)
         reduce = AllReduce()
         self._rank = Rank(reduce.rank, reduce.world, device)
         self._heads = HeadGeometry.of(model.config).share(reduce.rank, reduce.world)
