@@ -14,7 +14,7 @@ class WeightKind(IntEnum):
     """How a matrix of weights is held. As in server/engine/cpu/native/lanes.h."""
 
     PLAIN = 0  # in the dtype that is computed in
-    INT8 = 1  # a whole number of one byte for each weight, one scale for each output
+    INT8 = 1  # a whole number of one byte for each weight, one scale for each output or for each 64 of its weights
     INT4 = 2  # of four bits, a scale and a zero of one byte each for every 32 weights, one scale for each output
 
 

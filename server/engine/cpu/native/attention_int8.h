@@ -18,10 +18,7 @@ inline const int8_t* int8_group(const void* of, const HeadShape& shape, int32_t 
 inline bf16 round_to_bytes(const float* from, int size, int8_t* to) {
   Peak peak;
   for (int i = 0; i < size; i += 16) peak.take(load_first(from + i, size - i));
-  const float exact = peak.value() / 127.0f;
-  uint32_t bits;
-  std::memcpy(&bits, &exact, 4);
-  const bf16 scale = static_cast<bf16>((bits >> 16) + 1);  // what is no number stays none
+  const bf16 scale = byte_scale(peak.value());
   const Floats inverse = all(1.0f / to_float(scale));
   for (int i = 0; i < size; i += 16) store_int8(to + i, load_first(from + i, size - i) * inverse, size - i);
   return scale;

@@ -12,6 +12,7 @@ namespace ock {
 constexpr int kTileBytes = 1024;  // 16 rows of 64 bytes
 constexpr int kInt4Group = 32;  // inputs that share a scale and a zero
 constexpr int kInt4TileBytes = kTileBytes / 2 + 64;
+constexpr int kInt8StepBytes = 2 * kTileBytes + 64;
 constexpr int kBlockColumns = 32;  // outputs of a block: two tiles side by side
 
 inline int round_up(int value, int unit) { return (value + unit - 1) / unit * unit; }
@@ -22,16 +23,23 @@ inline int round_up(int value, int unit) { return (value + unit - 1) / unit * un
 // int4: a tile is eight groups of [output of 16][4 bytes], the low halves the first 32 of its 64 inputs and the high
 // halves the others, and behind them what these halves mean: [half of 2][scale, zero][output of 16] bytes. An input is
 // scale of the output * scale byte * (q - zero byte / 16), q from 0 to 15.
+//
+// int8 that multiplies single bytes: every 64 inputs of an output have their own scale, a bfloat16, and stand 128 too
+// high, since what multiplies signed bytes must be unsigned. A step is two tiles and [output of 32] scales.
 struct Matrix {
   int outputs = 0, inputs = 0, blocks = 0, steps = 0;
   WeightKind kind = kPlain;
+  Form form = kFloats;
   const uint8_t* data = nullptr;
-  const float* scale = nullptr;    // int8: one an output
+  const float* scale = nullptr;    // one an output: int4, and int8 that multiplies two bytes
   const int32_t* sum = nullptr;    // int8: sum of an output's quantised inputs
 
   int step_inputs() const { return kind == kPlain ? 32 : 64; }
-  int tile_bytes() const { return kind == kInt4 ? kInt4TileBytes : kTileBytes; }
-  const uint8_t* block(int index) const { return data + static_cast<size_t>(index) * steps * 2 * tile_bytes(); }
+  int step_bytes() const {
+    if (kind == kInt4) return 2 * kInt4TileBytes;
+    return kind == kInt8 && form == kOneByte ? kInt8StepBytes : 2 * kTileBytes;
+  }
+  const uint8_t* block(int index) const { return data + static_cast<size_t>(index) * steps * step_bytes(); }
 };
 
 inline uint8_t* tile_row(uint8_t* data, int steps, int unit, int output, int input) {
@@ -88,12 +96,27 @@ inline void pack_int8(uint8_t* data, const Matrix& m, const bf16* weight, float*
   }
 }
 
-// From -127..127 to 1..255: what multiplies signed single bytes must be unsigned.
-inline void make_unsigned(uint8_t* data, const Matrix& m) {
-  const size_t block = static_cast<size_t>(m.steps) * 2 * kTileBytes;
+// 64 inputs of one output, of which `left` are there, into their place in a step.
+inline void pack_int8_group(const bf16* from, int left, int output, uint8_t* step) {
+  Peak peak;
+  for (int i = 0; i < 64; i += 16) peak.take(widen_first(from + i, left - i));
+  const bf16 scale = byte_scale(peak.value());
+  const Floats inverse = all(1.0f / to_float(scale));
+  int8_t bytes[64];
+  for (int i = 0; i < 64; i += 16) store_int8(bytes + i, widen_first(from + i, left - i) * inverse, 16);
+  uint8_t* to = step + output / 16 * kTileBytes + output % 16 * 4;
+  for (int i = 0; i < 64; ++i) to[i / 4 * 64 + i % 4] = static_cast<uint8_t>(bytes[i]) ^ 0x80;
+  std::memcpy(step + 2 * kTileBytes + output * sizeof(bf16), &scale, sizeof(bf16));
+}
+
+inline void pack_int8_steps(uint8_t* data, const Matrix& m, const bf16* weight) {
 #pragma omp parallel for
-  for (int index = 0; index < m.blocks; ++index) {
-    for (uint8_t* at = data + index * block; at < data + (index + 1) * block; ++at) *at ^= 0x80;
+  for (int n = 0; n < m.outputs; ++n) {
+    const bf16* row = weight + static_cast<size_t>(n) * m.inputs;
+    for (int step = 0; step < m.steps; ++step) {
+      uint8_t* to = data + (static_cast<size_t>(n / 32) * m.steps + step) * kInt8StepBytes;
+      pack_int8_group(row + step * 64, m.inputs - step * 64, n % 32, to);
+    }
   }
 }
 
@@ -131,7 +154,7 @@ inline float pack_int4_row(const bf16* row, int inputs, int output, uint8_t* til
 }
 
 inline void pack_int4(uint8_t* data, const Matrix& m, const bf16* weight, float* scale) {
-  const size_t tile = m.tile_bytes();
+  const size_t tile = kInt4TileBytes;
 #pragma omp parallel for
   for (int n = 0; n < m.outputs; ++n) {
     uint8_t* first = data + (static_cast<size_t>(n / 32) * m.steps * 2 + n % 32 / 16) * tile;
@@ -141,20 +164,21 @@ inline void pack_int4(uint8_t* data, const Matrix& m, const bf16* weight, float*
 
 inline Matrix pack(Arena& arena, const bf16* weight, int outputs, int inputs, WeightKind kind, Form form) {
   Matrix m;
-  m.outputs = outputs, m.inputs = inputs, m.kind = kind;
+  m.outputs = outputs, m.inputs = inputs, m.kind = kind, m.form = form;
   m.blocks = round_up(outputs, kBlockColumns) / kBlockColumns;
   m.steps = round_up(inputs, m.step_inputs()) / m.step_inputs();
-  uint8_t* data = arena.take(static_cast<size_t>(m.blocks) * m.steps * 2 * m.tile_bytes());
+  uint8_t* data = arena.take(static_cast<size_t>(m.blocks) * m.steps * m.step_bytes());
   if (kind == kInt4) {
     auto* scale = reinterpret_cast<float*>(arena.take(sizeof(float) * m.blocks * kBlockColumns));
     pack_int4(data, m, weight, scale);
     m.scale = scale;
+  } else if (kind == kInt8 && form == kOneByte) {
+    pack_int8_steps(data, m, weight);
   } else if (kind == kInt8) {
     auto* scale = reinterpret_cast<float*>(arena.take(sizeof(float) * m.blocks * kBlockColumns));
     auto* sum = reinterpret_cast<int32_t*>(arena.take(sizeof(int32_t) * m.blocks * kBlockColumns));
     pack_int8(data, m, weight, scale, sum);
     m.scale = scale, m.sum = sum;
-    if (form == kOneByte) make_unsigned(data, m);
   } else {
     pack_bf16(data, m, weight);
   }

@@ -139,20 +139,30 @@ void multiply_amx(const Operand& x, int first_row, int last_row, const Matrix& w
   }
 }
 
-// The first rows of a block bring its next weights into the cache, those of two steps at once and then none for a step:
-// between such bursts the processor's own prefetching comes along. Tried out on an EPYC of 2023, where four rows of
-// bfloat16 take half the time that they take when every step prefetches.
-[[gnu::always_inline]] inline void prefetch_weights(const uint8_t* weights, int step, int row) {
-  if (row == 0 && step % 2 == 0) prefetch_bytes(weights + kPrefetchBytes, 4 * kTileBytes);
+// One of the passes, of up to eight rows each, that a block of weights is used for, one after the other.
+struct Pass {
+  int index, count;
+};
+
+// Bring weights into the cache while others are used. In a single pass those of two steps at once and then none for a
+// step: between such bursts the processor's own prefetching comes along (tried out on an EPYC of 2023, where four rows
+// of bfloat16 take half the time that they take when every step prefetches). Several passes share the next block out.
+[[gnu::always_inline]] inline void prefetch_weights(const Matrix& w, const uint8_t* weights, int step, Pass pass) {
+  if (pass.count == 1) {
+    if (step % 2 == 0) prefetch_bytes(weights + kPrefetchBytes, 2 * w.step_bytes());
+  } else if (step % pass.count == pass.index) {
+    const uint8_t* next = weights + static_cast<size_t>(w.steps) * w.step_bytes();
+    for (int line = 0; line < 2 * kTileBytes; line += 64) _mm_prefetch(next + line, _MM_HINT_T1);
+  }
 }
 
 template <int level, int rows, class Store>
-void multiply_rows_bf16(const Operand& x, int row, const Matrix& w, int block, const Store& store) {
+void multiply_rows_bf16(const Operand& x, int row, const Matrix& w, int block, Pass pass, const Store& store) {
   __m512 left[rows], right[rows];
   unrolled<rows>([&](int r) OCK_INLINE { left[r] = right[r] = zeros(); });
   const uint8_t* weights = w.block(block);
   for (int step = 0; step < w.steps; ++step, weights += 2 * kTileBytes) {
-    prefetch_weights(weights, step, row);
+    prefetch_weights(w, weights, step, pass);
 #pragma GCC unroll 16
     for (int group = 0; group < 16; ++group) {
       const __m512i of_left = _mm512_load_si512(weights + group * 64);
@@ -170,15 +180,15 @@ void multiply_rows_bf16(const Operand& x, int row, const Matrix& w, int block, c
   });
 }
 
-// Each step's integer sums are exact, and go into float sums by the row's scale of the step.
+// Each step's integer sums are exact, and go into float sums by the row's and the outputs' scales of the step.
 template <int rows, class Store>
-void multiply_rows_one_byte(const Operand& x, int row, const Matrix& w, int block, const Store& store) {
+void multiply_rows_one_byte(const Operand& x, int row, const Matrix& w, int block, Pass pass, const Store& store) {
   alignas(64) Floats sums[2 * rows] = {};  // [row][half]
   const uint8_t* weights = w.block(block);
   const uint8_t* inputs[rows];
   unrolled<rows>([&](int r) OCK_INLINE { inputs[r] = x.row(row + r); });
-  for (int step = 0; step < w.steps; ++step, weights += 2 * kTileBytes) {
-    prefetch_weights(weights, step, row);
+  for (int step = 0; step < w.steps; ++step, weights += kInt8StepBytes) {
+    prefetch_weights(w, weights, step, pass);
     __m512i left[rows], right[rows];
     unrolled<rows>([&](int r) OCK_INLINE {  // the weights are 128 too large
       left[r] = right[r] = _mm512_set1_epi32(-128 * (x.sums(row + r)[2 * step] + x.sums(row + r)[2 * step + 1]));
@@ -193,16 +203,15 @@ void multiply_rows_one_byte(const Operand& x, int row, const Matrix& w, int bloc
         right[r] = _mm512_dpbusd_epi32(right[r], of_right, of_row);
       });
     }
+    const auto* scales = reinterpret_cast<const bf16*>(weights + 2 * kTileBytes);
+    const Floats left_scale = widen_first(scales, 16), right_scale = widen_first(scales + 16, 16);
     unrolled<rows>([&](int r) OCK_INLINE {
       const Floats scale = all(x.scales(row + r)[step]);
-      sums[2 * r] = multiply_add(_mm512_cvtepi32_ps(left[r]), scale, sums[2 * r]);
-      sums[2 * r + 1] = multiply_add(_mm512_cvtepi32_ps(right[r]), scale, sums[2 * r + 1]);
+      sums[2 * r] = multiply_add(_mm512_cvtepi32_ps(left[r]), scale * left_scale, sums[2 * r]);
+      sums[2 * r + 1] = multiply_add(_mm512_cvtepi32_ps(right[r]), scale * right_scale, sums[2 * r + 1]);
     });
   }
-  unrolled<2 * rows>([&](int i) OCK_INLINE {
-    const int column = block * kBlockColumns + i % 2 * 16;
-    store(row + i / 2, column, sums[i] * load(w.scale + column));
-  });
+  unrolled<2 * rows>([&](int i) OCK_INLINE { store(row + i / 2, block * kBlockColumns + i % 2 * 16, sums[i]); });
 }
 
 // Sixteen bytes as floats.
@@ -242,13 +251,13 @@ template <int rows>
 }
 
 template <int rows, class Store>
-void multiply_rows_int4(const Operand& x, int row, const Matrix& w, int block, const Store& store) {
+void multiply_rows_int4(const Operand& x, int row, const Matrix& w, int block, Pass pass, const Store& store) {
   alignas(64) Floats sums[2 * rows] = {};  // [row][half]
   const uint8_t* weights = w.block(block);
   const uint8_t* inputs[rows];
   unrolled<rows>([&](int r) OCK_INLINE { inputs[r] = x.row(row + r); });
   for (int step = 0; step < w.steps; ++step, weights += 2 * kInt4TileBytes) {
-    if (row == 0 && step % 2 == 0) prefetch_bytes(weights + kPrefetchBytes, 4 * kInt4TileBytes);
+    prefetch_weights(w, weights, step, pass);
     add_int4_tile<rows>(x, row, step, inputs, weights, sums, 2);
     add_int4_tile<rows>(x, row, step, inputs, weights + kInt4TileBytes, sums + 1, 2);
   }
@@ -259,24 +268,25 @@ void multiply_rows_int4(const Operand& x, int row, const Matrix& w, int block, c
 }
 
 template <int level, int rows, class Store>
-void multiply_rows(const Operand& x, int row, const Matrix& w, int block, const Store& store) {
-  if (w.kind == kInt4) return multiply_rows_int4<rows>(x, row, w, block, store);
-  if (w.kind == kInt8) return multiply_rows_one_byte<rows>(x, row, w, block, store);
-  multiply_rows_bf16<level, rows>(x, row, w, block, store);
+void multiply_rows(const Operand& x, int row, const Matrix& w, int block, Pass pass, const Store& store) {
+  if (w.kind == kInt4) return multiply_rows_int4<rows>(x, row, w, block, pass, store);
+  if (w.kind == kInt8) return multiply_rows_one_byte<rows>(x, row, w, block, pass, store);
+  multiply_rows_bf16<level, rows>(x, row, w, block, pass, store);
 }
 
 template <int level, class Store>
 void multiply_vector(const Operand& x, int first_row, int last_row, const Matrix& w, int first_block, int last_block,
                      const Store& store) {
   for (int block = first_block; block < last_block; ++block) {
+    Pass pass = {0, (last_row - first_row + 7) / 8};
     for (int row = first_row; row < last_row;) {
       int rows = 8;
       while (rows > last_row - row) rows /= 2;
-      if (rows == 8) multiply_rows<level, 8>(x, row, w, block, store);
-      if (rows == 4) multiply_rows<level, 4>(x, row, w, block, store);
-      if (rows == 2) multiply_rows<level, 2>(x, row, w, block, store);
-      if (rows == 1) multiply_rows<level, 1>(x, row, w, block, store);
-      row += rows;
+      if (rows == 8) multiply_rows<level, 8>(x, row, w, block, pass, store);
+      if (rows == 4) multiply_rows<level, 4>(x, row, w, block, pass, store);
+      if (rows == 2) multiply_rows<level, 2>(x, row, w, block, pass, store);
+      if (rows == 1) multiply_rows<level, 1>(x, row, w, block, pass, store);
+      row += rows, ++pass.index;
     }
   }
 }

@@ -57,6 +57,15 @@ struct Peak {
   float value() const { return largest(most) + total(faults); }
 };
 
+// What values of at most `peak` are divided by to become signed bytes: a bfloat16 that leaves none above 127. Not a
+// number where the peak is none.
+inline bf16 byte_scale(float peak) {
+  const float exact = peak / 127.0f;
+  uint32_t bits;
+  __builtin_memcpy(&bits, &exact, 4);
+  return static_cast<bf16>((bits >> 16) + 1);
+}
+
 // What two-byte products divide a row of activations by to round it to 15 bits and a sign.
 inline float fifteen_bit_scale(const float* row, int inputs) {
   Peak peak;
