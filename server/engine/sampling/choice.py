@@ -21,6 +21,7 @@ from server.engine.sampling.row import SamplingRow
 _HEADS = (64, 1024)  # the most probable tokens that are put in order, before all are
 _GROUP = 64  # tokens whose largest logit stands for them while the head is sought
 _NONE = float("-inf")
+_BITS_OF_1 = 0x3F80  # the first 16 of a float32 1.0
 
 
 @dataclass(frozen=True)
@@ -60,8 +61,8 @@ def draw(logits: Tensor, rows: Sequence[SamplingRow]) -> Tensor:
     """One token id [rows] a row of `logits` [rows, vocabulary] float32.
 
     As in transformers: temperature, top-k, top-p, min-p; then the row's own draw through the inverse of the cumulative
-    distribution, most probable token first. Where neither top-k nor top-p is asked for, the tokens behind the head have
-    the order of their ids instead: the distribution is the same, and nothing is sorted for it.
+    distribution, most probable token first. Without top-k, the tokens behind the head have the order of their ids
+    instead: the distribution is the same, and nothing is sorted for it.
     """
     vocabulary = logits.shape[-1]
     parameters = DrawParameters.of(rows, vocabulary, logits.device)
@@ -76,7 +77,7 @@ def _drawn(logits: Tensor, parameters: DrawParameters, sizes: tuple[int, ...]) -
     head = _Head(logits, parameters, min(sizes[0], logits.shape[-1]))
     tokens = head.choose()
     undecided = head.undecided()
-    unordered = undecided & (parameters.top_p >= 1) & (parameters.top_k >= logits.shape[-1])
+    unordered = undecided & (parameters.top_k >= logits.shape[-1])
     if bool(unordered.any()):
         tokens[unordered] = head.choose_beyond(unordered.nonzero()[:, 0])
     again = (undecided & ~unordered).nonzero()[:, 0]
@@ -122,11 +123,13 @@ class _Head:
         return self.token_ids.gather(-1, place)[:, 0]
 
     def choose_beyond(self, rows: Tensor) -> Tensor:
-        """The tokens of `rows`, in which all, or all above min-p, may be drawn: the head's in order, the rest by id."""
+        """The tokens of `rows`, in which more than the head may be drawn and top-k does not count: those of the head in
+        order, the rest by id.
+        """
         assert self._weights is not None, "rows that may draw everything need all weights"
         token_ids, draws = self.token_ids[rows], self._parameters.draw[rows, None].double()
-        weights = self._weights[rows].scatter_(1, token_ids, 0.0)
-        weights.masked_fill_(weights < self._parameters.log_min_p[rows, None].exp(), 0.0)
+        weights = self._weights[rows]
+        weights.masked_fill_(weights < self._least(rows, weights)[:, None], 0.0).scatter_(1, token_ids, 0.0)
         head = self.cumulative[rows].double() * self.total[rows, None]
         # In groups, so that no float32 sum is of many thousands of terms.
         groups = pad(weights, (0, -weights.shape[1] % _GROUP)).view(len(rows), -1, _GROUP)
@@ -139,6 +142,14 @@ class _Head:
         by_id = group * _GROUP + _place(within, behind - before)
         return torch.where(behind < 0, token_ids.gather(1, _place(head, target)), by_id)[:, 0]
 
+    def _least(self, rows: Tensor, weights: Tensor) -> Tensor:
+        """[rows] the smallest of `weights` that top-p and min-p leave."""
+        top_p, total = self._parameters.top_p[rows], self.total[rows].double()
+        least = self._parameters.log_min_p[rows].exp()
+        for at in (top_p < 1).nonzero()[:, 0].tolist():
+            least[at] = torch.maximum(least[at], _nucleus(weights[at], top_p[at].double() * total[at]))
+        return least
+
     def undecided(self) -> Tensor:
         """[rows] whether what lies behind the head has a part in the choice."""
         parameters = self._parameters
@@ -146,6 +157,20 @@ class _Head:
         falls_short = parameters.draw < self.cumulative[:, -1]
         is_unlimited = (parameters.top_p >= 1) & (parameters.top_k >= self._logits.shape[-1])
         return is_open & ~(falls_short & is_unlimited & (parameters.log_min_p == _NONE))
+
+
+def _nucleus(weights: Tensor, wanted: Tensor) -> Tensor:
+    """The smallest of the fewest largest `weights` [vocabulary], all 0 to 1, that come to `wanted`.
+
+    They are counted by their first 16 bits, which are in the order of the numbers, and only those at the edge sorted.
+    """
+    bins = (_BITS_OF_1 - (weights.view(torch.int32) >> 16)).clamp_(0, _BITS_OF_1)
+    cumulative = torch.bincount(bins, weights, minlength=_BITS_OF_1 + 1).double().cumsum(0)
+    edge = int(torch.searchsorted(cumulative, wanted).clamp_max(_BITS_OF_1))
+    at_edge = weights[bins == edge].sort(descending=True).values
+    before = cumulative[edge - 1] if edge else cumulative.new_zeros(())
+    num_kept = int((before + at_edge.double().cumsum(0) - at_edge < wanted).sum())
+    return at_edge[max(num_kept, 1) - 1] if at_edge.numel() else weights.new_zeros(())
 
 
 def _place(cumulative: Tensor, target: Tensor) -> Tensor:

@@ -44,7 +44,7 @@ def test_spans_and_single_tokens_of_a_step_keep_their_places() -> None:
     assert spans.masks[0] is None
     assert spans.masks[1].tolist() == [[entry <= 16 + row for entry in range(20)] for row in range(4)]
     assert (layout.decode.rows.tolist(), layout.decode.num_visible.tolist()) == ([3, 8], [9, 5])
-    assert layout.decode.slots[1, 5:].tolist() == [0, 0, 0, 0]
+    assert layout.decode.slots[1, 5:].tolist() == [int(layout.decode.slots[1, 0])] * 4, "padded with a slot of its own"
 
 
 def test_segments_that_see_much_attend_in_groups(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -183,30 +183,41 @@ def large(number: int, scale: float) -> torch.Tensor:
         Sampling(do_sample=True, top_k=3000),
     ],
 )
-def test_a_draw_from_the_head_is_the_one_that_the_whole_vocabulary_in_order_gives(
-    sampling: Sampling, scale: float
-) -> None:
+def test_a_draw_is_the_one_that_the_whole_vocabulary_in_order_gives(sampling: Sampling, scale: float) -> None:
     logits, chosen = large(8, scale), [SamplingRow(sampling, draw) for draw in torch.rand(8).tolist()]
     probabilities = _transformers_probabilities(logits, chosen, sampling).double()
-    ordered, order = probabilities.sort(dim=-1, descending=True, stable=True)
+    order = probabilities.sort(dim=-1, descending=True, stable=True).indices
+    if not sampling.top_k:  # then only the head is put in order
+        order[:, 64:] = order[:, 64:].sort(dim=-1).values
+    ordered = probabilities.gather(1, order)
     places = torch.searchsorted(ordered.cumsum(-1), torch.tensor([[row.draw] for row in chosen], dtype=torch.float64))
     expected = order.gather(1, places)[:, 0]
     found = torch.tensor(sample(logits, chosen))
     # float32 sums differ in their last places; then a neighbour in the order is drawn
-    ranks = (order == found[:, None]).int().argmax(-1)
-    assert ((ranks - places[:, 0]).abs() <= 1).all(), (ranks, places, expected)
+    for row, (token, right) in enumerate(zip(found.tolist(), expected.tolist(), strict=True)):
+        rank, place = int((order[row] == token).int().argmax()), int((order[row] == right).int().argmax())
+        between = ordered[row, min(rank, place) : max(rank, place)]
+        assert (between > 0).sum() <= 1, (rank, place)
 
 
-@pytest.mark.parametrize("sampling", [Sampling(do_sample=True, temperature=1.5), Sampling(do_sample=True, min_p=0.2)])
-def test_without_top_k_and_top_p_every_token_comes_as_often_as_it_is_probable(sampling: Sampling) -> None:
+@pytest.mark.parametrize(
+    "sampling",
+    [
+        Sampling(do_sample=True, temperature=1.5),
+        Sampling(do_sample=True, min_p=0.2),
+        Sampling(do_sample=True, top_p=0.1),
+    ],
+)
+def test_without_top_k_every_token_comes_as_often_as_it_is_probable(sampling: Sampling) -> None:
     number = 800
     one = torch.zeros(1, 4096)
-    one[0, :100] = 2.0  # more than the head holds
+    one[0, :100] = 2.0 + torch.linspace(0, 0.01, 100)  # more than the head holds
     same = [SamplingRow(sampling, (at + 0.5) / number) for at in range(number)]
     found = torch.bincount(torch.tensor(sample(one.expand(number, -1), same)), minlength=4096)
     expected = _transformers_probabilities(one, same[:1], sampling)[0] * number
-    assert (found[:100].float() - expected[:100]).abs().max() <= 1.0
-    assert abs(float(found[100:].sum()) - float(expected[100:].sum())) <= 2.0
+    of_one = float(expected.max())  # float32 sums may put the edge of a nucleus one token further
+    assert ((found[:100] - expected[:100]).abs() > 1.0).sum() <= (1 if sampling.top_p < 1 else 0)
+    assert abs(float(found[100:].sum()) - float(expected[100:].sum())) <= 2.0 + (of_one if sampling.top_p < 1 else 0)
 
 
 def test_frequency_and_presence_penalties_count_the_reply_and_not_the_prompt() -> None:
