@@ -12,6 +12,7 @@ from server.errors import PassingError
 _GPU_SHARE = 0.9  # of what is free after the weights; the rest is the forward pass's workspace
 _CPU_SHARE = 0.25  # of the memory that is available after the weights; the front and the page cache live there too
 _SCORE_WINDOWS = 4  # texts being classified at once, at full length
+_MAX_SCORE_TOKENS = 1 << 15
 _MAX_CPU_TOKENS = 1 << 18
 MAX_GATHERED_TOKENS = 1 << 15  # that one call of attention over several segments gathers, unless a segment sees more
 
@@ -48,8 +49,8 @@ class ChatDemand:
 
 
 def score_tokens(window: int) -> int:
-    """Tokens kept for a model that classifies."""
-    return _SCORE_WINDOWS * window
+    """Tokens kept for a model that classifies: some windows, or one of a model that reads very long texts."""
+    return max(window, min(_SCORE_WINDOWS * window, _MAX_SCORE_TOKENS))
 
 
 def chat_tokens(demand: ChatDemand, shape: KvShape, beside: Iterable[KvShape], free_bytes: int) -> int:

@@ -20,6 +20,7 @@ from server.engine.parallel.group import Rank
 from server.engine.weights.family import window_of
 from server.engine.weights.head_geometry import HeadGeometry
 from server.engine.weights.load import load_model
+from server.errors import PassingError
 from server.memory import available_bytes
 from server.wire import CHAT, INPUT_MODERATION, OUTPUT_MODERATION
 
@@ -95,7 +96,10 @@ def _resident(
     window = window_of(packed.config)
     if name == CHAT and settings.max_context_tokens:
         window = min(window, settings.max_context_tokens)
-    num_tokens = _chat_tokens(window, packed, settings, rank, beside) if name == CHAT else score_tokens(window)
+    if name == CHAT:
+        num_tokens = _chat_tokens(window, packed, settings, rank, beside)
+    else:
+        num_tokens = _score_tokens(name, window, packed.kv_shape, rank)
     block_tokens = settings.block_tokens if name == CHAT else _SCORE_BLOCK_TOKENS
     pool = PoolShape(-(-num_tokens // block_tokens), block_tokens, KV_KINDS[settings.kv_dtype])
     packed.runner.allocate(pool)
@@ -112,6 +116,19 @@ def _chat_tokens(window: int, packed: _Packed, settings: Settings, rank: Rank, b
     demand = ChatDemand(settings.kv_cache_tokens, window, settings.max_running, rank.world, on_gpu)
     num_tokens = chat_tokens(demand, packed.kv_shape, beside, _free_bytes(rank.device))
     return _least_of_all_ranks(num_tokens, rank)
+
+
+def _score_tokens(name: str, window: int, shape: KvShape, rank: Rank) -> int:
+    """Tokens for a model that classifies. Raises PassingError when they do not fit in what is free."""
+    num_tokens = score_tokens(window)
+    ranks_beside = 1 if rank.device.type == "cuda" else rank.world
+    needed, free = num_tokens * shape.bytes_per_token, _free_bytes(rank.device) // ranks_beside
+    if needed > free:
+        raise PassingError(
+            f"keys and values of model {name!r}, {num_tokens} tokens, need {needed >> 20} MiB a rank, {free >> 20} MiB "
+            "are left: use more ranks, another dtype or a smaller model"
+        )
+    return num_tokens
 
 
 def _least_of_all_ranks(num_tokens: int, rank: Rank) -> int:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from server.engine.model.kv_budget import MAX_GATHERED_TOKENS, ChatDemand, KvShape, chat_tokens
+from server.engine.model.kv_budget import MAX_GATHERED_TOKENS, ChatDemand, KvShape, chat_tokens, score_tokens
 from server.engine.weights.head_geometry import HeadGeometry
 
 HEADS = HeadGeometry(heads=16, kv_heads=16, head_dim=96, scale=96**-0.5)
@@ -61,3 +61,8 @@ def test_ranks_that_share_a_cpu_s_memory_share_what_is_free() -> None:
 def test_less_than_a_window_is_refused_with_the_numbers() -> None:
     with pytest.raises(ValueError, match="one window of 2048 tokens need 528 MiB a rank, 268 MiB are left"):
         tokens(free=GIB // 2, running=4)
+
+
+@pytest.mark.parametrize(("window", "kept"), [(2048, 4 * 2048), (8192, 4 * 8192), (32768, 32768), (131072, 131072)])
+def test_a_classifier_of_long_texts_keeps_one_window_of_them(window: int, kept: int) -> None:
+    assert score_tokens(window) == kept
