@@ -81,10 +81,11 @@ struct Scratch {
 // Softmax of one row of scores over the lanes that token `index` sees; the sum of the unnormalised weights.
 inline float softmax_row(const Run& run, int groups, int index, float scale, float* scores, bf16* weights) {
   const Floats lowest = all(-1e30f);
-  Floats most = lowest;
+  Floats most = lowest, spoiled = zeros();  // no number once something that is seen is none
   for (int g = 0; g < groups; ++g) {
     const Floats masked = where_at_most(&run.visible_from[g * 16], index, load(scores + g * 16), lowest);
     store(scores + g * 16, masked);
+    spoiled = multiply_add(masked, zeros(), spoiled);
     most = larger(most, masked);
   }
   const Floats shift = all(-largest(most) * scale);
@@ -95,7 +96,7 @@ inline float softmax_row(const Run& run, int groups, int index, float scale, flo
     sum = sum + weight;
     _mm256_storeu_si256((__m256i*)(weights + g * 16), narrow(weight));
   }
-  return total(sum);
+  return total(sum) + total(spoiled);
 }
 
 template <int level>

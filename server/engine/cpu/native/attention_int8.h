@@ -75,10 +75,11 @@ inline void score_row_int8(const Run& run, int groups, const HeadShape& shape, i
 inline float softmax_row_int8(const Run& run, int groups, int index, const HeadShape& shape, int head, float scale,
                               const void* values, float* scores) {
   const Floats lowest = all(-1e30f);
-  Floats most = lowest;
+  Floats most = lowest, spoiled = zeros();  // no number once something that is seen is none
   for (int g = 0; g < groups; ++g) {
     const Floats masked = where_at_most(&run.visible_from[g * 16], index, load(scores + g * 16), lowest);
     store(scores + g * 16, masked);
+    spoiled = multiply_add(masked, zeros(), spoiled);
     most = larger(most, masked);
   }
   const Floats shift = all(-largest(most) * scale);
@@ -89,9 +90,11 @@ inline float softmax_row_int8(const Run& run, int groups, int index, const HeadS
     const int8_t* group = int8_group(values, shape, run.groups[g], head);
     const Floats value_scale = widen_first(reinterpret_cast<const bf16*>(group + shape.group_values()), 16);
     sum = sum + where_above(score, lowest, weight);
-    store(scores + g * 16, where_above(score, lowest, weight * value_scale));  // nothing of what is not seen
+    const Floats scaled = where_above(score, lowest, weight * value_scale);  // nothing of what is not seen
+    store(scores + g * 16, scaled);
+    spoiled = multiply_add(scaled, zeros(), spoiled);
   }
-  return total(sum);
+  return total(sum) + total(spoiled);
 }
 
 constexpr int kExactGroups = 16;  // of whole sums: 256 slots of at most 16256 * 127

@@ -5,23 +5,29 @@ from __future__ import annotations
 import pytest
 import torch
 
-from server.dtypes import DTYPES
+from server.dtypes import DTYPES, KvKind
 from server.engine.model.runner import ModelRunner, PoolShape, torch_dtype
 from server.engine.parallel.processor import Level
 from server.engine.schedule.step import ModelStep, Segment
-from tests.unit.engine.model.test_runner import PATHS
+from tests.unit.engine.model.test_runner import LEVELS, PATHS
 from tests.unit.engine.tiny_models import BLOCK_TOKENS, make_model
 
 BAD = 5  # a token whose embedding is not a number
 
 
-@pytest.fixture(params=PATHS, ids=lambda path: f"{path[0]}-{path[1].name}")
+WAYS = [
+    *((*path, KvKind.PLAIN) for path in PATHS),
+    *(("bfloat16", level, KvKind.INT8) for level in (Level.NONE, LEVELS[-1])),
+]
+
+
+@pytest.fixture(params=WAYS, ids=lambda way: f"{way[0]}-{way[1].name}-kv-{way[2].name}")
 def runner(request: pytest.FixtureRequest) -> ModelRunner:
-    name, level = request.param
+    name, level, kind = request.param
     dtype = DTYPES[name]
     model = make_model("neox").to(torch_dtype(dtype))
     made = ModelRunner(model, dtype, torch.device("cpu"), own_kernels=level is not Level.NONE, level=level)
-    made.allocate(PoolShape(256, BLOCK_TOKENS))
+    made.allocate(PoolShape(256, BLOCK_TOKENS, kind))
     with torch.no_grad():
         model.gpt_neox.embed_in.weight[BAD] = torch.nan
     return made
