@@ -95,13 +95,40 @@ def test_a_question_that_failed_is_asked_again_in_its_place(page: Page, fakes: F
     expect(page.locator("#turns > li")).to_have_count(1)
 
 
-def test_an_answered_question_can_be_edited_and_asked_again(page: Page, fakes: Fakes) -> None:
-    ask(page, "hello")
-    page.get_by_role("button", name="Ask again").click()
-    expect(page.locator("#turns .reply")).to_have_text(["You said: hello"] * 2)
+def test_an_answered_question_is_asked_again_in_its_place(page: Page, fakes: Fakes) -> None:
+    ask(page, "one")
+    ask(page, "two")
+    page.get_by_role("button", name="Ask again").first.click()
+    expect(page.locator("#turns .reply")).to_have_text(["You said: one"])
+    assert fakes.turns.requests[-1].replaces == 1
+
+
+def test_an_edited_question_takes_the_place_of_the_first_unless_its_writer_thinks_better_of_it(
+    page: Page, fakes: Fakes
+) -> None:
+    ask(page, "one")
+    ask(page, "two")
     page.get_by_role("button", name="Edit").last.click()
     expect(page.locator("#question")).to_be_focused()
-    expect(page.locator("#question")).to_have_value("hello")
+    expect(page.locator("#question")).to_have_value("two")
+    page.get_by_role("button", name="Keep them").click()
+    expect(page.locator("#question")).to_have_value("")
+    page.get_by_role("button", name="Edit").last.click()
+    ask(page, "two, otherwise")
+    expect(page.locator("#turns .reply")).to_have_text(["You said: one", "You said: two, otherwise"])
+    assert [request.replaces for request in fakes.turns.requests] == [None, None, 2]
+
+
+def test_stop_is_told_to_the_server(page: Page, fakes: Fakes) -> None:
+    going_on = threading.Event()
+    fakes.turns.scripts["hello"] = [TextPiece("Well "), lambda request: going_on.wait(10) and None]
+    page.locator("#question").fill("hello")
+    page.keyboard.press("Enter")
+    expect(page.locator("#turns .reply")).to_contain_text("Well")
+    page.locator("#stop").click()
+    expect(page.locator("#turns .note")).to_contain_text("not complete is not remembered")
+    going_on.set()
+    assert fakes.turns.cancelled_names == [fakes.turns.requests[0].session_id]
 
 
 def test_a_busy_conversation_is_waited_for_and_an_expired_one_begun_anew(page: Page, fakes: Fakes) -> None:

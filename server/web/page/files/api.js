@@ -32,6 +32,11 @@ export async function history(session) {
   return turns;
 }
 
+// End what is under way in a conversation. A server that cannot be reached notices the closed connection by itself.
+export async function cancel(session) {
+  await fetch(`sessions/${encodeURIComponent(session)}/cancel`, { method: "POST" }).catch(() => {});
+}
+
 export async function erase(session) {
   const response = await fetch(`sessions/${encodeURIComponent(session)}`, { method: "DELETE" });
   if (!response.ok && response.status !== 404) throw await problem(response);

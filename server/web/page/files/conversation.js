@@ -27,12 +27,18 @@ export class Conversation {
     this.place.replaceChildren();
   }
 
+  // The server hears of it, too, so that the next question need not wait until it notices.
   stop() {
-    this.asking?.abort();
+    if (!this.asking) return;
+    this.asking.abort();
+    if (this.session) api.cancel(this.session);
   }
 
+  // `instead`: the turn whose place the question takes; those behind it go, too.
   async ask(question, instead = null) {
     const view = new TurnView(question, this.#actions());
+    const replaces = instead?.isAnswered ? instead.turn : 0;
+    while (replaces && instead.node.nextElementSibling) instead.node.nextElementSibling.remove();
     if (instead) instead.node.replaceWith(view.node);
     else this.place.append(view.node);
     const controller = (this.asking = new AbortController());
@@ -40,9 +46,9 @@ export class Conversation {
     this.on.shown(view.node);
     view.writing(true);
     try {
-      await this.#stream(question, view, controller.signal);
+      await this.#stream({ question, replaces }, view, controller.signal);
     } catch (error) {
-      if (error.name === "AbortError") view.note("Stopped. The server may still remember this question.");
+      if (error.name === "AbortError") view.note("Stopped. An answer that was not complete is not remembered.");
       else view.fail(error);
     }
     view.writing(false);
@@ -62,21 +68,22 @@ export class Conversation {
   }
 
   // A server that still works on a question before this one is asked again; an expired conversation is begun anew.
-  async #stream(question, view, signal) {
+  async #stream(asked, view, signal) {
     for (let tries = 1; ; tries += 1) {
       try {
-        return await this.#streamOnce(question, view, signal);
+        return await this.#streamOnce(asked, view, signal);
       } catch (error) {
-        if (error.code === "session_not_found" && this.session) this.session = "";
+        if (error.code === "session_not_found" && this.session) [this.session, asked.replaces] = ["", 0];
         else if (error.code !== "session_busy" || tries === BUSY_TRIES) throw error;
         else await pause(1000 * (error.retry_after ?? 1), signal);
       }
     }
   }
 
-  async #streamOnce(question, view, signal) {
+  async #streamOnce({ question, replaces }, view, signal) {
     let ended = false;
-    await api.ask(question, { ...parameters(), ...(this.session ? { session_id: this.session } : {}) }, {
+    const place = { ...(this.session ? { session_id: this.session } : {}), ...(replaces ? { replace_turn: replaces } : {}) };
+    await api.ask(question, { ...parameters(), ...place }, {
       signal,
       onSession: (id) => this.#keep(id, question),
       onMessage: (message) => {
@@ -102,8 +109,8 @@ export class Conversation {
 
   #actions() {
     return {
-      edit: (view) => this.on.edit(view.question),
-      again: (view) => this.isBusy || this.ask(view.question, view.isAnswered ? null : view),
+      edit: (view) => this.on.edit(view),
+      again: (view) => this.isBusy || this.ask(view.question, view),
     };
   }
 

@@ -12,19 +12,17 @@ const STATUS_EVERY_MS = 4000;
 
 const page = Object.fromEntries(
   [
-    "announcer", "close-menu", "composer", "conversations", "erase", "examples", "menu", "new", "none", "problem", "question",
+    "announcer", "close-menu", "composer", "conversations", "editing", "erase", "examples", "menu", "new", "none", "problem", "question",
     "search", "send", "sidebar", "status", "stop", "turns", "welcome",
   ].map((id) => [id, document.getElementById(id)]),
 );
+let editing = null; // the turn whose question is being edited
 const scroller = document.querySelector("main");
 
 const conversation = new Conversation(page.turns, {
   asked: keepSession,
   change: showBusy,
-  edit: (question) => {
-    page.question.value = question;
-    page.question.focus();
-  },
+  edit: (view) => edit(view),
   ended: (view) => {
     if (view.isAnswered) page.announcer.textContent = `The answer is complete: ${view.text}`.slice(0, 2000);
     if ([document.body, page.stop].includes(document.activeElement)) page.question.focus();
@@ -49,6 +47,7 @@ function keepSession(id, question) {
 
 function startAnew() {
   conversation.clear();
+  if (editing) edit(null);
   forget(SESSION);
   list.select("");
   page.welcome.hidden = false;
@@ -122,13 +121,21 @@ function closeSidebar() {
   page.menu.focus();
 }
 
+// The next question takes the place of `view`, until it is sent or the person thinks better of it.
+function edit(view) {
+  editing = view;
+  page.editing.hidden = !view;
+  page.question.value = view?.question ?? "";
+  page.question.focus();
+}
+
 function submit() {
   const question = page.question.value.trim();
   if (!question || conversation.isBusy) return;
-  page.question.value = "";
+  const instead = editing?.node.isConnected ? editing : null;
+  edit(null);
   forget(DRAFT);
-  page.question.focus();
-  conversation.ask(question);
+  conversation.ask(question, instead);
 }
 
 async function showStatus() {
@@ -154,6 +161,7 @@ page.examples.addEventListener("click", (event) => {
   if (event.target.matches("button") && !conversation.isBusy) conversation.ask(event.target.textContent);
 });
 page.stop.addEventListener("click", () => conversation.stop());
+page.editing.querySelector("button").addEventListener("click", () => edit(null));
 page.new.addEventListener("click", startAnew);
 page.erase.addEventListener("click", () => remove(conversation.session));
 page.menu.addEventListener("click", () => showSidebar(!page.sidebar.classList.contains("open")));

@@ -36,6 +36,7 @@ export class TurnView {
   // `record`: an answer of /invocations, or a stored turn.
   finish(record) {
     this.text = record.outputs ?? record.reply;
+    this.turn = record.turn;
     const found = record.sources.length ? new SourcesView(record.sources) : null;
     this.#draw((number) => found?.mark(number) ?? null);
     this.answer.classList.toggle("withheld", record.finish_reason.startsWith("moderated"));
@@ -60,7 +61,7 @@ export class TurnView {
     this.#offer(this.#againButton("Ask again"), this.#editButton());
   }
 
-  // A failed turn gives its place to the next try; an answered one stays, since the server remembers it.
+  // Whether the server remembers it, so that another question can take its place only by its number.
   get isAnswered() {
     return this.node.querySelector(".facts") !== null;
   }
