@@ -19,8 +19,8 @@ from container.machine.shared_memory import unlink_abandoned
 from container.refusal import Refusal
 from container.supervision.commands import Commands
 from container.supervision.engine_group import EngineGroup
-from container.supervision.restarts import RestartBudget
-from container.supervision.supervisor import SILENCE_MARGIN_S, Deadlines, Exit, Supervisor
+from container.supervision.group_keeper import SILENCE_MARGIN_S, Deadlines, Exit, GroupKeeper
+from container.supervision.supervisor import Supervisor
 from container.supervision.watch import Watch
 from server.config import PREFIX, ConfigError, Settings, describe, from_env
 from server.masking import masked
@@ -78,8 +78,13 @@ def _supervise(environ: Mapping[str, str], settings: Settings, console: Console)
         drain_s=settings.drain_timeout_s + 1,
     )
     with Watch(console) as watch:
-        group = EngineGroup(watch, commands.rank, commands.world, settings.run_dir, free_port)
-        outcome = Supervisor(watch, group, commands.front(), console, deadlines, RestartBudget()).run()
+        keepers = [
+            GroupKeeper(
+                EngineGroup(watch, commands.rank_of(group), commands.world, run_dir, free_port), console, deadlines
+            )
+            for group, run_dir in enumerate(commands.run_dirs)
+        ]
+        outcome = Supervisor(watch, keepers, commands.front(), console, deadlines).run()
     console.event("end", status=int(outcome))
     return outcome
 
@@ -103,9 +108,10 @@ def prepare(environ: Mapping[str, str], settings: Settings, console: Console) ->
         console.say("warning: OCK_MODERATION_MODEL is not set: NOTHING IS MODERATED")
     children = {**environ, **as_environ(settings), "OCK_DEVICE": device, "OCK_PORT": str(settings.port)}
     world = settings.tensor_parallel_degree
-    if device == "cpu" and shm_lack(machine, world):
+    if device == "cpu" and shm_lack(settings, machine):
         children["OCK_GROUP_TRANSPORT"] = "socket"
-    return settings, Commands(children, world, device, machine.num_cores)
+    run_dirs = [settings.group_dir(group) for group in range(settings.replicas)]
+    return settings, Commands(children, world, device, machine.num_cores, run_dirs)
 
 
 def _report(machine: Machine, device: str, console: Console) -> None:

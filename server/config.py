@@ -41,6 +41,7 @@ class Settings(BaseModel):
 
     # Engine group.
     tensor_parallel_degree: int = Field(1, ge=1, le=64)
+    replicas: int = Field(1, ge=1, le=16)  # groups of so many ranks each, behind the one front
     dtype: DtypeName = "bfloat16"
     kv_dtype: KvDtypeName = "auto"  # of keys and values; auto: as computed in; int8: one byte each, in half the memory
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -162,8 +163,17 @@ class Settings(BaseModel):
 
     @property
     def engine_address(self) -> str:
-        """Where rank 0 listens for the front."""
+        """Where rank 0 of the group whose run folder this is listens for the front."""
         return f"ipc://{self.run_dir}/engine.sock"
+
+    def group_dir(self, group: int) -> Path:
+        """The run folder of a group's ranks."""
+        return self.run_dir if self.replicas == 1 else self.run_dir / f"group-{group}"
+
+    @property
+    def engine_addresses(self) -> list[str]:
+        """Where the groups of this run folder listen for the front."""
+        return [f"ipc://{self.group_dir(group)}/engine.sock" for group in range(self.replicas)]
 
     @property
     def step_tokens(self) -> int:

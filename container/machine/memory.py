@@ -23,6 +23,7 @@ def plan_request(settings: Settings, machine: Machine, device: str) -> Request |
     if len(known) < len(shapes):
         return None
     on_gpu = device == "cuda"
+    for_a_group = machine.memory_bytes // settings.replicas
     return Request(
         chat=known[0],
         moderation=tuple(known[1:]),
@@ -30,7 +31,7 @@ def plan_request(settings: Settings, machine: Machine, device: str) -> Request |
         dtype=settings.dtype,
         device=device,
         device_name=machine.gpus[0].name if on_gpu else "this machine",
-        device_bytes=min(gpu.memory_bytes for gpu in machine.gpus) if on_gpu else machine.memory_bytes,
+        device_bytes=min(gpu.memory_bytes for gpu in machine.gpus) if on_gpu else for_a_group,
         max_running=settings.max_running,
         max_step_tokens=settings.step_tokens,
         max_context_tokens=settings.max_context_tokens,

@@ -24,11 +24,11 @@ def check_machine(settings: Settings, machine: Machine, device: str) -> list[str
     Raises:
         Refusal: the settings cannot work here.
     """
-    world = settings.tensor_parallel_degree
+    world = settings.tensor_parallel_degree * settings.replicas
     for host in hosts_to_listen_on(settings.host):
         if fault := listen_fault(host, settings.port):
             raise Refusal(f"OCK_HOST={host}, OCK_PORT={settings.port}: cannot listen there ({fault})")
-    return _check_cpu(settings, machine, world) if device == "cpu" else _check_gpus(machine, world)
+    return _check_cpu(settings, machine, world) if device == "cpu" else _check_gpus(settings, machine)
 
 
 def check_store(store: str) -> None:
@@ -77,30 +77,31 @@ def _check_cpu(settings: Settings, machine: Machine, world: int) -> list[str]:
             f"OCK_DTYPE=float16: on CPU the legal values are {', '.join(CPU_DTYPES[:-1])} and {CPU_DTYPES[-1]}"
         )
     found = []
-    if settings.group_transport != "socket" and (lack := shm_lack(machine, world)):
+    if settings.group_transport != "socket" and (lack := shm_lack(settings, machine)):
         if settings.group_transport == "shm":
             raise Refusal(f"OCK_GROUP_TRANSPORT=shm: {lack}: start the container with --shm-size 1g")
         found.append(f"{lack}: the ranks sum over sockets, which is slower; --shm-size 1g would do")
     if world > machine.num_cores:
-        found.append(
-            f"OCK_TENSOR_PARALLEL_DEGREE={world} ranks share {machine.num_cores} cores: each step will be slow"
-        )
+        found.append(f"{world} ranks share {machine.num_cores} cores: each step will be slow")
     return found
 
 
-def shm_lack(machine: Machine, world: int) -> str | None:
-    """What /dev/shm lacks for the sums of `world` CPU ranks; None when there is room."""
-    needed = shm_need(world, "cpu")
+def shm_lack(settings: Settings, machine: Machine) -> str | None:
+    """What /dev/shm lacks for the sums of all CPU ranks; None when there is room."""
+    world = settings.tensor_parallel_degree * settings.replicas
+    needed = settings.replicas * shm_need(settings.tensor_parallel_degree, "cpu")
     if machine.shm_bytes >= needed:
         return None
     free, whole = machine.shm_bytes // MIB, -(-needed // MIB)
     return f"{SHM} has {free} MiB free and the sums of {world} CPU ranks need {whole} MiB"
 
 
-def _check_gpus(machine: Machine, world: int) -> list[str]:
-    if len(machine.gpus) < world:
+def _check_gpus(settings: Settings, machine: Machine) -> list[str]:
+    degree, replicas = settings.tensor_parallel_degree, settings.replicas
+    if len(machine.gpus) < degree * replicas:
+        groups = "" if replicas == 1 else f" with OCK_REPLICAS={replicas}"
         raise Refusal(
-            f"OCK_TENSOR_PARALLEL_DEGREE={world}: nvidia-smi shows {len(machine.gpus)} GPUs;"
+            f"OCK_TENSOR_PARALLEL_DEGREE={degree}{groups}: nvidia-smi shows {len(machine.gpus)} GPUs;"
             " give the container more (--gpus all) or lower the degree"
         )
     _check_driver(machine.gpus[0])

@@ -66,6 +66,7 @@ class EngineGroup:
             PortError: there is no free port.
         """
         assert self.num_alive == 0, self.num_alive
+        self._ready_file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.clean()
         self.attempt += 1
         self.started_at = self._clock()

@@ -24,6 +24,8 @@ from server.chat.store.store import Store
 from server.chat.turn import TurnService, TurnSettings
 from server.config import ConfigError, Settings
 from server.engine.client import EngineClient
+from server.engine.engine import Engine
+from server.engine.replicas import Replicas
 from server.engine.weights.family import window_of
 from server.retrieval.from_settings import open_retriever
 from server.retrieval.retriever import Retriever
@@ -45,13 +47,18 @@ def open_services(settings: Settings) -> Services:
         session_lock_s=settings.session_lock_s,
     )
     retriever = open_retriever(settings)
-    engine = EngineClient(settings.engine_address)
+    engine = _engine(settings)
     policy = _policy(settings)
     moderator = None if policy is None else _moderator(settings, policy, engine)
     # A turn has up to two tasks under way at once, which may wait for the engine; one that ended early may leave some.
     executor = ThreadPoolExecutor(3 * settings.threads, thread_name_prefix="turn")
     turns = _turns(settings, engine, store, moderator, retriever, executor)
     return Services(settings, engine, turns, store, policy, moderator, retriever)
+
+
+def _engine(settings: Settings) -> Engine:
+    clients = [EngineClient(address) for address in settings.engine_addresses]
+    return clients[0] if len(clients) == 1 else Replicas(clients)
 
 
 def _policy(settings: Settings) -> Policy | None:
@@ -69,7 +76,7 @@ def _policy(settings: Settings) -> Policy | None:
     return load_policy(settings.policy or DEFAULT_POLICY)
 
 
-def _moderator(settings: Settings, policy: Policy, engine: EngineClient) -> Moderator:
+def _moderator(settings: Settings, policy: Policy, engine: Engine) -> Moderator:
     return Moderator(
         engine,
         policy,
@@ -115,7 +122,7 @@ def reload_policy(services: Services) -> None:
 
 def _turns(
     settings: Settings,
-    engine: EngineClient,
+    engine: Engine,
     store: Store,
     moderator: Moderator | None,
     retriever: Retriever | None,

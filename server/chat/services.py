@@ -9,7 +9,7 @@ from server.chat.moderation.policy import Policy
 from server.chat.store.store import Store
 from server.chat.turn import TurnService
 from server.config import Settings
-from server.engine.client import EngineClient
+from server.engine.engine import Engine
 from server.retrieval.retriever import Retriever
 
 
@@ -21,7 +21,7 @@ class Services:
     """
 
     settings: Settings
-    engine: EngineClient
+    engine: Engine
     turns: TurnService
     store: Store
     policy: Policy | None = None

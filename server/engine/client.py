@@ -1,26 +1,23 @@
-"""The front's end of the socket to rank 0. No torch here."""
+"""The front's end of the socket to one group's rank 0. No torch here."""
 
 from __future__ import annotations
 
 import logging
-import queue
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
 from server import wire
-from server.errors import ErrorCode, ServiceError
+from server.engine.engine import Engine, lost
+from server.errors import ErrorCode
 
 log = logging.getLogger(__name__)
 
-_GRACE_S = 10.0  # beyond a request's own deadline, before the group is taken for dead
-_NO_DEADLINE_S = 3600.0
 
-
-class EngineClient:
+class EngineClient(Engine):
     """Work for the engine group, from any thread.
 
     One thread of its own holds the socket. When the connection breaks, everything pending fails at once with
@@ -63,6 +60,11 @@ class EngineClient:
         """Seconds since the last status."""
         return time.monotonic() - self._status_at
 
+    @property
+    def groups(self) -> Sequence[Engine]:
+        """The one group."""
+        return (self,)
+
     def wait_ready(self, timeout_s: float) -> bool:
         """Wait for the group's welcome."""
         return self._welcomed.wait(timeout_s)
@@ -75,7 +77,7 @@ class EngineClient:
         """
         with self._pending_lock:
             if self._welcome is None or self._closing.is_set():
-                raise _lost("the engine group is not ready")
+                raise lost("the engine group is not ready")
             assert request.request_id not in self._pending, request.request_id
             self._pending[request.request_id] = deliver
         self._send(wire.encode(request))
@@ -86,44 +88,6 @@ class EngineClient:
             known = self._pending.pop(request_id, None)
         if known is not None and self.ready:
             self._send(wire.encode(wire.Cancel(request_id)))
-
-    def generate(self, request: wire.Generate) -> Iterator[wire.Piece | wire.Finished]:
-        """The pieces of a reply, then its `Finished`. Closing the iterator cancels the request.
-
-        Raises:
-            ServiceError: refused at the door, or the group was lost.
-        """
-        inbox: queue.SimpleQueue[wire.FromEngine] = queue.SimpleQueue()
-        self.start(request, inbox.put)
-        try:
-            while True:
-                message = _next(inbox, request.deadline_s)
-                assert isinstance(message, wire.Piece | wire.Finished), message
-                yield message
-                if isinstance(message, wire.Finished):
-                    return
-        finally:
-            self.cancel(request.request_id)
-
-    def score(self, requests: Sequence[wire.Score]) -> list[wire.Scored]:
-        """The log-probabilities that `requests` ask for, in order; all of them are under way at once.
-
-        Raises:
-            ServiceError: as `generate` does, for the first that fails; the others are given up.
-        """
-        inbox: queue.SimpleQueue[wire.FromEngine] = queue.SimpleQueue()
-        scored: dict[str, wire.Scored] = {}
-        try:
-            for request in requests:
-                self.start(request, inbox.put)
-            while len(scored) < len(requests):
-                message = _next(inbox, requests[0].deadline_s)
-                assert isinstance(message, wire.Scored), message
-                scored[message.request_id] = message
-        finally:
-            for request in requests:
-                self.cancel(request.request_id)
-        return [scored[request.request_id] for request in requests]
 
     def close(self) -> None:
         """Fail what is pending and close the socket."""
@@ -198,22 +162,3 @@ class EngineClient:
             lost, self._pending = self._pending, {}
         for request_id, deliver in lost.items():
             deliver(wire.Failed(request_id, ErrorCode.ENGINE_UNAVAILABLE, why, retry_after_s=5.0))
-
-
-def _lost(why: str) -> ServiceError:
-    return ServiceError(ErrorCode.ENGINE_UNAVAILABLE, f"{why}; try again in a few seconds", retry_after_s=5.0)
-
-
-def _next(inbox: queue.SimpleQueue[wire.FromEngine], deadline_s: float | None) -> wire.FromEngine:
-    try:
-        message = inbox.get(timeout=_NO_DEADLINE_S if deadline_s is None else deadline_s + _GRACE_S)
-    except queue.Empty:
-        raise _lost("the engine group did not answer within the request's deadline") from None
-    if isinstance(message, wire.Failed):
-        raise failure(message)
-    return message
-
-
-def failure(message: wire.Failed) -> ServiceError:
-    """The error that a request failed with."""
-    return ServiceError(message.code, message.message, retry_after_s=message.retry_after_s)

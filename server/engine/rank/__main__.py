@@ -32,6 +32,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m server.engine.rank", description="One rank of the engine group.")
     parser.add_argument("--rank", type=int, required=True, help="this process's rank; 0 leads")
     parser.add_argument("--attempt", type=int, default=0, help="which start of the group this is")
+    parser.add_argument("--group", type=int, help="which of several groups, to be told apart by")
     arguments = parser.parse_args()
     try:
         settings = from_env(os.environ)
@@ -40,7 +41,8 @@ def main() -> int:
         return REFUSED
     set_up_logging(settings, "%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
-    setproctitle(f"python -m server.engine.rank --rank {arguments.rank}")
+    group = "" if arguments.group is None else f" --group {arguments.group}"
+    setproctitle(f"python -m server.engine.rank --rank {arguments.rank}{group}")
     try:
         return _serve(settings, arguments.rank, arguments.attempt)
     except Exception as error:  # whatever it is, it ends the rank by `end_process`, and says why

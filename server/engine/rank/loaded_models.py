@@ -113,7 +113,8 @@ def _kv_shape(config: PretrainedConfig, rank: Rank, settings: Settings) -> KvSha
 
 def _chat_tokens(window: int, packed: _Packed, settings: Settings, rank: Rank, beside: list[KvShape]) -> int:
     on_gpu = rank.device.type == "cuda"
-    demand = ChatDemand(settings.kv_cache_tokens, window, settings.max_running, rank.world, on_gpu)
+    ranks = rank.world if on_gpu else rank.world * settings.replicas  # that share this memory
+    demand = ChatDemand(settings.kv_cache_tokens, window, settings.max_running, ranks, on_gpu)
     num_tokens = chat_tokens(demand, packed.kv_shape, beside, _free_bytes(rank.device))
     return _least_of_all_ranks(num_tokens, rank)
 

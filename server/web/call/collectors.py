@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -12,7 +12,7 @@ from prometheus_client.registry import Collector
 
 from server.chat.services import Services
 
-_RANK = re.compile(r"server\.engine\.rank.*--rank[ =](\d+)")
+_RANK = re.compile(r"server\.engine\.rank.*--rank[ =](\d+)(?:.*--group[ =](\d+))?")
 _PROC = Path("/proc")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
@@ -44,7 +44,11 @@ class EngineCollector(Collector):
     def collect(self) -> Iterator[GaugeMetricFamily | CounterMetricFamily]:
         """Its last status; before the first, that it is not ready."""
         engine = self._engine
-        yield GaugeMetricFamily("ock_engine_ready", "1 while the group serves.", value=float(engine.ready))
+        yield GaugeMetricFamily("ock_engine_ready", "1 while a group serves.", value=float(engine.ready))
+        yield _by_group("ock_engine_group_ready", "1 while this group serves.", [each.ready for each in engine.groups])
+        statuses = [each.status for each in engine.groups]
+        requests = [0 if each is None else each.num_running + each.num_waiting for each in statuses]
+        yield _by_group("ock_engine_group_requests", "Requests in this group, running and waiting.", requests)
         status = engine.status
         if status is None:
             return
@@ -55,6 +59,13 @@ class EngineCollector(Collector):
             yield CounterMetricFamily(f"ock_engine_{name}", text, value=getattr(status, attribute))
         yield _by_model("ock_engine_free_blocks", "Blocks nobody holds.", status.free_blocks)
         yield _by_model("ock_engine_total_blocks", "Blocks of keys and values.", status.total_blocks)
+
+
+def _by_group(name: str, text: str, values: Sequence[float]) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(name, text, labels=["group"])
+    for number, value in enumerate(values):
+        family.add_metric([str(number)], float(value))
+    return family
 
 
 def _by_model(name: str, text: str, values: dict[str, int]) -> GaugeMetricFamily:
@@ -88,7 +99,7 @@ def _rank_processes() -> Iterator[tuple[str, list[str]]]:
         except OSError:  # it has ended
             continue
         if found and int(fields[1]) in above:
-            yield found[1], fields
+            yield found[1] if found[2] is None else f"{found[2]}.{found[1]}", fields
 
 
 def _ancestors() -> set[int]:

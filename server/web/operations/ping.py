@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 from flask import Blueprint, Response, request
 
+from server.engine.engine import Engine
 from server.errors import ErrorCode, ServiceError
 from server.web.call.errors import ErrorBody, error_body
 from server.web.call.front import Front, current_exchange
@@ -31,7 +32,8 @@ class PingDetail(msgspec.Struct, frozen=True):
     """What GET /ping?detail=1 says."""
 
     status: str  # ready | starting | stale | draining
-    engine: GroupState
+    engine: GroupState  # all groups together
+    groups: list[GroupState]  # each by itself
     moderation: str  # on | off
     policy: str | None  # name and version
     index: str | None  # version
@@ -95,7 +97,8 @@ def _detail(front: Front, state: str) -> PingDetail:
     policy, retriever = services.policy, services.retriever
     return PingDetail(
         status=state,
-        engine=_group(front),
+        engine=_group(front, services.engine),
+        groups=[_group(front, engine) for engine in services.engine.groups],
         moderation="off" if services.moderator is None else "on",
         policy=None if policy is None else f"{policy.name} {policy.version}",
         index=None if retriever is None else retriever.version,
@@ -104,8 +107,7 @@ def _detail(front: Front, state: str) -> PingDetail:
     )
 
 
-def _group(front: Front) -> GroupState:
-    engine = front.services.engine
+def _group(front: Front, engine: Engine) -> GroupState:
     welcome, status = engine.welcome, engine.status
     return GroupState(
         ready=engine.ready,

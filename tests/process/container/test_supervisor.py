@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from tests.process.container.supervised import Supervised, is_running, wait_until
 
 Supervise = Callable[..., Supervised]
@@ -179,3 +181,35 @@ def test_a_signal_before_the_group_has_ever_served_ends_everything_at_once(super
     supervised.process.send_signal(signal.SIGTERM)
     assert supervised.wait_for_end() == 0
     assert time.monotonic() - began < 5
+
+
+def test_of_two_groups_a_dead_one_is_started_again_and_the_other_is_left_alone(
+    supervise: Supervise, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GROUPS", "a,b")
+    supervised = supervise()
+    pids = supervised.wait_for_pids(("a.0", "a.1", "b.0", "b.1", "front"))
+    for _ in range(2):
+        supervised.wait_for(r"engine\.ready attempt=1")
+    os.kill(pids["a.1"], signal.SIGKILL)
+    supervised.wait_for(r"engine\.ready attempt=2")
+    assert not is_running(pids["a.0"])
+    assert all(is_running(pids[name]) for name in ("b.0", "b.1", "front"))
+    supervised.process.send_signal(signal.SIGTERM)
+    assert supervised.wait_for_end() == 0
+
+
+def test_a_group_that_cannot_be_brought_back_is_given_up_while_another_serves(
+    supervise: Supervise, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GROUPS", "a,b")
+    supervised = supervise()
+    front = supervised.wait_for_pids(("front",))["front"]
+    for attempt in range(1, 5):
+        rank = int(supervised.wait_for(rf"a\.0 +\| pid=(\d+) attempt={attempt}")[1])
+        supervised.wait_for(rf"engine\.ready attempt={attempt}")
+        if attempt == 1:
+            supervised.wait_for(r"engine\.ready attempt=1")
+        os.kill(rank, signal.SIGKILL)
+    supervised.wait_for("an engine group is given up; 1 go on")
+    assert is_running(front)

@@ -68,6 +68,10 @@ class FakeEngine:
             step_seconds=0.01,
         )
 
+    @property
+    def groups(self) -> tuple[FakeEngine, ...]:
+        return (self,)
+
 
 class FakeStore:
     """Conversations in a dict."""

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from container.supervision.commands import Commands, RankPlace
@@ -36,3 +38,18 @@ def test_ranks_that_cannot_share_memory_are_told_to_use_sockets() -> None:
 
 def test_ranks_on_cpu_meet_over_loopback_whatever_the_machine_is_called() -> None:
     assert Commands({}, 2, "cpu", 2).rank(RankPlace(0, 1, 4000)).environ["GLOO_SOCKET_IFNAME"] == "lo"
+
+
+def test_several_groups_have_folders_and_gpus_of_their_own_and_share_the_cores() -> None:
+    dirs = [Path("/run/ock/group-0"), Path("/run/ock/group-1")]
+    gpus = Commands({}, 4, "cuda", 48, dirs)
+    assert [gpus.rank_of(group)(RankPlace(0, 1, 4000)).environ["CUDA_VISIBLE_DEVICES"] for group in (0, 1)] == [
+        "0,1,2,3",
+        "4,5,6,7",
+    ]
+    cores = Commands({}, 1, "cpu", 2, dirs).rank_of(1)(RankPlace(0, 1, 4000))
+    assert cores.name == "engine.1.0"
+    assert cores.environ["OMP_NUM_THREADS"] == "1"
+    assert cores.environ["OCK_RUN_DIR"] == "/run/ock/group-1"
+    some = Commands({"CUDA_VISIBLE_DEVICES": "7,5,3,1"}, 2, "cuda", 48, dirs)
+    assert some.rank_of(1)(RankPlace(0, 1, 4000)).environ["CUDA_VISIBLE_DEVICES"] == "3,1"

@@ -45,18 +45,20 @@ def test_ping_fails_once_the_server_is_shutting_down(fakes: Fakes) -> None:
 
 
 def test_the_detail_says_what_is_served(client: FlaskClient) -> None:
+    group = {
+        "ready": True,
+        "world": 2,
+        "dtype": "bfloat16",
+        "models": {"chat": "/models/chat"},
+        "max_context_tokens": 2048,
+        "status_age_s": 0.2,
+        "num_running": 3,
+        "num_waiting": 1,
+    }
     assert client.get("/ping?detail=1").json == {
         "status": "ready",
-        "engine": {
-            "ready": True,
-            "world": 2,
-            "dtype": "bfloat16",
-            "models": {"chat": "/models/chat"},
-            "max_context_tokens": 2048,
-            "status_age_s": 0.2,
-            "num_running": 3,
-            "num_waiting": 1,
-        },
+        "engine": group,
+        "groups": [group],
         "moderation": "on",
         "policy": "openchatkit 1",
         "index": "wikipedia 1 0a1b2c3d",
