@@ -118,6 +118,10 @@ bench: $(VENV)/.ready ## the engine on a random GPT-NeoX of 405M parameters, bes
 	$(BIN)/python -m server.engine.bench --random gpt-neox-410m --tensor-parallel-degree 2 --dtype bfloat16 \
 	  --batch 1,4,16 --prompt-tokens 128 --new-tokens 64 --compare transformers --json build/bench.json
 
+.PHONY: gpu-check
+gpu-check: ## on a machine with an NVIDIA card: tests, benchmarks, memory and the demo on it; a report in build/gpu-check
+	@if [ -x $(BIN)/python ]; then exec $(BIN)/python -m container.gpu_check; else exec $(PYTHON) -m container.gpu_check; fi
+
 .PHONY: clean
 clean: ## remove what make made, the demo's conversations included
 	rm -rf $(VENV) .demo build .mypy_cache .ruff_cache .pytest_cache .hypothesis tests/aws/node_modules tests/process/web/node_modules
