@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
 from typing import Any
 
 import helm_python.chart as helm
@@ -94,14 +92,10 @@ def test_a_value_that_the_chart_does_not_know_is_refused() -> None:
     assert any("replica" in each["error"] for each in report["messages"] if each["severity"] == 3)
 
 
-def test_pods_are_scaled_and_shown_by_metrics_that_the_server_has() -> None:
-    told = Metrics(Fakes().services, ConcurrencyLimit(4)).exposition().decode()
-    known = {name + rest for name in re.findall(r"^# TYPE (ock_\w+)", told, re.MULTILINE) for rest in ("", "_total")}
+def test_pods_are_scaled_by_a_metric_that_the_server_has() -> None:
+    told = Metrics(Fakes().services, ConcurrencyLimit(4)).exposition("")[0].decode()
     metric = of_kind(rendered(EVERYTHING), "HorizontalPodAutoscaler")["spec"]["metrics"][0]["pods"]["metric"]["name"]
-    dashboard = json.loads((COMPOSE / "grafana" / "openchatkit.json").read_text())
-    queries = [each["expr"] for panel in dashboard["panels"] for each in panel["targets"]]
-    shown = {name for query in queries for name in re.findall(r"ock_\w+", query)}
-    assert {metric, *shown} <= known, {metric, *shown} - known
+    assert f"# TYPE {metric} gauge" in told
 
 
 def test_compose_sets_only_settings_that_exist_and_locks_the_server_down() -> None:
