@@ -18,6 +18,7 @@ VERBS = {
     "local": ("deploy.verbs.local", "run the image here as the endpoint would"),
     "upload": ("deploy.verbs.upload", "packaged folders to S3"),
     "create": ("deploy.verbs.create", "make the endpoint and wait until it serves"),
+    "terraform": ("deploy.verbs.terraform", "the endpoint and what it needs as Terraform's JSON"),
     "status": ("deploy.verbs.status", "what the endpoint is doing"),
     "invoke": ("deploy.verbs.invoke", "one question, one answer"),
     "chat": ("deploy.verbs.chat", "a conversation at the terminal"),
