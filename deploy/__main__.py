@@ -32,6 +32,8 @@ VERBS = {
     "evaluate-moderation": ("deploy.verbs.evaluate_moderation", "precision and recall of blocking on your own texts"),
 }
 
+_OWN = ("container", "deploy", "index_builder", "server")
+
 
 def main(argv: list[str]) -> int:
     """Runs the verb `argv` begins with; the process's exit status."""
@@ -47,7 +49,13 @@ def main(argv: list[str]) -> int:
 
 
 def _run(verb: str, argv: list[str]) -> int:
-    module = importlib.import_module(VERBS[verb][0])
+    try:
+        module = importlib.import_module(VERBS[verb][0])
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] in _OWN:
+            raise
+        print(f"error: {verb} needs {error.name}: pip install 'openchatkit-server[server,cpu]'", file=sys.stderr)
+        return 1
     parser = argparse.ArgumentParser(prog=f"python -m deploy {verb}", description=module.__doc__)
     module.add_arguments(parser)
     arguments = parser.parse_args(argv)

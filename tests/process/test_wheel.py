@@ -80,6 +80,12 @@ def test_what_needs_more_says_what_to_install(installed: Path, tmp_path: Path) -
         assert f"pip install 'openchatkit-server[{extra}]'" in done.stderr
 
 
+def test_a_verb_that_needs_the_server_says_so_in_one_sentence(installed: Path, tmp_path: Path) -> None:
+    done = run(installed / "python", "-m", "deploy", "package", "--help", cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr == "error: package needs httpx2: pip install 'openchatkit-server[server,cpu]'\n"
+
+
 def test_the_client_asks_a_server_by_its_address_alone(installed: Path, tmp_path: Path) -> None:
     code = "from deploy.client import ChatClient, ChatError; ChatClient('http://127.0.0.1:9').chat('Hello')"
     done = run(installed / "python", "-c", code, cwd=tmp_path)
