@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import shutil
 import threading
@@ -22,6 +23,7 @@ log = logging.getLogger(__name__)
 NUM_THREADS = 8
 FILE_ATTEMPTS = 3
 SPARE_BYTES = 256 << 20
+_WHOLE = ".whole.json"  # the names of a folder that came whole
 Progress = Callable[[int, int], object]
 """(bytes that have come, bytes of all missing files); called from several threads, one at a time."""
 
@@ -39,7 +41,8 @@ def fetch_prefix(
 
     One process fetches, the others wait for it. Files come in parallel ranges, go on where a killed run stopped, and
     are checked against the sha256 of the prefix's manifest.json, which is written last; without a manifest their sizes
-    are checked. A wrong checksum is logged and fetched again, three times at most.
+    are checked. A wrong checksum is logged and fetched again, three times at most. What the prefix no longer holds
+    goes. A folder that came whole before is used as it is while S3 cannot be asked.
 
     Args:
         s3_client: a boto3 S3 client; None makes one from the environment.
@@ -51,13 +54,38 @@ def fetch_prefix(
     """
     client = s3_client if s3_client is not None else _client()
     with FolderLock(folder, deadline_s, lambda holder: log.info("artifact.wait folder=%s holder=%s", folder, holder)):
-        files = [file for file in list_files(client, s3_uri) if keep(file.name)]
+        try:
+            files = [file for file in list_files(client, s3_uri) if keep(file.name)]
+        except ArtifactError as error:
+            if error.__cause__ is None or not _is_whole(folder):
+                raise
+            log.warning("artifact.unlisted folder=%s, which came whole before, is used: %s", folder, error)
+            return folder
         folder.mkdir(parents=True, exist_ok=True)
         missing = [file for file in files if not FetchJournal(folder).has(file)]
         if missing:
+            (folder / _WHOLE).unlink(missing_ok=True)
             _Fetch(client, folder, missing, progress).run()
             log.info("artifact.done uri=%s folder=%s files=%d", s3_uri, folder, len(missing))
+        _make_whole(folder, sorted(file.name for file in files))
     return folder
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether everything that the prefix held at the last fetch is there."""
+    if not (folder / _WHOLE).is_file():
+        return False
+    return all((folder / name).is_file() for name in json.loads((folder / _WHOLE).read_text("utf-8")))
+
+
+def _make_whole(folder: Path, names: list[str]) -> None:
+    """Take away what the prefix no longer holds: a reader takes every file of the folder for a part of it."""
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if path.is_file() and not path.name.startswith(".") and name not in names:
+            log.warning("artifact.gone folder=%s file=%s", folder, name)
+            path.unlink()
+    (folder / _WHOLE).write_text(json.dumps(names), "utf-8")
 
 
 class _Fetch:

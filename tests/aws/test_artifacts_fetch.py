@@ -181,6 +181,29 @@ def test_a_file_republished_in_place_is_fetched_anew(tmp_path: Path, published: 
     assert holds(fetch_prefix(uri, tmp_path / "index"), changed)
 
 
+def test_what_was_taken_out_of_the_prefix_leaves_the_folder(tmp_path: Path, published: Any, s3: Any) -> None:
+    uri, contents = published
+    folder = fetch_prefix(uri, tmp_path / "folder")
+    (folder / "model-00001-of-00001.safetensors").write_bytes(b"of another cut, and sorted last")
+    fetch_prefix(uri, folder)
+    found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.name.startswith(".")}
+    assert {name for name in found if (folder / name).is_file()} == set(contents)
+
+
+def test_a_whole_folder_is_used_while_s3_cannot_be_asked(
+    tmp_path: Path, published: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    uri, contents = published
+    folder = fetch_prefix(uri, tmp_path / "folder")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    assert fetch_prefix(uri, folder) == folder
+    assert "artifact.unlisted" in caplog.text
+    (folder / max(contents)).unlink()
+    with pytest.raises(ArtifactError, match="cannot be read"):
+        fetch_prefix(uri, folder)
+
+
 def test_an_empty_prefix_is_refused(tmp_path: Path, s3: Any) -> None:
     s3.create_bucket(Bucket="bare", CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
     with pytest.raises(ArtifactError, match="s3://bare/nothing: there is nothing under this prefix"):
