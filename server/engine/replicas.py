@@ -14,7 +14,7 @@ import msgspec
 from server import wire
 from server.engine.engine import Engine, lost
 
-_STRIDE = 64  # tokens between two remembered beginnings of a prompt
+_STRIDE = 32  # tokens between two remembered beginnings of a prompt
 _MOST_BEGINNINGS = 20_000  # a group: some hundreds of full conversations
 _TURN_WEIGHT = 8  # of a reply, beside a verdict's 1, in what counts as a group's load
 _PATIENCE = 4 * _TURN_WEIGHT  # how much busier a group may be that already knows a conversation
@@ -144,7 +144,7 @@ class Replicas(Engine):
 
 
 def _beginnings(prompt: Sequence[int]) -> list[bytes]:
-    """A hash of the prompt's first 64 tokens, of its first 128, and so on."""
+    """A hash of the prompt's first 32 tokens, of its first 64, and so on."""
     digest, found = blake2b(digest_size=16), []
     for end in range(_STRIDE, len(prompt) + 1, _STRIDE):
         digest.update(b"".join(token.to_bytes(8, "little") for token in prompt[end - _STRIDE : end]))
