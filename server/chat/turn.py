@@ -394,6 +394,7 @@ class TurnService:
             prompt=prompt.token_ids,
             sampling=self._sampling(turn, prompt),
             deadline_s=max(0.1, remaining - _JUDGE_RESERVE_S),
+            caller=turn.request.request_id,  # many inputs of one call take turns with other calls
         )
         asked = turn.request
         order = ReplyOrder(request, asked.text, piecewise, remaining + _JUDGE_RESERVE_S, asked.begun, turn.clock)
