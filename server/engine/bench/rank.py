@@ -45,12 +45,10 @@ class BenchedServing(Serving):
             driver = self._driver(followers, timed, drafts=True)
             driver.quoting = quoting
             start_s = driver.first_token(work)
-            if work.beside:
-                other = self._driver(followers, timed, drafts=work.beside != "undrafted")
+            other = self._driver(followers, timed, drafts=work.beside != "undrafted") if work.beside else None
+            if other is not None:
                 other.quoting = quoting
-                results = [_beside(driver, other, batch, work) for batch in work.batches]
-            else:
-                results = [best_of([driver.run(batch, work) for _ in range(work.repeats)]) for batch in work.batches]
+            results = [_told(_timed(driver, other, batch, work)) for batch in work.batches]
             driver.quoting = None
             reuse = driver.second_turn(self._models[CHAT].window, work)
         finally:
@@ -84,17 +82,26 @@ class BenchedServing(Serving):
         }
 
 
-def _beside(driver: Driver, other: Driver, batch: int, work: Work) -> dict[str, float]:
-    """The best of some runs of both drivers in turns, and how they compare."""
+def _timed(driver: Driver, other: Driver | None, batch: int, work: Work) -> dict[str, float]:
+    """The best of some runs; with `other` in turns with it, and how they compare."""
     other_work = work.greedy if work.beside == "greedy" else work
     runs: list[dict[str, float]] = []
     others: list[dict[str, float]] = []
     for _ in range(work.repeats):
         runs.append(driver.run(batch, work))
-        others.append(other.run(batch, other_work))
+        if other is not None:
+            others.append(other.run(batch, other_work))
+    if other is None:
+        return best_of(runs)
     best, other_best = best_of(runs), best_of(others)
     name = "decode_tokens_per_s"
     return {**best, f"{work.beside}_{name}": other_best[name], f"over_{work.beside}": best[name] / other_best[name]}
+
+
+def _told(result: dict[str, float]) -> dict[str, float]:
+    """The result, said at once: a long measurement may be cut short."""
+    sys.stderr.write(f"{msgspec.json.encode(result).decode()}\n")
+    return result
 
 
 def _device_name(device: torch.device) -> str:
