@@ -13,7 +13,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from index_builder.bench import concurrency, conversations, encoding, large_index, memory, opening, parsing, questions
+from index_builder.bench import (
+    concurrency,
+    conversations,
+    encoding,
+    fidelity,
+    large_index,
+    memory,
+    opening,
+    parsing,
+    questions,
+)
 from index_builder.bench.machine import machine_facts
 
 Flags = argparse.Namespace
@@ -56,6 +66,10 @@ def _add_building(verbs: Any) -> None:
     verb = verbs.add_parser("parsing", help="dump to documents, MB/s on one core")
     verb.add_argument("--source", default="sample")
     verb.set_defaults(run=lambda flags: parsing.measure(flags.source))
+    verb = verbs.add_parser("fidelity", help="what a reader of a wiki page sees, by kind of markup")
+    verb.add_argument("--cases", type=Path, default=Path("tests/data/wikitext_fidelity.jsonl"))
+    verb.add_argument("--source", default="sample")
+    verb.set_defaults(run=lambda flags: fidelity.measure(flags.cases, flags.source))
     verb = verbs.add_parser("encoding", help="the embedding stage beside bare SentenceTransformer.encode")
     verb.add_argument("--source", default="sample")
     verb.add_argument("--encoder", default="sample")

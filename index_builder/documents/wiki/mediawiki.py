@@ -100,6 +100,15 @@ def parse_page(page: RawPage) -> Document:
     return Document((element.findtext("id") or title).strip(), title, url, prose.sections, dropped=prose.dropped)
 
 
+def page_markup(page: RawPage) -> str:
+    """The markup of a page's latest revision.
+
+    Raises:
+        SkippedError: its XML is broken.
+    """
+    return _latest_text(_element(page))
+
+
 def page_title(page: RawPage) -> str:
     """The title of a page that may be broken."""
     return _raw_title(page.xml)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from index_builder.bench import fidelity
 from index_builder.documents.wiki.site import Site
 from index_builder.documents.wiki.wikitext import plain, read_markup
 
@@ -170,3 +172,10 @@ def hang_guard() -> Iterator[None]:
 def test_hostile_markup_is_read_in_the_end(hostile: str) -> None:
     kept = [paragraph for section in read_markup(hostile).sections for paragraph in section.paragraphs]
     assert sum(map(len, kept)) <= len(hostile)
+
+
+def test_every_kind_of_markup_reads_as_a_reader_sees_it() -> None:
+    kinds = fidelity.cases_by_kind(Path("tests/data/wikitext_fidelity.jsonl"))
+    assert len(kinds) >= 17
+    wrong = {kind: found["ours"] for kind, found in kinds.items() if len(set(found["ours"].split("/"))) > 1}
+    assert not wrong
