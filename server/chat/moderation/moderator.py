@@ -13,7 +13,7 @@ from server import wire
 from server.chat.moderation.audit import AuditLog
 from server.chat.moderation.classifier import Classifier
 from server.chat.moderation.judges import Judges
-from server.chat.moderation.parts import ReplySpan, parts_to_judge, span_parts
+from server.chat.moderation.parts import ReplySpan, has_several_sentences, parts_to_judge, span_parts
 from server.chat.moderation.policy import Policy, Role, RoleRule
 from server.chat.moderation.verdict import judgement, no_verdict
 from server.chat.records.turn_records import Judgement
@@ -74,33 +74,45 @@ class Moderator:
             ServiceError: a text is too long, or the engine group cannot answer.
         """
         end = None if deadline_s is None else time.monotonic() + deadline_s
-        judgements: list[Judgement] = []
-        for group in _groups([self._request(parts_to_judge(text), role) for text in texts]):
+        parts = [parts_to_judge(text) for text in texts]
+        scored: list[wire.Scored] = []
+        for group in _groups([self._request(each, role) for each in parts]):
             left_s = None if end is None else max(0.0, end - time.monotonic())
-            timed = [msgspec.structs.replace(each, deadline_s=left_s) for each in group]
-            scored = self._engine.score(timed)
-            judgements += [
-                self._model_verdict(each, request, role) for each, request in zip(scored, timed, strict=True)
-            ]
-        return [self._worst(each, text, role) for each, text in zip(judgements, texts, strict=True)]
+            scored += self._engine.score([msgspec.structs.replace(each, deadline_s=left_s) for each in group])
+        verdicts = [self._model_verdict(each, of, role) for each, of in zip(scored, parts, strict=True)]
+        return [self._worst(each, text, role) for each, text in zip(verdicts, texts, strict=True)]
 
     def judge_reply(self, span: ReplySpan, deadline_s: float) -> Judgement:
         """The judgement on a part of a reply under way; no other text can keep it waiting. Raises ServiceError."""
-        request = self._request(span_parts(span), Role.OUTPUT, of_reply=True)
+        parts = span_parts(span)
+        request = self._request(parts, Role.OUTPUT, of_reply=True)
         [scored] = self._engine.score([msgspec.structs.replace(request, deadline_s=deadline_s)])
-        verdict = self._model_verdict(scored, request, Role.OUTPUT)
+        verdict = self._model_verdict(scored, parts, Role.OUTPUT)
         return self._worst(verdict, span.whole or " ".join((*span.before, span.text)), Role.OUTPUT)
 
     def _request(self, parts: Sequence[str], role: Role, *, of_reply: bool = False) -> wire.Score:
         return self._classifiers[role].request(parts[0], None, parts[1:], of_reply=of_reply)
 
-    def _model_verdict(self, scored: wire.Scored, request: wire.Score, role: Role) -> Judgement:
+    def _model_verdict(self, scored: wire.Scored, parts: Sequence[str], role: Role) -> Judgement:
         """The most severe verdict over the windows of a text and its parts. Raises ServiceError where one lacks."""
-        if len(scored.log_probs) < 1 + len(request.parts):
-            raise no_verdict(f"the moderation model judged {len(scored.log_probs)} of {1 + len(request.parts)} parts")
-        classifier, rule = self._classifiers[role], self.policy.rule(role)
-        judgements = [judgement(self.policy, rule, classifier.candidates, each) for each in scored.log_probs]
+        if len(scored.log_probs) < len(parts):
+            raise no_verdict(f"the moderation model judged {len(scored.log_probs)} of {len(parts)} parts")
+        candidates, rule = self._classifiers[role].candidates, self.policy.rule(role)
+        least = self._least_scores(parts)
+        # A text, or a part, beyond the model's window is several windows: the strictest of what counts for the first.
+        least = [least[0]] * (len(scored.log_probs) - len(parts)) + least
+        judgements = [
+            judgement(self.policy, rule, candidates, each, score)
+            for each, score in zip(scored.log_probs, least, strict=True)
+        ]
         return max(judgements, key=lambda each: self._severity(each, rule))
+
+    def _least_scores(self, parts: Sequence[str]) -> list[float]:
+        """What the score of a blocking label must reach in each part; nothing where a text is one sentence."""
+        several = [has_several_sentences(part) for part in parts]
+        if not any(several):
+            return [0.0] * len(parts)
+        return [self.policy.runs if each else self.policy.sentences for each in several]
 
     def _severity(self, each: Judgement, rule: RoleRule) -> tuple[bool, int, float]:
         blocking = sum(each.scores[label] for label in {*rule.block, *dict(rule.thresholds)})

@@ -66,6 +66,11 @@ def sentences_before(before: Sequence[str], span: str) -> tuple[str, ...]:
     return sentences[-1:] if len(sentences) >= MOST_IN_A_RUN else sentences
 
 
+def has_several_sentences(part: str) -> bool:
+    """Whether `part` is a run of sentences, or a whole text of several."""
+    return len(split_sentences(part)) > 1
+
+
 def run_starts(num_sentences: int) -> list[int]:
     """Where runs of three sentences begin so that every two neighbours are in one."""
     last = num_sentences - MOST_IN_A_RUN

@@ -103,6 +103,10 @@ class Policy:
     examples: tuple[Example, ...]
     rules: Mapping[Role, RoleRule]
     passages: JudgedPassages = JudgedPassages.WEB
+    # What the score of a blocking label must reach in a sentence of a longer text, and in a run of sentences or a whole
+    # text of several. A long text is many texts to judge, so that one in a hundred wrong would block most of them.
+    sentences: float = 0.0
+    runs: float = 0.0
     judges: tuple[JudgeRule, ...] = ()
     dry_run: bool = False  # verdicts are logged and nothing follows from them
 

@@ -35,7 +35,20 @@ def load_policy(path: Path = DEFAULT_POLICY) -> Policy:
         raise PolicyError(f"policy {path}: {detail}") from error
 
 
-_KEYS = {"name", "version", "header", "labels", "severity", "examples", "passages", "judges", "dry_run", *Role}
+_KEYS = {
+    "name",
+    "version",
+    "header",
+    "labels",
+    "severity",
+    "examples",
+    "passages",
+    "judges",
+    "dry_run",
+    "sentences",
+    "runs",
+    *Role,
+}
 
 
 def _checked(raw: dict[str, Any]) -> Policy:
@@ -57,6 +70,8 @@ def _checked(raw: dict[str, Any]) -> Policy:
         examples=tuple(_example(example, labels) for example in raw["examples"]),
         rules=_rules(raw, labels, severity),
         passages=_judged_passages(raw.get("passages", JudgedPassages.WEB.value)),
+        sentences=_share(raw.get("sentences", 0.0), "sentences"),
+        runs=_share(raw.get("runs", 0.0), "runs"),
         judges=tuple(judge_rule(each) for each in raw.get("judges", [])),
         dry_run=_flag(raw.get("dry_run", False), "dry_run"),
     )
@@ -115,6 +130,12 @@ def _role_rule(raw: dict[str, Any], key: str, labels: tuple[str, ...]) -> RoleRu
         preface=str(raw.get("preface", "")),
         instructions=str(raw.get("instructions", "")),
     )
+
+
+def _share(value: object, key: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise ValueError(f"{key}={value!r}: a number from 0 to 1 is needed")
+    return float(value)
 
 
 def _flag(value: object, key: str) -> bool:

@@ -13,8 +13,15 @@ LogProbs = Sequence[Sequence[float]]  # [candidate][token]
 _RETRY_AFTER_S = 5.0
 
 
-def judgement(policy: Policy, rule: RoleRule, candidates: Sequence[Sequence[int]], log_probs: LogProbs) -> Judgement:
-    """The verdict on one window from its candidates' token log-probabilities.
+def judgement(
+    policy: Policy,
+    rule: RoleRule,
+    candidates: Sequence[Sequence[int]],
+    log_probs: LogProbs,
+    least: float = 0.0,
+) -> Judgement:
+    """The verdict on one window from its candidates' token log-probabilities; no label blocks with a score below
+    `least`.
 
     Raises:
         ServiceError: ENGINE_UNAVAILABLE where they are not finite numbers, one for each token of each candidate. A
@@ -26,7 +33,7 @@ def judgement(policy: Policy, rule: RoleRule, candidates: Sequence[Sequence[int]
     weights = [math.exp(total - highest) for total in totals]
     scores = {label: weight / math.fsum(weights) for label, weight in zip(policy.labels, weights, strict=True)}
     label = policy.labels[greedy_choice(candidates, log_probs)]
-    blocking = blocking_label(rule, label, scores)
+    blocking = blocking_label(rule, label, scores, least)
     return Judgement(
         label=label,
         scores=scores,
@@ -49,11 +56,11 @@ def no_verdict(cause: str) -> ServiceError:
     return ServiceError(ErrorCode.ENGINE_UNAVAILABLE, message, retry_after_s=_RETRY_AFTER_S)
 
 
-def blocking_label(rule: RoleRule, label: str, scores: dict[str, float]) -> str | None:
+def blocking_label(rule: RoleRule, label: str, scores: dict[str, float], least: float = 0.0) -> str | None:
     """The label for which `rule` blocks: the one that was found, or the first whose score reaches its threshold."""
-    if label in rule.block:
+    if label in rule.block and scores[label] >= least:
         return label
-    return next((name for name, threshold in rule.thresholds if scores[name] >= threshold), None)
+    return next((name for name, threshold in rule.thresholds if scores[name] >= max(threshold, least)), None)
 
 
 def greedy_choice(candidates: Sequence[Sequence[int]], log_probs: LogProbs) -> int:

@@ -21,6 +21,8 @@ _LEET = {
 }  # fmt: skip
 _SIGNS = re.escape("".join(sign for sign in _LEET if not sign.isdigit()))
 _MIXED = re.compile(rf"[a-z0-9{_SIGNS}]++")
+_LONE_LETTERS = {"1": "i", "4": "a"}  # the words of one letter, where others are spelt with digits
+_LONE = re.compile(r"(?<![\w.,:])[14](?![\w.,:])")
 _MOST_SPELLINGS = 64
 _LONGEST_MIXED = 24
 _MOST_RUNS = 6
@@ -37,7 +39,8 @@ def joined(text: str) -> str:
     Only what becomes an English word, or many single letters, is changed; a plain text stays as it is but for case.
     """
     text = _SINGLES.sub(lambda run: _from_singles(run[0]), text.lower())
-    text = _MIXED.sub(lambda mixed: _from_mixed(mixed[0]), text)
+    spelt = _MIXED.sub(lambda mixed: _from_mixed(mixed[0]), text)
+    text = text if spelt == text else _LONE.sub(lambda digit: _LONE_LETTERS[digit[0]], spelt)
     text = _SEPARATED.sub(lambda pieces: _from_pieces(pieces[0]), text)
     text = _SHORT_PIECES.sub(lambda pieces: _from_short_pieces(pieces[0]), text)
     text = _LONG.sub(lambda letters: _from_long(letters[0]), text)

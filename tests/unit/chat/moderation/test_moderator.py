@@ -394,6 +394,40 @@ def test_instructions_have_a_rule_of_their_own_which_blocks_the_worst_alone(tmp_
     assert load_policy(path).rule(Role.SYSTEM).block == ("needs caution",)
 
 
+@pytest.mark.parametrize(
+    ("text", "score", "blocked"),
+    [
+        ("One is.", 0.55, True),
+        ("One is. Two is. Three is.", 0.55, False),
+        ("One is. Two is. Three is.", 0.7, True),
+        ("One is. Two is. Three is.", 0.95, True),
+    ],
+)
+def test_a_part_of_a_longer_text_needs_a_higher_score(text: str, score: float, blocked: bool) -> None:
+    class Sure(Keywords):
+        def score_one(self, request: wire.Score) -> wire.Scored:
+            rest = math.log((1 - score) / 4)
+            window = tuple(
+                tuple((math.log(score) if label == "needs intervention" else rest) / len(c) for _ in c)
+                for label, c in zip(POLICY.labels, request.candidates, strict=True)
+            )
+            return wire.Scored(request.request_id, (window,) * (1 + len(request.parts)), 1, 0)
+
+    classifier = Classifier.of("m", Single(), POLICY)
+    moderator = Moderator(Sure(), POLICY, {Role.INPUT: classifier})
+    assert moderator.judge([text], Role.INPUT)[0].blocked is blocked
+
+
+class Single:
+    """A tokenizer that gives every text one token of its own."""
+
+    def __init__(self) -> None:
+        self.ids: dict[str, int] = {}
+
+    def encode(self, text: str) -> list[int]:
+        return [self.ids.setdefault(text, len(self.ids))]
+
+
 def test_a_verdict_that_is_forgotten_at_once_still_counts(engine: Keywords) -> None:
     classifier = Classifier.of("input_moderation", Bytes(), POLICY)
     verdicts = PassageVerdicts(Moderator(engine, ALL_PASSAGES, {Role.INPUT: classifier}), max_remembered=1)

@@ -25,7 +25,7 @@ APART = [
     "I w-i-l-l s*l*i*t y_o_u_r t|h|r|o|a|t t~o~n~i~g~h~t",
     "I_will_slit_your_throat_tonight",
     "I.will.slit.your.throat.tonight",
-    "1 w1ll sl1t y0ur thr04t t0n1ght".replace("1 w", "I w"),
+    "1 w1ll sl1t y0ur thr04t t0n1ght",
     "I w!ll $l!t y0ur thr0@t t0n1ght",
     "I wiiill sliiit your throooat toniiight",
     "I wi ll sl it yo ur th ro at to ni ght",
