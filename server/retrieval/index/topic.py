@@ -21,7 +21,7 @@ _RANK_DECAY = 0.5  # what a passage counts beside the one ranked before it
 _MAX_PASSAGES = 3
 _QUESTION_WEIGHT = 0.2  # of an earlier question beside what it found
 _AGE_WEIGHT = 0.3  # of the question before the last
-_PULLS = (1.5, 0.9, 0.65, 0.5)  # how far a question is moved, by how many words of its own it has: 0, 1, 2, 3 and more
+_PULLS = (1.5, 1.1, 0.65, 0.5)  # how far a question is moved, by how many words of its own it has: 0, 1, 2, 3 and more
 
 
 @dataclass(frozen=True)

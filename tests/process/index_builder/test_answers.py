@@ -12,9 +12,20 @@ from index_builder.build import build
 from index_builder.build_plan import BuildPlan
 from index_builder.progress import Progress
 from index_builder.work_folder import WorkFolder
+from server.retrieval.encoder.encoder import Encoder
+from server.retrieval.index.manifest import read_manifest
+from server.retrieval.index.retriever import IndexRetriever
+from server.retrieval.query import Exchange, Query
 from tests import ROOT
 
 QUESTIONS = ROOT / "tests" / "data" / "questions" / "sample_dump.jsonl"
+README_QUESTIONS = (
+    "Which medal did Alain Connes win in 1982?",
+    "And in 2001?",
+    "great, thanks",
+    "What do aardvarks eat?",
+    "and how long is their tongue?",
+)
 CONVERSATIONS = ROOT / "tests" / "data" / "conversations" / "sample_dump.jsonl"
 
 
@@ -46,6 +57,20 @@ def test_questions_of_conversations_find_their_passage(index: Path) -> None:
     assert told["topic_shift"] == alone["topic_shift"] == 1.0, found
     assert told["smalltalk"] == 1.0, found
     assert told["opening"] == alone["opening"], found
+
+
+def test_the_conversation_in_the_readme_is_what_is_found(index: Path) -> None:
+    retriever = IndexRetriever(index, Encoder("sample"), read_manifest(index).score_floor, timeout_s=60)
+    told: list[Exchange] = []
+    rows = []
+    for question in README_QUESTIONS:
+        found = retriever.search(Query(question, earlier=tuple(told)))
+        told.append(Exchange(question))
+        source = f"{found[0].title}, {found[0].section}" if found else "none"
+        excerpt = f"{found[0].text[:70]}…" if found else ""
+        rows.append(f"| {question} | {source} | {excerpt} |")
+    retriever.close()
+    assert "\n".join(rows) in (ROOT / "README.md").read_text("utf-8"), "\n".join(rows)
 
 
 def _shares(counts: object) -> dict[str, float]:
