@@ -61,7 +61,7 @@ def _request(instance_type: str, shapes: list[Shape], settings: Settings) -> Req
         dtype=settings.dtype,
         device="cuda" if gpu else "cpu",
         device_name=instance_type,
-        device_bytes=GPUS[gpu] * MIB if gpu else (host_gib or 0) * GIB,
+        device_bytes=GPUS[gpu] * MIB if gpu else (host_gib or 0) * GIB // settings.replicas,
         max_running=settings.max_running,
         max_step_tokens=settings.max_step_tokens,
         max_context_tokens=settings.max_context_tokens,

@@ -85,8 +85,9 @@ def _check_endpoint(file: EndpointFile, effective: config.Settings, startup_s: i
     if effective.port != PORT:
         raise DeployError(f"settings.port={effective.port}: SageMaker calls the container on port {PORT}")
     for name in (file.instance.type, *file.instance.fallbacks):
-        if (has := num_gpus(name)) and degree > has:
-            raise DeployError(f"settings.tensor_parallel_degree={degree}: {name} has {has} GPUs")
+        if (has := num_gpus(name)) and degree * effective.replicas > has:
+            groups = f" with settings.replicas={effective.replicas}" if effective.replicas > 1 else ""
+            raise DeployError(f"settings.tensor_parallel_degree={degree}{groups}: {name} has {has} GPUs")
     if gpus == 0 and (file.image.flavor == "gpu" or effective.device == "cuda"):
         raise DeployError(
             f"instance.type={file.instance.type} has no GPU; image.flavor must be cpu and device not cuda"

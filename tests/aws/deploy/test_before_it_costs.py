@@ -163,3 +163,12 @@ def test_cpu_ranks_that_insist_on_shared_memory_are_refused_before_they_cost(rea
     assert create(endpoint_toml) == 1
     assert "4 CPU ranks need 268 MB of /dev/shm; SageMaker gives 64 MB" in capsys.readouterr().err
     assert ready_account.recorder.num_requests == 0
+
+
+def test_two_groups_need_twice_the_gpus(ready_account, endpoint_toml, capsys):
+    change(endpoint_toml, ("tensor_parallel_degree = 4", "tensor_parallel_degree = 4\nreplicas = 2"))
+    assert create(endpoint_toml) == 1
+    said = "settings.tensor_parallel_degree=4 with settings.replicas=2: ml.g5.12xlarge has 4 GPUs"
+    assert said in capsys.readouterr().err
+    change(endpoint_toml, ("[network]", '[instance]\ntype = "ml.g5.48xlarge"\n[network]'))
+    assert create(endpoint_toml) == 0
