@@ -101,6 +101,8 @@ def ask_the_demo(out: Path, limit_s: float = 600.0) -> Part:
             while not _answers(port) and server.poll() is None and time.monotonic() - began < limit_s:
                 time.sleep(0.5)
             found["start_s"] = round(time.monotonic() - began, 1)
+            if (ended := server.poll()) is not None:
+                raise OSError(f"the server ended with status {ended}; demo.log says why")
             for key in ("first_answer_s", "second_answer_s"):
                 asked = time.monotonic()
                 found["answer"] = _ask(port)

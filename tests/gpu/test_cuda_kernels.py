@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from server.engine.model.attention_backend import choose_backend
 from torch.nn.functional import linear
 
 from server.engine.model import attention_backends
+from server.engine.model.attention_backends import choose_backend
 from server.engine.model.linear import quantise
 from server.engine.model.step_layout import DecodeRows, Spans
 from server.engine.weights.head_geometry import HeadGeometry
