@@ -1,6 +1,6 @@
 """python -m server.engine.bench.document: writes the figures of `figures/*.json` into BENCH.md, between its marks.
 
-Each file is a report of `python -m server.engine.bench --json`, whose name is the mark's.
+Each file is a report of `python -m server.engine.bench --json`, or of `bench.products`; its name is the mark's.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import re
 import sys
 from pathlib import Path
 from typing import Any
+
+from server.engine.bench.products import as_table
 
 _FOLDER = Path(__file__).parent
 DOCUMENT = _FOLDER.parent / "BENCH.md"
@@ -27,7 +29,8 @@ def remade(document: str, figures: Path = FIGURES) -> str:
 
     def table(mark: re.Match[str]) -> str:
         report = json.loads((figures / f"{mark['name']}.json").read_text("utf-8"))
-        return f"{mark[1]}{as_markdown(report)}{mark[3]}"
+        made = products_as_markdown(report) if "microseconds" in report else as_markdown(report)
+        return f"{mark[1]}{made}{mark[3]}"
 
     return _MARK.sub(table, document)
 
@@ -55,6 +58,12 @@ def as_markdown(report: dict[str, Any]) -> str:
         lines += [f"{name}:", "", "| batch | decode, tokens/s | ours over it | prefill, tokens/s | ours over it |"]
         lines += ["|---|---|---|---|---|", *(_rival_row(row, report["results"]) for row in rows), ""]
     return "\n".join(lines)
+
+
+def products_as_markdown(report: dict[str, Any]) -> str:
+    """What `python -m server.engine.bench.products` measured."""
+    where = f"{report['machine']['cpu']}, {report['level']}, {report['date']}"
+    return f"\n    {report['command']}\n\n{where}:\n\n{as_table(report)}\n\n"
 
 
 def _versions(report: dict[str, Any]) -> str:

@@ -68,6 +68,7 @@ class NativeLibrary:
         assert list(sizes) == ours, f"structures of model.h have {list(sizes)} bytes, ours {ours}"
         self._read_bandwidth = _declare(functions.ock_read_bandwidth, [c_int64, c_int], c_double)
         self._product_rate = _declare(functions.ock_product_rate, [c_int, c_int, c_int], c_double)
+        self._product_seconds = _declare(functions.ock_product_seconds, [c_int, c_int, c_int, c_int], c_double)
         self.model_new = _declare(functions.ock_model_new, [POINTER(ConfigStruct), POINTER(ModelStruct)], pointer)
         self.model_free = _declare(functions.ock_model_free, [pointer], None)
         self.add_layer = _declare(functions.ock_add_layer, [pointer, POINTER(LayerStruct)], c_int)
@@ -85,6 +86,10 @@ class NativeLibrary:
     def product_rate(self, kind: WeightKind, level: Level, repeats: int = 5) -> float:
         """Products a second of this process's threads together, with weights of `kind` that are in the cache."""
         return float(self._product_rate(kind, level, repeats))
+
+    def product_seconds(self, kind: WeightKind, level: Level, rows: int, repeats: int = 8) -> float:
+        """Processor seconds of this thread for `rows` rows by a matrix of 4096 by 1024 weights out of memory."""
+        return float(self._product_seconds(kind, level, rows, repeats))
 
 
 def _declare(function: Any, arguments: list[Any], result: Any) -> Callable[..., Any]:

@@ -11,6 +11,10 @@ double ock_product_rate(int kind, int level, int repeats) {
   return ock::product_rate(static_cast<ock::WeightKind>(kind), static_cast<ock::Level>(level), repeats);
 }
 
+double ock_product_seconds(int kind, int level, int rows, int repeats) {
+  return ock::product_seconds(static_cast<ock::WeightKind>(kind), static_cast<ock::Level>(level), rows, repeats);
+}
+
 // Bytes of the structures that Python fills: Config, ModelWeights, LayerWeights, StepSegment.
 void ock_struct_bytes(int32_t* bytes) {
   bytes[0] = sizeof(ock::Config), bytes[1] = sizeof(ock::ModelWeights);

@@ -146,9 +146,11 @@ struct Pass {
 
 // Bring weights into the cache while others are used. In a single pass those of two steps at once and then none for a
 // step: between such bursts the processor's own prefetching comes along (tried out on an EPYC of 2023, where four rows
-// of bfloat16 take half the time that they take when every step prefetches). Several passes share the next block out.
+// of bfloat16 take half the time that they take when every step prefetches). Eight rows and more are busy enough for the
+// next block to come meanwhile, which several passes share out.
+template <int rows>
 [[gnu::always_inline]] inline void prefetch_weights(const Matrix& w, const uint8_t* weights, int step, Pass pass) {
-  if (pass.count == 1) {
+  if (rows < 8 && pass.count == 1) {
     if (step % 2 == 0) prefetch_bytes(weights + kPrefetchBytes, 2 * w.step_bytes());
   } else if (step % pass.count == pass.index) {
     const uint8_t* next = weights + static_cast<size_t>(w.steps) * w.step_bytes();
@@ -162,7 +164,7 @@ void multiply_rows_bf16(const Operand& x, int row, const Matrix& w, int block, P
   unrolled<rows>([&](int r) OCK_INLINE { left[r] = right[r] = zeros(); });
   const uint8_t* weights = w.block(block);
   for (int step = 0; step < w.steps; ++step, weights += 2 * kTileBytes) {
-    prefetch_weights(w, weights, step, pass);
+    prefetch_weights<rows>(w, weights, step, pass);
 #pragma GCC unroll 16
     for (int group = 0; group < 16; ++group) {
       const __m512i of_left = _mm512_load_si512(weights + group * 64);
@@ -188,7 +190,7 @@ void multiply_rows_one_byte(const Operand& x, int row, const Matrix& w, int bloc
   const uint8_t* inputs[rows];
   unrolled<rows>([&](int r) OCK_INLINE { inputs[r] = x.row(row + r); });
   for (int step = 0; step < w.steps; ++step, weights += kInt8StepBytes) {
-    prefetch_weights(w, weights, step, pass);
+    prefetch_weights<rows>(w, weights, step, pass);
     __m512i left[rows], right[rows];
     unrolled<rows>([&](int r) OCK_INLINE {  // the weights are 128 too large
       left[r] = right[r] = _mm512_set1_epi32(-128 * (x.sums(row + r)[2 * step] + x.sums(row + r)[2 * step + 1]));
@@ -257,7 +259,7 @@ void multiply_rows_int4(const Operand& x, int row, const Matrix& w, int block, P
   const uint8_t* inputs[rows];
   unrolled<rows>([&](int r) OCK_INLINE { inputs[r] = x.row(row + r); });
   for (int step = 0; step < w.steps; ++step, weights += 2 * kInt4TileBytes) {
-    prefetch_weights(w, weights, step, pass);
+    prefetch_weights<rows>(w, weights, step, pass);
     add_int4_tile<rows>(x, row, step, inputs, weights, sums, 2);
     add_int4_tile<rows>(x, row, step, inputs, weights + kInt4TileBytes, sums + 1, 2);
   }
