@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from server.engine.model.proven import proven
+from server.engine.model.kernel_proof import proven
 from server.engine.model.rounded_rows import Rows
 from server.engine.model.step_layout import DecodeRows, Spans
 from server.engine.weights.head_geometry import HeadGeometry

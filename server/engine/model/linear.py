@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 
 from server.dtypes import WeightKind, bytes_of, head_kind
 from server.engine.model.int4 import quantise_int4, widened
-from server.engine.model.proven import proven
+from server.engine.model.kernel_proof import proven
 from server.engine.parallel.all_reduce import AllReduce
 
 Product = Callable[[Tensor], Tensor]

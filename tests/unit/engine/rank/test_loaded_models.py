@@ -25,6 +25,7 @@ CONFIGS = {
         max_position_embeddings=2048,
     ),
     "mistral": MistralConfig(hidden_size=64, num_attention_heads=4, num_key_value_heads=2, sliding_window=512),
+    "long": LlamaConfig(hidden_size=64, num_hidden_layers=2, num_attention_heads=4, max_position_embeddings=131072),
     "moderation": GPTJConfig(n_embd=64, n_layer=2, n_head=4, n_positions=256),
 }
 
@@ -66,6 +67,13 @@ def test_what_is_free_is_measured_when_all_weights_and_the_classifiers_cache_are
     expected = 2 * GIB // per_token // 16 * 16 + 16  # a quarter, in whole blocks
     assert events[:4] == ["packed chat", "packed moderation", "allocated 1024 for moderation", "measured"]
     assert events[4:] == [f"allocated {expected} for chat"]
+
+
+def test_a_classifier_of_a_long_window_keeps_no_more_than_its_texts_need(events: list[str]) -> None:
+    named = Settings.model_validate({"chat_model": "moderation", "moderation_model": "long"})
+    models = loaded_models.load_models(named, Rank(0, 1, torch.device("cpu")))
+    assert models["input_moderation"].window == 131072
+    assert "allocated 131072 for long" in events
 
 
 def test_a_window_is_no_longer_than_a_sliding_one_or_than_the_setting(events: list[str]) -> None:

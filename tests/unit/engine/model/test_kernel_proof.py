@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from server.engine.model.proven import proven
+from server.engine.model.kernel_proof import proven
 
 
 def doubled(x: torch.Tensor) -> torch.Tensor:
