@@ -14,6 +14,8 @@ from server.engine.model.kv_budget import KvShape
 from server.engine.weights.family import FAMILIES, Family, family_of, window_of
 from server.engine.weights.head_geometry import HeadGeometry
 
+_GRAIN = 64  # DeepSpeed's tp_grain_size
+
 
 @dataclass(frozen=True)
 class Shape:
@@ -32,7 +34,7 @@ class Shape:
     def share(self, world: int, dtype: str, kv_dtype: str = "auto") -> Share:
         """The largest part under AutoTP: that of rank 0."""
         heads = self.heads.share(0, world)
-        inner, head_inputs = -(-self.inner // world), -(-self.hidden // world)
+        inner, head_inputs = _largest_part(self.inner, world), _largest_part(self.hidden, world)
         vectors = self.layers * self._layer_vectors(heads, inner) + self._norm_values()
         vectors += self.vocab * self.family.head_bias
         value, kind = DTYPES[dtype].compute_bytes, DTYPES[dtype].kind
@@ -67,6 +69,14 @@ class Shape:
 
     def _norm_values(self) -> int:
         return self.hidden * (1 + self.family.norm_bias)
+
+
+def _largest_part(size: int, world: int) -> int:
+    """What AutoTP gives a rank at most of what does not follow the heads: grains of 64, the tail to the last one."""
+    grains, tail = divmod(size, _GRAIN)
+    if grains == 0:
+        return -(-size // world)
+    return max(-(-grains // world) * _GRAIN, grains // world * _GRAIN + tail)
 
 
 def _attention_width(heads: HeadGeometry) -> int:
