@@ -16,12 +16,11 @@ class ReplyCleaner:
 
     def __init__(self, chat_format: ChatFormat) -> None:
         self._restore = Neutraliser(chat_format.markup).restore
-        self._noise = re.compile("|".join(map(re.escape, chat_format.noise)))
-        self._end = re.compile("|".join(map(re.escape, chat_format.ends)))
+        self._noise, self._end = _any_of(chat_format.noise), _any_of(chat_format.ends)
         tags = [end.removeprefix("\n") for end in chat_format.ends if end.startswith("\n")]
         # The beginning of a tag at the very end, where generation ended before the tag was whole.
         self._unfinished = re.compile(rf"(?:\n\s*(?:{'|'.join(map(_beginnings, tags)) or '(?!)'})\s*)+$")
-        self._longest = max(map(len, (*chat_format.noise, *chat_format.ends))) + 3
+        self._longest = max(map(len, (*chat_format.noise, *chat_format.ends)), default=0) + 3
 
     def clean(self, text: str) -> str:
         """What stands before the tag of the next turn, without padding, end-of-text tokens and outer white space.
@@ -53,6 +52,11 @@ class ReplyCleaner:
         while (shorter := self._noise.sub("", text)) != text:
             text = shorter
         return text
+
+
+def _any_of(words: tuple[str, ...]) -> re.Pattern[str]:
+    """A pattern for any of `words`; for none of them one that is nowhere, where an empty one would be everywhere."""
+    return re.compile("|".join(map(re.escape, words)) or "(?!)")
 
 
 def _beginnings(tag: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -35,6 +37,11 @@ parts = st.sampled_from(
 )
 def test_a_reply_is_what_was_said_before_the_human_tag(generated: str, said: str) -> None:
     assert clean_reply(generated) == said
+
+
+def test_a_format_that_ends_replies_by_a_token_alone_cuts_nothing() -> None:
+    by_token = replace(OPENCHATKIT, ends=(), noise=(), end_tokens=("<|im_end|>",))
+    assert ReplyCleaner(by_token).clean(" Hello! How are you?\n") == "Hello! How are you?"
 
 
 @settings(deadline=None, derandomize=True)
