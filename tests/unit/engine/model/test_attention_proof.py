@@ -100,7 +100,7 @@ def test_attention_that_silently_does_something_else_is_refused(monkeypatch: pyt
         allocated(make_model("neox"))
 
 
-@pytest.mark.parametrize("kind", ["mistral", "qwen2"])
+@pytest.mark.parametrize("kind", ["llama_tied", "mistral", "qwen2"])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_families_of_llamas_kind_give_their_own_logits(kind: str, dtype: str) -> None:
     tokens = prompt_of(60)

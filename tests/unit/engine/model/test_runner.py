@@ -24,7 +24,7 @@ from tests.unit.engine.tiny_models import (
     whole,
 )
 
-KINDS = ("neox", "neox_sequential", "gptj", "llama", "llama_tied")
+KINDS = ("neox", "neox_sequential", "gptj", "llama")
 Damage = Callable[[Any], Any]  # from a model to the layer that gets a weight that is not a number
 LEVELS = [level for level in Level if Level.NONE < level <= processor_level()]
 # float32 is exact; bfloat16 rounds 8 bits; int8 rounds every weight; int4 leaves random ones sixteen values.
