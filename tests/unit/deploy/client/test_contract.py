@@ -13,7 +13,7 @@ from deploy.measure.moderation_cases import Case, judge
 from server.chat.records.turn_records import Judgement, Source, TurnResult, Usage
 from server.errors import ErrorCode, ServiceError
 from server.web.call.errors import STATUS, error_body
-from server.web.invocations.schema import Invocation, Pieces, SessionAction, answer
+from server.web.invocations.schema import Invocation, Pieces, SessionAction, invocation_body
 from server.web.openai.moderation_schema import ModerationRequest, ModerationResponse, moderation_result
 from tests.unit.deploy.container_double import Answer, Container, ContainerHandler, ModerationHandler, serving
 
@@ -41,7 +41,7 @@ def lines(*messages: msgspec.Struct) -> Answer:
 
 def test_an_answer_of_the_server_becomes_a_reply():
     container = Container()
-    container.answers.append(Answer(body=msgspec.json.encode(answer(RESULT, "outer"))))
+    container.answers.append(Answer(body=msgspec.json.encode(invocation_body(RESULT, "outer"))))
     with serving(ContainerHandler, container) as url:
         reply = client_for(container, url).chat("Which river?", max_new_tokens=2)
     assert (reply.text, reply.request_id, reply.turn, reply.finish_reason) == ("The Nile.", "outer", 3, "length")
@@ -52,7 +52,9 @@ def test_an_answer_of_the_server_becomes_a_reply():
 
 def test_a_stream_of_the_server_becomes_text_and_a_reply():
     container = Container()
-    container.answers.append(lines(Pieces(("The ",)), Pieces(("",)), Pieces(("Nile.",)), answer(RESULT, "outer")))
+    container.answers.append(
+        lines(Pieces(("The ",)), Pieces(("",)), Pieces(("Nile.",)), invocation_body(RESULT, "outer"))
+    )
     with serving(ContainerHandler, container) as url:
         stream = client_for(container, url).stream("Which river?")
         assert list(stream) == ["The ", "Nile."]
@@ -61,8 +63,8 @@ def test_a_stream_of_the_server_becomes_text_and_a_reply():
 
 def test_every_request_of_the_client_is_one_the_server_reads():
     container = Container()
-    container.answers.extend(Answer(body=msgspec.json.encode(answer(RESULT, "r"))) for _ in range(2))
-    container.answers.extend([lines(answer(RESULT, "r")), Answer(body=b'{"turns": []}'), Answer(body=b"{}")])
+    container.answers.extend(Answer(body=msgspec.json.encode(invocation_body(RESULT, "r"))) for _ in range(2))
+    container.answers.extend([lines(invocation_body(RESULT, "r")), Answer(body=b'{"turns": []}'), Answer(body=b"{}")])
     with serving(ContainerHandler, container) as url:
         client = client_for(container, url)
         client.chat("a")
