@@ -34,6 +34,7 @@ class ChatFormat:
         default_system: the system text where nobody gives one.
         system_in_question: whether the system text stands within the first question, behind its tag.
         background_place: where a question's passages stand.
+        numbers_passages: whether several passages stand as "[1] ... [2] ...".
         ends: strings at which a reply is over; the engine stops there, and they are never part of a reply.
         end_tokens: special tokens at which a reply is over, where the tokenizer has them.
         noise: strings that a model may write and nobody said.
@@ -52,6 +53,7 @@ class ChatFormat:
     default_system: str = ""
     system_in_question: bool = False
     background_place: Place = Place.BEFORE
+    numbers_passages: bool = True
     end_tokens: tuple[str, ...] = ()
     noise: tuple[str, ...] = ("<pad>", "</s>", "<|endoftext|>")
 
@@ -66,6 +68,7 @@ TOKEN_NAMES = ("s", "pad", "unk", "mask", "bos", "eos", "cls", "sep")
 
 OPENCHATKIT = ChatFormat(
     name="openchatkit",
+    numbers_passages=False,  # its models were trained on passages without
     preamble="Current Date: {{date:%Y-%m-%d}}\nCurrent Time: {{date:%H:%M:%S %p %Z}}\n\n",
     system=("", "\n\n"),
     background=("Background: ", "\n"),

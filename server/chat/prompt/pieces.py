@@ -92,6 +92,7 @@ class PromptPieces:
 
         The cut is after a sentence or at least a word if possible.
         """
+        texts = self._numbered(texts)
         line = self._one_line(texts)
         ids, ends = self._tokenizer.encode_with_ends(line)
         if len(ids) > limit:
@@ -100,7 +101,12 @@ class PromptPieces:
 
     def passage_again(self, texts: Sequence[str], num_tokens: int) -> list[int]:
         """What `passage` returned when it returned `num_tokens` tokens."""
-        return self._tokenizer.encode(self._one_line(texts))[:num_tokens]
+        return self._tokenizer.encode(self._one_line(self._numbered(texts)))[:num_tokens]
+
+    def _numbered(self, texts: Sequence[str]) -> Sequence[str]:
+        if len(texts) < 2 or not self._format.numbers_passages:
+            return texts
+        return [f"[{number}] {text}" for number, text in enumerate(texts, 1)]
 
     def _num_texts_before(self, texts: Sequence[str], end: int) -> int:
         """How many of the texts begin before character `end` of their line."""

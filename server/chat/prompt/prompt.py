@@ -157,7 +157,11 @@ class PromptBuilder:
 
     def _fitting_passage(self, passages: Sequence[str], room: int) -> tuple[list[int], int]:
         limit = min(self._passage_tokens, room - self._pieces.num_background_tokens)
-        return self._pieces.passage(passages, limit) if limit >= MIN_PASSAGE_TOKENS else ([], 0)
+        if limit < MIN_PASSAGE_TOKENS:
+            return [], 0
+        ids, num_passages = self._pieces.passage(passages, limit)
+        # Only those that fit are stored and written again; one alone has no number.
+        return self._pieces.passage(passages[:1], limit) if num_passages == 1 < len(passages) else (ids, num_passages)
 
     def _kept(self, turns: Sequence[Turn], next_head: int, room: int) -> tuple[list[_Encoded], int]:
         """The turns that stay, and the number of the newest one that does not."""

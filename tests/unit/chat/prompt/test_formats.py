@@ -14,7 +14,7 @@ from tokenizers import Tokenizer
 from server.chat.prompt.chat_format import ChatFormat
 from server.chat.prompt.formats import FORMATS
 from server.chat.prompt.prompt import Prompt, PromptBuilder
-from server.chat.records.turn_records import Source, Turn
+from server.chat.records.turn_records import Source, Turn, Usage
 from server.chat.text.neutralise import Neutraliser
 from tests.unit.chat.prompt.chat_tokenizers import TAGS, chat_tokenizer, metaspace_definition
 
@@ -140,3 +140,31 @@ def test_what_is_neutralised_can_be_restored(name: str, text: str) -> None:
     once = neutraliser.neutralise(text)
     assert neutraliser.restore(once) == text
     assert neutraliser.restore(neutraliser.neutralise(once)) == once
+
+
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [
+        ("chatml", "Background: [1] One passage. [2] And another."),
+        ("openchatkit", "Background: One passage. And another."),
+    ],
+)
+def test_several_passages_are_numbered_where_the_format_says_so_and_stay_so(name: str, written: str) -> None:
+    builder = PromptBuilder(chat_tokenizer("tagged"), 8192, 1000, FORMATS[name])
+    passages = ["One passage.", "And another."]
+    prompt = builder.build(CREATED, [], passages, "Who?", 64)
+    text = chat_tokenizer("tagged").decode(list(prompt.token_ids))
+    assert written in text
+    assert prompt.num_passages == 2
+    usage = Usage(prompt_tokens=len(prompt.token_ids), passage_tokens=prompt.num_passage_tokens)
+    sources = tuple(Source("t", each, 0.5, "d") for each in passages)
+    stored = Turn(1, "Who?", "He.", "stop", 0.0, sources=sources, usage=usage)
+    again = builder.build(CREATED, [stored], [], "When?", 64)
+    assert again.token_ids[: len(prompt.token_ids)] == prompt.token_ids
+
+
+def test_a_passage_that_alone_fits_has_no_number() -> None:
+    builder = PromptBuilder(chat_tokenizer("tagged"), 8192, 24, FORMATS["chatml"])
+    prompt = builder.build(CREATED, [], ["One passage of many words. " * 9, "And another."], "Who?", 64)
+    assert prompt.num_passages == 1
+    assert "[1]" not in chat_tokenizer("tagged").decode(list(prompt.token_ids))
