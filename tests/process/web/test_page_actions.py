@@ -6,10 +6,11 @@ import re
 import threading
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
-from server.chat.records.turn_records import Source, TextPiece, Turn, TurnRequest, TurnResult
+from server.chat.records.turn_records import Citation, FoundSources, Source, TextPiece, Turn, TurnRequest, TurnResult
 from server.errors import ErrorCode, ServiceError
 from tests.unit.web.fakes import Fakes, result
 from tests.unit.web.loopback import served
@@ -129,6 +130,25 @@ def test_stop_is_told_to_the_server(page: Page, fakes: Fakes) -> None:
     expect(page.locator("#turns .note")).to_contain_text("not complete is not remembered")
     going_on.set()
     assert fakes.turns.cancelled_names == [fakes.turns.requests[0].session_id]
+
+
+def test_citations_are_marks_behind_their_sentences_and_a_reply_can_be_rated(page: Page, fakes: Fakes) -> None:
+    source = Source("Moon", "The moon is far.", 0.9, "1")
+
+    def cited(request: TurnRequest) -> TurnResult:
+        ended = result(request, "\U0001f315 It is far. I think.")
+        return msgspec.structs.replace(ended, sources=(source,), citations=(Citation(0, 12, 1),))
+
+    fakes.turns.scripts["moon"] = [FoundSources((source,)), TextPiece("It"), cited]
+    ask(page, "moon")
+    expect(page.locator(".reply")).to_have_text("\U0001f315 It is far. [1] I think.")
+    page.get_by_role("button", name="Source 1: Moon").click()
+    expect(page.get_by_text("The moon is far.")).to_be_visible()
+    expect(page.locator(".sources")).to_have_count(1)
+    good = page.get_by_role("button", name="Good")
+    with page.expect_request("**/feedback") as asked:
+        good.click()
+    assert asked.value.post_data_json == {"rating": "up"}
 
 
 def test_a_busy_conversation_is_waited_for_and_an_expired_one_begun_anew(page: Page, fakes: Fakes) -> None:

@@ -182,6 +182,8 @@ class FakeTurns:
         if request.history is not None:
             return ended
         turns = self._store.sessions.setdefault(ended.session_id, [])
+        if request.replaces is not None:
+            del turns[request.replaces - 1 :]
         turns.append(
             Turn(len(turns) + 1, request.text, ended.outputs, ended.finish_reason, 1.0, ended.sources,
                  {role: each.label for role, each in ended.moderation.items()})

@@ -42,6 +42,15 @@ export async function erase(session) {
   if (!response.ok && response.status !== 404) throw await problem(response);
 }
 
+export async function rate(session, turn, rating) {
+  const response = await fetch(`sessions/${encodeURIComponent(session)}/turns/${turn}/feedback`, {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify({ rating }),
+  });
+  if (!response.ok) throw await problem(response);
+}
+
 // How the server is: a state, and a line for people.
 export async function status() {
   try {

@@ -101,7 +101,10 @@ export class Conversation {
 
   #take(message, view) {
     if (message.error) view.fail(message.error);
-    else if (Array.isArray(message.outputs)) message.outputs.forEach((piece) => view.add(piece));
+    else if (Array.isArray(message.outputs)) {
+      if (message.sources) view.showSources(message.sources);
+      message.outputs.forEach((piece) => view.add(piece));
+    }
     else if (message.outputs !== undefined) view.finish(message);
     else return false; // an event that this page does not know
     return !Array.isArray(message.outputs);
@@ -111,6 +114,7 @@ export class Conversation {
     return {
       edit: (view) => this.on.edit(view),
       again: (view) => this.isBusy || this.ask(view.question, view),
+      rate: (view, rating) => api.rate(this.session, view.turn, rating),
     };
   }
 

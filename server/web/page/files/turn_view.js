@@ -37,12 +37,20 @@ export class TurnView {
   finish(record) {
     this.text = record.outputs ?? record.reply;
     this.turn = record.turn;
-    const found = record.sources.length ? new SourcesView(record.sources) : null;
-    this.#draw((number) => found?.mark(number) ?? null);
+    if (record.sources.length) this.showSources(record.sources);
+    else this.sources?.node.remove();
+    this.#draw((number) => this.sources?.mark(number) ?? null, marked(this.text, record.citations ?? []));
     this.answer.classList.toggle("withheld", record.finish_reason.startsWith("moderated"));
     this.answer.append(facts(record, this.clock));
-    if (found) this.answer.append(found.node);
-    this.#offer(copyButton(() => this.text), this.#editButton(), this.#againButton("Ask again"));
+    if (record.sources.length) this.answer.append(this.sources.node);
+    this.#offer(copyButton(() => this.text), this.#editButton(), this.#againButton("Ask again"), ...this.#rateButtons());
+  }
+
+  // The passages are known before the first word.
+  showSources(sources) {
+    this.sources?.node.remove();
+    this.sources = new SourcesView(sources);
+    this.answer.append(this.sources.node);
   }
 
   fail(error) {
@@ -76,6 +84,19 @@ export class TurnView {
     return button("Edit", "small", () => this.actions.edit(this));
   }
 
+  #rateButtons() {
+    if (!this.turn) return [];
+    return ["up", "down"].map((rating) => {
+      const made = button(rating === "up" ? "Good" : "Bad", "small", async () => {
+        await this.actions.rate(this, rating);
+        for (const each of made.parentElement.querySelectorAll("[aria-pressed]")) each.setAttribute("aria-pressed", "false");
+        made.setAttribute("aria-pressed", "true");
+      });
+      made.setAttribute("aria-pressed", "false");
+      return made;
+    });
+  }
+
   #againButton(label) {
     return button(label, "small", () => this.actions.again(this));
   }
@@ -90,9 +111,17 @@ export class TurnView {
     this.waiting = requestAnimationFrame(() => this.#draw());
   }
 
-  #draw(cite) {
+  #draw(cite, text = this.text) {
     cancelAnimationFrame(this.waiting);
     this.waiting = 0;
-    this.reply.replaceChildren(render(this.text, cite));
+    this.reply.replaceChildren(render(text, cite));
   }
+}
+
+// `text` with the marks of its citations behind the sentences; places count whole characters.
+function marked(text, citations) {
+  const letters = Array.from(text);
+  const later = [...citations].sort((a, b) => b.end - a.end || b.source - a.source);
+  for (const { end, source } of later) letters.splice(end, 0, ` [${source}]`);
+  return letters.join("");
 }
