@@ -14,7 +14,7 @@ from server.chat.services import Services
 from server.errors import ErrorCode, ServiceError
 from server.web.call.errors import ErrorBody
 from server.web.call.front import Front, current_exchange, work_blueprint
-from server.web.describe.operation import JSON, REFUSED, Operation, in_header
+from server.web.describe.operation import EVENT, JSON, REFUSED, Operation, in_header
 from server.web.invocations.batch import answer_all
 from server.web.invocations.batch_transform import BATCH_STRATEGY, ExecutionParameters, answer_lines
 from server.web.invocations.checked import checked_invocation
@@ -72,7 +72,7 @@ OPERATIONS = (
             JSON: [Answer, {"type": "array", "items": [Answer, FailedInput]}, StickySession, SessionHistory,
                    SessionDeleted, Cancelled, TurnChanged, {"type": "object"}],
             JSON_LINES: [Pieces, Answer, ErrorBody],
-            SSE: [Pieces, Answer, ErrorBody],
+            SSE: [Pieces, Answer, ErrorBody, EVENT],
         },
         parameters=[
             in_header(SESSION_HEADER, _STICKY, "SageMaker's sticky session, or NEW_SESSION."),

@@ -11,7 +11,7 @@ from flask import Blueprint, Response, request
 from server.chat.records.turn_records import TurnRequest
 from server.web.call.errors import ErrorBody
 from server.web.call.front import Front, current_exchange, work_blueprint
-from server.web.describe.operation import JSON, REFUSED, Operation
+from server.web.describe.operation import EVENT, JSON, REFUSED, Operation
 from server.web.invocations.search_fields import search_wish, searches
 from server.web.invocations.stream_format import SSE
 from server.web.invocations.turn_request import turn_request
@@ -27,7 +27,7 @@ from server.web.reading.body import json_response, read_json
 OPERATIONS = (
     Operation(
         "post", "/v1/chat/completions", "Continue a conversation that the request brings along.",
-        takes=[ChatRequest], gives={JSON: [ChatCompletion], SSE: [ChatCompletionChunk, ErrorBody]},
+        takes=[ChatRequest], gives={JSON: [ChatCompletion], SSE: [ChatCompletionChunk, ErrorBody, EVENT]},
         errors=(*REFUSED, 404, 504), idle_fields={"ChatRequest": ASKS_FOR_NOTHING},
     ),
 )  # fmt: skip

@@ -14,7 +14,7 @@ from server.chat.records.turn_records import Source, TurnRequest, TurnResult
 from server.chat.text.visible import is_blank
 from server.web.call.errors import ErrorBody
 from server.web.call.front import Front, current_exchange, work_blueprint
-from server.web.describe.operation import JSON, REFUSED, Operation
+from server.web.describe.operation import EVENT, JSON, REFUSED, Operation
 from server.web.invocations.parameters import check_window
 from server.web.invocations.stream_format import SSE, SSE_KEEP_ALIVE, sse_event
 from server.web.invocations.turn_request import turn_request
@@ -24,7 +24,7 @@ from server.web.openai.choices import answer_choices, choices
 from server.web.openai.chunk_stream import DONE, SSE_TYPE, Envelope
 from server.web.openai.idle_fields import ASKS_FOR_NOTHING, without_idle_fields
 from server.web.openai.logprobs import TextLogprobs, text_logprobs
-from server.web.openai.request import SamplingFields, check_model
+from server.web.openai.request import SamplingFields, check_model, check_tokens
 from server.web.openai.response import CompletionUsage, Extension, FinishReason, extension, finish_reason, summed_usage
 from server.web.reading.body import json_response, read_json
 from server.web.reading.struct_reader import invalid, read_struct
@@ -71,7 +71,7 @@ class Completion(msgspec.Struct, frozen=True):
 OPERATIONS = (
     Operation(
         "post", "/v1/completions", "Continue texts as they stand.",
-        takes=[CompletionRequest], gives={JSON: [Completion], SSE: [Completion, ErrorBody]},
+        takes=[CompletionRequest], gives={JSON: [Completion], SSE: [Completion, ErrorBody, EVENT]},
         errors=(*REFUSED, 404, 504), idle_fields={"CompletionRequest": ASKS_FOR_NOTHING},
     ),
 )  # fmt: skip
@@ -103,6 +103,7 @@ def blueprint(front: Front) -> Blueprint:
 def _read(front: Front, data: dict[str, Any]) -> CompletionRequest:
     asked = read_struct(without_idle_fields(data, _FIELDS), CompletionRequest)
     check_model(asked.model, front.services.settings.model_name)
+    check_tokens("max_tokens", asked.max_tokens)
     check_window(asked.max_tokens, front.services, "max_tokens")
     num_each = asked.n or 1
     if asked.best_of not in (None, num_each):

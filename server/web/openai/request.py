@@ -158,11 +158,17 @@ def check_model(name: str | None, served: str) -> None:
         raise ServiceError(ErrorCode.NOT_FOUND, message, field="model")
 
 
+def check_tokens(field: str, wanted: int | None) -> None:
+    """Refuse a reply of no token: the schema cannot say "-1, or 1 and more". Raises ServiceError."""
+    if wanted == 0:
+        raise invalid(field, 0, "expected int >= 1")
+
+
 def _check_max_tokens(request: ChatRequest, services: Services) -> None:
     both = (request.max_tokens, request.max_completion_tokens)
     if None not in both and both[0] != both[1]:
         raise invalid("max_tokens", both[0], f"max_completion_tokens={both[1]} says otherwise; send one of them")
-    if 0 in both:
-        raise invalid("max_tokens" if request.max_tokens == 0 else "max_completion_tokens", 0, "expected int >= 1")
+    check_tokens("max_tokens", request.max_tokens)
+    check_tokens("max_completion_tokens", request.max_completion_tokens)
     field = "max_tokens" if request.max_completion_tokens is None else "max_completion_tokens"
     check_window(request.wanted_tokens, services, field)

@@ -14,7 +14,7 @@ from server.chat.records.turn_records import TurnRequest
 from server.errors import ErrorCode, ServiceError
 from server.web.call.errors import ErrorBody
 from server.web.call.front import Front, current_exchange, work_blueprint
-from server.web.describe.operation import JSON, REFUSED, Operation
+from server.web.describe.operation import EVENT, JSON, REFUSED, Operation
 from server.web.invocations.parameters import Parameters, check_window
 from server.web.invocations.stream_format import SSE
 from server.web.invocations.turn_request import turn_request
@@ -32,7 +32,7 @@ from server.web.reading.struct_reader import invalid, printable_value, read_stru
 OPERATIONS = (
     Operation(
         "post", "/v1/responses", "Answer a question, and remember it for the next.",
-        takes=[ResponsesRequest], gives={JSON: [ResponseBody], SSE: [ResponseEvent, ErrorBody]},
+        takes=[ResponsesRequest], gives={JSON: [ResponseBody], SSE: [ResponseEvent, ErrorBody, EVENT]},
         errors=(*REFUSED, 404, 409, 504), idle_fields={"ResponsesRequest": ASKS_FOR_NOTHING},
     ),
 )  # fmt: skip

@@ -125,7 +125,8 @@ def act_on_turn(services: Services, action: TurnAction) -> Response:
         if (action.session_id is None) == (action.request_id is None):
             message = "action='cancel' takes session_id or request_id, one of the two"
             raise ServiceError(ErrorCode.INVALID_FIELD, message, field="session_id")
-        return json_response(Cancelled(services.turns.cancel(action.session_id, action.request_id)))
+        session_id = None if action.session_id is None else _id(action.session_id)
+        return json_response(Cancelled(services.turns.cancel(session_id, action.request_id)))
     session_id, turn = _id(action.session_id), action.turn
     if isinstance(action, DeleteTurnAction):
         changed, found = TurnChanged(session_id, turn, "deleted"), services.store.delete_turn(session_id, turn)

@@ -14,6 +14,7 @@ from server import wire
 from server.chat.moderation.policy import Policy, Role
 from server.chat.moderation.policy_file import load_policy
 from server.chat.records.turn_records import (
+    Feedback,
     Judgement,
     Session,
     Source,
@@ -92,6 +93,15 @@ class FakeStore:
         for turn in self.sessions.get(session_id, [])[after:]:
             self.turns_read += 1
             yield turn
+
+    def delete_turn(self, session_id: str, turn: int) -> bool:
+        turns = self.sessions.get(session_id, [])
+        kept = [each for each in turns if each.turn != turn]
+        self.sessions |= {session_id: kept} if session_id in self.sessions else {}
+        return len(kept) < len(turns)
+
+    def give_feedback(self, session_id: str, turn: int, feedback: Feedback) -> bool:
+        return any(each.turn == turn for each in self.sessions.get(session_id, []))
 
     def delete(self, session_id: str) -> bool:
         return self.sessions.pop(session_id, None) is not None
