@@ -9,8 +9,8 @@ from typing import Any
 JSON = "application/json"
 REFUSED = (400, 413, 415, 429, 503)  # what every route that reads a body may answer
 TEXT = {"type": "string"}
-# A server-sent event as a reader of such streams gives it: its name, "message" where it has none, and its data, which is
-# one of the types beside this one as JSON text.
+# A server-sent event as a reader of such streams gives it: its name, "message" where it has none, and its data, which
+# is one of the types beside this one as JSON text.
 EVENT = {
     "type": "object",
     "required": ["event", "data"],
