@@ -16,13 +16,18 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from server.dtypes import CPU_DTYPES, DTYPES, Dtype
+from server.dtypes import CPU_DTYPES, DTYPES, Dtype, KvKind
 from server.engine.model.runner import ModelRunner, PoolShape, torch_dtype
 from server.engine.parallel.group import Rank
 from server.engine.schedule.step import ModelStep, Segment
 from server.engine.weights.load import load_model
 
 _BLOCK_TOKENS = 16
+KV_INT8 = "bfloat16, keys and values int8"
+_WAYS = {
+    **{name: (DTYPES[name], KvKind.PLAIN) for name in CPU_DTYPES},
+    KV_INT8: (DTYPES["bfloat16"], KvKind.INT8),
+}
 
 
 @dataclass(frozen=True)
@@ -48,8 +53,8 @@ def compare(folder: Path, tokens: list[int], window: int) -> dict[str, Precision
         WeightsError: the model cannot be loaded.
     """
     windows = [tokens[start : start + window] for start in range(0, len(tokens) - window + 1, window)]
-    totals = {name: _Total() for name in CPU_DTYPES}
-    runners = {name: _runner(folder, DTYPES[name], window) for name in CPU_DTYPES}
+    totals = {name: _Total() for name in _WAYS}
+    runners = {name: _runner(folder, *way, window) for name, way in _WAYS.items()}
     for each in windows:
         exact = _logits(runners["float32"], each)
         for name, runner in runners.items():
@@ -87,9 +92,9 @@ class _Total:
         return Precision(self.perplexity, error, self._agreeing / self._count, self.perplexity / baseline - 1)
 
 
-def _runner(folder: Path, dtype: Dtype, window: int) -> ModelRunner:
+def _runner(folder: Path, dtype: Dtype, kv: KvKind, window: int) -> ModelRunner:
     rank = Rank(0, 1, torch.device("cpu"))
-    shape = PoolShape(-(-window // _BLOCK_TOKENS), _BLOCK_TOKENS)
+    shape = PoolShape(-(-window // _BLOCK_TOKENS), _BLOCK_TOKENS, kv)
     runner = ModelRunner(load_model(folder, rank, torch_dtype(dtype)), dtype, rank.device)
     runner.allocate(shape)
     return runner
@@ -126,7 +131,7 @@ def main() -> int:
         return 2
     figures = compare(arguments.model, tokens, arguments.window)
     for name, each in figures.items():
-        print(f"{name:9} perplexity {each.perplexity:9.4f} ({each.perplexity_rise:+.3%})", end=" ")
+        print(f"{name:30} perplexity {each.perplexity:9.4f} ({each.perplexity_rise:+.3%})", end=" ")
         print(f"logits' relative error {each.relative_error:.2e}, same next token {each.agreement:.2%}")
     if arguments.json:
         report = {name: asdict(each) for name, each in figures.items()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from index_builder.documents.source import read_documents
-from server.engine.bench.precision import Precision, compare, read_tokens
+from server.engine.bench.precision import KV_INT8, Precision, compare, read_tokens
 from tests import ROOT
 
 DEMO_MODEL = ROOT / "container/demo/chat"
@@ -30,6 +30,13 @@ def test_int8_raises_perplexity_by_less_than_one_per_cent(precisions: dict[str, 
     assert precisions["int8"].relative_error < 0.03
     assert precisions["int8"].perplexity_rise < 0.01
     assert precisions["int8"].agreement > 0.95
+
+
+def test_keys_and_values_of_one_byte_raise_perplexity_by_less_than_a_third_of_a_per_cent(
+    precisions: dict[str, Precision],
+) -> None:
+    assert precisions[KV_INT8].perplexity_rise < 0.003
+    assert precisions["bfloat16"].relative_error < precisions[KV_INT8].relative_error < 0.03
 
 
 def test_int4_raises_perplexity_by_less_than_two_and_a_half_per_cent(precisions: dict[str, Precision]) -> None:
