@@ -1,7 +1,7 @@
 """Train the demo moderation model, or continue from any GPT-J checkpoint on labelled texts of one's own.
 
 python -m container.demo.train.moderation --out container/demo/moderation --steps 1200
-python -m container.demo.train.moderation --init-from container/demo/moderation --steps 1000 --rate 0.5
+python -m container.demo.train.moderation --init-from container/demo/moderation --steps 160 --rate 0.5 --lean 0.25
 python -m container.demo.train.moderation --init-from FOLDER --data texts.jsonl --out mine --steps 500
 """
 
@@ -26,7 +26,7 @@ from container.demo.data.user_data import DataError, FileTexts, read_texts
 from container.demo.train.checkpoint import CheckpointError, open_checkpoint, save_continued, save_new
 from container.demo.train.command import add_run_arguments
 from container.demo.train.moderation_batches import ModerationBatches, PromptEncoder, TextSource
-from container.demo.train.moderation_model import keep_embeddings, move_embeddings, new_moderation_model
+from container.demo.train.moderation_model import keep_embeddings, lean_to, move_embeddings, new_moderation_model
 from container.demo.train.training import Options, Trainer
 from server.chat.moderation.policy import Policy
 from server.chat.moderation.policy_file import load_policy
@@ -56,6 +56,7 @@ def main(arguments: list[str] | None = None) -> None:
     )
     options = Options(args.minutes, args.steps).scaled(args.rate or (0.1 if args.init_from else 1.0))
     Trainer(start.model, batches, options, args.work).run(lambda line: print(line, flush=True))
+    lean_to(start.model, start.tokenizer, policy.severity[0], args.lean)
     if args.init_from:
         save_continued(start.model, args.init_from, args.out)
     else:
@@ -99,6 +100,12 @@ def _parser() -> argparse.ArgumentParser:
     add_run_arguments(parser, "moderation")
     parser.add_argument("--texts", type=int, default=96, help="texts a step")
     parser.add_argument("--rate", type=float, help="of the usual learning rates; default 1, or 0.1 with --init-from")
+    parser.add_argument(
+        "--lean",
+        type=float,
+        default=0.0,
+        help="added to the mildest label's log-odds at the end: a judge of every sentence must be slow to block",
+    )
     parser.add_argument("--noise", type=float, default=0.5, help="how far word vectors move while training")
     return parser
 

@@ -9,7 +9,7 @@ from itertools import islice, product
 from server.chat.text.words import is_word, split_words
 
 _LETTER = r"(?:[^\W_]|[@$!|\u20ac](?=[\W_]{0,4}[^\W_]))"
-_GAP = r"[\W_]{1,4}?"
+_GAP = r"(?:[^\w@$!\u20ac]|_){1,4}?"
 _SINGLES = re.compile(rf"(?<![^\W_])(?<![@$!|\u20ac]){_LETTER}(?:{_GAP}{_LETTER}){{2,}}(?![^\W_])")
 _SINGLE = re.compile(rf"({_LETTER})([\W_]*)")
 _SEPARATED = re.compile(r"(?<![a-z])[a-z]++(?:(?:[^\w\s'\u2019]{1,3}|_{1,3})[a-z]++)++")
@@ -21,15 +21,19 @@ _LEET = {
 }  # fmt: skip
 _SIGNS = re.escape("".join(sign for sign in _LEET if not sign.isdigit()))
 _MIXED = re.compile(rf"[a-z0-9{_SIGNS}]++")
-_LONE_LETTERS = {"1": "i", "4": "a"}  # the words of one letter, where others are spelt with digits
-_LONE = re.compile(r"(?<![\w.,:])[14](?![\w.,:])")
+# What may be a word of digits and signs alone where others are spelt with them: `1`, `!s`, `70`, `'5`.
+_BOLD = re.compile(
+    r"(?<![\w.,:])(?:[0-9!@$|]{1,4}[a-z]{0,3}|[a-z]{1,2}[0-9!@$|]{1,3})(?![\w:]|[.,]\d)|(?<=[a-z]')[5$](?!\w)"
+)
+_UNDERSCORES, _MANY_UNDERSCORES = re.compile("_+"), 2
 _MOST_SPELLINGS = 64
 _LONGEST_MIXED = 24
 _MOST_RUNS = 6
 _LONG_RUN = re.compile(r"([a-z])\1{2,}")
 _ALPHA = re.compile(r"[a-z]++")
-_LONG = re.compile(r"[a-z]{11,400}+")
+_LONG = re.compile(r"(?<![a-z'\u2019])[a-z'\u2019]{11,400}+")
 _FREQUENT = 20_000
+_LEAST_LETTERS = 3.0  # a word on average, in letters that are words without blanks
 _COMMON = 3000  # words that are so frequent that short pieces which are all of them are a plain text
 
 
@@ -40,7 +44,8 @@ def joined(text: str) -> str:
     """
     text = _SINGLES.sub(lambda run: _from_singles(run[0]), text.lower())
     spelt = _MIXED.sub(lambda mixed: _from_mixed(mixed[0]), text)
-    text = text if spelt == text else _LONE.sub(lambda digit: _LONE_LETTERS[digit[0]], spelt)
+    text = text if spelt == text else _BOLD.sub(lambda bold: _from_bold(bold[0]), spelt)
+    text = text if text.count("_") < _MANY_UNDERSCORES else _UNDERSCORES.sub(" ", text)
     text = _SEPARATED.sub(lambda pieces: _from_pieces(pieces[0]), text)
     text = _SHORT_PIECES.sub(lambda pieces: _from_short_pieces(pieces[0]), text)
     text = _LONG.sub(lambda letters: _from_long(letters[0]), text)
@@ -82,6 +87,13 @@ def _from_mixed(mixed: str) -> str:
     return mixed if found is None else f"{mixed[:start]}{found}{mixed[end:]}"
 
 
+def _from_bold(bold: str) -> str:
+    """A short word of digits and signs as the common word that it spells; a closing sign stays where it closes."""
+    if bold.isdigit() and len(bold) > 3:
+        return bold
+    return next((word for word in _spellings(bold) if word in ("a", "i", "s") or is_word(word, _COMMON)), bold)
+
+
 def _spellings(word: str) -> Iterator[str]:
     choices = [_LEET.get(char, char) for char in word]
     return ("".join(chars) for chars in islice(product(*choices), _MOST_SPELLINGS))
@@ -116,8 +128,10 @@ def _from_long(letters: str) -> str:
     """A word too long for one as the frequent words it is made of, where it is made of nothing else."""
     if is_word(letters):
         return letters
-    words = split_words(letters).split()
-    return " ".join(words) if len(words) > 2 and all(is_word(word, _FREQUENT) for word in words) else letters
+    bare = letters.replace("'", "").replace("\u2019", "")
+    words = split_words(bare).split()
+    likely = len(words) > 2 and all(map(is_word, words)) and len(bare) >= _LEAST_LETTERS * len(words)
+    return " ".join(words) if likely else letters
 
 
 def _from_drawn(word: str) -> str:
