@@ -29,6 +29,7 @@ OPENING = 0
 SENTENCE = 1
 
 _SATURATION = 1.2  # BM25's k1: how much the second occurrence of a word counts
+_MOST_WORDS = 64  # of a query; each is looked for in every candidate
 _LENGTH_WEIGHT = 0.4  # BM25's b: passages are of one length by their making, so a small one
 
 
@@ -66,7 +67,7 @@ class LexicalIndex:
 
     def match(self, query: str, rows: NDArray[np.int64]) -> WordMatch:
         """The agreement of `query` with the passages in `rows`."""
-        wanted = sorted(set(self._reader.terms(query)))
+        wanted = self.terms(query)
         weights = self._weights(wanted)
         passages = _PassageWords.gather(self._terms, self._starts, rows)
         norm = _SATURATION * (1 - _LENGTH_WEIGHT + _LENGTH_WEIGHT * passages.lengths / self._mean_length)
@@ -82,8 +83,12 @@ class LexicalIndex:
         return WordMatch(coverage / total, best / total, passages.opens)
 
     def terms(self, query: str) -> list[int]:
-        """The numbers of the different words of `query` that say something."""
-        return sorted(set(self._reader.terms(query)))
+        """The numbers of the different words of `query` that say something; of very many the rarest."""
+        found = sorted(set(self._reader.terms(query)))
+        if len(found) <= _MOST_WORDS:
+            return found
+        rarest = np.argsort(-self._weights(found), kind="stable")[:_MOST_WORDS]
+        return sorted(found[place] for place in rarest)
 
     def _weights(self, terms: list[int]) -> NDArray[np.float32]:
         counts = self._counts[np.array(terms, dtype=np.int64) % NUM_BUCKETS].astype(np.float32)

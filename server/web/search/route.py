@@ -13,7 +13,6 @@ from server.chat.records.turn_records import Source
 from server.chat.text.normal import normalise
 from server.chat.text.visible import is_blank
 from server.errors import ErrorCode, ServiceError
-from server.retrieval.guarded import Guarded
 from server.retrieval.query import Query
 from server.retrieval.retriever import Passage, RetrievalError, Retriever
 from server.web.call.front import Front, current_exchange, work_blueprint
@@ -37,7 +36,6 @@ def blueprint(front: Front) -> Blueprint:
     """The route over `front`."""
     routes = work_blueprint("search", front)
     settings, retriever = front.services.settings, front.services.retriever
-    guarded = retriever and Guarded("search", retriever, settings.retrieval_timeout_s, settings.threads)
     moderator = front.services.moderator
     verdicts = None if moderator is None else PassageVerdicts(moderator)
 
@@ -49,7 +47,7 @@ def blueprint(front: Front) -> Blueprint:
         query = msgspec.structs.replace(query, query=normalise(query.query))
         if settings.web_search_url:
             _check_before_it_leaves(front, query.query)
-        passages = _search(front, guarded, query)
+        passages = _search(front, retriever, query)
         if verdicts is not None:
             passages = verdicts.allowed(passages, settings.request_deadline_s)
         return json_response(SearchResults(tuple(map(Source.of, passages))))

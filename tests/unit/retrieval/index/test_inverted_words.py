@@ -15,6 +15,8 @@ from index_builder.progress import Progress
 from server.retrieval.encoder.encoder import Encoder
 from server.retrieval.index.inverted_words import WORD_ROWS_FILE, WORD_STARTS_FILE, WORDS_FILE, InvertedWords
 from server.retrieval.index.lexical_index import TERM_STARTS_FILE, TERMS_FILE
+from server.retrieval.index.manifest import read_manifest
+from server.retrieval.index.ranking import IndexParts
 from server.retrieval.index.retriever import IndexRetriever
 from server.retrieval.index.terms import FIRST_TERM
 from server.retrieval.query import Query
@@ -83,3 +85,10 @@ def test_lists_that_do_not_fit_each_other_stop_the_opening(index_folder: Path, t
     np.save(broken / WORD_STARTS_FILE, np.zeros(3, np.int64))
     with pytest.raises(RetrievalError, match="inverted words"):
         InvertedWords.of(broken, 10)
+
+
+def test_of_a_query_with_very_many_words_the_rarest_count(index_folder: Path) -> None:
+    words = IndexParts.of(index_folder, read_manifest(index_folder)).words
+    common, rare = "lighthouse lamp keeper velvet fox", " ".join(f"rareword{number}" for number in range(64))
+    assert len(words.terms(common)) == 5
+    assert words.terms(f"{common} {rare}") == words.terms(rare)

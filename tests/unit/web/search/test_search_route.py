@@ -8,6 +8,7 @@ import time
 import pytest
 
 from server.config import Settings
+from server.retrieval.guarded import Guarded
 from server.retrieval.query import Query
 from server.retrieval.retriever import Passage
 from server.web.app import create_app
@@ -32,7 +33,8 @@ class Breaking(FakeRetriever):
 
 def answered(retriever: FakeRetriever) -> tuple[int, str]:
     settings = Settings(max_body_bytes=64 * 1024, threads=12, retrieval_timeout_s=0.3)
-    client = create_app(Fakes(settings=settings, retriever=retriever).services).test_client()
+    guarded = Guarded("own", retriever, settings.retrieval_timeout_s)  # as `open_retriever` gives every one
+    client = create_app(Fakes(settings=settings, retriever=guarded).services).test_client()
     response = client.post("/search", json={"query": "Lincoln"})
     return response.status_code, response.json["error"]["code"]
 
