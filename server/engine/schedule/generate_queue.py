@@ -11,6 +11,7 @@ from server.engine.schedule.sequence import GenerateSequence
 from server.engine.schedule.step_plan import StepBuilder
 from server.engine.schedule.turns import Turns
 
+_LEAST_CHUNK_TOKENS = 32  # of a prompt in a step, if the step has as many left
 _WORTH_WAITING_TOKENS = 64  # a prompt of fewer is computed again rather than kept waiting for a step
 
 
@@ -91,7 +92,7 @@ class GenerateQueue:
         prompts = deque(each for each in self.running if _num_missing_tokens(each) > 1)
         while room and (sequence := prompts.popleft() if prompts else self._admit_next()):
             others_wait = prompts or self._next_admitted() is not None
-            most = max(room // 2, 1) if others_wait else room
+            most = max(room // 2, min(room, _LEAST_CHUNK_TOKENS)) if others_wait else room
             shares.append((sequence, min(_num_missing_tokens(sequence), most)))
             room -= shares[-1][1]
         return shares, room
@@ -112,7 +113,7 @@ class GenerateQueue:
 
         Who asks the same as one whose prompt is being computed waits until it can share what comes of it.
         """
-        if not self.num_open_places:
+        if not self.waiting or not self.num_open_places:
             return None
         callers = [each.caller for each in self.running if each.caller]
         under_way = self._blocks.under_way(each for each in self.running if _num_missing_tokens(each) > 1)

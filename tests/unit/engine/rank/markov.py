@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
 from server import wire
+from server.engine.model.runner import Runner
 from server.engine.parallel.group import Rank
 from server.engine.parallel.sampled_tokens import SampledTokens
 from server.engine.rank.liveness import Watchdog
@@ -84,7 +86,13 @@ class Inbox:
         return next((each for each in self.of(request_id) if isinstance(each, wire.Finished | wire.Failed)), None)
 
 
-def make_leader(tmp_path: Path, *, drafts: bool = False, max_running: int = 8) -> tuple[Leader, Inbox, MarkovRunner]:
+def make_leader(
+    tmp_path: Path,
+    *,
+    drafts: bool = False,
+    max_running: int = 8,
+    wrap: Callable[[MarkovRunner], Runner] = lambda runner: runner,
+) -> tuple[Leader, Inbox, MarkovRunner]:
     runner, inbox = MarkovRunner(), Inbox()
     scheduler = Scheduler(
         {"chat": BlockPool(200, 8)},
@@ -97,7 +105,7 @@ def make_leader(tmp_path: Path, *, drafts: bool = False, max_running: int = 8) -
     tokenizer = ReplyTokenizer(TOKENIZER, frozenset({END}), VOCAB)
     rank = Rank(0, 1, torch.device("cpu"))
     executor = StepExecutor(
-        runner,
+        wrap(runner),
         SampledTokens(rank, overlaps=False),
         StepSender(tmp_path, 0, 1),
         Sampler((END,), tokenizer.textless),
