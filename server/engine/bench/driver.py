@@ -138,9 +138,10 @@ class Driver:
         prefilled = max(first_at[request] for request in requests)
         tokens_before = sum(self._recorder.num_tokens[request] for request in requests)
         forward_before = self._runner.seconds
-        decode_started = time.perf_counter()
+        decode_started, cpu_started = time.perf_counter(), time.process_time()
         self._finish()
         decode_s = max(time.perf_counter() - decode_started, 1e-9)
+        cpu_s = max(time.process_time() - cpu_started, 1e-9)
         decoded = sum(self._recorder.num_tokens[request] for request in requests) - tokens_before
         if not decoded:
             raise RuntimeError(
@@ -151,6 +152,7 @@ class Driver:
             "batch": batch,
             "prefill_tokens_per_s": batch * work.prompt_tokens / (prefilled - started),
             "decode_tokens_per_s": decoded / decode_s,
+            "decode_tokens_per_cpu_s": decoded / cpu_s,  # of rank 0; where others compute too it spins meanwhile
             "time_to_first_token_s": min(first_at[request] for request in requests) - started,
             "step_overhead_fraction": 1 - (self._runner.seconds - forward_before) / decode_s,
         }
