@@ -28,7 +28,7 @@ from server.engine.bench.limits import MachineLimits
 from server.engine.bench.random_model import SHAPES, random_model
 from server.engine.bench.rival_servers import RIVAL_SERVERS, rival_server
 from server.engine.bench.rivals import time_openai, time_transformers
-from server.engine.parallel.device_kind import device_kind
+from server.engine.parallel.placement import device_kind
 from server.machine import machine_facts
 from server.ports import free_loopback_port
 

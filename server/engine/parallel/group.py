@@ -13,7 +13,7 @@ import torch.distributed as dist
 from torch.distributed import HashStore, PrefixStore, Store, TCPStore  # type: ignore[attr-defined]
 
 from server.engine.parallel.deepspeed_ops import load_all_reduce
-from server.engine.parallel.device_kind import device_kind
+from server.engine.parallel.placement import device_kind
 from server.engine.parallel.transport import try_sum
 
 LOOPBACK = "127.0.0.1"

@@ -86,7 +86,7 @@ def _serve(settings: Settings, rank: int, attempt: int) -> int:
 def _accelerator(settings: Settings) -> str:
     if settings.device == "cpu":
         return "cpu"
-    from server.engine.parallel.device_kind import device_kind  # brings torch
+    from server.engine.parallel.placement import device_kind  # brings torch
 
     return device_kind(settings.device, settings.tensor_parallel_degree)
 

@@ -15,8 +15,8 @@ from torch import distributed as dist
 from server import wire
 from server.config import Settings
 from server.engine.model.runner import GroupRunner
-from server.engine.parallel.cores import keep_to_own_cores
 from server.engine.parallel.group import Rank, join, pick_device
+from server.engine.parallel.placement import keep_to_own_cores
 from server.engine.parallel.sampled_tokens import SampledTokens
 from server.engine.rank.liveness import Watchdog
 from server.engine.rank.loaded_models import GroupModel, load_models

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from server.engine.parallel.cores import cores_of
+from server.engine.parallel.placement import cores_of
 
 
 def test_ranks_share_the_cores_out_without_overlap() -> None:

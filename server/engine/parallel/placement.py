@@ -1,11 +1,19 @@
-"""Which cores a rank computes on."""
+"""Which kind of device a group computes on, and which cores each of its ranks."""
 
 from __future__ import annotations
 
 import logging
 import os
 
+import torch
+
 log = logging.getLogger(__name__)
+
+
+def device_kind(wanted: str, world: int) -> str:
+    """Cuda or cpu, where `wanted` is auto, cpu or cuda: a GPU only where each of `world` ranks has one of its own."""
+    has_all = wanted != "cpu" and torch.cuda.is_available() and torch.cuda.device_count() >= world
+    return "cuda" if has_all else "cpu"
 
 
 def cores_of(rank: int, world: int, threads: int, cores: list[int]) -> list[int] | None:
