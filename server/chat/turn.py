@@ -385,7 +385,10 @@ class TurnService:
         most = min(asked.max_new_tokens, room) if turn.request.clamp else asked.max_new_tokens
         end_tokens = () if turn.request.as_written else self._prompts.end_token_ids
         stop = (*ends, *asked.stop)
-        return msgspec.structs.replace(asked, stop=stop, stop_token_ids=end_tokens, max_new_tokens=most)
+        least = min(asked.min_tokens, most) if turn.request.clamp else asked.min_tokens
+        return msgspec.structs.replace(
+            asked, stop=stop, stop_token_ids=end_tokens, max_new_tokens=most, min_tokens=least
+        )
 
     def _reply(self, turn: OpenTurn, prompt: Prompt, piecewise: bool) -> ReplyStream:
         remaining = turn.remaining_s

@@ -433,6 +433,8 @@ def test_a_reply_may_be_cut_to_the_room_that_is_left_without_pushing_the_convers
     large, small = bench.engine.started
     assert len(large.prompt) + large.sampling.max_new_tokens == 512
     assert (small.prompt, small.sampling.max_new_tokens) == (large.prompt, 8)
+    bench.ask("And ice?", history=history, sampling=wire.Sampling(100_000, min_tokens=90_000), clamp=True)
+    assert bench.engine.started[-1].sampling.min_tokens == bench.engine.started[-1].sampling.max_new_tokens
     refused = bench.refusal("And ice?", history=history, sampling=wire.Sampling(max_new_tokens=100_000))
     assert refused.code is ErrorCode.PROMPT_TOO_LONG
 
