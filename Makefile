@@ -88,6 +88,11 @@ test-packages:
 	@for folder in tests/aws tests/process/web; do \
 	  test -d $$folder/node_modules || npm ci --prefix $$folder --no-audit --no-fund --loglevel=error; done
 
+.PHONY: docs
+docs: $(VENV)/.ready ## make docs/settings.md and docs/api.md from the code
+	$(BIN)/python -m server.settings_table > docs/settings.md
+	$(BIN)/python -m server.web.api_page > docs/api.md
+
 .PHONY: image
 image: ## build the image openchatkit:FLAVOR with docker or podman; FLAVOR is gpu (default) or cpu
 	FLAVOR=$(FLAVOR) $(PYTHON) -m deploy.image.build
