@@ -67,9 +67,11 @@ def _opener(name: str) -> Opener:
 
 def _open_index(settings: Settings) -> Retriever:
     from server.retrieval.encoder.encoder import Encoder
+    from server.retrieval.encoder.reranker import Reranker
     from server.retrieval.index.files import local_index
     from server.retrieval.index.manifest import read_manifest
     from server.retrieval.index.retriever import IndexRetriever
+    from server.retrieval.reranked import Reranked
 
     if not settings.index:
         raise RetrievalError(
@@ -81,7 +83,9 @@ def _open_index(settings: Settings) -> Retriever:
     encoder = Encoder(
         settings.encoder or manifest.encoder.name, settings.encoder_device, settings.encoder_threads, "auto"
     )
-    return IndexRetriever(folder, encoder, floor, settings.retrieval_timeout_s)
+    reranker = Reranker(settings.reranker, settings.encoder_device) if settings.reranker else None
+    index = IndexRetriever(folder, encoder, floor, settings.retrieval_timeout_s)
+    return index if reranker is None else Reranked(index, reranker)
 
 
 def _open_web(settings: Settings) -> Retriever:
