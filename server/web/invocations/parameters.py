@@ -16,12 +16,13 @@ from server.wire import Sampling
 N = TypeVar("N", int, float)
 
 _MOST_DIGITS = 9
+_LEAST_TOP_P = 1e-6  # the engine knows no 0
 GREEDY_BELOW = 1e-5  # a temperature so small would divide the logits out of their range
 
 StopString = Annotated[str, Meta(max_length=256)]
 Stop = StopString | Annotated[list[StopString], Meta(max_length=MAX_STOP_STRINGS)]
 Temperature = Annotated[float, Meta(ge=0, le=2, description="0 is greedy.")]
-TopP = Annotated[float, Meta(gt=0, le=1)]
+TopP = Annotated[float, Meta(ge=0, le=1, description="0 leaves the likeliest token alone.")]
 TopK = Annotated[int, Meta(ge=-1, le=1_000_000, description="0 and -1 mean all tokens.")]
 MinP = Annotated[float, Meta(ge=0, le=1, description="Least probability, as a share of the likeliest token's.")]
 Penalty = Annotated[float, Meta(ge=-2, le=2)]
@@ -93,7 +94,7 @@ def sampling(given: Parameters, default_new_tokens: int) -> Sampling:
         temperature, top_k, top_p, min_p = 1.0, 0, 1.0, 0.0
     else:
         temperature = _default(given.temperature, 1.0)
-        top_k, top_p = max(0, _default(given.top_k, 0)), _default(given.top_p, 1.0)
+        top_k, top_p = max(0, _default(given.top_k, 0)), max(_LEAST_TOP_P, _default(given.top_p, 1.0))
         min_p = _default(given.min_p, 0.0)
     return Sampling(
         max_new_tokens=_default(given.max_new_tokens, default_new_tokens),

@@ -19,6 +19,9 @@ from server.web.openai.request import check_model
 from server.web.reading.body import json_response, read_json
 from server.web.reading.struct_reader import invalid, read_struct
 
+# What clients send that name no model of their own: there is one policy, and it judges whatever it is called.
+_OPENAI_MODELS = ("omni-moderation-", "text-moderation-")
+
 OPERATIONS = (
     Operation(
         "post", "/v1/moderations", "Judge texts by the server's policy.",
@@ -38,7 +41,8 @@ def blueprint(front: Front) -> Blueprint:
         asked = read_struct(read_json(request, services.settings.max_body_bytes), ModerationRequest)
         if services.moderator is None or services.policy is None:
             raise ServiceError(ErrorCode.NOT_FOUND, "moderation is off on this server")
-        check_model(asked.model, services.policy.name)
+        if not (asked.model or "").startswith(_OPENAI_MODELS):
+            check_model(asked.model, services.policy.name)
         _check_texts(asked)
         with _lane(lanes):
             texts = [_judged_text(text) for text in asked.texts]

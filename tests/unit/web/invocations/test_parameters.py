@@ -32,6 +32,7 @@ def read(**given: Any) -> Parameters:
         ({"repetition_penalty": 1.2}, Sampling(max_new_tokens=99, repetition_penalty=1.2)),
         ({"stop": ["", "a"], "top_k": -1}, Sampling(max_new_tokens=99, do_sample=True, stop=("a",))),
         ({"stop": ""}, Sampling(max_new_tokens=99)),
+        ({"top_p": 0}, Sampling(max_new_tokens=99, do_sample=True, top_p=1e-6)),
         ({"logit_bias": {"7": -2}}, Sampling(max_new_tokens=99, logit_bias=((7, -2),))),
         ({"stop": "END"}, Sampling(max_new_tokens=99, stop=("END",))),
         ({"stop": ["a", "b", "c", "d"]}, Sampling(max_new_tokens=99, stop=("a", "b", "c", "d"))),
@@ -47,7 +48,7 @@ def test_parameters_become_sampling(given: dict[str, Any], expected: Sampling) -
     [
         ("temperature", -0.1), ("temperature", 2.1), ("temperature", "1"), ("temperature", True), ("temperature", [1]),
         ("top_k", -2), ("top_k", 1.5), ("top_k", "4"), ("top_k", True), ("top_k", 10**9),
-        ("top_p", 0), ("top_p", 1.01), ("top_p", "1"),
+        ("top_p", 1.01), ("top_p", "1"),
         ("max_new_tokens", 0), ("max_new_tokens", -1), ("max_new_tokens", 2.5), ("max_new_tokens", "8"),
         ("do_sample", 1), ("do_sample", "true"),
         ("no_retrieval", "yes"), ("no_retrieval", 1),

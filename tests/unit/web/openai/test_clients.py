@@ -117,7 +117,8 @@ def test_openai_s_newer_and_older_routes(api: str) -> None:
         done = client.completions.create(model="openchatkit", prompt="Once", max_tokens=5)
         assert done.choices[0].text == "You said: Once"
         assert client.embeddings.create(model="mini", input=["abc"]).data[0].embedding == [3.0, 0.0, 1.0]
-        assert client.moderations.create(input="hello").results[0].flagged is False
+        for model in ("", "omni-moderation-latest"):
+            assert client.moderations.create(input="hello", model=model).results[0].flagged is False
         fine = client.chat.completions.create(
             model="openchatkit",
             messages=[{"role": "user", "content": "hello", "name": "ada"}],
