@@ -90,6 +90,14 @@ class Moderator:
         verdict = self._model_verdict(scored, parts, Role.OUTPUT)
         return self._worst(verdict, span.whole or " ".join((*span.before, span.text)), Role.OUTPUT)
 
+    def worse(self, first: Judgement, second: Judgement) -> Judgement:
+        """Of two verdicts the more severe one; of equal ones the second."""
+        return max((second, first), key=self._rank)
+
+    def _rank(self, each: Judgement) -> tuple[bool, bool, int]:
+        known = each.label in self.policy.severity
+        return each.blocked, each.caution, self.policy.severity.index(each.label) if known else 0
+
     def _request(self, parts: Sequence[str], role: Role, *, of_reply: bool = False) -> wire.Score:
         return self._classifiers[role].request(parts[0], None, parts[1:], of_reply=of_reply)
 

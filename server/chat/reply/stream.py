@@ -197,7 +197,8 @@ class ReplyStream:
 
     def _apply_verdict(self, judgement: Judgement) -> None:
         self._is_judging = False
-        self._judgement = judgement
+        assert self._moderator is not None
+        self._judgement = judgement if self._judgement is None else self._moderator.worse(self._judgement, judgement)
         if judgement.blocked:
             self._end(self._ended("moderated_output"))
         else:

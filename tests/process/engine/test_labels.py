@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pyarrow as pa
@@ -15,6 +15,7 @@ from container.demo.data.moderation_data import Phrases
 from server import wire
 from server.chat.moderation.classifier import Classifier
 from server.chat.moderation.moderator import Moderator
+from server.chat.moderation.parts import parts_to_judge
 from server.chat.moderation.policy import Role
 from server.chat.moderation.policy_file import load_policy
 from server.chat.prompt.tokenizer import ChatTokenizer
@@ -47,8 +48,16 @@ def texts() -> list[str]:
     rng, phrases = random.Random(1), Phrases()
     with pa.memory_map(str(ROOT / ".demo/index/passages.arrow")) as source:
         passages = pa.ipc.open_file(source).read_all()["text"].to_pylist()
-    written = [phrases.draw(group, rng).text for group in GROUPS for _ in range(NUM_PHRASES // len(GROUPS))]
-    return [*written, *(text[:160] for text in rng.sample(passages, NUM_PASSAGES))]
+    groups = [group for group in GROUPS for _ in range(NUM_PHRASES // len(GROUPS))]
+    written = [_judged_whole(lambda group=group: phrases.draw(group, rng).text) for group in groups]
+    return [*written, *(_judged_whole(lambda: rng.choice(passages)[:80]) for _ in range(NUM_PASSAGES))]
+
+
+def _judged_whole(draw: Callable[[], str]) -> str:
+    """A text that is judged as it is alone: one sentence with one reading."""
+    while parts_to_judge(text := draw()) != [plain(text)]:
+        pass
+    return text
 
 
 @torch.inference_mode()

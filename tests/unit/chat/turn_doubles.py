@@ -46,6 +46,9 @@ class Judge:
     def masked(self, text: str, role: Role) -> str:
         return text
 
+    def worse(self, first: Judgement, second: Judgement) -> Judgement:
+        return first if first.blocked else second
+
     def note(self, request_id: str, role: Role, verdict: Judgement, text: str) -> None:
         self.noted.append((request_id, role, verdict.blocked, text))
 

@@ -52,6 +52,9 @@ class Judge:
     def masked(self, text: str, role: Role) -> str:
         return text
 
+    def worse(self, first: Judgement, second: Judgement) -> Judgement:
+        return first if first.blocked else second
+
     def judge_reply(self, span: ReplySpan, deadline_s: float) -> Judgement:
         self.asked.append(span.text)
         blocked = self._word in span.text
