@@ -7,7 +7,6 @@ are the reply's.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 _GRAMS = (3, 2)  # how many last tokens are sought, the longer first
@@ -15,9 +14,11 @@ MAX_DRAFT_TOKENS = 15
 _FIRST_RATE = 0.5  # of drafted tokens that turn out right, until more is known
 _WEIGHT = 0.15  # of the newest drafted token in the rate
 _PROBE_INTERVAL = 16  # steps without a draft after which one token is tried
-# What one more row costs a step, beside what it costs to read the weights once. Measured with bfloat16 on a processor
-# with AVX-512; others differ, but not so much that the lengths below would be far off.
-_ROW_COST = 1 / 24
+# What a step costs by its rows, in shares of reading the weights once: the first come with that, each further one costs
+# products. Measured with bfloat16 on a processor with AVX-512; others differ, but the lengths below would hardly.
+_FREE_ROWS = 4
+_ROW_COST = 0.1
+_LEAST_GAIN = 1.03  # in tokens a second, for a draft at all
 
 
 class PromptLookup:
@@ -53,14 +54,17 @@ class DraftLength:
         self._num_without = 0
 
     def tokens(self, num_decodes: int) -> int:
-        """Tokens to draft in a step that decodes `num_decodes` sequences.
-
-        One more row pays when the chance that it becomes a token is more than what it adds to the step's time, each
-        as a share of the whole step.
-        """
-        least = _ROW_COST * num_decodes / (1 + _ROW_COST * num_decodes)
-        if self.rate > least:
-            return min(int(math.log(least) / math.log(min(self.rate, 0.99))), MAX_DRAFT_TOKENS)
+        """Tokens to draft in a step that decodes `num_decodes` sequences: as many as promise most tokens a second."""
+        expected, right = float(num_decodes), 1.0
+        best, fastest = 0, _LEAST_GAIN * expected / _cost(num_decodes)
+        for length in range(1, MAX_DRAFT_TOKENS + 1):
+            right *= self.rate
+            expected += right
+            speed = expected / _cost(num_decodes + length)
+            if speed > fastest:
+                best, fastest = length, speed
+        if best:
+            return best
         self._num_without += 1
         return int(self._num_without % _PROBE_INTERVAL == 0)
 
@@ -68,3 +72,7 @@ class DraftLength:
         """A draft was verified: the first `num_accepted` of its tokens were right, and the one behind them was not."""
         for right in [1.0] * num_accepted + [0.0] * (num_accepted < num_drafted):
             self.rate += _WEIGHT * (right - self.rate)
+
+
+def _cost(num_rows: int) -> float:
+    return 1.0 + _ROW_COST * max(0, num_rows - _FREE_ROWS)
