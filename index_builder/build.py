@@ -74,8 +74,9 @@ def build(plan: BuildPlan, folder: Path, work: WorkFolder, progress: Progress) -
 
 def finish(request: IndexRequest, work: WorkFolder, folder: Path, demand: RecallDemand, progress: Progress) -> Manifest:
     """Train and evaluate beside the shards, put the index into `folder` at once, and remove the shards."""
-    write_index(request, work, progress)
-    queries = queries_for(work.result, "", demand.questions)
+    encoder = Encoder(_vector_inputs(work)["encoder"])
+    write_index(request, work, encoder, progress)
+    queries = queries_for(work.result, encoder, demand.questions)
     manifest, _ = evaluate(work.result, demand.floor, queries, progress)
     install(work.result, folder)
     work.remove()
@@ -122,21 +123,19 @@ def train(request: IndexRequest, work: WorkFolder, folder: Path, progress: Progr
     Raises:
         WorkFolderError: a stage before has not ended, or its shards are not all there.
     """
-    manifest = write_index(request, work, progress)
+    manifest = write_index(request, work, Encoder(_vector_inputs(work)["encoder"]), progress)
     install(work.result, folder)
     return manifest
 
 
-def write_index(request: IndexRequest, work: WorkFolder, progress: Progress) -> Manifest:
+def write_index(request: IndexRequest, work: WorkFolder, encoder: Encoder, progress: Progress) -> Manifest:
     """Write the index of the shards of `work` into its folder `result`.
 
     Raises:
         WorkFolderError: a stage before has not ended, or its shards are not all there.
     """
     inputs, totals = _finished_passages(work)
-    vectors = work.inputs("vectors")
-    if vectors is None:
-        raise WorkFolderError(f"work folder {work.path} holds no vectors; run the verb `embed` first")
+    vectors = _vector_inputs(work)
     num_dropped = drop_directionless(work)
     totals.num_passages -= num_dropped
     if num_dropped:
@@ -144,7 +143,6 @@ def write_index(request: IndexRequest, work: WorkFolder, progress: Progress) -> 
     _refuse_other_counts(work, totals.num_passages)
     work.claim("index", {"index": request.factory or request.kind})
     facts, names = write_index_files(_wanted(request, work), work, work.result, progress)
-    encoder = Encoder(vectors["encoder"])
     about = IndexDescription(
         source=request.name or totals.source,
         fingerprint=index_fingerprint(vectors, request.factory or request.kind),
@@ -157,6 +155,14 @@ def write_index(request: IndexRequest, work: WorkFolder, progress: Progress) -> 
     manifest = new_manifest(work.result, about, progress)
     store_manifest(work.result, manifest)
     return manifest
+
+
+def _vector_inputs(work: WorkFolder) -> Inputs:
+    _finished_passages(work)
+    vectors = work.inputs("vectors")
+    if vectors is None:
+        raise WorkFolderError(f"work folder {work.path} holds no vectors; run the verb `embed` first")
+    return vectors
 
 
 def _wanted(request: IndexRequest, work: WorkFolder) -> IndexKind | IndexChoice:

@@ -12,6 +12,8 @@ from index_builder.evaluation.evaluate import PLOT_FILE, evaluate, queries_for
 from index_builder.progress import Progress
 from index_builder.publish import publish, refuse_poor
 from index_builder.report import inspect
+from server.retrieval.encoder.encoder import Encoder
+from server.retrieval.index.manifest import read_manifest
 
 Flags = argparse.Namespace
 _FLOOR = BuildPlan(source="", encoder="").demand.floor
@@ -41,7 +43,8 @@ def add_index_verbs(verbs: Any) -> None:
 
 def run_evaluate(flags: Flags, progress: Progress) -> None:
     """`evaluate`: measure; an index below the floor is reported as an error."""
-    queries = queries_for(flags.index, flags.encoder, flags.questions)
+    encoder = Encoder(flags.encoder or read_manifest(flags.index).encoder.name)
+    queries = queries_for(flags.index, encoder, flags.questions)
     manifest, chosen = evaluate(flags.index, flags.recall_floor, queries, progress)
     print(
         f"{manifest.label}: recall@1 {chosen.recall_at_1}, recall@5 {chosen.recall_at_5}, recall@10 "

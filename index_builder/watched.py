@@ -6,11 +6,12 @@ import multiprocessing
 import os
 import resource
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -19,6 +20,7 @@ Answer = TypeVar("Answer")
 ATTEMPTS = 2  # a machine may be out of memory for a moment; what fails twice fails
 _WALL_FACTOR, _WALL_EXTRA_S = 4, 20  # a busy machine gives a process less than all of a core
 _END_S = 5.0
+_PROGRAM = "import sys; from index_builder.watched import serve; serve(int(sys.argv[1]))"
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ class _Child:
     """A process that serves calls, started when it is needed."""
 
     def __init__(self) -> None:
-        self._process: BaseProcess | None = None
+        self._process: subprocess.Popen[bytes] | None = None
         self._connection: Connection | None = None
         self._owner = os.getpid()
 
@@ -95,29 +97,40 @@ class _Child:
     def end(self) -> None:
         if self._process is not None and self._owner == os.getpid():
             self._process.kill()
-            self._process.join(_END_S)
+            self._process.wait(_END_S)
+        if self._connection is not None:
+            self._connection.close()
         self._process = self._connection = None
 
     def _started(self) -> Connection:
         if self._connection is None or self._owner != os.getpid():
-            context = multiprocessing.get_context("spawn")
             self._owner = os.getpid()
-            self._connection, theirs = context.Pipe()
-            self._process = context.Process(target=_serve, args=(theirs,), daemon=True, name="document-reader")
-            self._process.start()
+            self._connection, theirs = multiprocessing.Pipe()
+            paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
+            self._process = subprocess.Popen(  # not by multiprocessing, which would run the caller's script anew
+                [sys.executable, "-c", _PROGRAM, str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                env={**os.environ, "PYTHONPATH": paths},
+                stdin=subprocess.DEVNULL,
+            )
             theirs.close()
+        assert self._connection is not None
         return self._connection
 
     def _death(self, budget: Budget) -> LimitError:
         assert self._process is not None
-        self._process.join(_END_S)
-        status = self._process.exitcode
+        try:
+            status = self._process.wait(_END_S)
+        except subprocess.TimeoutExpired:
+            status = None
         if status == -signal.SIGXCPU:
             return LimitError("document over the time limit", f"more than {budget.cpu_s:.0f} s of a core")
         return LimitError("document that ends its reader", f"the process ended with status {status}")
 
 
-def _serve(connection: Connection) -> None:
+def serve(descriptor: int) -> None:
+    """Answer calls that come on a socket, until it is closed at the other end."""
+    connection = Connection(descriptor)
     while True:
         try:
             call, budget = connection.recv()

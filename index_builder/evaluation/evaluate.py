@@ -18,17 +18,15 @@ from server.retrieval.index.manifest import Manifest, read_manifest
 PLOT_FILE = "recall.png"
 
 
-def queries_for(folder: Path, encoder_name: str, questions: Path | None) -> Queries:
+def queries_for(folder: Path, encoder: Encoder, questions: Path | None) -> Queries:
     """What recall is measured on: the questions of a file, else what is made from the passages.
 
     Raises:
-        RetrievalError: the encoder cannot be loaded, or the file holds no questions.
+        RetrievalError: the file holds no questions.
     """
-    manifest = read_manifest(folder)
-    encoder = Encoder(encoder_name or manifest.encoder.name, precision="auto")
     if questions is not None:
         return asked_queries(questions, encoder)
-    return made_queries(folder, manifest.passages.language, encoder)
+    return made_queries(folder, read_manifest(folder).passages.language, encoder)
 
 
 def evaluate(

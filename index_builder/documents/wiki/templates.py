@@ -199,10 +199,14 @@ def _measure(call: _Call) -> str:
         text += RANGES[arguments[position].lower()] + arguments[position + 1]
         position += 2
     if position < len(arguments) and not _NUMBER.match(arguments[position]):
-        text += _unit(arguments[position], arguments[position + 1 : position + 2])
+        powers = arguments[position + 1 : position + 2] if call.name in _WITH_POWERS else []
+        text += _unit(arguments[position], powers)
         if position + 2 < len(arguments) and _is_smaller(arguments[position], arguments[position + 2]):
             text += f" {arguments[position + 1]}{_unit(arguments[position + 2], [])}"
     return f"{text} {call.named['ul'] if 'ul' in call.named else call.named.get('u', '')}".strip()
+
+
+_WITH_POWERS = frozenset({"unité", "unite", "unité/2", "unidad", "dunité"})
 
 
 def _unit(unit: str, following: list[str]) -> str:

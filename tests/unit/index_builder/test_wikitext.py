@@ -54,6 +54,7 @@ def test_markup_reads_as_prose(markup: str, prose: str) -> None:
             "At {{convert|20|C|F}}, {{cvt|5|x|6|x|7|m|ft}}, {{convert|1|to|2|sqmi}}",
             "At 20 °C, 5 × 6 × 7 m, 1 to 2 sq mi",
         ),
+        ("Of {{convert|661848|km2|sqmi|-2}}, {{cvt|9|km|2}}", "Of 661848 km², 9 km"),
         ("{{M|2000|m}}, {{fmtn|300|km}}, {{num|5|м}}, {{unidad|5|kg}}", "2000 m, 300 km, 5 м, 5 kg"),
         ("{{val|1.5|0.2|e=6|u=m}}, {{nts|1234}}, {{US$|5 million}}", "1.5±0.2×10^6 m, 1234, $5 million"),
         ("{{date|14|juillet|1789}}, {{As of|2010|5}}, {{1er|mai}}", "14 juillet 1789, As of May 2010, 1er mai"),
