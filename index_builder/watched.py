@@ -17,9 +17,10 @@ from typing import Any, Generic, TypeVar
 
 Answer = TypeVar("Answer")
 
-ATTEMPTS = 2  # a machine may be out of memory for a moment; what fails twice fails
+ATTEMPTS = 2  # a machine may be out of memory for a moment; what fails twice fails. Seconds of a core are no accident.
 _WALL_FACTOR, _WALL_EXTRA_S = 4, 20  # a busy machine gives a process less than all of a core
 _END_S = 5.0
+OVER_TIME = "document over the time limit"
 _PROGRAM = "import sys; from index_builder.watched import serve; serve(int(sys.argv[1]))"
 
 
@@ -52,14 +53,14 @@ def watched(call: Call[Answer], budget: Budget) -> Answer:
     """What the function returns, from a process that is kept for the next call; what it raises is raised here.
 
     Raises:
-        LimitError: it failed twice to end within its budget.
+        LimitError: it took more seconds than its budget, or failed twice otherwise.
     """
     for attempt in range(1, ATTEMPTS + 1):
         try:
             return _child().run(call, budget)
-        except LimitError:
+        except LimitError as error:
             _child().end()
-            if attempt == ATTEMPTS:
+            if attempt == ATTEMPTS or error.cause == OVER_TIME:
                 raise
     raise AssertionError("unreachable")
 
@@ -83,7 +84,7 @@ class _Child:
         try:
             connection.send((call, budget))
             if not connection.poll(_WALL_FACTOR * budget.cpu_s + _WALL_EXTRA_S):
-                raise LimitError("document over the time limit", "its process gave no answer")
+                raise LimitError(OVER_TIME, "its process gave no answer")
             kind, answer = connection.recv()
         except (EOFError, OSError) as error:
             raise self._death(budget) from error
@@ -124,7 +125,7 @@ class _Child:
         except subprocess.TimeoutExpired:
             status = None
         if status == -signal.SIGXCPU:
-            return LimitError("document over the time limit", f"more than {budget.cpu_s:.0f} s of a core")
+            return LimitError(OVER_TIME, f"more than {budget.cpu_s:.0f} s of a core")
         return LimitError("document that ends its reader", f"the process ended with status {status}")
 
 

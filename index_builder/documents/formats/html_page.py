@@ -8,6 +8,7 @@ from collections.abc import Callable
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
 from index_builder.documents.encodings import declared_in_html, decoded
+from index_builder.documents.formats.html_depth import flattened
 from index_builder.documents.formats.html_nodes import (
     BLOCKS,
     CellReader,
@@ -22,8 +23,6 @@ from index_builder.documents.outline import Outline, one_line
 
 DroppedPart = Callable[[LexborNode, str], str | None]
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
-_NESTED_RUN = re.compile(r"(?:<[a-zA-Z][^<>]{0,200}>\s{0,20}){500,}")  # hundreds of elements with no text between them
-_KEPT_OF_A_RUN = 2000
 _SPACE = re.compile(r"\s+")
 _FIELDS = frozenset(
     ["author", "keywords", "date", "category", "department", "language", "subject", "status", "audience"]
@@ -45,7 +44,7 @@ def read_html(markup: str, outline: Outline, dropped_part: DroppedPart = lambda 
     Args:
         dropped_part: how a node that is no text of this kind of pages is counted, "" when it is not, None to read it.
     """
-    tree = LexborHTMLParser(_NESTED_RUN.sub(_shortened, markup))
+    tree = LexborHTMLParser(flattened(markup))
     mains = tree.css("main, [role=main]")
     root = mains[0] if len(mains) == 1 else tree.root
     if root is not None:
@@ -53,11 +52,6 @@ def read_html(markup: str, outline: Outline, dropped_part: DroppedPart = lambda 
     _add_fields(tree, outline)
     title = tree.css_first("head > title")
     return one_line(title.text()) if title is not None else ""
-
-
-def _shortened(run: re.Match[str]) -> str:
-    """The end of a run of opening tags: the parser's time grows with the square of the depth."""
-    return "<" + run.group()[-_KEPT_OF_A_RUN:].partition("<")[2]
 
 
 def _add_fields(tree: LexborHTMLParser, outline: Outline) -> None:

@@ -6,6 +6,7 @@ import bz2
 import email.message
 import gzip
 import lzma
+import time
 from pathlib import Path
 
 import pyarrow as pa
@@ -194,3 +195,12 @@ def test_what_is_left_out_of_a_page_is_counted_by_kind(tmp_path: Path) -> None:
     assert dict(parsed(tmp_path, "a.html", page).dropped) == {
         "navigation": 1, "image": 2, "form": 1, "side note": 1, "hidden element": 1,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("opening", ["<div>", "<div><p>a ", "<div><span>", "<b>", "<ul><li>"])
+def test_a_megabyte_of_nesting_is_read_in_no_time(tmp_path: Path, opening: str) -> None:
+    started = time.process_time()
+    document = parsed(tmp_path, "deep.html", f"<p>Above.</p>{opening * (1_000_000 // len(opening))}Below.")
+    assert document.text.startswith("Above.")
+    assert document.text.endswith("Below.")
+    assert time.process_time() - started < 5
