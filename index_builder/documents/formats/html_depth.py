@@ -8,8 +8,8 @@ MAX_DEPTH = 400  # browsers stop at some 500
 _TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9:-]{0,40})(?=[\s/>])[^<>]{0,2000}>|<(/?)([a-zA-Z][a-zA-Z0-9:-]{0,40})>")
 # They end where the next of their kind begins, or hold nothing: an open one is no depth.
 _FLAT_NAMES = (
-    "p li dt dd td th tr thead tbody tfoot option optgroup colgroup rp rt area base br col embed hr img input link meta "
-    "source track wbr param script style textarea title"
+    "p li dt dd td th tr thead tbody tfoot option optgroup colgroup rp rt area base br col embed hr img input link "
+    "meta source track wbr param script style textarea title"
 )
 _FLAT = frozenset(_FLAT_NAMES.split())
 
