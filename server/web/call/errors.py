@@ -72,7 +72,7 @@ def error_body(error: ServiceError, request_id: str, *, openai: bool = False) ->
     return ErrorBody(
         ErrorDetail(
             code=_openai_code(error) if openai else error.code.value,
-            message=error.message,
+            message=_openai_message(error) if openai else error.message,
             request_id=request_id,
             retryable=error.code in _RETRYABLE_CODES,
             field=error.field,
@@ -119,6 +119,13 @@ def _openai_code(error: ServiceError) -> str:
     if error.code is ErrorCode.NOT_FOUND and error.field == "model":
         return _MODEL_NOT_FOUND
     return _OPENAI_CODES.get(error.code, error.code.value)
+
+
+def _openai_message(error: ServiceError) -> str:
+    """LiteLLM and LangChain know a prompt that is too long by these words of the message, whatever the code says."""
+    if error.code is not ErrorCode.PROMPT_TOO_LONG:
+        return error.message
+    return f"This model's maximum context length is exceeded (context_length_exceeded): {error.message}"
 
 
 def _openai_param(error: ServiceError) -> str | None:
