@@ -12,7 +12,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from server import wire
 from server.engine.model.runner import Runner
 from server.engine.parallel.group import Rank
-from server.engine.parallel.sampled_tokens import SampledTokens
+from server.engine.parallel.sampled_tokens import SampledTokens, resolve
 from server.engine.rank.liveness import Watchdog
 from server.engine.rank.loop import Leader
 from server.engine.rank.replies import ReplyTokenizer
@@ -55,6 +55,7 @@ class MarkovRunner:
         self.logits[:, BAD] = -30.0
         self.logits[BAD] = torch.nan
         self.steps: list[Step] = []
+        self.sampled: SampledTokens | None = None  # for tokens that are pending
 
     def run(self, step: Step) -> dict[str, torch.Tensor]:
         self.steps.append(step)
@@ -62,7 +63,11 @@ class MarkovRunner:
 
     def _run_model(self, step: ModelStep) -> torch.Tensor:
         last = [token for each in step.segments for token in each.tokens[len(each.tokens) - each.num_logits :]]
-        return self.logits[torch.tensor(last, dtype=torch.long)].clone()
+        token_ids = torch.tensor(last, dtype=torch.long)
+        if last and min(last) < 0:
+            assert self.sampled is not None
+            token_ids = resolve(token_ids, self.sampled.latest)
+        return self.logits[token_ids].clone()
 
 
 class Inbox:
@@ -90,6 +95,7 @@ def make_leader(
     tmp_path: Path,
     *,
     drafts: bool = False,
+    overlaps: bool = False,
     max_running: int = 8,
     wrap: Callable[[MarkovRunner], Runner] = lambda runner: runner,
 ) -> tuple[Leader, Inbox, MarkovRunner]:
@@ -103,10 +109,10 @@ def make_leader(
         drafts=drafts,
     )
     tokenizer = ReplyTokenizer(TOKENIZER, frozenset({END}), VOCAB)
-    rank = Rank(0, 1, torch.device("cpu"))
+    runner.sampled = SampledTokens(Rank(0, 1, torch.device("cpu")), overlaps=overlaps)
     executor = StepExecutor(
         wrap(runner),
-        SampledTokens(rank, overlaps=False),
+        runner.sampled,
         StepSender(tmp_path, 0, 1),
         Sampler((END,), tokenizer.textless),
         Watchdog(60.0, "test"),

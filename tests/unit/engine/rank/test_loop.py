@@ -24,8 +24,10 @@ SAMPLINGS = (
 )
 
 
-def ask_all(tmp_path: Path, *, drafts: bool, stop: tuple[str, ...] = ()) -> tuple[list[object], wire.Status]:
-    leader, inbox, _ = make_leader(tmp_path, drafts=drafts)
+def ask_all(
+    tmp_path: Path, *, drafts: bool = False, overlaps: bool = False, stop: tuple[str, ...] = ()
+) -> tuple[list[object], wire.Status]:
+    leader, inbox, _ = make_leader(tmp_path, drafts=drafts, overlaps=overlaps)
     leader.take(CLIENT, wire.Hello())
     said: list[object] = []
     for prompt in PROMPTS:
@@ -56,6 +58,24 @@ def test_replies_are_the_same_with_and_without_drafts_whatever_the_sampling_and_
         (text, end.reason, end.num_new_tokens) for text, end in cut
     ]
     assert any(end.reason == "stop" for _, end in stopped)
+
+
+def test_replies_are_the_same_when_steps_overlap(tmp_path: Path) -> None:
+    plain, overlapped = ask_all(tmp_path)[0], ask_all(tmp_path, overlaps=True)[0]
+    assert overlapped == plain
+
+
+def test_a_reply_under_a_schema_waits_for_its_tokens_when_steps_overlap(tmp_path: Path) -> None:
+    said = []
+    for overlaps in (False, True):
+        leader, inbox, _ = make_leader(tmp_path, overlaps=overlaps)
+        sampling = wire.Sampling(max_new_tokens=200, do_sample=True, seed=2, json_schema=json.dumps(SCHEMA))
+        leader.take(CLIENT, wire.Generate("a", PROMPTS[0], sampling))
+        leader.take(CLIENT, wire.Generate("b", PROMPTS[1], wire.Sampling(max_new_tokens=40)))
+        run(leader)
+        said.append((inbox.text_of("a"), inbox.text_of("b")))
+        json.loads(said[-1][0])
+    assert said[0] == said[1]
 
 
 def test_a_token_that_the_request_names_ends_it_and_is_not_shown(tmp_path: Path) -> None:
