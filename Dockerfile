@@ -1,8 +1,10 @@
 # The serving image. FLAVOR=gpu (the default) or cpu; see README.md for the driver that the GPU flavour needs.
 #   docker build --tag openchatkit .
 #   docker build --tag openchatkit:cpu --build-arg FLAVOR=cpu --build-arg BASE_IMAGE=debian:bookworm-slim .
-# The base needs nothing of CUDA but the driver's mounts: torch and Faiss bring their own CUDA libraries.
-ARG BASE_IMAGE=nvidia/cuda:13.0.1-base-ubuntu24.04
+# The base needs nothing of CUDA: torch brings its libraries, and the driver is mounted by NVIDIA's container toolkit, which
+# the two NVIDIA_ variables below ask for it. ECR's public gallery has no limit on pulls from AWS; `make image` and
+# `deploy image build` resolve the tag to its digest and build from that.
+ARG BASE_IMAGE=public.ecr.aws/ubuntu/ubuntu:24.04
 
 # build: the virtual environment and all compiled code; compilers and headers stay here.
 FROM ${BASE_IMAGE} AS build
@@ -43,6 +45,23 @@ RUN packages=$(python -c "import sysconfig; print(sysconfig.get_path('purelib'))
         \( -path '*/numpy/*' -o -path '*/scipy/*' -o -path '*/sklearn/*' -o -path '*/pyarrow/*' -o -path '*/sympy/*' \
            -o -path '*/networkx/*' -o -path '*/joblib/*' -o -path '*/torch/test' \) -exec rm -rf {} + \
  && rm -rf "$packages"/torch/include "$packages"/torch/share/cmake "$packages"/pyarrow/include "$packages"/pip "$packages"/pip-* /opt/venv/bin/pip*
+# In layers by how seldom they change: CUDA's libraries, torch, and the rest.
+RUN packages=$(python -c "import sysconfig; print(sysconfig.get_path('purelib'))") \
+ && mkdir -p "/layers/cuda$packages" "/layers/torch$packages" /layers/rest/opt \
+ && for name in nvidia triton cusparselt; do \
+        if [ -d "$packages/$name" ]; then mv "$packages/$name" "/layers/cuda$packages/"; fi; done \
+ && for name in torch torchgen functorch; do \
+        if [ -d "$packages/$name" ]; then mv "$packages/$name" "/layers/torch$packages/"; fi; done \
+ && mv /opt/venv /layers/rest/opt/
+
+# sbom: what the environment is made of (CycloneDX), and under which licences.
+FROM build AS sbom
+COPY container/requirements/sbom.lock container/requirements/
+RUN python -m venv /opt/sbom && /opt/sbom/bin/pip install --quiet --no-deps --require-hashes --requirement container/requirements/sbom.lock
+COPY pyproject.toml ./
+RUN mkdir /sbom \
+ && /opt/sbom/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --of JSON -o /sbom/sbom.cdx.json /opt/venv/bin/python \
+ && /opt/sbom/bin/pip-licenses --python /opt/venv/bin/python --from=mixed --with-urls --format=csv --output-file=/sbom/licences.csv >/dev/null
 
 # native: the engine's own kernels.
 FROM build AS native
@@ -70,21 +89,32 @@ RUN if [ "$FLAVOR" = gpu ]; then set -- gcc libc6-dev python3-dev; else set --; 
  && apt-get update --quiet --quiet \
  && apt-get install --quiet --quiet --yes --no-install-recommends ca-certificates libgomp1 python3 "$@" \
  && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/*.log /var/log/apt \
- && mkdir -p /data
-COPY --from=slim /opt/venv /opt/venv
+ && mkdir -p /data && chown 10001:0 /data && chmod 775 /data
+COPY --from=slim /layers/cuda/ /
+COPY --from=slim /layers/torch/ /
+COPY --from=slim /layers/rest/ /
 WORKDIR /app
 COPY LICENSE pyproject.toml ./
 COPY --from=native /app/server server/
 COPY container/ container/
 COPY --from=demo /demo/ container/demo/
-RUN /opt/venv/bin/python -m compileall -q container
-ENV PATH=/opt/venv/bin:$PATH OCK_STORE=sqlite:////data/conversations.sqlite
+COPY --from=sbom /sbom/ sbom/
+RUN /opt/venv/bin/python -m compileall -q container && dpkg-query --show --showformat '${Package} ${Version}\n' >sbom/debian-packages.txt
+# Any user of group 0 may run it, on a root that is read-only: what is written goes below /tmp and /data. torch asks for the
+# user's name, which a number without an entry in /etc/passwd has not.
+ENV PATH=/opt/venv/bin:$PATH OCK_STORE=sqlite:////data/conversations.sqlite PYTHONDONTWRITEBYTECODE=1 \
+    HOME=/tmp USER=openchatkit XDG_CACHE_HOME=/tmp/openchatkit/cache TORCHINDUCTOR_CACHE_DIR=/tmp/openchatkit/cache/inductor \
+    NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
+USER 10001:0
 EXPOSE 8080
+HEALTHCHECK --interval=30s --timeout=5s --start-period=1h --retries=3 CMD ["python", "/app/container/health.py"]
 ARG VERSION=unknown
 ARG REVISION=unknown
+ARG BASE_IMAGE
 LABEL com.amazonaws.sagemaker.capabilities.accept-bind-to-port=true \
       org.opencontainers.image.title="OpenChatKit server" \
       org.opencontainers.image.description="A moderated, sourced, remembering chatbot: GPT-NeoX and GPT-J on tensor-parallel ranks" \
+      org.opencontainers.image.base.name="$BASE_IMAGE" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="$VERSION" \
       org.opencontainers.image.revision="$REVISION"

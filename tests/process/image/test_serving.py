@@ -12,7 +12,7 @@ ZOMBIES = (
     "print([path.name for path in pathlib.Path('/proc').glob('[0-9]*')"
     " if (path / 'stat').read_text().rpartition(')')[2].split()[0] == 'Z'])"
 )
-BUILT = "import pathlib; print([str(path) for path in pathlib.Path('/root').rglob('*.so')])"
+BUILT = "import pathlib; print([str(path) for path in pathlib.Path('/tmp').rglob('*.so')])"
 SIGNAL_RANK_0 = (
     "import os, pathlib, signal;"
     "[os.kill(int(path.name), signal.{}) for path in pathlib.Path('/proc').glob('[0-9]*')"

@@ -48,9 +48,20 @@ def test_a_taken_port_is_one_sentence_and_status_2() -> None:
 
 
 def test_too_little_shared_memory_is_one_sentence_that_says_how_much() -> None:
-    done = podman("run", "--rm", "--shm-size", "100m", "--env", "OCK_TENSOR_PARALLEL_DEGREE=2", IMAGE, "check")
+    done = podman(
+        "run",
+        "--rm",
+        "--shm-size",
+        "100m",
+        "--env",
+        "OCK_TENSOR_PARALLEL_DEGREE=2",
+        "--env",
+        "OCK_GROUP_TRANSPORT=shm",
+        IMAGE,
+        "check",
+    )
     assert done.returncode == 2
-    assert done.stderr.startswith("openchatkit: /dev/shm has 100 MiB free and 2 CPU ranks need 133 MiB")
+    assert done.stderr.startswith("openchatkit: OCK_GROUP_TRANSPORT=shm: /dev/shm has 100 MiB free")
 
 
 def test_nothing_is_inside_that_only_building_or_testing_needs(tmp_path: Path) -> None:
@@ -64,5 +75,5 @@ def test_nothing_is_inside_that_only_building_or_testing_needs(tmp_path: Path) -
         "print(app, tools, caches, (packages / 'torch' / 'test').exists(), (packages / 'pytest').exists())"
     )
     done = podman("run", "--rm", "--entrypoint", "python", IMAGE, "-c", code)
-    app = ["/app/LICENSE", "/app/container", "/app/pyproject.toml", "/app/server"]
+    app = ["/app/LICENSE", "/app/container", "/app/pyproject.toml", "/app/sbom", "/app/server"]
     assert done.stdout.strip() == f"{app} [] [] False False", done.stderr
