@@ -76,6 +76,8 @@ def join(
         try_sum(device, world)
     load_all_reduce()
     deepspeed.init_distributed(dist_backend=backend, verbose=False)
+    if not shared_memory:  # without segments DeepSpeed's operator would crash; at level 0 it takes the process group
+        deepspeed.comm.comm.cdb.shm_vector_kernel_level = 0
     # Without a barrier a fast rank may read what a dead group left in the shared-memory segments.
     dist.barrier()
     return Rank(rank, world, device)
