@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 from collections.abc import Mapping
 
@@ -21,10 +22,13 @@ def has_left(environ: Mapping[str, object]) -> bool:
     if not isinstance(connection, socket.socket):
         return False
     try:
-        return connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
-    except (BlockingIOError, InterruptedError):
-        return False  # nothing to read: it is there and waits
+        # Asked first, since a socket with a time limit would be waited for whatever the flags of a read.
+        waiting = select.poll()
+        waiting.register(connection, select.POLLIN)
+        if not waiting.poll(0):
+            return False
+        return connection.recv(1, socket.MSG_PEEK) == b""
     except ValueError:
-        return False  # TLS shows nothing of what comes
+        return False  # TLS shows nothing of what comes, and a closed socket is the server's own doing
     except OSError:
         return True
