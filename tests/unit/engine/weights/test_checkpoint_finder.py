@@ -53,7 +53,9 @@ def test_a_folder_is_taken_as_it_is(tmp_path: Path) -> None:
 
 
 def test_what_is_neither_a_folder_nor_a_hub_id_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DeployError, match=r"--moderation \./nowhere/at/all: neither a folder nor a hub id"):
+    with pytest.raises(
+        DeployError, match=r"--moderation \./nowhere/at/all: neither a folder, a .gguf file nor a hub id"
+    ):
         CheckpointFinder(Hub(tmp_path, [])).find("--moderation", "./nowhere/at/all")
 
 
