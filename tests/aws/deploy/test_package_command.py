@@ -67,7 +67,7 @@ def test_each_model_goes_to_its_own_prefix_and_the_settings_are_printed(
         (["--chat", ".", "--tensor-parallel-degree", "0", "--out", "x"], "--tensor-parallel-degree 0: at least 1"),
         (["--chat", ".", "--out", "s3:///prefix"], "no bucket; write s3://bucket/prefix"),
         (["--chat", ".", "--out", "s3://nobody-has-this/prefix"], "there is no bucket nobody-has-this"),
-        (["--chat", "./nowhere", "--out", "x"], "--chat ./nowhere: neither a folder nor a hub id"),
+        (["--chat", "./nowhere", "--out", "x"], "--chat ./nowhere: neither a folder, a .gguf file nor a hub id"),
     ],
 )
 def test_a_flag_that_cannot_be_right_stops_before_the_work(
