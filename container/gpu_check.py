@@ -86,7 +86,7 @@ def run(wanted: Try, out: Path) -> Part:
         except subprocess.TimeoutExpired:
             status = f"stopped after {wanted.limit_s:g} s"
     found = json.loads(figures.read_text("utf-8")) if figures.is_file() else {}
-    return Part(wanted.name, status, round(time.monotonic() - began, 1), log.name, found)
+    return Part(wanted.name, status, round(time.monotonic() - began, 1), log=log.name, found=found)
 
 
 def ask_the_demo(out: Path, limit_s: float = 600.0) -> Part:
@@ -113,7 +113,7 @@ def ask_the_demo(out: Path, limit_s: float = 600.0) -> Part:
         finally:
             server.send_signal(signal.SIGTERM)
             server.wait(60)
-    return Part("demo", status, round(time.monotonic() - began, 1), "demo.log", found)
+    return Part("demo", status, round(time.monotonic() - began, 1), log="demo.log", found=found)
 
 
 def plan_beside_truth(parts: Sequence[Part], models: Path) -> dict[str, Any]:

@@ -80,11 +80,13 @@ def _supervise(environ: Mapping[str, str], settings: Settings, console: Console)
     with Watch(console) as watch:
         keepers = [
             GroupKeeper(
-                EngineGroup(watch, commands.rank_of(group), commands.world, run_dir, free_port), console, deadlines
+                EngineGroup(watch, commands.rank_of(group), commands.world, run_dir=run_dir, free_port=free_port),
+                console,
+                deadlines,
             )
             for group, run_dir in enumerate(commands.run_dirs)
         ]
-        outcome = Supervisor(watch, keepers, commands.front(), console, deadlines).run()
+        outcome = Supervisor(watch, keepers, commands.front(), console=console, deadlines=deadlines).run()
     console.event("end", status=int(outcome))
     return outcome
 
@@ -111,7 +113,7 @@ def prepare(environ: Mapping[str, str], settings: Settings, console: Console) ->
     if device == "cpu" and shm_lack(settings, machine):
         children["OCK_GROUP_TRANSPORT"] = "socket"
     run_dirs = [settings.group_dir(group) for group in range(settings.replicas)]
-    return settings, Commands(children, world, device, machine.num_cores, run_dirs)
+    return settings, Commands(children, world, device, num_cores=machine.num_cores, run_dirs=run_dirs)
 
 
 def _report(machine: Machine, device: str, console: Console) -> None:

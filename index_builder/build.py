@@ -63,21 +63,21 @@ def build(plan: BuildPlan, folder: Path, work: WorkFolder, progress: Progress) -
             return found
         sweep_drafts(work.path, folder)
         if source_bytes(source) > _SMALL_BYTES and work.done("passages") is None:
-            expected = estimate(source, plan.shape, plan.vectors, plan.index, _LOOK_S)
+            expected = estimate(source, plan.shape, plan.vectors, kind=plan.index, look_s=_LOOK_S)
             log.info("%s", described(expected, None, plan.workers.number))
             refuse_small_disk(expected, folder if plan.workers.ray else work.path)
         with connected(plan.workers.ray):
-            cut(plan.passages, work, plan.workers, progress)
-            embed(plan.vectors, work, plan.workers, progress)
-        return finish(plan.wanted_index, work, folder, plan.demand, progress)
+            cut(plan.passages, work, plan.workers, progress=progress)
+            embed(plan.vectors, work, plan.workers, progress=progress)
+        return finish(plan.wanted_index, work, folder, demand=plan.demand, progress=progress)
 
 
 def finish(request: IndexRequest, work: WorkFolder, folder: Path, demand: RecallDemand, progress: Progress) -> Manifest:
     """Train and evaluate beside the shards, put the index into `folder` at once, and remove the shards."""
     encoder = Encoder(_vector_inputs(work)["encoder"])
-    write_index(request, work, encoder, progress)
+    write_index(request, work, encoder, progress=progress)
     queries = queries_for(work.result, encoder, demand.questions)
-    manifest, _ = evaluate(work.result, demand.floor, queries, progress)
+    manifest, _ = evaluate(work.result, demand.floor, queries, progress=progress)
     install(work.result, folder)
     work.remove()
     return manifest
@@ -100,7 +100,7 @@ def cut(request: PassageRequest, work: WorkFolder, workers: Workers, progress: P
     source = open_source(request.source, request.columns)
     work.claim("passages", passage_inputs(source, request))
     with connected(workers.ray):
-        totals = write_passages(source, request, work, workers, progress)
+        totals = write_passages(source, request, work, workers=workers, progress=progress)
     if not totals.num_passages:
         raise SourceError(f"--source {request.source!r} holds no passage; left out: {totals.skipped or 'nothing'}")
     return totals
@@ -111,10 +111,10 @@ def embed(request: EmbedRequest, work: WorkFolder, workers: Workers, progress: P
     inputs, totals = _finished_passages(work)
     work.claim("vectors", vector_inputs(inputs, request))
     if workers.ray is None:
-        embed_passages(work, totals.num_passages, plan_embedding(request, workers), progress)
+        embed_passages(work, totals.num_passages, plan_embedding(request, workers), progress=progress)
         return
     with connected(workers.ray):
-        embed_on_cluster(work, totals.num_passages, request, workers, progress)
+        embed_on_cluster(work, totals.num_passages, request, workers=workers, progress=progress)
 
 
 def train(request: IndexRequest, work: WorkFolder, folder: Path, progress: Progress) -> Manifest:
@@ -123,7 +123,7 @@ def train(request: IndexRequest, work: WorkFolder, folder: Path, progress: Progr
     Raises:
         WorkFolderError: a stage before has not ended, or its shards are not all there.
     """
-    manifest = write_index(request, work, Encoder(_vector_inputs(work)["encoder"]), progress)
+    manifest = write_index(request, work, Encoder(_vector_inputs(work)["encoder"]), progress=progress)
     install(work.result, folder)
     return manifest
 
@@ -142,7 +142,7 @@ def write_index(request: IndexRequest, work: WorkFolder, encoder: Encoder, progr
         totals.skipped[NO_DIRECTION] = totals.skipped.get(NO_DIRECTION, 0) + num_dropped
     _refuse_other_counts(work, totals.num_passages)
     work.claim("index", {"index": request.factory or request.kind})
-    facts, names = write_index_files(_wanted(request, work), work, work.result, progress)
+    facts, names = write_index_files(_wanted(request, work), work, work.result, progress=progress)
     about = IndexDescription(
         source=request.name or totals.source,
         fingerprint=index_fingerprint(vectors, request.factory or request.kind),

@@ -59,7 +59,7 @@ class BuildPlan:
     @property
     def passages(self) -> PassageRequest:
         """What is cut, and how."""
-        return PassageRequest(self.source, self.shape, self.columns, self.shard_passages)
+        return PassageRequest(self.source, self.shape, self.columns, shard_passages=self.shard_passages)
 
     @property
     def wanted_index(self) -> IndexRequest:

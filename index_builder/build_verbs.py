@@ -76,12 +76,12 @@ def run_build(flags: Flags, progress: Progress) -> None:
     if flags.dry_run:
         _dry_run(plan, flags)
         return
-    deliver(flags, progress, lambda folder, work: build.build(plan, folder, work, progress))
+    deliver(flags, progress, lambda folder, work: build.build(plan, folder, work, progress=progress))
 
 
 def _dry_run(plan: BuildPlan, flags: Flags) -> None:
     """Say what the build will take, and refuse it where the disk is too small for it."""
-    found = estimate(open_source(plan.source, plan.columns), plan.shape, plan.vectors, plan.index)
+    found = estimate(open_source(plan.source, plan.columns), plan.shape, plan.vectors, kind=plan.index)
     print(described(found, flags.price_per_hour, flags.cores))
     refuse_small_disk(found, flags.work or (_staging(flags) if flags.out.startswith("s3://") else Path(flags.out)))
 
@@ -103,7 +103,7 @@ def deliver(flags: Flags, progress: Progress, make: Callable[[Path, WorkFolder],
     except PublishError:
         print_report(manifest, progress, f"{folder}, BELOW THE RECALL FLOOR and not published")
         raise
-    address = publish(folder, flags.out, flags.recall_floor, progress) if remote else str(folder)
+    address = publish(folder, flags.out, flags.recall_floor, progress=progress) if remote else str(folder)
     if remote:
         shutil.rmtree(folder, ignore_errors=True)
     print_report(manifest, progress, address)
@@ -113,7 +113,7 @@ def run_passages(flags: Flags, progress: Progress) -> None:
     """`passages`: only the first stage."""
     work = WorkFolder(flags.work)
     with work.locked():
-        totals = build.cut(_passages(flags), work, _workers(flags), progress)
+        totals = build.cut(_passages(flags), work, _workers(flags), progress=progress)
     print(f"{totals.num_documents} documents, {totals.num_passages} passages, skipped {totals.skipped}")
 
 
@@ -121,7 +121,7 @@ def run_embed(flags: Flags, progress: Progress) -> None:
     """`embed`: only the second stage."""
     work = WorkFolder(flags.work)
     with work.locked():
-        build.embed(EmbedRequest(flags.encoder, flags.precision), work, _workers(flags), progress)
+        build.embed(EmbedRequest(flags.encoder, flags.precision), work, _workers(flags), progress=progress)
 
 
 def run_train(flags: Flags, progress: Progress) -> None:
@@ -129,7 +129,7 @@ def run_train(flags: Flags, progress: Progress) -> None:
     work = WorkFolder(flags.work)
     with work.locked():
         manifest = build.train(
-            IndexRequest(flags.index, flags.name, factory=flags.factory), work, Path(flags.out), progress
+            IndexRequest(flags.index, flags.name, factory=flags.factory), work, Path(flags.out), progress=progress
         )
     print(f"{manifest.label}: {manifest.index.factory}; next: python -m index_builder evaluate --index {flags.out}")
 
@@ -143,7 +143,7 @@ def _staging(flags: Flags) -> Path:
 
 
 def _passages(flags: Flags) -> PassageRequest:
-    return PassageRequest(flags.source, _shape(flags), columns_named(flags), flags.shard_passages)
+    return PassageRequest(flags.source, _shape(flags), columns_named(flags), shard_passages=flags.shard_passages)
 
 
 def _workers(flags: Flags) -> Workers:
@@ -162,7 +162,7 @@ def add_column_flags(verb: argparse.ArgumentParser) -> None:
 
 def columns_named(flags: Flags) -> Columns:
     """The columns that the flags name."""
-    return Columns(flags.text_column, flags.title_column, flags.id_column, flags.url_column)
+    return Columns(flags.text_column, flags.title_column, flags.id_column, url=flags.url_column)
 
 
 def _source_flags(verb: argparse.ArgumentParser) -> None:

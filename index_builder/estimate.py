@@ -74,7 +74,9 @@ def estimate(
     num_passages = round(table.num_rows / share)
     encoder = Encoder(request.encoder, precision=request.precision)
     choice = choose_index(kind, num_passages, encoder.dimension)
-    files = _files(table, num_passages, round(report.num_documents / share), encoder.dimension, choice.factory)
+    files = _files(
+        table, num_passages, round(report.num_documents / share), dimension=encoder.dimension, factory=choice.factory
+    )
     shards = files["passages.arrow"] + files["terms.npy"] + files["vectors.npy"]
     parts = files.get("knn.ivfdata", 0)
     return Estimate(

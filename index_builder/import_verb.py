@@ -55,4 +55,4 @@ def run_import(flags: Flags, progress: Progress) -> None:
         demand=RecallDemand(flags.recall_floor, flags.questions),
         name=flags.name,
     )
-    deliver(flags, progress, lambda folder, work: import_index(plan, folder, work, progress))
+    deliver(flags, progress, lambda folder, work: import_index(plan, folder, work, progress=progress))

@@ -45,7 +45,7 @@ def run_evaluate(flags: Flags, progress: Progress) -> None:
     """`evaluate`: measure; an index below the floor is reported as an error."""
     encoder = Encoder(flags.encoder or read_manifest(flags.index).encoder.name)
     queries = queries_for(flags.index, encoder, flags.questions)
-    manifest, chosen = evaluate(flags.index, flags.recall_floor, queries, progress)
+    manifest, chosen = evaluate(flags.index, flags.recall_floor, queries, progress=progress)
     print(
         f"{manifest.label}: recall@1 {chosen.recall_at_1}, recall@5 {chosen.recall_at_5}, recall@10 "
         f"{chosen.recall_at_10}, recall@64 {chosen.recall_at_64} on {queries.origin}; "
@@ -57,13 +57,13 @@ def run_evaluate(flags: Flags, progress: Progress) -> None:
 
 def run_publish(flags: Flags, progress: Progress) -> None:
     """`publish`: print where the version lies."""
-    print(publish(flags.index, flags.to, flags.recall_floor, progress, flags.version))
+    print(publish(flags.index, flags.to, flags.recall_floor, progress=progress, version=flags.version))
 
 
 def run_inspect(flags: Flags, progress: Progress) -> None:
     """`inspect`: facts, and passages for a question."""
     del progress
-    inspect(flags.index, flags.query, flags.encoder, flags.k)
+    inspect(flags.index, flags.query, flags.encoder, k=flags.k)
 
 
 def _folder_flag(verb: argparse.ArgumentParser) -> None:

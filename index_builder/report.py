@@ -52,7 +52,7 @@ def inspect(folder: Path, query: str | None, encoder: str, k: int) -> None:
     _print_fields(folder)
     if query:
         retriever = IndexRetriever(folder, Encoder(encoder or manifest.encoder.name), score_floor=-1.0, timeout_s=60.0)
-        for passage in retriever.search(Query(query, k, 0, 1.0)):
+        for passage in retriever.search(Query(query, k, 0, threshold=1.0)):
             print(f"{passage.score:.3f}  {passage.title} | {passage.section} | {passage.passage_id}\n  {passage.text}")
         retriever.close()
 

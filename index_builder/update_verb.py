@@ -46,7 +46,9 @@ def run_update(flags: Flags, progress: Progress) -> None:
     )
     if not (plan.source or plan.add or plan.forget):
         raise UpdateError("nothing to do: give --source, --add, --forget or --forget-file")
-    manifest, change = update_index(plan, flags.index, WorkFolder(flags.work or flags.index / ".work"), progress)
+    manifest, change = update_index(
+        plan, flags.index, WorkFolder(flags.work or flags.index / ".work"), progress=progress
+    )
     print_report(manifest, progress, str(flags.index))
     print(
         f"  kept {change.num_kept} documents, new or changed {change.num_new}, forgotten or replaced "

@@ -57,7 +57,7 @@ def _mounts(proc: Path) -> Iterator[_Mount]:
         fields = before.split(" ")
         if kind in ("cgroup", "cgroup2") and len(fields) > 4:
             root, folder = (_unescaped(field) for field in fields[3:5])
-            yield _Mount(1 if kind == "cgroup" else 2, frozenset(options.split(",")), root, Path(folder))
+            yield _Mount(1 if kind == "cgroup" else 2, frozenset(options.split(",")), root, folder=Path(folder))
 
 
 def _unescaped(field: str) -> str:

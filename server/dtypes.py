@@ -73,11 +73,11 @@ class Dtype:
 # float32 below 0.00001, float16 0.0047, bfloat16 0.012, int8 0.068, int4 0.42. The margin is about five, for deeper
 # models; one wrong weight matrix in a small model differs by more than 0.6, which int4 alone would let pass.
 DTYPES: Mapping[str, Dtype] = {
-    "float16": Dtype("float16", 2, WeightKind.PLAIN, 0.05),
-    "bfloat16": Dtype("bfloat16", 2, WeightKind.PLAIN, 0.1),
-    "float32": Dtype("float32", 4, WeightKind.PLAIN, 0.001),
-    "int8": Dtype("bfloat16", 2, WeightKind.INT8, 0.4),
-    "int4": Dtype("bfloat16", 2, WeightKind.INT4, 2.0),
+    "float16": Dtype("float16", 2, WeightKind.PLAIN, golden_tolerance=0.05),
+    "bfloat16": Dtype("bfloat16", 2, WeightKind.PLAIN, golden_tolerance=0.1),
+    "float32": Dtype("float32", 4, WeightKind.PLAIN, golden_tolerance=0.001),
+    "int8": Dtype("bfloat16", 2, WeightKind.INT8, golden_tolerance=0.4),
+    "int4": Dtype("bfloat16", 2, WeightKind.INT4, golden_tolerance=2.0),
 }
 STORED_DTYPES = tuple(name for name, dtype in DTYPES.items() if dtype.is_stored)
 CPU_DTYPES = tuple(name for name in DTYPES if name != "float16")

@@ -22,8 +22,8 @@ class _Names:
 
 
 _NAMES = {
-    1: _Names("memory.limit_in_bytes", "memory.usage_in_bytes", "memory.stat", "total_inactive_file"),
-    2: _Names("memory.max", "memory.current", "memory.stat", "inactive_file"),
+    1: _Names("memory.limit_in_bytes", "memory.usage_in_bytes", "memory.stat", reclaimable="total_inactive_file"),
+    2: _Names("memory.max", "memory.current", "memory.stat", reclaimable="inactive_file"),
 }
 
 

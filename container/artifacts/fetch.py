@@ -38,7 +38,7 @@ class Fetcher:
             raise Refusal(f"{setting}={value}: no such folder")
         from container.artifacts.hub import fetch_hub  # the hub's library takes a second to import
 
-        return fetch_hub(setting, hub_id, self._cache, self._console, self._deadline_s)
+        return fetch_hub(setting, hub_id, self._cache, console=self._console, deadline_s=self._deadline_s)
 
     def newest_index(self, setting: str, value: str) -> Path:
         """The local folder of the index that `setting`=`value` names, or of the newest version below it.

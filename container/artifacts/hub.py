@@ -33,7 +33,7 @@ def fetch_hub(setting: str, model: HubId, cache: Path, console: Console, deadlin
         with FolderLock(
             folder, deadline_s, lambda holder: console.event("artifact.wait", of=model.name, holder=holder)
         ):
-            return _download(setting, model, folder, console)
+            return _download(setting, model, folder, console=console)
     except ArtifactError as error:
         raise Refusal(f"{setting}: {error}") from error
     except (OSError, httpx2.HTTPError, HFValidationError) as error:

@@ -48,7 +48,7 @@ class Machine:
 def look_at_machine() -> Machine:
     """The machine as it is now."""
     disk = shutil.disk_usage(SHM) if SHM.is_dir() else None
-    return Machine(num_cores(), memory_bytes(), disk.free if disk else 0, _gpus())
+    return Machine(num_cores(), memory_bytes(), disk.free if disk else 0, gpus=_gpus())
 
 
 def torch_is_cpu_only() -> bool:

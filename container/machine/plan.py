@@ -94,12 +94,21 @@ def make_plan(request: Request) -> Plan:
     window = min(request.max_context_tokens or request.chat.window, request.chat.window)
     per_token = request.chat.share(request.world, request.dtype, request.kv_dtype).kv_per_token
     left = _left(request, fixed)
-    tokens = _chat_tokens(request, window, left, fixed)
+    tokens = _chat_tokens(request, window, left, fixed=fixed)
     items = (*fixed, Item(f"chat keys and values, {tokens} tokens", tokens * per_token))
     used = sum(item.size for item in items)
     shm = shm_need(request.world, request.device)
     host = request.world * (used if request.device == "cpu" else _CPU_PROCESS) + shm + _FRONT
-    return Plan(request, items, window, per_token, tokens, left - tokens * per_token, host, shm)
+    return Plan(
+        request,
+        items,
+        window,
+        kv_per_token=per_token,
+        num_kv_tokens=tokens,
+        left=left - tokens * per_token,
+        host_bytes=host,
+        shm_bytes=shm,
+    )
 
 
 def _fixed_items(request: Request) -> list[Item]:
@@ -142,11 +151,11 @@ def _chat_tokens(request: Request, window: int, left: int, fixed: list[Item]) ->
     on_gpu = request.device != "cpu"
     # The engine asks what is free when only weights and context are there; workspace comes later.
     free = left + fixed[-1].size * (1 if on_gpu else request.world)
-    demand = ChatDemand(request.kv_cache_tokens, window, request.max_running, request.world, on_gpu)
+    demand = ChatDemand(request.kv_cache_tokens, window, request.max_running, world=request.world, on_gpu=on_gpu)
     chat, *beside = (
         each.kv_shape(request.world, request.dtype, request.kv_dtype) for each in (request.chat, *request.moderation)
     )
     try:
-        return chat_tokens(demand, chat, beside, free)
+        return chat_tokens(demand, chat, beside, free_bytes=free)
     except ValueError as error:
         raise Refusal(str(error)) from error

@@ -46,7 +46,7 @@ class Shape:
 
     def kv_shape(self, world: int, dtype: str, kv_dtype: str) -> KvShape:
         """What a token's keys and values cost rank 0."""
-        return KvShape(self.layers, self.heads.share(0, world), DTYPES[dtype].compute_bytes, KV_KINDS[kv_dtype])
+        return KvShape(self.layers, self.heads.share(0, world), DTYPES[dtype].compute_bytes, kind=KV_KINDS[kv_dtype])
 
     def _layer_values(self, heads: HeadGeometry, inner: int) -> int:
         return self.hidden * (_attention_width(heads) + heads.heads * heads.head_dim + self._num_inner * inner)

@@ -75,7 +75,9 @@ class EngineGroup:
         self._ranks = []
         for rank in range(self.world):
             self._ranks.append(
-                self._watch.spawn(self._command(RankPlace(rank, self.attempt, self._port, self.sockets_only)))
+                self._watch.spawn(
+                    self._command(RankPlace(rank, self.attempt, self._port, sockets_only=self.sockets_only))
+                )
             )
 
     def became_ready(self) -> bool:

@@ -94,7 +94,9 @@ class Remover:
         found = self._aws.find(Call("dynamodb", "DescribeTable", table), assumed={"Table": {}})
         if found is not None:
             items = found["Table"].get("ItemCount", "an unknown number of")
-            yield self._simple("dynamodb", "DeleteTable", table, f"DynamoDB table with {items} items of conversations")
+            yield self._simple(
+                "dynamodb", "DeleteTable", table, what=f"DynamoDB table with {items} items of conversations"
+            )
 
     def _repository(self) -> Iterator[Removal]:
         if self._file.image.uri or self._aws.find(describe_repository(self._file), assumed={}) is None:
@@ -104,7 +106,7 @@ class Remover:
         names = ", ".join(sorted(tag for image in tags for tag in image.get("imageTags", []))) or "none"
         parameters = {**repository, "force": True}
         yield self._simple(
-            "ecr", "DeleteRepository", parameters, f"ECR repository, {len(tags)} images, tags {names}, of"
+            "ecr", "DeleteRepository", parameters, what=f"ECR repository, {len(tags)} images, tags {names}, of"
         )
 
     def _objects(self, what: str, uri: str) -> Iterator[Removal]:

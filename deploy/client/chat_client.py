@@ -41,7 +41,7 @@ class ChatClient:
         given = [each for each in (url, endpoint_name, transport) if each is not None]
         if len(given) != 1:
             raise ValueError(f"one of url, endpoint_name and transport is needed, {len(given)} were given")
-        self._transport = transport or _transport(url, endpoint_name, region, timeout_s)
+        self._transport = transport or _transport(url, endpoint_name, region, timeout_s=timeout_s)
         self._retry = retry or RetryPolicy()
         self._sleep = sleep
         self.session_id: str | None = None
@@ -61,7 +61,7 @@ class ChatClient:
     def stream(self, prompt: str, session_id: str | None = None, **parameters: Any) -> ReplyStream:
         """The answer to `prompt` as it comes; its text raises ChatError as `chat` does."""
         body = self._body(prompt, session_id, parameters, stream=True)
-        return ReplyStream(self._transport, body, self._retry, self._remember, self._sleep)
+        return ReplyStream(self._transport, body, self._retry, on_reply=self._remember, sleep=self._sleep)
 
     def new_session(self) -> None:
         """The next question starts a new conversation; the server keeps the old one."""
@@ -95,7 +95,7 @@ class ChatClient:
         return _encode({"parameters": given, "stream": stream, "inputs": prompt})
 
     def _post(self, body: bytes) -> bytes:
-        return post_with_retries(self._transport, body, self._retry, self._sleep)
+        return post_with_retries(self._transport, body, self._retry, sleep=self._sleep)
 
     def _read(self, answer: bytes) -> Reply:
         try:

@@ -63,13 +63,13 @@ def make_plan(aws: Aws, file: EndpointFile, say: Say) -> EndpointPlan:
     download_s = file.timeouts.download_s or derived_s
     startup_s = file.timeouts.startup_s or derived_s
     variables = environment(file, startup_s)
-    check_memory(aws, file, from_env(variables), say)
+    check_memory(aws, file, from_env(variables), say=say)
     for warning in warnings(file, variables):
         say(f"warning: {warning}")
     model = requests.create_model(file, image, variables)
-    config = requests.create_endpoint_config(file, model.parameters["ModelName"], download_s, startup_s)
+    config = requests.create_endpoint_config(file, model.parameters["ModelName"], download_s, startup_s=startup_s)
     ready_s = download_s + startup_s + (file.instance.provision_timeout_s or PROVISION_S)
-    plan = EndpointPlan(model, config, ready_s, shift_s(file.update))
+    plan = EndpointPlan(model, config, ready_s, shift_s=shift_s(file.update))
     _check_all(file, plan)
     return plan
 

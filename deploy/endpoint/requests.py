@@ -44,7 +44,7 @@ def create_model(file: EndpointFile, image: str, environment: dict[str, str]) ->
 def create_endpoint_config(file: EndpointFile, model: str, download_s: int, startup_s: int) -> Call:
     """CreateEndpointConfig with one variant that serves `model`."""
     parameters: dict[str, Any] = {
-        "ProductionVariants": [_variant(file, model, download_s, startup_s)],
+        "ProductionVariants": [_variant(file, model, download_s, startup_s=startup_s)],
         "MetricsConfig": {
             "EnableEnhancedMetrics": file.metrics.enhanced,
             "EnableDetailedObservability": file.metrics.detailed,

@@ -60,20 +60,20 @@ class Waiter:
             return description is None or description.get("EndpointConfigName") != config
 
         assumed = {"EndpointStatus": "InService", "EndpointConfigName": config}
-        description = self._watch(name, timeout_s, assumed, old_news)
+        description = self._watch(name, timeout_s, assumed, old_news=old_news)
         if description is None or description["EndpointStatus"] != "InService":
             raise failed(name, description or {})
         return description
 
     def gone(self, name: str, timeout_s: float = 1800.0) -> None:
         """Returns when there is no such endpoint any more. Raises EndpointFailedError when it settles otherwise."""
-        description = self._watch(name, timeout_s, None, lambda description: description is not None)
+        description = self._watch(name, timeout_s, None, old_news=lambda description: description is not None)
         if description is not None:
             raise failed(name, description)
 
     def at_rest(self, name: str, timeout_s: float = 3600.0) -> None:
         """Returns when the endpoint no longer moves, or is gone."""
-        self._watch(name, timeout_s, None, lambda _: False)
+        self._watch(name, timeout_s, None, old_news=lambda _: False)
 
     def send_once_assumable(self, call: Call) -> None:
         """Sends a request that names a role, and again while the role has only just been made."""

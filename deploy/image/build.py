@@ -61,7 +61,7 @@ def main(environ: Mapping[str, str]) -> int:
             base = _LOCAL_BASE
             subprocess.run([ROOT / "container" / "base-image.sh", base], check=True)
         tool = find_tool(None)
-        build(tool, ROOT, tag, build_args(ROOT, flavor, base))
+        build(tool, ROOT, tag, arguments=build_args(ROOT, flavor, base))
         print(f"{tag}: {tool.image_bytes(tag) // 10**6} MB")
     except (DeployError, subprocess.CalledProcessError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -56,12 +56,12 @@ def build_in_aws(
     if role is None or place is None:
         raise DeployError("image.codebuild_role and image.codebuild_source are needed to build in CodeBuild")
     ecr.ensure_repository(aws, file, say)
-    location = _send_sources(aws, place, zipped(context), say)
+    location = _send_sources(aws, place, zipped(context), say=say)
     if not project_exists(aws, file):
         send_once_assumable(aws, create_project(file, role, location), say, sleep=sleep)
         say(f"made CodeBuild project {build_project(file)}")
     started = aws.send(start_build(file, location, build_args), {"build": {"id": f"{build_project(file)}:0"}})
-    _wait(aws, file, str(started["build"]["id"]), say, poll_s, sleep)
+    _wait(aws, file, str(started["build"]["id"]), say=say, poll_s=poll_s, sleep=sleep)
 
 
 def create_project(file: EndpointFile, role: str, location: str) -> Call:

@@ -80,7 +80,7 @@ def judge(
         batch = cases[start : start + TEXTS_A_REQUEST]
         body = json.dumps({"input": [case.text for case in batch], "role": role}).encode()
         try:
-            answer = json.loads(post_with_retries(transport, body, RetryPolicy(), sleep))
+            answer = json.loads(post_with_retries(transport, body, RetryPolicy(), sleep=sleep))
             judged += [_judged(case, result) for case, result in zip(batch, answer["results"], strict=True)]
         except ChatError as error:
             raise DeployError(f"POST /v1/moderations: {error}") from error
@@ -102,8 +102,8 @@ def _case(where: str, line: str, bad_labels: Sequence[str]) -> Case:
         raise DeployError(f"{where}: text={text!r}: a non-empty string is needed")
     if label is None and not isinstance(blocked, bool):
         raise DeployError(f"{where}: blocked={blocked!r}: without a label, true or false is needed")
-    return Case(text, label, blocked if isinstance(blocked, bool) else label in bad_labels, kind)
+    return Case(text, label, blocked if isinstance(blocked, bool) else label in bad_labels, kind=kind)
 
 
 def _judged(case: Case, result: dict[str, Any]) -> Judged:
-    return Judged(case, result["label"], result["category_scores"], bool(result["flagged"]))
+    return Judged(case, result["label"], result["category_scores"], blocked=bool(result["flagged"]))

@@ -23,7 +23,7 @@ def draw(curve: Sequence[ThresholdPoint], title: str, path: Path) -> None:
         ("recall", _RECALL, [point.blocking.recall for point in curve]),
     )
     for name, colour, shares in lines:
-        _band(axes, thresholds, shares, colour)
+        _band(axes, thresholds, shares, colour=colour)
         axes.plot(thresholds, [share.value for share in shares], color=colour, label=name, drawstyle="steps-pre")
     axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="blocked at a score of at least", ylabel="share", title=title)
     axes.grid(alpha=0.3)

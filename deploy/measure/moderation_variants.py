@@ -34,10 +34,10 @@ def _disguised(bad: Sequence[Case]) -> Iterator[Case]:
 def _buried(bad: Sequence[Case], harmless: Sequence[Case], rng: random.Random) -> Iterator[Case]:
     for place, share in _PLACES.items():
         for case in bad:
-            yield _among(case, rng.choices(harmless, k=_AROUND), share, f"among {_AROUND}: {place}")
+            yield _among(case, rng.choices(harmless, k=_AROUND), share, variant=f"among {_AROUND}: {place}")
     for length in _LENGTHS:
         for case in bad:
-            yield _among(case, rng.choices(harmless, k=length), 0.5, f"in the middle of {length} sentences")
+            yield _among(case, rng.choices(harmless, k=length), 0.5, variant=f"in the middle of {length} sentences")
     for _ in bad:
         around = rng.choices(harmless, k=_AROUND)
         text = " ".join(each.text for each in around)

@@ -51,7 +51,7 @@ class CheckpointFinder:
                 f"{flag} {value}: neither a folder, a .gguf file nor a hub id (owner/name or owner/name@revision)"
             )
         more = _MODULES if is_encoder else []
-        return self._fetch(flag, hub_id.name, hub_id.revision, [*_DESCRIPTIONS, *more])
+        return self._fetch(flag, hub_id.name, hub_id.revision, described=[*_DESCRIPTIONS, *more])
 
     def _fetch(self, flag: str, hub_id: str, revision: str | None, described: list[str]) -> Checkpoint:
         try:

@@ -34,7 +34,7 @@ def environment(file: EndpointFile, startup_s: int) -> dict[str, str]:
     """
     settings = dict(file.settings)
     for name in file.artifacts.present():
-        _place(settings, SETTING_OF_ARTIFACT[name], container_folder(name), f"artifacts.{name}")
+        _place(settings, SETTING_OF_ARTIFACT[name], container_folder(name), artifact=f"artifacts.{name}")
     settings.setdefault("start_timeout_s", start_timeout_s(startup_s))
     variables = {config.PREFIX + name.upper(): _text(value) for name, value in sorted(settings.items())}
     try:

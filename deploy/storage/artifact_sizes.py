@@ -17,7 +17,7 @@ def artifact_bytes(aws: Aws, file: EndpointFile, say: Say) -> int | None:
     Raises:
         DeployError: an artifact is not in S3, or its upload did not finish.
     """
-    sizes = [_size(aws, name, artifact, say) for name, artifact in file.artifacts.present().items()]
+    sizes = [_size(aws, name, artifact, say=say) for name, artifact in file.artifacts.present().items()]
     known = [size for size in sizes if size is not None]
     return sum(known) if len(known) == len(sizes) else None
 

@@ -46,7 +46,7 @@ class FolderUpload:
         checksums = self._checksums(files)
         there = self._objects_there()
         same = {file.name for file in files if file.name in there and self._is_same(file, checksums[file.name])}
-        self._make_place({file.name for file in files}, there, same, replace)
+        self._make_place({file.name for file in files}, there, same, replace=replace)
         progress = Progress(sum(file.num_bytes for file in files), self._uri, self._say)
         progress.skip(sum(file.num_bytes for file in files if file.name in same))
         content = [file for file in files if file.name not in same and file.name != MANIFEST]
@@ -101,7 +101,13 @@ class FolderUpload:
             return
         client: Any = self._aws.client("s3")
         try:
-            send_file(client, file.path, {**self._place(file.name), **self._encryption()}, checksum, progress.advance)
+            send_file(
+                client,
+                file.path,
+                {**self._place(file.name), **self._encryption()},
+                sha256=checksum,
+                on_bytes=progress.advance,
+            )
         except (Boto3Error, BotoCoreError, ClientError) as error:
             raise DeployError(f"{file.path} could not be uploaded; run the same again to go on: {error}") from error
 

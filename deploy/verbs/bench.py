@@ -94,7 +94,7 @@ def _conversation(client: ChatClient, num_turns: int, asking: Asking) -> dict[st
         if done % 50 == 0:
             print(f"turn {done} of {num_turns}", file=sys.stderr)
 
-    return conversation(client, num_turns, asking, report)
+    return conversation(client, num_turns, asking, report=report)
 
 
 def _bursts(open_client: Callable[[], ChatClient], arguments: argparse.Namespace, asking: Asking) -> dict[str, Any]:
@@ -106,7 +106,7 @@ def _bursts(open_client: Callable[[], ChatClient], arguments: argparse.Namespace
         done: dict[str, list[Burst]] = {name: [] for name in servers}
         for number in range(arguments.rounds + 1):
             for name, opener in servers.items():
-                done[name].append(burst(opener, num_clients, arguments.turns, asking))
+                done[name].append(burst(opener, num_clients, arguments.turns, asking=asking))
             what = f"round {number} of {arguments.rounds}" if number else "warm-up"
             print(f"{num_clients} clients: {what}", file=sys.stderr)
         for name, bursts in done.items():

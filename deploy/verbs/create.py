@@ -22,7 +22,7 @@ def run(arguments: argparse.Namespace) -> int:
     file = cli.load(arguments)
     aws = cli.connect(arguments, file)
     plan = make_plan(aws, file, cli.say)
-    endpoint = Endpoint(aws, file, cli.waiter(arguments, aws), cli.say)
+    endpoint = Endpoint(aws, file, cli.waiter(arguments, aws), say=cli.say)
     endpoint.create(plan, undo=not arguments.keep_on_failure)
     cli.say(f"{file.name} serves; try: python -m deploy invoke --file {arguments.file} 'Hello!'")
     return 0

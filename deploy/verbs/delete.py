@@ -25,8 +25,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Removes what is confirmed; 1 when something that exists is still there at the end."""
     file = cli.load(arguments)
     aws = cli.connect(arguments, file)
-    endpoint = Endpoint(aws, file, cli.waiter(arguments, aws), cli.say)
-    remover = Remover(aws, file, endpoint, Account(aws, file, cli.say))
+    endpoint = Endpoint(aws, file, cli.waiter(arguments, aws), say=cli.say)
+    remover = Remover(aws, file, endpoint, account=Account(aws, file, cli.say))
     ask = not (arguments.yes or aws.dry)
     left = _remove(remover.endpoint_parts(), ask)
     if arguments.everything:

@@ -35,14 +35,16 @@ def run(arguments: argparse.Namespace) -> int:
         raise DeployError(f"image.uri={file.image.uri}: an image of another registry is neither built nor pushed here")
     aws = cli.connect(arguments, file)
     if arguments.codebuild:
-        codebuild.build_in_aws(aws, file, arguments.context, _build_args(file, arguments), cli.say, arguments.poll_s)
+        codebuild.build_in_aws(
+            aws, file, arguments.context, build_args=_build_args(file, arguments), say=cli.say, poll_s=arguments.poll_s
+        )
         return 0
     tool = find_tool(arguments.tool, sys.stdout if aws.dry else None)
     if arguments.step == "build":
-        build(tool, arguments.context, file.image_tag_uri, _build_args(file, arguments))
+        build(tool, arguments.context, file.image_tag_uri, arguments=_build_args(file, arguments))
         cli.say(f"built {file.image_tag_uri}")
     else:
-        _push(aws, tool, file, arguments.image)
+        _push(aws, tool, file, image=arguments.image)
     return 0
 
 
@@ -60,4 +62,4 @@ def _push(aws: Aws, tool: ContainerTool, file: EndpointFile, image: str | None) 
 
 
 def _build_args(file: EndpointFile, arguments: argparse.Namespace) -> dict[str, str]:
-    return build_args(arguments.context, file.image.flavor, file.image.base_image, arguments.build_arg)
+    return build_args(arguments.context, file.image.flavor, file.image.base_image, given=arguments.build_arg)

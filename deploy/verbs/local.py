@@ -42,15 +42,15 @@ def run(arguments: argparse.Namespace) -> int:
     tool = find_tool(arguments.tool, sys.stdout if arguments.dry_run else None)
     name = f"{file.name}-local-{os.getpid()}"
     options = _options(arguments)
-    command = run_command(tool.name, name, file, options)
+    command = run_command(tool.name, name, file, options=options)
     if arguments.dry_run:
         print(json.dumps({"command": command}))
         return 0
     url = local_url(options)
-    container = LocalContainer(tool.name, name, command, url, cli.say)
+    container = LocalContainer(tool.name, name, command, url=url, say=cli.say)
     before = signal.signal(signal.SIGTERM, _as_interrupt)
     try:
-        return _serve(container, arguments.startup_s or startup_s(file), url, arguments.prompt)
+        return _serve(container, arguments.startup_s or startup_s(file), url, prompt=arguments.prompt)
     finally:
         signal.signal(signal.SIGTERM, before)
 

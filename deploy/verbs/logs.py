@@ -32,7 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
     since_ms = int((time.time() - 60 * arguments.minutes) * 1000)
     seen: set[str] = set()
     while True:
-        for event in new_events(aws, file.name, since_ms, arguments.filter, seen):
+        for event in new_events(aws, file.name, since_ms, pattern=arguments.filter, seen=seen):
             print(_line(event), flush=True)
             since_ms = max(since_ms, int(event["timestamp"]) - _LATE_MS)
         if not arguments.follow or aws.dry:

@@ -80,10 +80,10 @@ def run(arguments: argparse.Namespace) -> int:
     checkpoints = {role: finder.find(_flag(role), value, role == _ENCODER) for role, value in wanted.items()}
     if arguments.dry_run:
         for role, checkpoint in checkpoints.items():
-            _preview(role, checkpoint, target / role, arguments, bucket)
+            _preview(role, checkpoint, target / role, arguments=arguments, bucket=bucket)
         return 0
     for role, checkpoint in checkpoints.items():
-        _package(role, checkpoint, target / role, arguments)
+        _package(role, checkpoint, target / role, arguments=arguments)
         place = bucket.upload(target / role, role) if bucket else str((target / role).resolve())
         print(f"{_setting(role)}={place}")
     if set(checkpoints) != {_ENCODER}:
@@ -107,7 +107,7 @@ def _package(role: str, checkpoint: Checkpoint, out: Path, arguments: argparse.N
 
     try:
         with _checkpoint_folder(checkpoint, out, arguments.dtype) as folder:
-            job = _job(folder, checkpoint, role, out, arguments)
+            job = _job(folder, checkpoint, role, out=out, arguments=arguments)
             cli.say(f"{role}: {checkpoint.name} {checkpoint.revision}".rstrip() + f" into {out}")
             write_package(job, _Told(job))
     except (PackageError, WeightsError) as error:
@@ -197,7 +197,7 @@ class _Bucket:
     def upload(self, folder: Path, role: str) -> str:
         """Sends `folder`; where it is then."""
         uri = self._place(role)
-        FolderUpload(self._aws, folder, uri, self._key, num_workers=4, say=cli.say).run()
+        FolderUpload(self._aws, folder, uri, key=self._key, num_workers=4, say=cli.say).run()
         return uri
 
     def print_requests(self, folder: Path, role: str, names: list[str]) -> None:

@@ -21,7 +21,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Moves the endpoint to its earlier configuration."""
     file = cli.load(arguments)
     aws = cli.connect(arguments, file)
-    endpoint = Endpoint(aws, file, cli.waiter(arguments, aws), cli.say)
+    endpoint = Endpoint(aws, file, cli.waiter(arguments, aws), say=cli.say)
     target = endpoint.rollback(timeout_s=rollback_timeout_s(file), to=arguments.to)
     cli.say(f"{file.name} serves {target}")
     return 0

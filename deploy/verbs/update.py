@@ -22,6 +22,6 @@ def run(arguments: argparse.Namespace) -> int:
     file = cli.load(arguments)
     aws = cli.connect(arguments, file)
     plan = make_plan(aws, file, cli.say)
-    endpoint = Endpoint(aws, file, cli.waiter(arguments, aws), cli.say)
+    endpoint = Endpoint(aws, file, cli.waiter(arguments, aws), say=cli.say)
     endpoint.update(plan, undo=not arguments.keep_on_failure)
     return 0

@@ -32,7 +32,12 @@ def run(arguments: argparse.Namespace) -> int:
             raise DeployError(f"artifacts.{name}.folder is not in {arguments.file}; it names what to upload")
         _check_bucket(aws, artifact)
         upload = FolderUpload(
-            aws, artifact.folder, artifact.s3, file.encryption.storage_key, arguments.workers, cli.say
+            aws,
+            artifact.folder,
+            artifact.s3,
+            key=file.encryption.storage_key,
+            num_workers=arguments.workers,
+            say=cli.say,
         )
         upload.run(arguments.replace)
     return 0

@@ -75,7 +75,9 @@ def _add_building(verbs: Any) -> None:
     verb.add_argument("--encoder", default="sample")
     verb.add_argument("--passages", type=int, default=2048)
     verb.add_argument("--rounds", type=int, default=2)
-    verb.set_defaults(run=lambda flags: encoding.measure(flags.source, flags.encoder, flags.passages, flags.rounds))
+    verb.set_defaults(
+        run=lambda flags: encoding.measure(flags.source, flags.encoder, flags.passages, num_rounds=flags.rounds)
+    )
     verb = verbs.add_parser("memory", help="peak memory of builds from a sample repeated 10 and 100 times")
     verb.add_argument("--pages", type=int, default=211, help="of the sample, from its beginning")
     verb.add_argument("--repeats", type=int, nargs="+", default=[10, 100])
@@ -99,7 +101,9 @@ def _add_searching(verbs: Any) -> None:
     verb.add_argument("--encoder", default="sample")
     verb.add_argument("--searches", type=int, default=100)
     verb.add_argument("--rounds", type=int, default=3)
-    verb.set_defaults(run=lambda flags: concurrency.measure(flags.index, flags.encoder, flags.searches, flags.rounds))
+    verb.set_defaults(
+        run=lambda flags: concurrency.measure(flags.index, flags.encoder, flags.searches, num_rounds=flags.rounds)
+    )
     verb = verbs.add_parser("questions", help="how often the right article and passage answer questions")
     verb.add_argument("--index", type=Path, required=True)
     verb.add_argument("--encoder", default="sample")
@@ -116,9 +120,9 @@ def _add_searching(verbs: Any) -> None:
 
 def _run_large(flags: Flags) -> dict[str, object]:
     if flags.out:
-        return large_index.measure(flags.out, flags.vectors, flags.dimension, flags.index)
+        return large_index.measure(flags.out, flags.vectors, flags.dimension, kind=flags.index)
     with tempfile.TemporaryDirectory() as folder:
-        return large_index.measure(Path(folder), flags.vectors, flags.dimension, flags.index)
+        return large_index.measure(Path(folder), flags.vectors, flags.dimension, kind=flags.index)
 
 
 if __name__ == "__main__":

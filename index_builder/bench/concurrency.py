@@ -57,7 +57,7 @@ def _queries(index: Path, num_searches: int) -> list[str]:
 def _one_at_a_time(retriever: IndexRetriever, queries: list[str]) -> float:
     started = time.perf_counter()
     for query in queries:
-        retriever.search(Query(query, _K, _WINDOW, _THRESHOLD))
+        retriever.search(Query(query, _K, _WINDOW, threshold=_THRESHOLD))
     return time.perf_counter() - started
 
 
@@ -68,7 +68,7 @@ def _at_once(retriever: IndexRetriever, queries: list[str]) -> tuple[float, np.n
     def search(query: str) -> float:
         gate.wait()
         started = time.perf_counter()
-        retriever.search(Query(query, _K, _WINDOW, _THRESHOLD))
+        retriever.search(Query(query, _K, _WINDOW, threshold=_THRESHOLD))
         return time.perf_counter() - started
 
     with ThreadPoolExecutor(len(queries)) as callers:

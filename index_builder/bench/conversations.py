@@ -71,7 +71,7 @@ def times(retriever: Retriever, conversations: list[list[Turn]]) -> dict[str, fl
 
 def _query(turns: list[Turn], num_earlier: int, turn: Turn) -> Query:
     earlier = [Exchange(str(each["question"])) for each in turns[:num_earlier]]
-    return Query(str(turn["question"]), NUM_PASSAGES, WINDOW, THRESHOLD, earlier)
+    return Query(str(turn["question"]), NUM_PASSAGES, WINDOW, threshold=THRESHOLD, earlier=earlier)
 
 
 def _answers(passage: Passage, turn: Turn) -> bool:

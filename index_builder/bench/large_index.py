@@ -47,9 +47,9 @@ def measure(folder: Path, num_vectors: int, dimension: int, kind: IndexKind) -> 
     work, index, progress = WorkFolder(folder / "work"), folder / "index", Progress(quiet=True)
     _write_shards(work, num_vectors, dimension)
     started = time.perf_counter()
-    facts, names = write_index_files(kind, work, index, progress)
+    facts, names = write_index_files(kind, work, index, progress=progress)
     build_s = time.perf_counter() - started
-    totals = PassageTotals("synthetic", 0, -(-num_vectors // _PASSAGES_PER_DOCUMENT), num_vectors)
+    totals = PassageTotals("synthetic", 0, -(-num_vectors // _PASSAGES_PER_DOCUMENT), num_passages=num_vectors)
     passages, encoder = passage_facts(totals, WindowShape(), EMBEDDED), encoder_facts(Encoder(_ENCODER))
     about = IndexDescription(
         source="synthetic",
@@ -61,7 +61,7 @@ def measure(folder: Path, num_vectors: int, dimension: int, kind: IndexKind) -> 
         score_floor=-1.0,
     )
     store_manifest(index, new_manifest(index, about, progress))
-    manifest, chosen = evaluate(index, _RECALL_FLOOR, _queries(index), progress)
+    manifest, chosen = evaluate(index, _RECALL_FLOOR, _queries(index), progress=progress)
     return {
         "vectors": num_vectors,
         "dimension": dimension,

@@ -23,7 +23,7 @@ def measure(index: Path, encoder_name: str) -> dict[str, object]:
     seconds = time.perf_counter() - started
     opened = resident_mib()
     started = time.perf_counter()
-    retriever.search(Query(_QUESTION, 5, 0, 1.0))
+    retriever.search(Query(_QUESTION, 5, 0, threshold=1.0))
     first_search = time.perf_counter() - started
     facts = retriever.info()
     searched = resident_mib()

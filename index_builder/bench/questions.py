@@ -38,7 +38,7 @@ def shares_found(retriever: Retriever, questions: list[Question]) -> dict[str, o
     num_article = num_first = num_among = 0
     missed: list[object] = []
     for question in questions:
-        found = retriever.search(Query(str(question["question"]), NUM_PASSAGES, 0, 1.0))
+        found = retriever.search(Query(str(question["question"]), NUM_PASSAGES, 0, threshold=1.0))
         answers = [_answers(passage, question) for passage in found]
         num_article += bool(found) and found[0].title == question["title"]
         num_first += any(answers[:1])

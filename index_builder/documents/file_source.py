@@ -167,15 +167,15 @@ class FileSource:
         suffix = kind_suffix(path)
         name = self.name(path)
         if suffix in _PARQUET:
-            yield from parquet_records(path, name, self.columns, report)
+            yield from parquet_records(path, name, self.columns, report=report)
         elif suffix in _JSON_LINES:
-            yield from json_records(blocks(path, report), name, self.columns, report)
+            yield from json_records(blocks(path, report), name, self.columns, report=report)
         elif suffix in _CSV and is_table_of_texts(path, name, self.columns):
-            yield from csv_records(path, name, self.columns, report)
+            yield from csv_records(path, name, self.columns, report=report)
         elif suffix == _ARCHIVE:
             yield from self._members_of(path, report)
         elif suffix == _DUMP:
-            yield from self._pages_of(blocks(path, report), path, name, report)
+            yield from self._pages_of(blocks(path, report), path, name, report=report)
         else:
             report.source_bytes += path.stat().st_size
             yield RawFile(path, name)
@@ -184,7 +184,7 @@ class FileSource:
         inside = ReadReport()  # its bytes are unpacked ones
         for member in members(path, report):
             name = f"{self.name(path)}/{_printable(member.name)}"
-            yield from self._items_of_member(member, path, name, inside)
+            yield from self._items_of_member(member, path, name, report=inside)
         inside.source_bytes = path.stat().st_size
         report.add(inside)
 
@@ -194,9 +194,9 @@ class FileSource:
         if any(_hidden(part) for part in PurePosixPath(member.name).parts):
             note_skipped(report, SkippedError("hidden file or folder", name))
         elif kind in _JSON_LINES and plain:
-            yield from json_records(plain_blocks(member.file, report), name, self.columns, report)
+            yield from json_records(plain_blocks(member.file, report), name, self.columns, report=report)
         elif kind == _DUMP and plain:
-            yield from self._pages_of(plain_blocks(member.file, report), path, name, report)
+            yield from self._pages_of(plain_blocks(member.file, report), path, name, report=report)
         elif not file_kind(member.name):
             note_skipped(report, SkippedError(_another_kind(member.name), name))
         elif member.num_bytes > max_file_bytes(member.name):
@@ -238,7 +238,7 @@ def folder_source(root: Path, columns: Columns) -> FileSource:
             else:
                 paths.append(path)
     paths.sort(key=lambda path: path.relative_to(root).parts)
-    return FileSource(root, tuple(paths), columns, tuple(sorted(left_out)))
+    return FileSource(root, tuple(paths), columns, left_out=tuple(sorted(left_out)))
 
 
 def file_bytes(path: Path) -> int:

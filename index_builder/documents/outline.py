@@ -113,4 +113,12 @@ class Outline:
         )
         if not sections:
             raise next(iter(self._left_out), SkippedError("no prose", name, "no paragraph in it holds a word"))
-        return Document(name, found, url, sections, tuple(self._left_out), dict(self._dropped), dict(self._fields))
+        return Document(
+            name,
+            found,
+            url,
+            sections=sections,
+            left_out=tuple(self._left_out),
+            dropped=dict(self._dropped),
+            fields=dict(self._fields),
+        )

@@ -29,7 +29,7 @@ def drop_directionless(work: WorkFolder) -> int:
         vectors = np.load(path)
         bad = ~(np.isfinite(vectors).all(axis=1) & vectors.any(axis=1))
         if bad.any():
-            _drop(work, number, vectors, bad)
+            _drop(work, number, vectors, bad=bad)
         num_dropped += _num_dropped(work, number)
     return num_dropped
 

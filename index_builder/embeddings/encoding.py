@@ -62,7 +62,7 @@ def plan_embedding(request: EmbedRequest, workers: Workers) -> EmbedPlan:
     encoder, precision = request.encoder, resolved_precision(request.precision)
     if torch.cuda.is_available():
         gpus = _visible_gpus(torch.cuda.device_count())
-        return EmbedPlan(encoder, precision, workers.number or len(gpus), gpus)
+        return EmbedPlan(encoder, precision, workers.number or len(gpus), gpus=gpus)
     return EmbedPlan(encoder, precision, workers.number or min(workers.num_processes, MAX_CPU_PROCESSES))
 
 
@@ -90,7 +90,7 @@ def embed_passages(work: WorkFolder, num_passages: int, plan: EmbedPlan, progres
         elif jobs:
             encoder = Encoder(plan.encoder, plan.device(), precision=plan.precision)
             for passages, vectors in jobs:
-                write_vectors(passages, vectors, encoder, bar.update)
+                write_vectors(passages, vectors, encoder, on_step=bar.update)
 
 
 def embed_on_cluster(
@@ -109,7 +109,7 @@ def embed_on_cluster(
     with _stage(progress, num_passages, missing) as bar:
         if missing:
             shards = {number: work.passage_shard(number) for number in missing}
-            for number, content in encoded_shards(shards, request.encoder, precision, workers.number):
+            for number, content in encoded_shards(shards, request.encoder, precision, wanted_workers=workers.number):
                 write_whole(work.vector_shard(number), partial(Path.write_bytes, data=content))
                 bar.update(missing[number])
 

@@ -37,12 +37,12 @@ def evaluate(
     The manifest is written whatever was found; `publish` refuses an index below the floor.
     """
     manifest = read_manifest(folder)
-    points = sweep(folder, manifest.index, queries.vectors, progress)
+    points = sweep(folder, manifest.index, queries.vectors, progress=progress)
     chosen = best_point(points, recall_floor)
-    write_whole(folder / PLOT_FILE, lambda draft: draw(points, chosen, recall_floor, draft))
+    write_whole(folder / PLOT_FILE, lambda draft: draw(points, chosen, recall_floor, path=draft))
     evaluated = msgspec.structs.replace(
         manifest,
-        index=operated_at(manifest.index, chosen, points, queries),
+        index=operated_at(manifest.index, chosen, points, queries=queries),
         files=manifest.files | {PLOT_FILE: file_facts(folder / PLOT_FILE)},
     )
     store_manifest(folder, evaluated)

@@ -16,5 +16,5 @@ SHARE_UNDER_FLOOR = 97.0
 def small_talk_floor(encoder: Encoder, vectors: StoredVectors, progress: Progress) -> float:
     """The cosine similarity to its nearest passage that nearly all small talk stays under."""
     with progress.stage("floor", len(vectors), "vector") as bar:
-        scores, _ = exact_neighbours(encoder.encode(SMALL_TALK, role="query"), vectors, 1, bar.update)
+        scores, _ = exact_neighbours(encoder.encode(SMALL_TALK, role="query"), vectors, 1, on_rows=bar.update)
     return round(float(np.percentile(scores[:, 0], SHARE_UNDER_FLOOR)), 3)

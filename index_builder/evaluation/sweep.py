@@ -56,7 +56,7 @@ class Truth:
     @classmethod
     def of(cls, queries: NDArray[np.float32], vectors: StoredVectors, on_rows: Callable[[int], object]) -> Truth:
         """By exact search, as deep as the server searches."""
-        scores, _ = exact_neighbours(queries, vectors, min(max(DEPTHS), len(vectors)), on_rows)
+        scores, _ = exact_neighbours(queries, vectors, min(max(DEPTHS), len(vectors)), on_rows=on_rows)
         return cls(scores)
 
     def recalls(self, scores: NDArray[np.float32], k: int) -> NDArray[np.float64]:  # [num_queries]
@@ -78,7 +78,9 @@ def sweep(folder: Path, facts: IndexFacts, queries: NDArray[np.float32], progres
             truth = Truth.of(queries, vectors, bar.update)
         with progress.stage("evaluate", len(settings), "point") as bar:
             for setting in settings:
-                points.append(_measure(VectorIndex(folder / INDEX_FILE, setting, vectors), setting, queries, truth))
+                points.append(
+                    _measure(VectorIndex(folder / INDEX_FILE, setting, vectors), setting, queries, truth=truth)
+                )
                 vectors.forget_pages()
                 bar.update()
     finally:

@@ -66,7 +66,7 @@ def import_index(plan: ImportPlan, folder: Path, work: WorkFolder, progress: Pro
     published = find_layout(plan.published)
     table = PublishedTable(published.tables, plan.columns)
     vectors = _open_vectors(published, plan.vectors, plan.encoder)
-    passages, embedding = _inputs(plan, published, table, vectors)
+    passages, embedding = _inputs(plan, published, table, vectors=vectors)
     fingerprint = index_fingerprint(embedding, plan.factory or plan.index)
     if (found := build.finished(folder)) is not None and found.fingerprint == fingerprint:
         log.info("import.unchanged folder=%s version=%s", folder, found.version)
@@ -76,12 +76,16 @@ def import_index(plan: ImportPlan, folder: Path, work: WorkFolder, progress: Pro
         work.claim("passages", passages)
         work.claim("vectors", embedding)
         if work.done("passages") is None:
-            encoder = None if vectors is None else _agreeing_encoder(plan.encoder, published, table, vectors)
-            _write_shards(plan, work, ShardWriter(work, vectors, encoder), table, progress)
+            encoder = None if vectors is None else _agreeing_encoder(plan.encoder, published, table, vectors=vectors)
+            _write_shards(plan, work, ShardWriter(work, vectors, encoder), table=table, progress=progress)
         if vectors is None:
-            build.embed(EmbedRequest(plan.encoder), work, plan.workers, progress)
+            build.embed(EmbedRequest(plan.encoder), work, plan.workers, progress=progress)
         return build.finish(
-            IndexRequest(plan.index, plan.name, factory=plan.factory), work, folder, plan.demand, progress
+            IndexRequest(plan.index, plan.name, factory=plan.factory),
+            work,
+            folder,
+            demand=plan.demand,
+            progress=progress,
         )
 
 

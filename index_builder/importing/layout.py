@@ -55,7 +55,7 @@ def find_layout(path: Path) -> PublishedFolder:
     indexes = sorted(path.rglob(INDEX_FILE))
     if len(indexes) > 1:
         raise LayoutError(f"--from {str(path)!r} holds {len(indexes)} files {INDEX_FILE}; name the folder of one index")
-    return PublishedFolder(path, tables, _numbered(path, ".npy"), indexes[0] if indexes else None)
+    return PublishedFolder(path, tables, _numbered(path, ".npy"), index=indexes[0] if indexes else None)
 
 
 def _numbered(folder: Path, ending: str) -> tuple[Path, ...]:

@@ -97,7 +97,9 @@ class _Documents:
             self._document_id = self._ids.take(identity or str(self.num_documents))
             self._ordinal = self._start = 0
         self._key, self._position = identity or url or title, position
-        passage = PublishedPassage(number, text, title, url, self._document_id, self._ordinal, self._start)
+        passage = PublishedPassage(
+            number, text, title, url=url, document_id=self._document_id, ordinal=self._ordinal, start=self._start
+        )
         self._ordinal += 1
         self._start += len(text) + 1
         return passage
@@ -114,7 +116,7 @@ class _Documents:
 
 def _found(table: str, columns: Columns, names: list[str]) -> dict[str, str]:
     usual = TEXT_COLUMN if TEXT_COLUMN in names or "text" not in names else "text"
-    found = Columns(columns.text or usual, columns.title, columns.id, columns.url).found_in(table, names)
+    found = Columns(columns.text or usual, columns.title, columns.id, url=columns.url).found_in(table, names)
     if columns.id is None:
         found.pop("id", None)  # a table of passages may number its passages
     return found | ({"position": POSITION_COLUMN} if POSITION_COLUMN in names else {})

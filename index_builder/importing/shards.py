@@ -116,7 +116,7 @@ class ShardWriter:
             for number in np.flatnonzero(~good):
                 log.warning("import.skipped row=%d cause=vector without direction", run.passages[number].row)
             shard, units = shard.filter(pa.array(good)), units[good]
-            self._refuse_other_encoder(shard["text"], run, units, self._vectors)
+            self._refuse_other_encoder(shard["text"], run, units, vectors=self._vectors)
             _save(self._work.vector_shard(run.number), units)
         write_whole(self._work.passage_shard(run.number), lambda draft: write_table(draft, shard))
         self._count(run, shard.num_rows)

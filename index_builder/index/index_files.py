@@ -52,7 +52,7 @@ def write_index_files(
     write_vector_file(vectors, folder, progress)
     lexical = write_lexical_files(work.passage_shards(), folder, progress)
     inverted = write_inverted_words(folder, progress)
-    names = write_faiss_index(choice, vectors, work, folder, progress)
+    names = write_faiss_index(choice, vectors, work, folder=folder, progress=progress)
     return index_facts(choice), [*names, PASSAGES_FILE, DOCUMENTS_FILE, VECTORS_FILE, *lexical, *inverted]
 
 
@@ -61,9 +61,9 @@ def write_faiss_index(
 ) -> list[str]:
     """Write the Faiss index of `vectors` into `folder`; its files' names."""
     if choice.is_inverted_file:
-        return write_inverted_file(choice, vectors, work, folder, progress)
+        return write_inverted_file(choice, vectors, work, folder=folder, progress=progress)
     (folder / LISTS_FILE).unlink(missing_ok=True)  # of an earlier index in this folder, which the server would open
-    return write_in_memory_index(choice, vectors, folder, progress)
+    return write_in_memory_index(choice, vectors, folder, progress=progress)
 
 
 def index_facts(choice: IndexChoice) -> IndexFacts:

@@ -89,7 +89,9 @@ class BatchCutter:
             documents.append((found.document.document_id, len(found.rows)))
             rows.extend(found.rows)
         next_item = batch.first_item + len(batch.items)
-        return PassageBatch(next_item, pa.RecordBatch.from_pylist(rows, schema=SHARD_SCHEMA), tuple(documents), report)
+        return PassageBatch(
+            next_item, pa.RecordBatch.from_pylist(rows, schema=SHARD_SCHEMA), tuple(documents), report=report
+        )
 
     def _cut(self, item: object) -> CutDocument:
         """The passages of one item; one that is risky is read by a process that is watched."""

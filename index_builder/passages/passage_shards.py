@@ -104,7 +104,9 @@ def _cut_on_cluster(
     # A source goes to other processes without its list of files, so the task that reads them opens it anew.
     name = request.source if request.source == SAMPLE else str(Path(request.source).expanduser().absolute())
     opened = partial(open_source, name, source.columns)
-    return cut_batches(opened, BatchCutter(source, request.shape), first_item, workers.number, reading)
+    return cut_batches(
+        opened, BatchCutter(source, request.shape), first_item, wanted_workers=workers.number, reading=reading
+    )
 
 
 def _num_processes(source: Source, workers: Workers) -> int:

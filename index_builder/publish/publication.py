@@ -45,7 +45,7 @@ def publish(folder: Path, root: str, recall_floor: float, progress: Progress, ve
         if theirs != mine:
             raise PublishError(f"{target.address} holds another index already; name another --version")
         return target.address
-    _put_missing(target, folder, manifest, progress)
+    _put_missing(target, folder, manifest, progress=progress)
     target.put(folder / MANIFEST, MANIFEST, file_facts(folder / MANIFEST), lambda _: None)
     return target.address
 

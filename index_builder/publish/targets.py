@@ -102,7 +102,7 @@ class S3Target:
         """Send a file in parallel parts; S3 shows it when all of them have come."""
         with _told(self.address):
             place = {"Bucket": self._bucket, "Key": f"{self._prefix}{name}"}
-            send_file(self._client, path, place, facts.sha256, progress)
+            send_file(self._client, path, place, sha256=facts.sha256, on_bytes=progress)
 
     def probe(self) -> None:
         """Write a small object and delete it; one that may not be deleted stays, and does no harm."""

@@ -91,15 +91,17 @@ def update_index(plan: UpdatePlan, folder: Path, work: WorkFolder, progress: Pro
         _begin_anew(work)
         sweep_drafts(work.path, folder)
         fresh = WorkFolder(work.path / "new")
-        totals, kept = _cut_changed(plan, old, fresh, progress)
-        num_encoded = _embed_changed(plan, old, kept, fresh, progress) if totals.num_passages else 0
-        change = Change(int(kept.sum()), totals.num_documents, int((~kept).sum()), num_encoded)
-        num_passages = _write_shards(old, kept, fresh, work, progress)
+        totals, kept = _cut_changed(plan, old, fresh, progress=progress)
+        num_encoded = _embed_changed(plan, old, kept, fresh=fresh, progress=progress) if totals.num_passages else 0
+        change = Change(int(kept.sum()), totals.num_documents, int((~kept).sum()), num_encoded=num_encoded)
+        num_passages = _write_shards(old, kept, fresh, work=work, progress=progress)
         if not num_passages:
             raise UpdateError(f"index {old.manifest.label} would hold no passage; remove its folder instead")
         shutil.rmtree(fresh.path, ignore_errors=True)
-        _mark_done(plan, old, work, _totals(plan, old, totals, num_passages, change), change)
-        manifest = finish(_same_index(old, work), work, folder, plan.demand, progress)
+        _mark_done(
+            plan, old, work, totals=_totals(plan, old, totals, num_passages=num_passages, change=change), change=change
+        )
+        manifest = finish(_same_index(old, work), work, folder, demand=plan.demand, progress=progress)
     log.info("update.done version=%s change=%s", manifest.version, change)
     return manifest, change
 
@@ -131,7 +133,7 @@ def _cut_changed(
     if plan.source or plan.add:
         changed = ChangedItems(open_source(plan.source or plan.add, plan.columns), old, _is_cut_alike(old))
         request = PassageRequest(plan.source or plan.add, _shape(old), plan.columns)
-        totals = write_passages(changed, request, fresh, plan.workers, progress)
+        totals = write_passages(changed, request, fresh, workers=plan.workers, progress=progress)
         if plan.source:
             kept = changed.seen
         kept[_numbers_of_new(old, fresh)] = False
@@ -291,7 +293,9 @@ def _same_index(old: OldIndex, work: WorkFolder) -> IndexRequest:
     facts = old.manifest.index
     if facts.kind == "ivfpq":
         write_emptied(old.folder, work)
-    choice = IndexChoice(facts.kind, facts.factory, facts.reason, facts.num_candidates, facts.breadth)
+    choice = IndexChoice(
+        facts.kind, facts.factory, facts.reason, num_candidates=facts.num_candidates, breadth=facts.breadth
+    )
     return IndexRequest("auto", old.manifest.name, choice if facts.kind != "flat" else None)
 
 

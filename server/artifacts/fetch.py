@@ -65,7 +65,7 @@ def fetch_prefix(
         missing = [file for file in files if not FetchJournal(folder).has(file)]
         if missing:
             (folder / _WHOLE).unlink(missing_ok=True)
-            _Fetch(client, folder, missing, progress).run()
+            _Fetch(client, folder, missing, progress=progress).run()
             log.info("artifact.done uri=%s folder=%s files=%d", s3_uri, folder, len(missing))
         _make_whole(folder, sorted(file.name for file in files))
     return folder
@@ -121,7 +121,7 @@ class _Fetch:
                 self._num_bytes = before
 
     def _download(self, file: RemoteFile) -> RangedDownload:
-        return RangedDownload(self._client, file, self._folder / file.name, self._count)
+        return RangedDownload(self._client, file, self._folder / file.name, on_bytes=self._count)
 
     def _count(self, num_bytes: int) -> None:
         with self._lock:

@@ -55,7 +55,9 @@ def list_files(client: Any, uri: str) -> list[RemoteFile]:
     if missing := sorted(set(checksums) - set(files)):
         raise ArtifactError(f"{uri}: the manifest names {missing[0]!r}, which is not there; was it published whole?")
     return [
-        RemoteFile(file.bucket, file.key, file.name, file.num_bytes, file.etag, checksums.get(file.name))
+        RemoteFile(
+            file.bucket, file.key, file.name, num_bytes=file.num_bytes, etag=file.etag, sha256=checksums.get(file.name)
+        )
         for file in files.values()
     ]
 
@@ -66,7 +68,9 @@ def _objects(client: Any, bucket: str, prefix: str) -> dict[str, RemoteFile]:
         for entry in page.get("Contents", []):
             name = entry["Key"][len(prefix) :]
             if name and not name.endswith("/"):
-                found[_safe(name, bucket)] = RemoteFile(bucket, entry["Key"], name, entry["Size"], entry["ETag"])
+                found[_safe(name, bucket)] = RemoteFile(
+                    bucket, entry["Key"], name, num_bytes=entry["Size"], etag=entry["ETag"]
+                )
     return found
 
 

@@ -52,8 +52,8 @@ def open_services(settings: Settings) -> Services:
     moderator = None if policy is None else _moderator(settings, policy, engine)
     # A turn has up to two tasks under way at once, which may wait for the engine; one that ended early may leave some.
     executor = ThreadPoolExecutor(3 * settings.threads, thread_name_prefix="turn")
-    turns = _turns(settings, engine, store, moderator, retriever, executor)
-    return Services(settings, engine, turns, store, policy, moderator, retriever)
+    turns = _turns(settings, engine, store, moderator=moderator, retriever=retriever, executor=executor)
+    return Services(settings, engine, turns, store=store, policy=policy, moderator=moderator, retriever=retriever)
 
 
 def _engine(settings: Settings) -> Engine:
@@ -133,7 +133,7 @@ def _turns(
         _tokenizer(settings.chat_model),
         window,
         settings.passage_tokens,
-        choose_format(settings.chat_format, Path(settings.chat_model)),
+        chat_format=choose_format(settings.chat_format, Path(settings.chat_model)),
     )
     turn_settings = TurnSettings(
         model=model_version(Path(settings.chat_model)),
@@ -150,7 +150,9 @@ def _turns(
         # The shortest turn is about eight tokens; older ones cannot be in the prompt.
         max_turns=max(1, window // 8),
     )
-    return TurnService(engine, prompts, store, moderator, retriever, executor, turn_settings)
+    return TurnService(
+        engine, prompts, store, moderator=moderator, retriever=retriever, executor=executor, settings=turn_settings
+    )
 
 
 def _tokenizer(folder: str) -> ChatTokenizer:

@@ -209,7 +209,7 @@ class TurnService:
                 yield from _events_of(turn, reply, piecewise)
                 result = turn.finish(prompt, reply.verdict)
                 if reply.verdict.judgement is not None:
-                    self._note(turn, Role.OUTPUT, reply.verdict.judgement, reply.verdict.text)
+                    self._note(turn, Role.OUTPUT, reply.verdict.judgement, text=reply.verdict.text)
                 if reply.verdict.blocked is not None and piecewise:
                     yield TextPiece(result.outputs)
             with turn.clock.phase(STORE):
@@ -300,7 +300,7 @@ class TurnService:
             turn.request.text,
             wish.k or settings.search_k,
             settings.search_window,
-            settings.search_threshold,
+            threshold=settings.search_threshold,
             earlier=_exchanges(turn.session),
             required=wish.required,
             only=wish.only,
@@ -316,9 +316,9 @@ class TurnService:
         if verdict.system is not None:
             turn.moderation[Role.SYSTEM.value] = verdict.system
         turn.withhold(verdict.withheld)
-        self._note(turn, Role.INPUT, verdict.question, turn.request.text)
+        self._note(turn, Role.INPUT, verdict.question, text=turn.request.text)
         if verdict.system is not None:
-            self._note(turn, Role.SYSTEM, verdict.system, turn.request.system)
+            self._note(turn, Role.SYSTEM, verdict.system, text=turn.request.system)
         if self._moderator is not None and verdict.question.caution:
             turn.take_care(self._moderator.policy.rule(Role.INPUT))
         return verdict.blocking
@@ -400,8 +400,12 @@ class TurnService:
             caller=turn.request.request_id,  # many inputs of one call take turns with other calls
         )
         asked = turn.request
-        order = ReplyOrder(request, asked.text, piecewise, remaining + _JUDGE_RESERVE_S, asked.begun, turn.clock)
-        return ReplyStream(self._engine, self._moderator, self._executor, self._cleaner, self._ending, order)
+        order = ReplyOrder(
+            request, asked.text, piecewise, deadline_s=remaining + _JUDGE_RESERVE_S, begun=asked.begun, clock=turn.clock
+        )
+        return ReplyStream(
+            self._engine, self._moderator, self._executor, cleaner=self._cleaner, ending=self._ending, order=order
+        )
 
     def _complete(self, turn: OpenTurn, result: TurnResult) -> None:
         turn.go_on()

@@ -29,7 +29,9 @@ class Composite:
 
     def __init__(self, members: Mapping[str, Retriever], timeout_s: float, max_threads: int = MAX_THREADS) -> None:
         assert members
-        self._members = {name: Guarded(name, member, timeout_s, max_threads) for name, member in members.items()}
+        self._members = {
+            name: Guarded(name, member, timeout_s, max_threads=max_threads) for name, member in members.items()
+        }
         self.timeout_s = timeout_s
 
     @property
@@ -67,7 +69,7 @@ def _answers(searches: dict[str, Future[list[Passage]]], started: float, timeout
     answers, failures = [], []
     for name, search in searches.items():
         try:
-            answers.append(outcome(name, search, started, timeout_s))
+            answers.append(outcome(name, search, started, timeout_s=timeout_s))
         except RetrievalError as error:
             failures.append(f"{name}: {error}")
     for failure in failures:

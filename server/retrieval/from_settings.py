@@ -81,10 +81,10 @@ def _open_index(settings: Settings) -> Retriever:
     manifest = read_manifest(folder)
     floor = manifest.score_floor if settings.score_floor is None else settings.score_floor
     encoder = Encoder(
-        settings.encoder or manifest.encoder.name, settings.encoder_device, settings.encoder_threads, "auto"
+        settings.encoder or manifest.encoder.name, settings.encoder_device, settings.encoder_threads, precision="auto"
     )
     reranker = Reranker(settings.reranker, settings.encoder_device) if settings.reranker else None
-    index = IndexRetriever(folder, encoder, floor, settings.retrieval_timeout_s)
+    index = IndexRetriever(folder, encoder, floor, timeout_s=settings.retrieval_timeout_s)
     return index if reranker is None else Reranked(index, reranker)
 
 
@@ -98,7 +98,10 @@ def _open_web(settings: Settings) -> Retriever:
         key=settings.web_search_key.get_secret_value(),
         key_header=settings.web_search_key_header,
         fields=ResultFields(
-            settings.web_search_results, settings.web_search_title, settings.web_search_text, settings.web_search_link
+            settings.web_search_results,
+            settings.web_search_title,
+            settings.web_search_text,
+            url=settings.web_search_link,
         ),
         timeout_s=settings.web_search_timeout_s,
     )

@@ -51,7 +51,7 @@ class Guarded:
             RetrievalError: it failed in any way, took too long, or gave something else than passages.
         """
         started = time.monotonic()
-        return outcome(self.name, self.start(query), started, self._timeout_s)
+        return outcome(self.name, self.start(query), started, timeout_s=self._timeout_s)
 
     def start(self, query: Query) -> Future[list[Passage]]:
         """A search that goes on while the caller does something else; `outcome` waits for it.

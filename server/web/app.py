@@ -43,7 +43,7 @@ def create_app(services: Services) -> Flask:
     concurrency = ConcurrencyLimit(admission_limit(services.settings.threads))
     drain = Drain(concurrency, services.turns.end_all, services.settings.drain_timeout_s)
     executor = ThreadPoolExecutor(LIST_THREADS, thread_name_prefix="list")
-    front = Front(services, concurrency, drain, Metrics(services, concurrency), executor)
+    front = Front(services, concurrency, drain, metrics=Metrics(services, concurrency), executor=executor)
     app = Flask(__name__, static_folder=None)
     app.extensions["front"] = front
     app.wsgi_app = PlainPaths(app.wsgi_app)  # type: ignore[method-assign]

@@ -192,7 +192,9 @@ def test_a_conversation_of_500_turns_stays_within_the_window_and_reuses_its_prom
     # The date in the prompt makes every run's words its own: some are blocked, some replies repeat themselves until
     # their limit. How many is said in the model's card.
     reasons = found["finish_reasons"]
-    assert set(reasons) <= {"stop", "length", "moderated_output"}
+    assert set(reasons) <= {"stop", "length", "moderated_output", "moderated_input"}
+    # The demo's small judge takes one of the eight questions for a threat; its card says how often it is wrong.
+    assert reasons.get("moderated_input", 0) <= 500 / 8 + 1
     assert reasons["stop"] > 250
 
 

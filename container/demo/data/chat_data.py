@@ -149,7 +149,7 @@ def ask(
     for sentence in sentences:
         if not is_clean(sentence):
             continue
-        made = questions_about(sentence, rng, topic, held_out_frames)
+        made = questions_about(sentence, rng, topic, held_out_frames=held_out_frames)
         keyword = None if held_out_frames or rng.random() < 0.75 else keyword_question(sentence, rng)
         found += [*made, keyword] if keyword else made
     texts = [question.text for question in found]

@@ -39,12 +39,12 @@ def made_examples(articles: list[Article], count: int, seed: int, held_out_frame
         topic, sentences = windows.draw()
         if len(sentences) != 3 or sentences[0] in found:
             continue
-        asked = ask(sentences, topic, rng, held_out_frames, is_filtered=False)
+        asked = ask(sentences, topic, rng, held_out_frames=held_out_frames, is_filtered=False)
         if asked:
             chosen = rng.choice(asked)
             if chosen.gold:
                 found[sentences[0]] = Example(
-                    topic, tuple(sentences), chosen.text, chosen.gold, chosen.reply, chosen.kind
+                    topic, tuple(sentences), chosen.text, gold=chosen.gold, reply=chosen.reply, kind=chosen.kind
                 )
         if len(found) == count:
             break
@@ -68,5 +68,5 @@ def _by_hand(article: Article, row: dict[str, str]) -> Example:
             if row["at"] in sentence:
                 start = max(0, min(place - 1, len(section) - 3))
                 window = section[start : start + 3]
-                return Example(article.topic, tuple(window), row["ask"], row["gold"], sentence, "hand")
+                return Example(article.topic, tuple(window), row["ask"], gold=row["gold"], reply=sentence, kind="hand")
     raise ValueError(f"hand_questions.toml: article {article.title!r} has no sentence with {row['at']!r}")

@@ -61,7 +61,7 @@ def parse_clause(sentence: str, topic: str | None) -> Clause | None:
         base = "be" if word in _COPULAS else base_form(word)
         if base and position + 1 < len(words) and not _is_perfect(base, words[position + 1]):
             subject = _subject(words[:position], topic)
-            return _clause(subject, word, " ".join(words[position + 1 :]), base) if subject else None
+            return _clause(subject, word, " ".join(words[position + 1 :]), base=base) if subject else None
     return None
 
 

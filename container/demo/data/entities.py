@@ -78,7 +78,7 @@ class EntityMixer:
             names: how likely a capitalised word is swapped.
             words: how likely a rare lower-case word is swapped.
         """
-        swap = _Swap(self, self._rng, "\n".join(sentences), names, words)
+        swap = _Swap(self, self._rng, "\n".join(sentences), names=names, words=words)
         return [swap.apply(sentence) for sentence in sentences], swap.apply(topic)
 
 

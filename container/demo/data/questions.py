@@ -65,7 +65,7 @@ def questions_about(
     clause = parse_clause(leading[2] if leading else sentence, topic)
     if clause:
         found += frames.of_clause(clause, leading[1] if leading else None)
-    return [Question(text, sentence, gold, kind) for text, gold, kind in found if _is_fair(text, gold)]
+    return [Question(text, sentence, gold, kind=kind) for text, gold, kind in found if _is_fair(text, gold)]
 
 
 def keyword_question(sentence: str, rng: random.Random) -> Question | None:
@@ -83,7 +83,7 @@ def keyword_question(sentence: str, rng: random.Random) -> Question | None:
     name = " ".join(span)
     if rng.random() < 0.3 and span[0].islower():
         name = f"the {name}"
-    return Question(rng.choice(_KEYWORD).format(name), sentence, "", "keyword")
+    return Question(rng.choice(_KEYWORD).format(name), sentence, "", kind="keyword")
 
 
 def _is_fair(text: str, gold: str) -> bool:

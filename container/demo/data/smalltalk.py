@@ -57,7 +57,8 @@ def load_small_talk(path: Path = _PHRASES) -> SmallTalk:
     """Read the phrase file and the installed corpus; a phrase of the file never also comes from the corpus."""
     raw = tomllib.loads(path.read_text("utf-8"))
     intents = [
-        Intent(entry["name"], entry["reply"], tuple(entry["said"]), tuple(entry["held_out"])) for entry in raw["intent"]
+        Intent(entry["name"], entry["reply"], tuple(entry["said"]), held_out=tuple(entry["held_out"]))
+        for entry in raw["intent"]
     ]
     ours = {_plain(phrase) for intent in intents for phrase in intent.said + intent.held_out}
     corpus = [pair for pair in _corpus_pairs() if _plain(pair[0]) and _plain(pair[0]) not in ours]

@@ -29,7 +29,7 @@ class SyntheticPassages:
         previous, used = -1, set[tuple[int, int]]()
         for index in order:
             name, is_person = subjects[index]
-            fact = self._unused_fact(index, name, is_person, used)
+            fact = self._unused_fact(index, name, is_person, used=used)
             if index == previous and fact.startswith(name + " ") and rng.random() < 0.3:
                 fact = (rng.choice(("He", "She")) if is_person else "It") + fact[len(name) :]
             sentences.append(fact)

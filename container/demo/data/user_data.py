@@ -77,7 +77,7 @@ def _read_lines(path: Path, parse: Callable[[dict[str, Any]], _Parsed]) -> list[
         lines = path.read_text("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: {error}") from error
-    found = [_parse_line(path, number, line, parse) for number, line in enumerate(lines, 1) if line.strip()]
+    found = [_parse_line(path, number, line, parse=parse) for number, line in enumerate(lines, 1) if line.strip()]
     if not found:
         raise DataError(f"{path}: no lines; at least one JSON object is needed")
     return found

@@ -92,7 +92,7 @@ class Evaluation:
         for example, reply in zip(examples, replies, strict=True):
             held = "gold" if _plain(example.gold) in _plain(reply.text) else "MISS"
             self._note(
-                name, example.question, reply, f"{held} [{example.kind}] gold: {example.gold}; {example.passage}"
+                name, example.question, reply, remark=f"{held} [{example.kind}] gold: {example.gold}; {example.passage}"
             )
         return judge(examples, replies)
 
@@ -120,7 +120,7 @@ class Evaluation:
                 replies = self._generator.replies([[Turn(said, "", passage)] for said, _ in cases], _OPENING)
                 for (said, wanted), reply in zip(cases, replies, strict=True):
                     mark = "same" if reply.text == wanted else "OTHER"
-                    self._note(f"small_talk_{name}_{place}", said, reply, mark)
+                    self._note(f"small_talk_{name}_{place}", said, reply, remark=mark)
                 figures[f"{name}_{place}"] = _share([r.text == w for r, (_, w) in zip(replies, cases, strict=True)])
         return figures
 

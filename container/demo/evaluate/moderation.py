@@ -117,7 +117,7 @@ def main(arguments: list[str] | None = None) -> None:
     held_out = [article for article in read_articles(args.articles) if is_held_out(article.title)]
     classifier = Classifier(args.checkpoint, load_policy())
     # No teacher here: every sentence of the held-out articles counts, also those that mention violence.
-    evaluation = Evaluation(classifier, Phrases(), OrdinaryTexts(held_out, load_small_talk(), 2.0), args.texts)
+    evaluation = Evaluation(classifier, Phrases(), OrdinaryTexts(held_out, load_small_talk(), 2.0), count=args.texts)
     print(json.dumps(evaluation.figures(), indent=2))
     if args.mistakes:
         print("\n".join(evaluation.mistakes))

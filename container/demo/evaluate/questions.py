@@ -46,7 +46,9 @@ def ask(url: str, line: dict[str, Any], parameters: dict[str, Any]) -> Asked:
     passages = tuple(source["text"] for source in answer["sources"])
     ended = answer["finish_reason"] == "stop"
     seconds = time.monotonic() - started
-    return Asked(line["question"], tuple(line["answers"]), answer["outputs"], passages, ended, seconds)
+    return Asked(
+        line["question"], tuple(line["answers"]), answer["outputs"], passages=passages, ended=ended, seconds=seconds
+    )
 
 
 def figures(asked: list[Asked]) -> dict[str, float]:

@@ -41,7 +41,7 @@ class DemoSessions:
 
     def source(self, rng: random.Random) -> SessionSource:
         """A sampler that draws from `rng`."""
-        return SessionSampler(self._articles, self._lexicon, self._small_talk, rng, Mix())
+        return SessionSampler(self._articles, self._lexicon, self._small_talk, rng=rng, mix=Mix())
 
     def tokenizer(self, seed: int) -> Tokenizer:
         """A tokenizer trained on the training articles, the small talk, invented passages and preambles."""
@@ -74,9 +74,9 @@ def main(arguments: list[str] | None = None) -> None:
         start = _start(args)
     except (CheckpointError, DataError) as error:
         parser.error(str(error))
-    batches = ChatBatches(start.make_source, SessionEncoder(start.tokenizer), args.seed, args.batch_tokens)
+    batches = ChatBatches(start.make_source, SessionEncoder(start.tokenizer), args.seed, batch_tokens=args.batch_tokens)
     options = Options(args.minutes, args.steps).scaled(0.1 if args.init_from else 1.0)
-    Trainer(start.model, batches, options, args.work).run(lambda line: print(line, flush=True))
+    Trainer(start.model, batches, options, work=args.work).run(lambda line: print(line, flush=True))
     if args.init_from:
         save_continued(start.model, args.init_from, args.out)
     else:

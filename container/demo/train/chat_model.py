@@ -43,7 +43,7 @@ def new_chat_model(tokenizer: Tokenizer, seed: int, hidden: int = 256, layers: i
     )
     model = GPTNeoXForCausalLM(config)
     initialise(model)
-    words = minilm_embeddings(tokenizer, hidden // 2, _INDIVIDUAL, _LEVELLING, seed) * _EMBEDDING_SIZE
+    words = minilm_embeddings(tokenizer, hidden // 2, _INDIVIDUAL, levelling=_LEVELLING, seed=seed) * _EMBEDDING_SIZE
     marks = Marks(
         sentence_ends=_first_tokens(tokenizer, (".",)),
         passage_openers=_first_tokens(tokenizer, ("Background",)),
@@ -51,7 +51,7 @@ def new_chat_model(tokenizer: Tokenizer, seed: int, hidden: int = 256, layers: i
         function_words=_whole_tokens(tokenizer, FUNCTION_WORDS | {"?", ",", ":", "\n", "'s"}),
     )
     nn.init.constant_(model.gpt_neox.final_layer_norm.weight, _LAST_NORM)
-    set_copying_heads(model, words, marks, Strengths(), seed)
+    set_copying_heads(model, words, marks, strengths=Strengths(), seed=seed)
     return model
 
 

@@ -77,7 +77,7 @@ def set_copying_heads(model: GPTNeoXForCausalLM, words: Tensor, marks: Marks, st
         raise ValueError(
             f"{config.num_hidden_layers} layers of {config.num_attention_heads} heads: copying heads need 4 layers of 4"
         )
-    _Wiring(model, _flagged(words, marks), strengths, seed).set_all()
+    _Wiring(model, _flagged(words, marks), strengths, seed=seed).set_all()
 
 
 def _flagged(words: Tensor, marks: Marks) -> Tensor:
@@ -187,8 +187,8 @@ class _Wiring:
     def _set_previous(self, head: int, back: int) -> None:
         weight, bias, output = self._head(0, head)
         for frequency in range(self._rotary // 2):
-            self._prefer_distance(bias, frequency, back, self._strengths.near)
-        self._note(weight, output, f"back{back}", self._strengths.carry)
+            self._prefer_distance(bias, frequency, back, sharpness=self._strengths.near)
+        self._note(weight, output, f"back{back}", strength=self._strengths.carry)
 
     def _set_copier(self, layer: int, head: int, readers: list[tuple[str | Tensor, str, int]]) -> None:
         """Attend to what followed an earlier place where query notes equal key notes, and say it."""
@@ -210,7 +210,7 @@ class _Wiring:
             bias[place] = self._strengths.start
         self._prefer_distance(bias, frequency=3, back=0, sharpness=self._strengths.nearest)
         self._prefer_distance(bias, frequency=4, back=0, sharpness=2 * self._strengths.nearest)
-        self._note(weight, output, slot, self._strengths.carry)
+        self._note(weight, output, slot, strength=self._strengths.carry)
 
     def _set_finder(self, head: int) -> None:
         """Attend from a word to the same word in a passage, and fetch the note of its sentence."""

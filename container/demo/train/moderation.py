@@ -52,11 +52,11 @@ def main(arguments: list[str] | None = None) -> None:
     except (CheckpointError, DataError) as error:
         parser.error(str(error))
     batches = ModerationBatches(
-        start.make_source, PromptEncoder(start.tokenizer, policy), policy, args.seed, args.texts
+        start.make_source, PromptEncoder(start.tokenizer, policy), policy, seed=args.seed, texts=args.texts
     )
     options = Options(args.minutes, args.steps).scaled(args.rate or (0.1 if args.init_from else 1.0))
-    Trainer(start.model, batches, options, args.work).run(lambda line: print(line, flush=True))
-    lean_to(start.model, start.tokenizer, policy.severity[0], args.lean)
+    Trainer(start.model, batches, options, work=args.work).run(lambda line: print(line, flush=True))
+    lean_to(start.model, start.tokenizer, policy.severity[0], log_odds=args.lean)
     if args.init_from:
         save_continued(start.model, args.init_from, args.out)
     else:
@@ -90,7 +90,7 @@ def _file_source(texts: list[Labelled]) -> Callable[[random.Random], TextSource]
 def _demo_source(articles: Path, phrases: Phrases) -> Callable[[random.Random], TextSource]:
     trained = [article for article in read_articles(articles) if not is_held_out(article.title)]
     ordinary, sentences, abroad = OrdinaryTexts(trained, load_small_talk()), Sentences(), read_abroad()
-    return lambda rng: TextSampler(phrases, sentences, ordinary, abroad, rng)
+    return lambda rng: TextSampler(phrases, sentences, ordinary, abroad=abroad, rng=rng)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -91,7 +91,7 @@ class ModerationBatches:
             inputs[row, : len(ids) - 1] = ids[:-1]
             targets[row, : len(ids) - 1] = ids[1:]
             weights[row, len(question) - 1 : len(ids) - 1] = 1.0
-        return Batch(inputs, targets, weights, torch.tensor([prefix]))
+        return Batch(inputs, targets, weights, prefix=torch.tensor([prefix]))
 
 
 def _varied(policy: Policy, source: TextSource, rng: random.Random) -> Policy:

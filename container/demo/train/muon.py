@@ -28,7 +28,7 @@ class Muon(torch.optim.Optimizer):
         for group in self.param_groups:
             for matrix in group["params"]:
                 if matrix.grad is not None:
-                    self._move(matrix, group["lr"], group["weight_decay"], group["momentum"])
+                    self._move(matrix, group["lr"], group["weight_decay"], momentum=group["momentum"])
 
     def _move(self, matrix: nn.Parameter, rate: float, decay: float, momentum: float) -> None:
         state = self.state[matrix]

@@ -49,9 +49,9 @@ def measured(arguments: argparse.Namespace) -> dict[str, Any]:
     runs, samples = [], _Samples()
     for name, start in loads.items():
         before = look(arguments.url) if arguments.url else {}
-        run = _run(target, arguments, name, start)
+        run = _run(target, arguments, name, start=start)
         phases = mean_ms(before, look(arguments.url)) if arguments.url else {}
-        found = figures(run.answers, run.elapsed_s, _objective(arguments), arguments.price_per_hour)
+        found = figures(run.answers, run.elapsed_s, _objective(arguments), price_per_hour=arguments.price_per_hour)
         runs.append({"load": name, **found, "server_phases_mean_ms": phases})
         samples.add(name, run.answers)
     result = {

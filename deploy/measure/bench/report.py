@@ -73,7 +73,9 @@ def _row(run: dict[str, Any]) -> str:
 def _distribution(lines: list[Series]) -> str:
     """The shares of values up to each value, a line a series."""
     most = max((max(values) for _, values in lines if values), default=1.0) or 1.0
-    drawn = "".join(_line(_COLOURS[index % 4], name, index, values, most) for index, (name, values) in enumerate(lines))
+    drawn = "".join(
+        _line(_COLOURS[index % 4], name, index, values=values, most=most) for index, (name, values) in enumerate(lines)
+    )
     axis = (
         f'<path d="M{_MARGIN},8V{_HEIGHT - 28}H{_WIDTH - 8}" fill="none" stroke="#667072"/>'
         f'<text x="{_WIDTH - 8}" y="{_HEIGHT - 10}" font-size="12" text-anchor="end">{most:.0f} ms</text>'

@@ -31,7 +31,7 @@ def read_epub_file(content: bytes, name: str, outline: Outline) -> str:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             package_name, package = _package(archive)
             for chapter in _chapters(package_name, package):
-                _read_chapter(archive, chapter, name, outline)
+                _read_chapter(archive, chapter, name, outline=outline)
     except RuntimeError as error:
         raise SkippedError("encrypted document", name, str(error)) from error
     except _BROKEN as error:

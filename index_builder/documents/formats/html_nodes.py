@@ -115,7 +115,7 @@ def table_rows(table: LexborNode, read: CellReader) -> tuple[list[list[str]], bo
     """The rows of a table, and whether the first holds the columns' headings (None: it does not say)."""
     return spread(
         [
-            Cell(read(cell), cell.tag == "th", span(cell.attributes.get("rowspan") or ""), _across(cell))
+            Cell(read(cell), cell.tag == "th", span(cell.attributes.get("rowspan") or ""), across=_across(cell))
             for cell in children(row)
             if cell.tag in ("td", "th")
         ]

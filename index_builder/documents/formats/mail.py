@@ -30,7 +30,7 @@ def read_mail_file(content: bytes, name: str, outline: Outline, read_attachment:
         raise SkippedError("broken mail", name, "it has no header")
     for header, field in _FIELDS.items():
         outline.add_field(field, [_header(mail, header)])
-    _read_parts(mail, name, outline, read_attachment)
+    _read_parts(mail, name, outline, read_attachment=read_attachment)
     return _header(mail, "subject")
 
 
@@ -43,7 +43,7 @@ def _read_parts(mail: EmailMessage, name: str, outline: Outline, read_attachment
             continue
         file_name = one_line(str(part.get_filename() or ""))
         label = f"{name}, {file_name or part.get_content_type()}"
-        if depth > _MAX_DEPTH or not _read_file(part, label, outline, read_attachment):
+        if depth > _MAX_DEPTH or not _read_file(part, label, outline, read_attachment=read_attachment):
             outline.drop("image" if part.get_content_maintype() == "image" else "attachment of another kind")
 
 

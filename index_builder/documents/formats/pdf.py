@@ -39,7 +39,7 @@ def read_pdf_file(content: bytes, name: str, outline: Outline) -> str:
     try:
         reader = PdfReader(io.BytesIO(content))
         pages = _page_texts(reader, name, outline)
-        _refuse_scanned(reader, pages, name, outline)
+        _refuse_scanned(reader, pages, name, outline=outline)
         title = one_line(str(reader.metadata.title or "")) if reader.metadata else ""
     except (FileNotDecryptedError, DependencyError) as error:
         raise SkippedError("encrypted PDF", name, str(error)) from error

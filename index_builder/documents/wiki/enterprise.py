@@ -37,7 +37,15 @@ def article(row: Mapping[str, object], name: str) -> Document:
     _add_fields(row, outline)
     outline.drop("appendix section", outline.remove_sections(is_appendix))
     found = outline.document(str(row.get("identifier") or title or name), title, str(row.get("url") or ""))
-    return Document(found.document_id, title or found.title, found.url, found.sections, (), found.dropped, found.fields)
+    return Document(
+        found.document_id,
+        title or found.title,
+        found.url,
+        sections=found.sections,
+        left_out=(),
+        dropped=found.dropped,
+        fields=found.fields,
+    )
 
 
 def _add_fields(row: Mapping[str, object], outline: Outline) -> None:

@@ -97,7 +97,9 @@ def parse_page(page: RawPage) -> Document:
         raise SkippedError("no prose", title)
     base = page.site.base_url
     url = base + quote(title.replace(" ", "_"), safe="/:(),'!*") if base else ""
-    return Document((element.findtext("id") or title).strip(), title, url, prose.sections, dropped=prose.dropped)
+    return Document(
+        (element.findtext("id") or title).strip(), title, url, sections=prose.sections, dropped=prose.dropped
+    )
 
 
 def page_markup(page: RawPage) -> str:

@@ -67,7 +67,7 @@ def _cells(text: str, kind: str) -> Iterator[Cell]:
     for written in re.split(r"\|\||!!" if kind == "!" else r"\|\|", text):
         content, attributes = _content(written)
         spans = {name.lower(): span(value) for name, value in _SPAN.findall(attributes)}
-        yield Cell(_plain(content), kind == "!", spans.get("row", 1), spans.get("col", 1))
+        yield Cell(_plain(content), kind == "!", spans.get("row", 1), across=spans.get("col", 1))
 
 
 def _content(written: str) -> tuple[str, str]:

@@ -129,11 +129,11 @@ def _split_headings(text: str, dropped: Counter[str]) -> list[tuple[str, str]]:
     path: dict[int, str] = {}
     start = 0
     for match in _HEADING.finditer(text):
-        _keep(found, path, text[start : match.start()], dropped)
+        _keep(found, path, text[start : match.start()], dropped=dropped)
         level, start = len(match.group(1)), match.end()
         path = {depth: name for depth, name in path.items() if depth < level}
         path[level] = match.group(2).strip().translate(_UNSHIELD)
-    _keep(found, path, text[start:], dropped)
+    _keep(found, path, text[start:], dropped=dropped)
     return found
 
 

@@ -110,7 +110,7 @@ class Moderator:
         # A text, or a part, beyond the model's window is several windows: the strictest of what counts for the first.
         least = [least[0]] * (len(scored.log_probs) - len(parts)) + least
         judgements = [
-            judgement(self.policy, rule, candidates, each, score)
+            judgement(self.policy, rule, candidates, log_probs=each, least=score)
             for each, score in zip(scored.log_probs, least, strict=True)
         ]
         return max(judgements, key=lambda each: self._severity(each, rule))

@@ -33,7 +33,7 @@ def judgement(
     weights = [math.exp(total - highest) for total in totals]
     scores = {label: weight / math.fsum(weights) for label, weight in zip(policy.labels, weights, strict=True)}
     label = policy.labels[greedy_choice(candidates, log_probs)]
-    blocking = blocking_label(rule, label, scores, least)
+    blocking = blocking_label(rule, label, scores, least=least)
     return Judgement(
         label=label,
         scores=scores,

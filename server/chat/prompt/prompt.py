@@ -101,7 +101,7 @@ class PromptBuilder:
         """`text` alone as a prompt, without roles. Raises ServiceError PROMPT_TOO_LONG."""
         ids = self._pieces.as_written(text)
         self._room([], ids, max_new_tokens)
-        return Prompt(tuple(ids), 0, 0, 0, 0, len(ids))
+        return Prompt(tuple(ids), 0, 0, num_passages=0, num_passage_tokens=0, num_question_tokens=len(ids))
 
     def room_for_reply(self, prompt: Prompt) -> int:
         """Tokens that a reply to `prompt` can have."""
@@ -169,7 +169,7 @@ class PromptBuilder:
         read = [turn for turn in self._worth_encoding(turns) if turn.turn > num_dropped and not _is_moderated(turn)]
         settled = max((index + 1 for index, turn in enumerate(read) if _is_recorded(turn)), default=0)
         encoded = [self._encode(turn) for turn in read]
-        start = first_kept([turn.size for turn in encoded], 0, settled, next_head, room)
+        start = first_kept([turn.size for turn in encoded], 0, settled, next_head=next_head, room=room)
         if start > 0:
             num_dropped = encoded[start].turn.turn - 1 if start < len(encoded) else turns[-1].turn
         return encoded[start:], num_dropped

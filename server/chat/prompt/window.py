@@ -40,7 +40,7 @@ def first_kept(turns: Sequence[TurnSize], start: int, settled: int, next_head: i
     heads = [turn.num_head_tokens for turn in turns[settled:]] + [next_head]
     for asked, head in enumerate(heads, settled):
         if totals[asked] - totals[start] + head > room:
-            start = _after_step(totals, start, asked, room - head)
+            start = _after_step(totals, start, asked, history_room=room - head)
     return start
 
 

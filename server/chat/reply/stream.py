@@ -125,7 +125,9 @@ class ReplyStream:
         """The end of the reply; only after `pieces()` is exhausted."""
         assert self._finished is not None, "pieces() is not exhausted"
         blocked = self._judgement if self._is_blocked() else None
-        return ReplyVerdict("".join(self._pieces), self._finished, self._judgement, blocked, tuple(self._logprobs))
+        return ReplyVerdict(
+            "".join(self._pieces), self._finished, self._judgement, blocked=blocked, logprobs=tuple(self._logprobs)
+        )
 
     def pieces(self) -> Iterator[TextPiece | KeepAlive]:
         """Text that may leave, and a keep-alive whenever none has for a while, also while tokens come.
@@ -236,7 +238,7 @@ class ReplyStream:
         if self._num_shown >= 2 * self._whole_judged or over:
             whole, self._whole_judged = self._begun + "".join(self._pieces), self._num_shown
         self._before = sentences_before(before, piece)
-        return ReplySpan(piece, before, whole, self._order.question)
+        return ReplySpan(piece, before, whole, question=self._order.question)
 
     def _judge(self, span: ReplySpan) -> None:
         assert self._moderator is not None
@@ -266,7 +268,11 @@ class ReplyStream:
 
     def _ended(self, reason: str) -> wire.Finished:
         return wire.Finished(
-            self._order.request.request_id, reason, len(self._order.request.prompt), 0, self._num_tokens
+            self._order.request.request_id,
+            reason,
+            len(self._order.request.prompt),
+            num_cached_tokens=0,
+            num_new_tokens=self._num_tokens,
         )
 
     def _check_deadline(self) -> None:

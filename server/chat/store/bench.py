@@ -43,7 +43,9 @@ def _time_turn(store: Store, session_id: str, max_turns: int) -> dict[str, float
     times.append(time.perf_counter())
     claim = store.claim(session, "bench")
     times.append(time.perf_counter())
-    store.complete(claim, Turn(next_turn(session), "question " * 20, "answer " * 80, "stop", time.time()))
+    store.complete(
+        claim, Turn(next_turn(session), "question " * 20, "answer " * 80, finish_reason="stop", created_at=time.time())
+    )
     times.append(time.perf_counter())
     steps = [after - before for before, after in pairwise(times)]
     return {step: 1000 * seconds for step, seconds in zip(STEPS, [*steps, sum(steps)], strict=True)}

@@ -210,7 +210,7 @@ def _identity(db: sqlite3.Connection) -> _Identity:
     names = db.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name").fetchall()
     columns = _columns(db)
     db.execute("COMMIT")
-    return _Identity(int(application_id), int(version), [str(name) for (name,) in names], columns)
+    return _Identity(int(application_id), int(version), [str(name) for (name,) in names], columns=columns)
 
 
 def _columns(db: sqlite3.Connection) -> list[_Column]:
@@ -244,4 +244,14 @@ def _values(row: Row) -> _Values:
 
 def _row(found: tuple[str, int, str, float, str, str, float, int | None, str]) -> Row:
     session_id, turn, state, created_at, token, owner, lock_until, expires_at, record = found
-    return Row(session_id, turn, RowState(state), created_at, token, owner, lock_until, expires_at, record)
+    return Row(
+        session_id,
+        turn,
+        RowState(state),
+        session_created_at=created_at,
+        token=token,
+        owner=owner,
+        lock_until=lock_until,
+        expires_at=expires_at,
+        record=record,
+    )

@@ -92,7 +92,7 @@ class Store:
         done = [row for row in settled if row.state is RowState.DONE and not row.is_expired(now)]
         turns = [turn for turn in map(read_record, done[:max_turns]) if turn is not None]
         last = done[0].turn if done else 0
-        return Session(session_id, settled[0].session_created_at, tuple(conversation(turns)), last)
+        return Session(session_id, settled[0].session_created_at, tuple(conversation(turns)), last=last)
 
     def history(self, session_id: str, after: int = 0) -> Iterator[Turn]:
         """Every turn of the conversation above number `after`, oldest first; nothing for an unknown session.
@@ -100,7 +100,7 @@ class Store:
         Read page by page, twice: a later turn may have replaced earlier ones. What cannot be read is left out.
         """
         links = ((turn.turn, turn.follows) for turn in self._stored(session_id, after))
-        bare = [Turn(number, "", "", "", 0.0, follows=follows) for number, follows in links]
+        bare = [Turn(number, "", "", finish_reason="", created_at=0.0, follows=follows) for number, follows in links]
         kept = {turn.turn for turn in conversation(reversed(bare))}
         return (turn for turn in self._stored(session_id, after) if turn.turn in kept)
 
@@ -144,7 +144,7 @@ class Store:
     def create(self, session_id: str) -> Session:
         """A session without turns that `load` finds. Raises SessionBusy when the id is in use."""
         now = self._clock()
-        row = Row(session_id, 0, RowState.CREATED, now, expires_at=expiry(now, self._ttl_s))
+        row = Row(session_id, 0, RowState.CREATED, session_created_at=now, expires_at=expiry(now, self._ttl_s))
         if self.load(session_id, 1) is not None or not self._rows.put_if_free(row, now):
             raise SessionBusy(session_id, 0, "the session exists already")
         return Session(session_id, now)
@@ -158,7 +158,7 @@ class Store:
         now = self._clock()
         turn, token, lock_until = next_turn(session), uuid.uuid4().hex, now + self._lock_s
         row = Row(
-            session.session_id, turn, RowState.OPEN, session.created_at,
+            session.session_id, turn, RowState.OPEN, session_created_at=session.created_at,
             token=token, owner=owner, lock_until=lock_until, expires_at=expiry(lock_until, ABANDONED_S),
         )  # fmt: skip
         self._hold(token)
@@ -168,7 +168,7 @@ class Store:
         except ServiceError:
             self._let_go(token)
             raise
-        return Claim(session.session_id, turn, token, session.created_at, lock_until)
+        return Claim(session.session_id, turn, token, session_created_at=session.created_at, lock_until=lock_until)
 
     def complete(self, claim: Claim, turn: Turn) -> None:
         """Make the turn durable, by one conditional write; when this returns, it survives a crash.
@@ -179,7 +179,7 @@ class Store:
         """
         assert turn.turn == claim.turn, (turn.turn, claim.turn)
         row = Row(
-            claim.session_id, claim.turn, RowState.DONE, claim.session_created_at,
+            claim.session_id, claim.turn, RowState.DONE, session_created_at=claim.session_created_at,
             token=claim.token, expires_at=expiry(self._clock(), self._ttl_s), record=encode_record(turn),
         )  # fmt: skip
         try:

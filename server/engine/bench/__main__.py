@@ -55,7 +55,7 @@ class Group:
             out = Path(scratch) / "figures.json"
             work = msgspec.structs.replace(work, started_at=time.time())
             port = free_loopback_port()
-            ranks = [self._start(rank, port, work, out) for rank in range(self.world)]
+            ranks = [self._start(rank, port, work, out=out) for rank in range(self.world)]
             for rank, process in enumerate(ranks):
                 if process.wait():
                     for other in ranks[rank + 1 :]:
@@ -93,7 +93,7 @@ def main() -> int:
     work = _work(arguments)
     try:
         report = Group(folder, arguments.tensor_parallel_degree, arguments.dtype).run(work)
-        report["compare"] = _compare(arguments, folder, work, report["device"])
+        report["compare"] = _compare(arguments, folder, work, device=report["device"])
     except (RuntimeError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
@@ -165,7 +165,7 @@ def _work(arguments: argparse.Namespace) -> Work:
         arguments.batch,
         arguments.prompt_tokens,
         arguments.new_tokens,
-        0.0,
+        started_at=0.0,
         sampling=sampling,
         quotes=arguments.workload == "quote",
         beside=arguments.beside,
@@ -180,10 +180,12 @@ def _compare(arguments: argparse.Namespace, folder: Path, work: Work, device: st
     compared = {}
     for rival in arguments.compare:
         if rival == ["transformers"]:
-            compared["transformers"] = time_transformers(folder, arguments.dtype, work, device)
+            compared["transformers"] = time_transformers(folder, arguments.dtype, work, device=device)
         elif rival[0] in RIVAL_SERVERS:
             window = work.prompt_tokens + work.new_tokens + 32
-            with rival_server(rival[0], folder, free_loopback_port(), max(work.batches), window) as url:
+            with rival_server(
+                rival[0], folder, free_loopback_port(), most_at_once=max(work.batches), window=window
+            ) as url:
                 compared[rival[0]] = time_openai(url, work)
         else:
             compared["openai"] = time_openai(rival[1], work)

@@ -64,7 +64,7 @@ def _write(path: Path, folder: Path, config: dict[str, Any]) -> None:
     writer.add_token_merges(["w 0"])
     for file in sorted(folder.glob("*.safetensors")):
         for name, tensor in load_file(file).items():
-            _add(writer, name, tensor, config)
+            _add(writer, name, tensor, config=config)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

@@ -29,7 +29,7 @@ class MachineLimits:
             report["weight_bytes_per_token"],
             report["products_per_token"],
             report["read_bandwidth_bytes_per_s"],
-            report["products_per_s"],
+            products_per_s=report["products_per_s"],
         )
 
     def decode(self, batch: int) -> tuple[float, str]:

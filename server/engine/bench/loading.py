@@ -60,7 +60,9 @@ def _package(arguments: argparse.Namespace, scratch: Path) -> Path:
     from server.engine.package.packager import PackageJob, write_package
 
     out = scratch / "packaged"
-    job = PackageJob(arguments.model, out, arguments.tensor_parallel_degree, arguments.dtype, arguments.model.name)
+    job = PackageJob(
+        arguments.model, out, arguments.tensor_parallel_degree, dtype=arguments.dtype, source_name=arguments.model.name
+    )
     write_package(job)
     return out
 
@@ -105,7 +107,7 @@ def _run_rank(arguments: argparse.Namespace) -> int:
     shard_on_meta(read_config(arguments.model), Rank(0, 1, torch.device("cpu")))
     dtype = getattr(torch, arguments.dtype)
     load = _load_packaged if arguments.way == "packaged" else _load_from_pretrained
-    place = join(arguments.rank, arguments.tensor_parallel_degree, 0, torch.device("cpu"))
+    place = join(arguments.rank, arguments.tensor_parallel_degree, 0, device=torch.device("cpu"))
     floor, sampler = _private_bytes(), _PeakSampler()
     dist.barrier()
     started = time.monotonic()

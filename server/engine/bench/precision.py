@@ -89,7 +89,9 @@ class _Total:
     def precision(self, baseline: float) -> Precision:
         """The figures, against float32's perplexity."""
         error = (self._difference / self._norm) ** 0.5
-        return Precision(self.perplexity, error, self._agreeing / self._count, self.perplexity / baseline - 1)
+        return Precision(
+            self.perplexity, error, self._agreeing / self._count, perplexity_rise=self.perplexity / baseline - 1
+        )
 
 
 def _runner(folder: Path, dtype: Dtype, kv: KvKind, window: int) -> ModelRunner:
@@ -102,7 +104,7 @@ def _runner(folder: Path, dtype: Dtype, kv: KvKind, window: int) -> ModelRunner:
 
 def _logits(runner: ModelRunner, tokens: list[int]) -> Tensor:
     blocks = tuple(range(-(-len(tokens) // _BLOCK_TOKENS)))
-    return runner.run(ModelStep("model", (Segment.of(tuple(tokens), blocks, 0, len(tokens)),)))
+    return runner.run(ModelStep("model", (Segment.of(tuple(tokens), blocks, 0, num_logits=len(tokens)),)))
 
 
 def read_tokens(folder: Path, texts: Iterable[str], limit: int) -> list[int]:

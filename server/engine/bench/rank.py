@@ -48,7 +48,7 @@ class BenchedServing(Serving):
             other = self._driver(followers, timed, drafts=work.beside != "undrafted") if work.beside else None
             if other is not None:
                 other.quoting = quoting
-            results = [_told(_timed(driver, other, batch, work)) for batch in work.batches]
+            results = [_told(_timed(driver, other, batch, work=work)) for batch in work.batches]
             driver.quoting = None
             reuse = driver.second_turn(self._models[CHAT].window, work)
         finally:
@@ -66,7 +66,7 @@ class BenchedServing(Serving):
     def _driver(self, followers: StepSender, timed: TimedRunner, *, drafts: bool) -> Driver:
         recorder = Recorder()
         leader = self._leader(followers, recorder, drafts=drafts)
-        return Driver(leader, recorder, timed, self._models[CHAT].shape.vocab_size)
+        return Driver(leader, recorder, timed, vocab_size=self._models[CHAT].shape.vocab_size)
 
     def _measure_machine(self) -> dict[str, float | None]:
         """Over all ranks: peak memory so far, and then what the machine allows, whose buffers must not count."""

@@ -44,7 +44,11 @@ def time_transformers(folder: Path, dtype: str, work: Work, device: str) -> list
         ids = torch.tensor(_prompts(batch, work.prompt_tokens, seed=batch)) % model.config.vocab_size
         prefill_s = min(seconds(ids, 1) for _ in range(2))
         decode_s = seconds(ids, work.new_tokens) - prefill_s
-        results.append(_figures(batch, work, prefill_s, prefill_s, batch * (work.new_tokens - 1) / decode_s))
+        results.append(
+            _figures(
+                batch, work, prefill_s, first_s=prefill_s, decode_tokens_per_s=batch * (work.new_tokens - 1) / decode_s
+            )
+        )
     return results
 
 
@@ -105,7 +109,7 @@ class OpenAiServer:
         decoded = sum(time > prefilled for times in arrivals for time in times)
         decode_s = max(max(times[-1] for times in arrivals) - prefilled, 1e-9)
         first_s = min(times[0] for times in arrivals) - started
-        return _figures(batch, work, prefilled - started, first_s, decoded / decode_s)
+        return _figures(batch, work, prefilled - started, first_s=first_s, decode_tokens_per_s=decoded / decode_s)
 
     def _ask(self, prompt: list[int], work: Work, together: threading.Barrier, times: list[float]) -> None:
         connection = http.client.HTTPConnection(self._host, self._port, timeout=600)

@@ -52,7 +52,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--json", type=Path, help="write the result here too")
     arguments = parser.parse_args()
-    result = measure(arguments.model, arguments.dtype, arguments.text_tokens, arguments.rounds)
+    result = measure(arguments.model, arguments.dtype, arguments.text_tokens, rounds=arguments.rounds)
     text = json.dumps({**result, "command": " ".join(sys.argv)}, indent=1)
     print(text)
     if arguments.json:
@@ -70,7 +70,7 @@ def measure(folder: Path, dtype_name: str, num_text_tokens: int, rounds: int) ->
     seconds = {
         "score": best(lambda: bench.score(request), rounds),
         "forward": best(lambda: bench.forward(request, num_tree_tokens), rounds),
-        **_transformers_seconds(folder, dtype, request, num_tree_tokens, rounds),
+        **_transformers_seconds(folder, dtype, request, num_tree_tokens=num_tree_tokens, rounds=rounds),
     }
     return {
         "seconds": seconds,
@@ -103,7 +103,9 @@ def best(work: Callable[[], object], rounds: int) -> float:
 def _request(classifier: Classifier, num_text_tokens: int) -> wire.Score:
     request = classifier.request(_WORDS * (1 + num_text_tokens // 8), None)
     text = request.text[:num_text_tokens]
-    return wire.Score("bench", _MODEL, request.prefix, text, request.closing, request.candidates)
+    return wire.Score(
+        "bench", _MODEL, request.prefix, text=text, closing=request.closing, candidates=request.candidates
+    )
 
 
 class _Engine:
@@ -117,7 +119,7 @@ class _Engine:
         self._runner.allocate(shape)
         pools = {_MODEL: BlockPool(shape.num_blocks, _BLOCK_TOKENS), wire.CHAT: BlockPool(4, 16)}
         limits = ScheduleLimits(max_step_tokens=window, max_running=4)
-        self._scheduler = Scheduler(pools, {_MODEL: window, wire.CHAT: 64}, limits, time.monotonic)
+        self._scheduler = Scheduler(pools, {_MODEL: window, wire.CHAT: 64}, limits, clock=time.monotonic)
         self._number = 0
 
     def score(self, request: wire.Score) -> wire.Scored:
@@ -125,7 +127,14 @@ class _Engine:
         self._number += 1
         text = ((self._number % 97) + 5, *request.text[1:])
         self._scheduler.add_score(
-            wire.Score(f"{self._number}", _MODEL, request.prefix, text, request.closing, request.candidates)
+            wire.Score(
+                f"{self._number}",
+                _MODEL,
+                request.prefix,
+                text=text,
+                closing=request.closing,
+                candidates=request.candidates,
+            )
         )
         while (plan := self._scheduler.plan_step()) is not None:
             logits = {each.model: self._runner.run(each) for each in plan.step.model_steps}
@@ -144,7 +153,7 @@ class _Engine:
         start = len(request.prefix) // _BLOCK_TOKENS * _BLOCK_TOKENS
         tokens = (*request.prefix[start:], *request.text, *request.closing, *request.text[:num_tree_tokens])
         blocks = tuple(range(-(-(start + len(tokens)) // _BLOCK_TOKENS)))
-        return self._runner.run(ModelStep(_MODEL, (Segment.of(tokens, blocks, start, 1 + num_tree_tokens),)))
+        return self._runner.run(ModelStep(_MODEL, (Segment.of(tokens, blocks, start, num_logits=1 + num_tree_tokens),)))
 
 
 @torch.inference_mode()

@@ -190,7 +190,7 @@ class LayerParts:
             for leaf in ("weight", "bias")
         ]
         biases = (_floats(qkv_bias), _floats(dense.bias), _floats(up_bias), _floats(down.bias))
-        return cls(qkv, dense.weight, up, down.weight, biases, (*norms, *[None] * (4 - len(norms))))
+        return cls(qkv, dense.weight, up, down=down.weight, biases=biases, norms=(*norms, *[None] * (4 - len(norms))))
 
 
 def _joined(modules: list[Module]) -> tuple[Tensor, Tensor | None]:

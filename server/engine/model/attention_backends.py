@@ -66,7 +66,7 @@ def decode_by_products(query: Tensor, keys: Rows, values: Rows, decode: DecodeRo
 
     On a CPU several times as fast as the fused operator, which is made for many queries.
     """
-    q, k, v, visible = _gathered(query, keys, values, decode)
+    q, k, v, visible = _gathered(query, keys, values, decode=decode)
     grouped = q.float().unflatten(1, (keys.shape[1], -1))
     scores = torch.einsum("bkgd,blkd->bkgl", grouped, k.float()) * scale
     weights = scores.masked_fill(~visible[:, None, None], float("-inf")).softmax(-1)
@@ -75,7 +75,7 @@ def decode_by_products(query: Tensor, keys: Rows, values: Rows, decode: DecodeRo
 
 def decode_by_sdpa(query: Tensor, keys: Rows, values: Rows, decode: DecodeRows, scale: float) -> Tensor:
     """The same without copies of keys and values in float32, which would be most of a GPU's workspace."""
-    q, k, v, visible = _gathered(query, keys, values, decode)
+    q, k, v, visible = _gathered(query, keys, values, decode=decode)
     k, v = (each.transpose(1, 2).to(q.dtype) for each in (k, v))
     seen = scaled_dot_product_attention(
         q[:, :, None], k, v, attn_mask=visible[:, None, None], scale=scale, enable_gqa=_is_grouped(query, keys)
@@ -156,7 +156,14 @@ class _Sample:
         """Whether FlashAttention gives what torch's fused operator gives."""
         device = self._slots.device
         starts = torch.tensor([[0, 40, 57], [0, 100, 117]], dtype=torch.int32, device=device)
-        spans = Spans(torch.arange(57, device=device), self._slots[:117], starts[0], starts[1], (40, 17), (100, 17))
+        spans = Spans(
+            torch.arange(57, device=device),
+            self._slots[:117],
+            starts[0],
+            visible_starts=starts[1],
+            num_queries=(40, 17),
+            num_visible=(100, 17),
+        )
         return proven(spans_by_flash, spans_by_sdpa, self._query, self._keys, self._values, spans, self._scale)
 
     def proves_decode(self, kernel: DecodeAttention) -> bool:

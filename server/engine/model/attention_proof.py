@@ -65,7 +65,7 @@ class AttentionProof:
         prompts, decodes, start = [], [], 0
         for tokens in self._sequences:
             blocks, last = tuple(range(start, start + len(tokens))), len(tokens) - 1
-            prompts.append(Segment.of(tuple(tokens[:-1]), blocks, 0, 1))
-            decodes.append(Segment.of(tuple(tokens[-1:]), blocks, last, 1))
+            prompts.append(Segment.of(tuple(tokens[:-1]), blocks, 0, num_logits=1))
+            decodes.append(Segment.of(tuple(tokens[-1:]), blocks, last, num_logits=1))
             start += len(tokens)
         return tuple(prompts), tuple(decodes)

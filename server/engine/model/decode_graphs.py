@@ -119,7 +119,14 @@ def _idle_decode(rows: int, spare_slot: int, device: torch.device) -> StepLayout
     """`rows` tokens of nobody."""
     zeros, places = torch.zeros(1, rows, dtype=torch.long, device=device), torch.arange(rows, device=device)
     spare = torch.full((rows,), spare_slot, device=device)
-    return StepLayout(zeros, zeros, spare, places, (), DecodeRows(places, spare[:, None], torch.ones_like(places)))
+    return StepLayout(
+        zeros,
+        zeros,
+        spare,
+        logit_rows=places,
+        spans=(),
+        decode=DecodeRows(places, spare[:, None], torch.ones_like(places)),
+    )
 
 
 def _fill(static: StepLayout, layout: StepLayout) -> None:

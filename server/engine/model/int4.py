@@ -41,7 +41,7 @@ def quantise_int4(weight: Tensor) -> Int4Weight:
     zeros = (-least / size * 16).round().clamp(0, 255)
     q = (values / size[..., None] + zeros[..., None] / 16).round().clamp(0, 15).to(torch.uint8)
     halves = q[..., : GROUP // 2] | q[..., GROUP // 2 :] << 4
-    return Int4Weight(halves.flatten(1).contiguous(), steps.to(torch.uint8), zeros.to(torch.uint8), scales)
+    return Int4Weight(halves.flatten(1).contiguous(), steps.to(torch.uint8), zeros.to(torch.uint8), scales=scales)
 
 
 def widened(weight: Int4Weight, num_inputs: int, dtype: torch.dtype) -> Tensor:

@@ -141,7 +141,7 @@ def pack_linears(
         module = model.get_submodule(name)
         held = head_kind(kind) if module is head else kind
         if (pack := packs[held]) is not None:
-            setattr(model.get_submodule(owner), leaf, _packed(module, held, pack, reduce, device))
+            setattr(model.get_submodule(owner), leaf, _packed(module, held, pack, reduce=reduce, device=device))
 
 
 def _packing(
@@ -188,7 +188,7 @@ def _packed(
     summed = reduce if isinstance(module, LinearAllreduce) else None
     weight = module.weight.detach().to(device)
     num_bytes = bytes_of(kind, weight.numel(), weight.itemsize)
-    packed = PackedLinear(pack(weight), num_bytes, module.bias, summed, inputs)
+    packed = PackedLinear(pack(weight), num_bytes, module.bias, reduce=summed, inputs=inputs)
     packed.num_weights = weight.numel()
     return packed
 

@@ -93,7 +93,7 @@ def lay_out(
         token_ids = resolve(token_ids, sampled_before)
     spans = _spans(wide, span_rows, span_slots)
     decode = DecodeRows(rows, slots.view(len(single), longest), num_visible) if single else None
-    return StepLayout(token_ids[None], positions[None], write_slots, logit_rows, spans, decode)
+    return StepLayout(token_ids[None], positions[None], write_slots, logit_rows=logit_rows, spans=spans, decode=decode)
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def _drafts(step: ModelStep, block_tokens: int) -> list[_Draft]:
         table = (np.asarray(segment.blocks, dtype=np.int64)[:, None] * block_tokens + offsets).reshape(-1)
         stop = start + len(segment.tokens)
         writes = table[segment.entry : segment.entry + len(segment.tokens)]
-        drafts.append(_Draft(segment, np.arange(start, stop), writes, _visible(segment, table)))
+        drafts.append(_Draft(segment, np.arange(start, stop), writes, visible=_visible(segment, table)))
         start = stop
     return drafts
 
@@ -155,7 +155,9 @@ def _group_spans(group: list[_Draft], rows: Tensor, slots: Tensor) -> Spans:
     starts = np.zeros((2, len(group) + 1), np.int32)
     starts[:, 1:] = np.cumsum((num_queries, num_visible), axis=1)
     query_starts, visible_starts = to_device(starts, rows.device)
-    return Spans(rows, slots, query_starts, visible_starts, num_queries, num_visible)
+    return Spans(
+        rows, slots, query_starts, visible_starts=visible_starts, num_queries=num_queries, num_visible=num_visible
+    )
 
 
 def _padded(slots: np.ndarray, length: int) -> np.ndarray:

@@ -61,7 +61,7 @@ class TorchModel:
             WeightsError: they differ, or the family asks for something that is not computed; all ranks find the same.
         """
         proof = AttentionProof(self._model, num_slots, self._device)
-        self._layers = hang_in(self._model, self._heads, self._backend, self._rows_of(num_slots + 1, kind))
+        self._layers = hang_in(self._model, self._heads, self._backend, rows=self._rows_of(num_slots + 1, kind))
         rounded_to = torch.bfloat16 if kind is KvKind.INT8 else self._dtype  # bytes are off by about as much
         proof.check(lambda step: self.forward(lay_out(step, proof.BLOCK_TOKENS, self._device)), rounded_to)
         self._spare_slot = num_slots
@@ -88,7 +88,7 @@ class TorchModel:
         if self._device.type != "cuda":
             return None
         longest = window_of(self._model.config) if self._backend.decodes_in_place else None
-        return DecodeGraphs(self.forward, self._spare_slot, lambda holds: all_agree(self._rank, holds), longest)
+        return DecodeGraphs(self.forward, self._spare_slot, lambda holds: all_agree(self._rank, holds), longest=longest)
 
     def _agreed(self, backend: AttentionBackend) -> AttentionBackend:
         """On a GPU, `backend` with the decode that works on every rank: they record graphs of the same shapes."""
@@ -98,7 +98,7 @@ class TorchModel:
 
     def run(self, step: ModelStep, block_tokens: int, sampled_before: Tensor | None = None) -> Tensor:
         """Logits [num_rows, vocab] in float32; `sampled_before` for tokens that are pending."""
-        layout = lay_out(step, block_tokens, self._device, sampled_before)
+        layout = lay_out(step, block_tokens, self._device, sampled_before=sampled_before)
         if self._graphs is not None and layout.is_decode:
             return self._graphs.run(layout).float()
         return self.forward(layout).float()

@@ -67,7 +67,11 @@ def _golden_prompt(text: str, token_ids: list[int], logits: Tensor) -> GoldenPro
         raise WeightsError(f"the reference's logits after {text!r} are not finite: the checkpoint is damaged")
     top = logits.topk(min(_TOP, len(logits)))
     return GoldenPrompt(
-        text, tuple(token_ids), tuple(top.indices.tolist()), tuple(top.values.tolist()), float(logits.std())
+        text,
+        tuple(token_ids),
+        tuple(top.indices.tolist()),
+        top_logits=tuple(top.values.tolist()),
+        spread=float(logits.std()),
     )
 
 

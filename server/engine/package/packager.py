@@ -77,7 +77,7 @@ def write_package(job: PackageJob, progress: Progress = silent) -> Manifest:
     files = [file for file in _files(plans, job) if not record.has(file.name)]
     _check_room(job.out, files)
     for file in files:
-        record.add(file.name, _write_file(job.out / file.name, file, source, progress))
+        record.add(file.name, _write_file(job.out / file.name, file, source, progress=progress))
     for name in CARRIED_FILES:
         if (job.source / name).is_file():
             shutil.copyfile(job.source / name, job.out / name)
@@ -127,7 +127,7 @@ def _files(plans: dict[str, ParameterPlan], job: PackageJob) -> Iterable[_Planne
     cut = {name: plan for name, plan in plans.items() if plan.dim is not None}
     for name, rank, those in [(COMMON_FILE, 0, whole), *((rank_file(rank), rank, cut) for rank in range(job.degree))]:
         specs = [TensorSpec(parameter, plan.share_shape(rank), dtype) for parameter, plan in those.items()]
-        yield _PlannedFile(name, specs, those, rank)
+        yield _PlannedFile(name, specs, those, rank=rank)
 
 
 def _write_file(path: Path, file: _PlannedFile, source: WholeSource, progress: Progress) -> str:

@@ -35,7 +35,7 @@ def keep_to_own_cores(rank: int, world: int, threads: int) -> None:
     """Tie the calling thread, and those it starts from now on, to the rank's own cores."""
     if not hasattr(os, "sched_setaffinity"):
         return
-    cores = cores_of(rank, world, threads, sorted(os.sched_getaffinity(0)))
+    cores = cores_of(rank, world, threads, cores=sorted(os.sched_getaffinity(0)))
     if cores is not None:
         os.sched_setaffinity(0, cores)
         log.info("rank.cores rank=%d cores=%s", rank, cores)

@@ -74,7 +74,10 @@ def load_models(settings: Settings, rank: Rank) -> dict[str, GroupModel]:
         log.info("model.loaded rank=%d model=%s seconds=%.1f", rank.rank, name, time.monotonic() - started)
     beside = [each.kv_shape for name, each in packed.items() if name != CHAT]
     order = [*(name for name in packed if name != CHAT), CHAT]  # chat gets what is left when all the rest is there
-    return {name: _resident(name, folders[name], packed[name], settings, rank, beside) for name in order}
+    return {
+        name: _resident(name, folders[name], packed[name], settings=settings, rank=rank, beside=beside)
+        for name in order
+    }
 
 
 @dataclass(frozen=True)
@@ -97,25 +100,27 @@ def _resident(
     if name == CHAT and settings.max_context_tokens:
         window = min(window, settings.max_context_tokens)
     if name == CHAT:
-        num_tokens = _chat_tokens(window, packed, settings, rank, beside)
+        num_tokens = _chat_tokens(window, packed, settings, rank=rank, beside=beside)
     else:
-        num_tokens = _score_tokens(name, window, packed.kv_shape, rank)
+        num_tokens = _score_tokens(name, window, packed.kv_shape, rank=rank)
     block_tokens = settings.block_tokens if name == CHAT else _SCORE_BLOCK_TOKENS
     pool = PoolShape(-(-num_tokens // block_tokens), block_tokens, KV_KINDS[settings.kv_dtype])
     packed.runner.allocate(pool)
-    return GroupModel(name, folder, window, int(packed.config.vocab_size), pool, packed.runner)
+    return GroupModel(name, folder, window, vocab_size=int(packed.config.vocab_size), pool=pool, runner=packed.runner)
 
 
 def _kv_shape(config: PretrainedConfig, rank: Rank, settings: Settings) -> KvShape:
     heads = HeadGeometry.of(config).share(rank.rank, rank.world)
-    return KvShape(config.num_hidden_layers, heads, DTYPES[settings.dtype].compute_bytes, KV_KINDS[settings.kv_dtype])
+    return KvShape(
+        config.num_hidden_layers, heads, DTYPES[settings.dtype].compute_bytes, kind=KV_KINDS[settings.kv_dtype]
+    )
 
 
 def _chat_tokens(window: int, packed: _Packed, settings: Settings, rank: Rank, beside: list[KvShape]) -> int:
     on_gpu = rank.device.type == "cuda"
     ranks = rank.world if on_gpu else rank.world * settings.replicas  # that share this memory
-    demand = ChatDemand(settings.kv_cache_tokens, window, settings.max_running, ranks, on_gpu)
-    num_tokens = chat_tokens(demand, packed.kv_shape, beside, _free_bytes(rank.device))
+    demand = ChatDemand(settings.kv_cache_tokens, window, settings.max_running, world=ranks, on_gpu=on_gpu)
+    num_tokens = chat_tokens(demand, packed.kv_shape, beside, free_bytes=_free_bytes(rank.device))
     return _least_of_all_ranks(num_tokens, rank)
 
 

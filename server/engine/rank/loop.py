@@ -123,7 +123,7 @@ class Leader:
             else:
                 self._admit_reply(message)
         except ServiceError as error:
-            failed = wire.Failed(message.request_id, error.code, error.message, error.retry_after_s)
+            failed = wire.Failed(message.request_id, error.code, error.message, retry_after_s=error.retry_after_s)
             self._outlet.send(client, failed)
         else:
             self._client_of[message.request_id] = client

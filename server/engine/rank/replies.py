@@ -74,7 +74,7 @@ class Reply:
         prompt = sequence.tokens if sampling.repetition_penalty != 1.0 or not is_counted(sampling) else ()
         seen = SeenTokens(prompt) if is_penalised(sampling) else None
         text = TextStream(tokenizer.tokenizer, sampling.stop)
-        return cls(sequence, tokenizer, text, Draws(sampling.seed), seen=seen, grammar=grammar)
+        return cls(sequence, tokenizer, text, draws=Draws(sampling.seed), seen=seen, grammar=grammar)
 
     def sampling_rows(self, rows: ReplyRows) -> list[SamplingRow]:
         """How the token of each row is chosen; called when the step that they belong to has been planned."""
@@ -104,13 +104,13 @@ class Reply:
         if not text:
             return None
         logprobs, self.logprobs = tuple(self.logprobs), []
-        return Piece(self.sequence.request_id, text, self.sequence.num_new_tokens, logprobs)
+        return Piece(self.sequence.request_id, text, self.sequence.num_new_tokens, logprobs=logprobs)
 
     def _sampling_row(self, position: int, then: Sequence[int]) -> SamplingRow:
         sampling = self.sequence.sampling
         draw = self.draws.at(position) if sampling.do_sample else 0.0
         allowed = None if self.grammar is None else self.grammar.allowed()
-        return SamplingRow(sampling, draw, self.seen, then, num_new_tokens=position, allowed=allowed)
+        return SamplingRow(sampling, draw, self.seen, then=then, num_new_tokens=position, allowed=allowed)
 
     def _take(self, token: int, logprobs: RowLogprobs | None) -> str:
         if self.seen is not None:

@@ -61,12 +61,14 @@ class Serving:
         torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
         device = pick_device(settings.device, rank, world)
         shared_memory = settings.group_transport != "socket"
-        place = join(rank, world, attempt, device, settings.start_timeout_s, shared_memory=shared_memory)
+        place = join(
+            rank, world, attempt, device=device, timeout_s=settings.start_timeout_s, shared_memory=shared_memory
+        )
         if place.device.type == "cpu":  # before anything starts threads of its own
             keep_to_own_cores(rank, world, torch.get_num_threads())
         check.check_files(place)
         models = load_models(settings, place)
-        serving = cls(settings, place, attempt, models)
+        serving = cls(settings, place, attempt, models=models)
         serving.warm_up()
         check.check_answers(models)
         for model in models.values():
@@ -83,7 +85,7 @@ class Serving:
         """One prompt chunk and one decode through every model."""
         for number, (tokens, start) in enumerate((((1, 2, 3), 0), ((4,), 3))):
             steps = tuple(
-                ModelStep(name, (Segment.of(tokens, tuple(range(min(4, model.pool.num_blocks))), start, 1),))
+                ModelStep(name, (Segment.of(tokens, tuple(range(min(4, model.pool.num_blocks))), start, num_logits=1),))
                 for name, model in self._models.items()
             )
             for name, logits in self._runner.run(Step(number, steps)).items():
@@ -105,7 +107,7 @@ class Serving:
 
     def _follow(self) -> None:
         steps = StepReceiver(self._settings.run_dir, self._attempt, self._rank.rank)
-        follow(self._runner, self._sampled_tokens, steps, self._watchdog)
+        follow(self._runner, self._sampled_tokens, steps, watchdog=self._watchdog)
 
     def _leader(self, followers: StepSender, outlet: Outlet, *, drafts: bool = True) -> Leader:
         settings, models = self._settings, self._models
@@ -119,7 +121,7 @@ class Serving:
             {name: BlockPool(model.pool.num_blocks, model.pool.block_tokens) for name, model in models.items()},
             {name: model.window for name, model in models.items()},
             limits,
-            time.monotonic,
+            clock=time.monotonic,
             vocab_sizes={name: model.vocab_size for name, model in models.items()},
             drafts=drafts and settings.speculation == "auto" and not self._sampled_tokens.overlaps,
         )
@@ -131,8 +133,8 @@ class Serving:
         )
         tokenizer = open_tokenizer(models[CHAT].folder, models[CHAT].vocab_size)
         sampler = Sampler(tuple(tokenizer.end_tokens), tokenizer.textless)
-        executor = StepExecutor(self._runner, self._sampled_tokens, followers, sampler, self._watchdog)
-        return Leader(scheduler, executor, outlet, tokenizer, welcome)
+        executor = StepExecutor(self._runner, self._sampled_tokens, followers, sampler=sampler, watchdog=self._watchdog)
+        return Leader(scheduler, executor, outlet, tokenizer=tokenizer, welcome=welcome)
 
 
 def open_tokenizer(folder: Path, vocab_size: int) -> ReplyTokenizer:

@@ -75,7 +75,14 @@ class StartCheck:
     def _golden_check(self, name: str, manifest: Manifest, model: GroupModel) -> GoldenCheck:
         dtypes = (self._settings.dtype, manifest.dtype)
         suspects = self._suspects(name)
-        return GoldenCheck(name, model.runner.run, model.pool.block_tokens, model.pool.num_slots, dtypes, suspects)
+        return GoldenCheck(
+            name,
+            model.runner.run,
+            model.pool.block_tokens,
+            num_slots=model.pool.num_slots,
+            dtypes=dtypes,
+            suspects=suspects,
+        )
 
     def _suspects(self, name: str) -> str:
         settings = self._settings

@@ -34,7 +34,7 @@ def penalise(logits: Tensor, rows: Sequence[SamplingRow], sampled_before: Tensor
     counts = to_device(np.concatenate([each for _, each in parts]), device)
     if any(row.then and min(row.then) < 0 for _, row in penalised):
         assert sampled_before is not None, "a pending token needs the step before"
-        token_ids, counts = _with_pending(at, token_ids, counts, sampled_before, len(rows))
+        token_ids, counts = _with_pending(at, token_ids, counts, sampled_before=sampled_before, num_rows=len(rows))
     wanted = [
         (row.sampling.repetition_penalty, row.sampling.frequency_penalty, row.sampling.presence_penalty)
         for _, row in penalised

@@ -76,7 +76,7 @@ class Admission:
             raise _invalid(field, f"{field}: with prefix and closing it has no tokens, at least one is needed.")
         windows = self._text_windows(message, self._text_room(message, tree))
         self._refuse_long(message, tree, windows)
-        return self._score_request(message, tree, windows, now)
+        return self._score_request(message, tree, windows, now=now)
 
     def _text_windows(self, message: Score, room: int) -> list[tuple[int, ...]]:
         texts = (message.text, *message.parts)

@@ -60,7 +60,7 @@ class Scheduler:
             model: ModelBlocks(pool, prefix_reuse=prefix_reuse, max_pinned_prefixes=limits.max_pinned_prefixes)
             for model, pool in pools.items()
         }
-        self._admission = Admission(windows, pools, limits, vocab_sizes or {})
+        self._admission = Admission(windows, pools, limits, vocab_sizes=vocab_sizes or {})
         self._replies = GenerateQueue(self._blocks[CHAT], limits.max_running)
         self._scores = ScoreQueue({model: blocks for model, blocks in self._blocks.items() if model != CHAT})
         self._requests: dict[str, GenerateSequence | ScoreRequest] = {}
@@ -94,7 +94,9 @@ class Scheduler:
         self._refuse_known(message.request_id)
         sequence = self._admission.generate(message, self._clock())
         num_places = self._limits.max_queue + self._replies.num_open_places
-        self._refuse_full(len(self._replies.waiting), num_places, self._replies.num_waiting_tokens, sequence.num_tokens)
+        self._refuse_full(
+            len(self._replies.waiting), num_places, self._replies.num_waiting_tokens, num_tokens=sequence.num_tokens
+        )
         self._replies.add(sequence)
         self._note(sequence)
         return sequence
@@ -105,7 +107,7 @@ class Scheduler:
         request = self._admission.score(message, self._clock())
         num_places = self._limits.max_queue + self._limits.max_running
         line = self._scores.line(request)
-        self._refuse_full(len(line.requests), num_places, line.num_tokens, request.num_waiting_tokens)
+        self._refuse_full(len(line.requests), num_places, line.num_tokens, num_tokens=request.num_waiting_tokens)
         self._scores.add(request)
         self._note(request)
         return request
@@ -118,7 +120,7 @@ class Scheduler:
         self._end(request)
         if isinstance(request, GenerateSequence):
             return request.finished("cancelled")
-        return Finished(request_id, "cancelled", 0, 0, 0)
+        return Finished(request_id, "cancelled", 0, num_cached_tokens=0, num_new_tokens=0)
 
     def finish(self, sequence: GenerateSequence, reason: str) -> Finished | None:
         """End a reply whose text is complete; None if it has ended already."""

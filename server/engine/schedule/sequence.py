@@ -126,7 +126,13 @@ class GenerateSequence(TokenSequence):
 
     def finished(self, reason: str) -> Finished:
         """The request's end, as the front hears of it."""
-        return Finished(self.request_id, reason, self.num_prompt_tokens, self.num_cached_tokens, self.num_new_tokens)
+        return Finished(
+            self.request_id,
+            reason,
+            self.num_prompt_tokens,
+            num_cached_tokens=self.num_cached_tokens,
+            num_new_tokens=self.num_new_tokens,
+        )
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -187,4 +193,4 @@ class ScoreRequest:
             return None
         num_tokens = sum(sequence.num_entries for sequence in self.sequences)
         num_cached_tokens = sum(sequence.num_cached_tokens for sequence in self.sequences)
-        return Scored(self.request_id, tuple(windows), num_tokens, num_cached_tokens)
+        return Scored(self.request_id, tuple(windows), num_tokens, num_cached_tokens=num_cached_tokens)

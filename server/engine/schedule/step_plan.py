@@ -121,8 +121,8 @@ class StepBuilder:
             Step(number, model_steps),
             tuple(self._reply_rows),
             tuple(self._score_rows),
-            tuple(self._advances),
-            started,
+            advances=tuple(self._advances),
+            started=started,
         )
 
     def _add_chunk(
@@ -130,7 +130,7 @@ class StepBuilder:
     ) -> None:
         start = sequence.num_computed_tokens
         tokens = (*sequence.tokens[start : start + num_tokens], *draft)
-        segment = Segment.of(tokens, sequence.block_table, start, num_logits)
+        segment = Segment.of(tokens, sequence.block_table, start, num_logits=num_logits)
         self._add(sequence.model, segment)
         self._advances.append(Advance(sequence, len(tokens)))
 

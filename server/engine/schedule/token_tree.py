@@ -97,7 +97,7 @@ def _runs(children: dict[tuple[int, ...], list[int]]) -> tuple[TreeRun, ...]:
             if not inner:
                 break
             path = (*path, inner[0])
-        runs.append(TreeRun(path[depth - 1 :], first, depth, ancestors))
+        runs.append(TreeRun(path[depth - 1 :], first, depth, ancestors=ancestors))
         starts.extend(start for siblings in branches for start in siblings)
     return tuple(runs)
 

@@ -95,6 +95,6 @@ class GoldenCheck:
         blocks = tuple(range(-(-len(token_ids) // self._block_tokens)))
         num_prompt = len(token_ids) - 1
         if num_prompt:
-            self._run(ModelStep(self._model, (Segment.of(token_ids[:-1], blocks, 0, 1),)))
-        last = Segment.of(token_ids[-1:], blocks, num_prompt, 1)
+            self._run(ModelStep(self._model, (Segment.of(token_ids[:-1], blocks, 0, num_logits=1),)))
+        last = Segment.of(token_ids[-1:], blocks, num_prompt, num_logits=1)
         return self._run(ModelStep(self._model, (last,)))[0].float()

@@ -41,7 +41,7 @@ class HeadGeometry:
         head_dim = _optional(config, ("head_dim",)) or hidden // heads
         if heads % kv_heads:
             raise ValueError(f"{_HEADS[0]}={heads} does not divide by {_KV_HEADS[0]}={kv_heads}")
-        return cls(heads, kv_heads, head_dim, head_dim**-0.5)
+        return cls(heads, kv_heads, head_dim, scale=head_dim**-0.5)
 
     def fault(self, world: int) -> str | None:
         """Why `world` ranks cannot share the heads; None when each of them gets one or more."""

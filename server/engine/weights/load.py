@@ -35,8 +35,8 @@ def load_model(folder: Path, rank: Rank, dtype: torch.dtype, *, matrices_on_host
         WeightsError: the folder has no usable config or weights, or there are fewer heads than ranks.
     """
     model = shard_on_meta(read_config(folder), rank)
-    source = open_weights(folder, rank.rank, rank.world, tied_parameters(model))
-    _fill(model, source, rank, dtype, torch.device("cpu") if matrices_on_host else rank.device)
+    source = open_weights(folder, rank.rank, rank.world, tied=tied_parameters(model))
+    _fill(model, source, rank, dtype=dtype, matrix_device=torch.device("cpu") if matrices_on_host else rank.device)
     for module in model.modules():
         for name, buffer in module.named_buffers(recurse=False):
             module._buffers[name] = buffer.to(rank.device)

@@ -104,7 +104,7 @@ def read_adapter(folder: Path) -> dict[str, LoraPair]:
         halves.setdefault(_present_name(match["module"]), {})[match["part"]] = tensor.float()
     if not halves:
         raise WeightsError(f"{folder}: the adapter holds no tensor")
-    return {f"{module}.weight": _pair(folder, module, parts, config) for module, parts in halves.items()}
+    return {f"{module}.weight": _pair(folder, module, parts, config=config) for module, parts in halves.items()}
 
 
 def _present_name(module: str) -> str:

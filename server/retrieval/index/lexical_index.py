@@ -120,7 +120,7 @@ class _PassageWords:
         sentences[sentences < np.searchsorted(sentence_owners, owners)] = -1
         opens = np.zeros(len(rows), dtype=bool)
         opens[owners[found == OPENING]] = True
-        return cls(found, owners, sentences, sentence_owners, lengths, opens)
+        return cls(found, owners, sentences, sentence_owners=sentence_owners, lengths=lengths, opens=opens)
 
     def find(self, term: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:  # [num_passages], [num_sentences]
         """How often each passage's sentences hold `term`, and which sentences, with their title, hold it."""

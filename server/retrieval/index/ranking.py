@@ -67,7 +67,7 @@ class IndexParts:
         vectors = StoredVectors(folder / VECTORS_FILE)
         index = VectorIndex(folder / INDEX_FILE, manifest.index, vectors)
         words = LexicalIndex(folder, len(vectors), manifest.passages.language)
-        return cls(vectors, index, words, InvertedWords.of(folder, len(vectors)))
+        return cls(vectors, index, words, inverted=InvertedWords.of(folder, len(vectors)))
 
     def named(self, text: str, num_rows: int) -> WordHits:
         """The rows that hold the rarest words of `text`."""

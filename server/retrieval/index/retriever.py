@@ -56,7 +56,7 @@ class IndexRetriever:
         self._vectors = parts.vectors
         if len(self._table) != len(self._vectors):
             raise RetrievalError(f"index {folder} has {len(self._table)} passages but {len(self._vectors)} vectors")
-        ranking = Ranking(parts, QuestionVectors(self.embedder), SmallTalk(encoder), score_floor)
+        ranking = Ranking(parts, QuestionVectors(self.embedder), SmallTalk(encoder), score_floor=score_floor)
         self._allowed = lru_cache(_FILTERS_KEPT)(self._table.matching)
         self._batcher: Batcher[Wanted, Hits] = Batcher(ranking.find, _MAX_BATCH, "retrieval")
         log.info("index.open version=%s passages=%d", self.version, len(self._table))
@@ -83,7 +83,7 @@ class IndexRetriever:
         if query.only is not None and not query.only.speaks(self._manifest.passages.language):
             return []
         allowed = None if query.only is None else self._allowed(query.only)
-        hits = self._hits(Wanted(query.text, num_hits, earlier, query.required, allowed))
+        hits = self._hits(Wanted(query.text, num_hits, earlier, required=query.required, allowed=allowed))
         passages: list[Passage] = []
         covered: set[int] = set()
         given = GivenTexts()
@@ -92,7 +92,9 @@ class IndexRetriever:
                 break
             if row in covered or given.repeats(self._table.row(row)):
                 continue
-            rows = without(covered, grow(row, self._table, self._vectors, query.window, query.threshold), row)
+            rows = without(
+                covered, grow(row, self._table, self._vectors, window=query.window, threshold=query.threshold), row
+            )
             covered.update(rows)
             given.add([self._table.row(number) for number in rows])
             passages.append(self._passage(row, rows, score))
@@ -132,7 +134,9 @@ class IndexRetriever:
     def _passage(self, hit: int, rows: range, score: float) -> Passage:
         row = self._table.row(hit)
         text = row.text if len(rows) == 1 else joined_text([self._table.row(number) for number in rows])
-        return Passage(row.passage_id, row.document_id, row.title, row.section, text, score, row.url)
+        return Passage(
+            row.passage_id, row.document_id, row.title, section=row.section, text=text, score=score, url=row.url
+        )
 
 
 def _check_encoder(encoder: Encoder, manifest: Manifest) -> None:

@@ -132,7 +132,9 @@ class WebSearch:
             title, text, url = (_plain(_at(result, path)) for path in (fields.title, fields.text, fields.url))
             if text:
                 address = url or f"{self._plan.host}#{rank}"
-                passages.append(Passage(f"web:{address}", address, title, "", text, 1 / (1 + rank), url))
+                passages.append(
+                    Passage(f"web:{address}", address, title, section="", text=text, score=1 / (1 + rank), url=url)
+                )
         return passages
 
 

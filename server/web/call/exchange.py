@@ -117,7 +117,13 @@ class Exchange:
             "gen_ai.usage.input_tokens": self._token_sums()[0],
             "gen_ai.usage.output_tokens": self._token_sums()[2],
         }
-        return EndedCall(f"{self._method} {self.route}", self._traceparent, self._began_at, attributes, self._results)
+        return EndedCall(
+            f"{self._method} {self.route}",
+            self._traceparent,
+            self._began_at,
+            attributes=attributes,
+            results=self._results,
+        )
 
     def _of_one(self, read: Callable[[TurnResult], str]) -> str:
         """A word of the only turn; a dash when there is none or when there are many."""

@@ -47,10 +47,10 @@ class Metrics:
         self._retrieval_failures = Counter(
             "ock_retrieval_failures", "Searches that failed, in turns and on /search.", registry=registry
         )
-        _constant(registry, "ock_moderation_enabled", "1 when texts are judged.", services.moderator is not None)
-        _constant(registry, "ock_retrieval_enabled", "1 when there is an index.", services.retriever is not None)
+        _constant(registry, "ock_moderation_enabled", "1 when texts are judged.", value=services.moderator is not None)
+        _constant(registry, "ock_retrieval_enabled", "1 when there is an index.", value=services.retriever is not None)
         Gauge("ock_admitted", "Requests at work.", registry=registry).set_function(lambda: concurrency.num_inside)
-        _constant(registry, "ock_admission_limit", "Requests that may be at work at once.", concurrency.limit)
+        _constant(registry, "ock_admission_limit", "Requests that may be at work at once.", value=concurrency.limit)
         registry.register(EngineCollector(services))
         registry.register(RankCollector())
         ProcessCollector(registry=registry)

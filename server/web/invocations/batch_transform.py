@@ -55,7 +55,11 @@ def _question(front: Front, index: int, line: bytes) -> TurnRequest | FailedInpu
             raise invalid("inputs", invocation.inputs, "a line holds one question, as text")
         parameters = invocation.parameters or Parameters()
         return turn_request(
-            front.services, exchange.turn_id(index), invocation.inputs, parameters, session_id=parameters.session_id
+            front.services,
+            exchange.turn_id(index),
+            invocation.inputs,
+            parameters=parameters,
+            session_id=parameters.session_id,
         )
     except ServiceError as error:
         return FailedInput(error_body(error, exchange.request_id).error)

@@ -139,7 +139,7 @@ def _invoke(front: Front, invocation: Invocation) -> Response:
         return _answer_list(front, invocation.inputs, parameters)
     key = idempotency_key(request, invocation.inputs)
     turn = turn_request(
-        front.services, current_exchange().turn_id(), invocation.inputs, parameters,
+        front.services, current_exchange().turn_id(), invocation.inputs, parameters=parameters,
         session_id=session_id or (None if sticky else key.new_session_id), streams=streams, key=key.digest,
         replaces=parameters.replace_turn, system=parameters.system or "",
     )  # fmt: skip
@@ -162,7 +162,8 @@ def _check_list(streams: bool, session: str | None) -> None:
 def _answer_list(front: Front, texts: list[str], parameters: Parameters) -> Response:
     exchange = current_exchange()
     turns = [
-        turn_request(front.services, exchange.turn_id(index), text, parameters) for index, text in enumerate(texts)
+        turn_request(front.services, exchange.turn_id(index), text, parameters=parameters)
+        for index, text in enumerate(texts)
     ]
     return json_response(answer_all(front, exchange, turns))
 
@@ -172,7 +173,7 @@ def _answer_one(front: Front, turn: TurnRequest, streams: bool) -> Response:
     if streams:
         turn = turn if turn.session_id else _with_early_id(front.services, turn)
         stream_format = InvocationStreamFormat.for_request(request, exchange.request_id)
-        return with_session(stream_turns(front, exchange, [turn], stream_format), str(turn.session_id))
+        return with_session(stream_turns(front, exchange, [turn], stream_format=stream_format), str(turn.session_id))
     result = front.services.turns.answer(turn, exchange.client_has_left)
     exchange.note_result(result)
     return with_session(json_response(invocation_body(result, exchange.request_id)), result.session_id)

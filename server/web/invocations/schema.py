@@ -117,7 +117,7 @@ def invocation_body(result: TurnResult, request_id: str) -> Answer:
         finish_reason=result.finish_reason,  # type: ignore[arg-type]
         sources=result.sources,
         moderation={
-            role: TextJudgement(each.label, each.scores, each.log_probs, each.blocked)
+            role: TextJudgement(each.label, each.scores, each.log_probs, blocked=each.blocked)
             for role, each in result.moderation.items()
         },
         usage=result.usage,

@@ -59,10 +59,12 @@ def _complete(front: Front, asked: ChatRequest) -> Response:
     exchange, model, created = current_exchange(), front.services.settings.model_name, int(time.time())
     turns = choices(_turn(front, asked), asked.n or 1)
     if asked.stream:
-        envelope = Envelope(f"chatcmpl-{exchange.request_id}", model, created, len(turns), asked.with_usage)
-        return stream_turns(front, exchange, turns, ChatChunkFormat(exchange.request_id, envelope))
+        envelope = Envelope(
+            f"chatcmpl-{exchange.request_id}", model, created, num_choices=len(turns), with_usage=asked.with_usage
+        )
+        return stream_turns(front, exchange, turns, stream_format=ChatChunkFormat(exchange.request_id, envelope))
     results = answer_choices(front, exchange, turns)
-    return json_response(completion(results, exchange.request_id, model, created))
+    return json_response(completion(results, exchange.request_id, model, created=created))
 
 
 def _turn(front: Front, asked: ChatRequest) -> TurnRequest:
@@ -71,7 +73,7 @@ def _turn(front: Front, asked: ChatRequest) -> TurnRequest:
         front.services,
         current_exchange().turn_id(),
         said.text,
-        asked.in_our_words(asked.wanted_tokens, front.services.max_context_tokens),
+        parameters=asked.in_our_words(asked.wanted_tokens, front.services.max_context_tokens),
         streams=bool(asked.stream),
         logprobs=asked.num_alternatives,
         json_schema=asked.json_schema,

@@ -62,7 +62,7 @@ class ChatChunkFormat:
     def result(self, result: TurnResult, choice: int) -> bytes:
         """The finish reason, and the log-probabilities where they were asked for."""
         self._results.append(result)
-        last = ChunkChoice(choice, Delta(), finish_reason(result), chat_logprobs(result))
+        last = ChunkChoice(choice, Delta(), finish_reason(result), logprobs=chat_logprobs(result))
         return self._chunk(last, extension(result, self.request_id))
 
     def error(self, body: ErrorBody) -> bytes:

@@ -89,12 +89,12 @@ def blueprint(front: Front) -> Blueprint:
         turns = [each for prompt in asked.prompts for each in choices(_turn(front, asked, prompt), asked.n or 1)]
         turns = [msgspec.structs.replace(each, request_id=exchange.turn_id(i)) for i, each in enumerate(turns)]
         envelope = Envelope(
-            f"cmpl-{exchange.request_id}", front.services.settings.model_name, int(time.time()), len(turns),
-            asked.with_usage,
+            f"cmpl-{exchange.request_id}", front.services.settings.model_name, int(time.time()), num_choices=len(turns),
+            with_usage=asked.with_usage,
         )  # fmt: skip
         shown = _TextFormat(exchange.request_id, envelope, _echoed(asked))
         if asked.stream:
-            return stream_turns(front, exchange, turns, shown)
+            return stream_turns(front, exchange, turns, stream_format=shown)
         return json_response(shown.whole(answer_choices(front, exchange, turns)))
 
     return routes
@@ -121,7 +121,7 @@ def _turn(front: Front, asked: CompletionRequest, prompt: str) -> TurnRequest:
         front.services,
         current_exchange().turn_id(),
         prompt,
-        asked.in_our_words(asked.max_tokens, front.services.max_context_tokens),
+        parameters=asked.in_our_words(asked.max_tokens, front.services.max_context_tokens),
         streams=bool(asked.stream),
         logprobs=asked.logprobs,
         history=(),
@@ -167,7 +167,7 @@ class _TextFormat:
     def result(self, result: TurnResult, choice: int) -> bytes:
         """The end of a continuation."""
         self._results.append(result)
-        last = CompletionChoice(choice, "", finish_reason(result), self._logprobs(choice, result))
+        last = CompletionChoice(choice, "", finish_reason(result), logprobs=self._logprobs(choice, result))
         return sse_event(self._message((last,), None, extension(result, self.request_id)))
 
     def error(self, body: ErrorBody) -> bytes:
@@ -182,7 +182,7 @@ class _TextFormat:
 
     def _choice(self, index: int, result: TurnResult, text: str) -> CompletionChoice:
         logprobs = self._logprobs(index, result)
-        return CompletionChoice(index, self.echoed[index] + text, finish_reason(result), logprobs)
+        return CompletionChoice(index, self.echoed[index] + text, finish_reason(result), logprobs=logprobs)
 
     def _logprobs(self, index: int, result: TurnResult) -> TextLogprobs | None:
         return text_logprobs(result, len(self.echoed[index]))
@@ -194,4 +194,12 @@ class _TextFormat:
         ours: Extension | msgspec.UnsetType = UNSET,
     ) -> Completion:
         envelope = self.envelope
-        return Completion(envelope.id, "text_completion", envelope.created, envelope.model, found, usage or UNSET, ours)
+        return Completion(
+            envelope.id,
+            "text_completion",
+            envelope.created,
+            model=envelope.model,
+            choices=found,
+            usage=usage or UNSET,
+            openchatkit=ours,
+        )

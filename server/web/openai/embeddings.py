@@ -114,7 +114,7 @@ def _encode(embedder: Embedder, asked: EmbeddingRequest) -> EmbeddingList:
         raise ServiceError(ErrorCode.RETRIEVAL_UNAVAILABLE, "the encoder cannot be asked now") from error
     as_text = asked.encoding_format == "base64"
     data = tuple(Embedding("embedding", index, _shown(row, as_text)) for index, row in enumerate(vectors))
-    return EmbeddingList("list", data, embedder.encoder_name, EmbeddingUsage(num_tokens, num_tokens))
+    return EmbeddingList("list", data, embedder.encoder_name, usage=EmbeddingUsage(num_tokens, num_tokens))
 
 
 def _shown(vector: Any, as_text: bool) -> tuple[float, ...] | str:

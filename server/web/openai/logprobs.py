@@ -64,7 +64,7 @@ def text_logprobs(result: TurnResult, offset: int = 0) -> TextLogprobs | None:
 def _chat_token(token: TokenLogprobs) -> ChatTokenLogprob:
     chosen = token.chosen
     others = tuple(TopLogprob(_text(each), each.logprob, tuple(each.text)) for each in token.top)
-    return ChatTokenLogprob(_text(chosen), chosen.logprob, tuple(chosen.text), others)
+    return ChatTokenLogprob(_text(chosen), chosen.logprob, tuple(chosen.text), top_logprobs=others)
 
 
 def _text(token: Alternative) -> str:

@@ -41,7 +41,7 @@ def conversation(messages: Sequence[ChatMessage]) -> Conversation:
         said.append(ChatMessage("user", messages[system.pop()].text))
     _check_question(messages, said)
     *earlier, (_, text) = _joined(said)
-    return Conversation(_text(messages[index] for index in system), _turns(earlier), text, begun)
+    return Conversation(_text(messages[index] for index in system), _turns(earlier), text, begun=begun)
 
 
 def _take_begun(said: list[ChatMessage]) -> str:
@@ -80,6 +80,6 @@ def _turns(exchanges: Sequence[tuple[str, str]]) -> tuple[Turn, ...]:
         if side == "user":
             question = text
         else:
-            turns.append(Turn(len(turns) + 1, question, text, "stop", 0.0))
+            turns.append(Turn(len(turns) + 1, question, text, finish_reason="stop", created_at=0.0))
             question = ""
     return tuple(turns)

@@ -28,7 +28,7 @@ def blueprint(front: Front) -> Blueprint:
     name = front.services.settings.model_name
 
     def model() -> Model:
-        return Model(name, "model", started, "openchatkit", front.services.max_context_tokens)
+        return Model(name, "model", started, owned_by="openchatkit", max_model_len=front.services.max_context_tokens)
 
     @routes.get("/v1/models")
     def models() -> Response:

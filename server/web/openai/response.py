@@ -138,7 +138,7 @@ def summed_usage(results: Sequence[TurnResult]) -> CompletionUsage:
     prompt = max(each.usage.prompt_tokens for each in results)
     completion = sum(each.usage.completion_tokens for each in results)
     cached = max(each.usage.cached_tokens for each in results)
-    return CompletionUsage(prompt, completion, prompt + completion, PromptTokensDetails(cached))
+    return CompletionUsage(prompt, completion, prompt + completion, prompt_tokens_details=PromptTokensDetails(cached))
 
 
 def extension(result: TurnResult, request_id: str) -> Extension:
@@ -148,8 +148,8 @@ def extension(result: TurnResult, request_id: str) -> Extension:
         request_id,
         result.sources,
         result.finish_reason,
-        ours.moderation,
-        result.warnings,
+        moderation=ours.moderation,
+        warnings=result.warnings,
         citations=result.citations,
         timings=result.timings,
     )
@@ -162,7 +162,7 @@ def completion(results: Sequence[TurnResult], request_id: str, model: str, creat
         object="chat.completion",
         created=created,
         model=model,
-        choices=tuple(_choice(index, each, request_id, len(results)) for index, each in enumerate(results)),
+        choices=tuple(_choice(index, each, request_id, num_choices=len(results)) for index, each in enumerate(results)),
         usage=summed_usage(results),
         openchatkit=extension(results[0], request_id),
     )
@@ -171,4 +171,4 @@ def completion(results: Sequence[TurnResult], request_id: str, model: str, creat
 def _choice(index: int, result: TurnResult, request_id: str, num_choices: int) -> Choice:
     message = ReplyMessage("assistant", result.outputs)
     ours = extension(result, request_id) if num_choices > 1 else msgspec.UNSET
-    return Choice(index, message, finish_reason(result), chat_logprobs(result), ours)
+    return Choice(index, message, finish_reason(result), logprobs=chat_logprobs(result), openchatkit=ours)

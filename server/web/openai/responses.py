@@ -61,7 +61,7 @@ def blueprint(front: Front) -> Blueprint:
         begun = _begun(front, asked, f"resp_{session_id}_{turn_number}")
         turn = _turn(front, asked, session_id)
         if asked.stream:
-            return stream_turns(front, exchange, [turn], ResponseFormat(begun, exchange.request_id))
+            return stream_turns(front, exchange, [turn], stream_format=ResponseFormat(begun, exchange.request_id))
         result = front.services.turns.answer(turn, exchange.client_has_left)
         exchange.note_result(result)
         return json_response(whole_response(begun, result, exchange.request_id))
@@ -107,7 +107,7 @@ def _turn(front: Front, asked: ResponsesRequest, session_id: str) -> TurnRequest
         front.services,
         current_exchange().turn_id(),
         said.text,
-        Parameters(
+        parameters=Parameters(
             temperature=asked.temperature,
             top_p=asked.top_p,
             max_new_tokens=asked.max_output_tokens,

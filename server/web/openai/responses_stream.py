@@ -38,7 +38,7 @@ class ResponseFormat:
 
     def opening(self) -> bytes:
         """That the answer, its message and its text have begun."""
-        empty = OutputMessage(self._item_id, "message", "assistant", "in_progress", ())
+        empty = OutputMessage(self._item_id, "message", "assistant", status="in_progress", content=())
         return b"".join(
             (
                 self._event("response.created", response=self.begun),
@@ -111,12 +111,12 @@ def whole_response(begun: ResponseBody, result: TurnResult, request_id: str) -> 
     return msgspec.structs.replace(
         begun,
         status=status,
-        output=(OutputMessage(item_id(begun), "message", "assistant", status, (part,)),),
+        output=(OutputMessage(item_id(begun), "message", "assistant", status=status, content=(part,)),),
         usage=ResponseUsage(
             usage.prompt_tokens,
             usage.completion_tokens,
             usage.prompt_tokens + usage.completion_tokens,
-            CachedTokens(usage.cached_tokens),
+            input_tokens_details=CachedTokens(usage.cached_tokens),
         ),
         incomplete_details=incomplete,
         openchatkit=extension(result, request_id),

@@ -75,7 +75,7 @@ def _search(front: Front, retriever: Retriever | None, query: SearchQuery) -> li
                 query.query,
                 settings.search_k if query.k is None else query.k,
                 settings.search_window if query.w is None else query.w,
-                settings.search_threshold if query.w_th is None else query.w_th,
+                threshold=settings.search_threshold if query.w_th is None else query.w_th,
             )
         )
     except RetrievalError as error:

@@ -113,7 +113,7 @@ def blueprint(front: Front) -> Blueprint:
     @routes.post("/sessions/<session_id>/turns/<turn>/feedback")
     def feedback(session_id: str, turn: str) -> Response:
         given = read_struct(read_json(request, services.settings.max_body_bytes), GivenFeedback)
-        action = FeedbackAction("feedback", _id(session_id), _number(turn), given.rating, given.text)
+        action = FeedbackAction("feedback", _id(session_id), _number(turn), rating=given.rating, text=given.text)
         return act_on_turn(services, action)
 
     return routes
