@@ -16,9 +16,9 @@ from server.engine.weights.head_geometry import HeadGeometry
 def check_model(setting: str, folder: Path, world: int) -> None:
     """Raises Refusal unless `folder` is a checkpoint that `world` ranks can share."""
     _check_folder(setting, folder)
+    config = _read_json(setting, folder / "config.json")
     _check_checkpoint(setting, folder)
     _check_package(setting, folder, world)
-    config = _read_json(setting, folder / "config.json")
     try:
         fault = HeadGeometry.of(config).fault(world)
     except (TypeError, ValueError):  # another architecture, or a damaged config.json: the engine says what is missing

@@ -22,7 +22,12 @@ def parts_to_judge(text: str) -> list[str]:
     few-shot prompt softens what stands before it, and no harmless sentences around a threat outweigh it: every
     sentence is judged alone and in runs of three. The first part is the whole text as it is written.
     """
-    return distinct(part for form in forms(text) for part in _parts(form))
+    found = forms(text)
+    # What stands between markers is read by itself, too: a word beside a marker may be put together with it.
+    between = distinct(each for form in found for each in _between_markers(one_line(form)))
+    return distinct(
+        part for form in found + [form for each in between for form in forms(each)] for part in _parts(form)
+    )
 
 
 @dataclass(frozen=True)
@@ -86,14 +91,17 @@ def distinct(parts: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(part for part in parts if part)) or [""]
 
 
+def _between_markers(line: str) -> list[str]:
+    """What stands before, between and behind the markers in `line`; nothing where there is none."""
+    return [each.strip() for each in _MARKER.split(line)[::2]] if _MARKER.search(line) else []
+
+
 def _parts(form: str) -> Iterator[str]:
     """The whole reading, with the colons of its markers gone so that they are only words; then its parts."""
     line = one_line(form)
     unmarked = _MARKER.sub(r"\1", line)
     yield unmarked
-    if unmarked != line:
-        for between in _MARKER.sub("\n", line).splitlines():
-            yield between.strip()
+    yield from _between_markers(line)
     sentences = [_MARKER.sub(r"\1", one_line(each)) for each in split_sentences(_MARKER.sub(r"\1\n", form))]
     for sentence in sentences:
         yield from windows(sentence)

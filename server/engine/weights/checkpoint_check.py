@@ -47,13 +47,13 @@ def _tokenizer(folder: Path) -> dict[str, Any]:
         parsed = json.loads((folder / TOKENIZER).read_text("utf-8-sig"))
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{folder / TOKENIZER} is not JSON ({error})") from error
-    if not isinstance(parsed, dict) or not isinstance(parsed.get("model"), dict):
-        raise CheckpointError(f"{folder / TOKENIZER} describes no tokenizer")
+    if not isinstance(parsed, dict):
+        raise CheckpointError(f"{folder / TOKENIZER} does not hold an object")
     return parsed
 
 
 def _ids(tokens: dict[str, Any]) -> dict[int, str]:
-    vocabulary = tokens["model"].get("vocab") or {}
+    vocabulary = (tokens.get("model") or {}).get("vocab") or {}
     # Unigram models have a list of pieces with their scores.
     pairs = (
         vocabulary.items() if isinstance(vocabulary, dict) else ((each[0], at) for at, each in enumerate(vocabulary))

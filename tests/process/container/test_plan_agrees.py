@@ -19,6 +19,7 @@ from container.machine.plan import Plan, Request, make_plan
 from container.machine.shapes import read_shape, shape_of
 from container.machine.shared_memory import unlink_segments
 from container.supervision.commands import Commands
+from container.supervision.engine_group import RankPlace
 from server.engine.weights.cut_plan import plan_cuts
 from server.ports import free_loopback_port
 from tests.process.container.supervised import wait_until
@@ -95,7 +96,7 @@ def ranks(checkpoints: dict[str, Path], tmp_path: Path) -> Iterator[list[int]]:
     log = (tmp_path / "log").open("w")
     started = []
     for rank in range(2):
-        command = commands.rank(rank, 1, port)
+        command = commands.rank(RankPlace(rank, 1, port))
         started.append(subprocess.Popen(command.argv, env=dict(command.environ), stdout=log, stderr=log))
     try:
         wait_until(

@@ -80,11 +80,11 @@ def test_pickled_weights_are_refused_with_the_way_out(tmp_path: Path, checkpoint
     )
 
 
-def test_heads_that_do_not_divide_are_named(tmp_path: Path, checkpoint: Path) -> None:
-    result = start(tmp_path, OCK_CHAT_MODEL=checkpoint, OCK_TENSOR_PARALLEL_DEGREE=4)
+def test_more_ranks_than_heads_are_named(tmp_path: Path, checkpoint: Path) -> None:
+    result = start(tmp_path, OCK_CHAT_MODEL=checkpoint, OCK_TENSOR_PARALLEL_DEGREE=8)
     assert_refused(
         result,
-        f"OCK_TENSOR_PARALLEL_DEGREE=4: the 6 attention heads of OCK_CHAT_MODEL={checkpoint} do not divide by it",
+        f"OCK_TENSOR_PARALLEL_DEGREE=8, OCK_CHAT_MODEL={checkpoint}: its 6 attention heads do not reach for 8 ranks",
     )
 
 

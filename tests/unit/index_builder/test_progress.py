@@ -42,6 +42,7 @@ def test_the_report_tells_time_and_memory_of_every_stage(tmp_path: Path, capsys:
         r"^  (\w+) +[\d.]+ s   peak memory \d+ MiB, largest child so far \d+ MiB$", report, re.MULTILINE
     )
     assert stages == [
-        "passages", "embed", "texts", "vectors", "words", "index", "floor", "checksum", "exact", "evaluate",
+        "passages", "embed", "texts", "vectors", "words", "inversion",
+        "index", "floor", "checksum", "exact", "evaluate",
     ]  # fmt: skip
     assert re.search(r"^  peak memory of all, \d+ MiB$", report, re.MULTILINE)

@@ -206,7 +206,7 @@ def test_a_text_with_anything_visible_is_answered(client: FlaskClient, text: str
     [
         ("/invocations", {"inputs": "a", "steam": True}, "steam", "did you mean stream?"),
         ("/invocations", {"inputs": "a", "parameters": {"temprature": 1}}, "parameters.temprature", "temperature"),
-        ("/invocations", {"inputs": "a", "parameters": {"zzz": 1}}, "parameters.zzz", "Legal names: session_id, t"),
+        ("/invocations", {"inputs": "a", "parameters": {"zzz": 1}}, "parameters.zzz", "Legal names: session_id, r"),
         ("/invocations", {"inputs": "a", "parameters": {"x" * 9999: 1}}, None, "Legal names: session_id"),
         ("/invocations", {"action": "history", "session_id": "a", "b": 1}, "b", "action, session_id"),
         ("/invocations", {"requestType": "CLOSE", "inputs": "a"}, "inputs", "inputs"),
