@@ -24,6 +24,7 @@ from deploy.packaging.checkpoint import Checkpoint, CheckpointFinder
 from deploy.packaging.encoder import write_encoder
 from deploy.storage.folder_upload import FolderUpload
 from deploy.storage.progress import Progress
+from server.artifacts.error import ArtifactError
 from server.artifacts.folder import MANIFEST
 from server.artifacts.listing import split_uri
 from server.dtypes import STORED_DTYPES
@@ -188,9 +189,10 @@ class _Bucket:
         self._aws: Aws = DryRun(sys.stdout) if dry else LiveAws(arguments.region, arguments.profile)
         self._prefix = arguments.out.rstrip("/")
         self._key = arguments.kms_key
-        bucket, _ = split_uri(arguments.out)
-        if not bucket:
-            raise DeployError(f"--out {arguments.out}: no bucket; write s3://bucket/prefix")
+        try:
+            bucket, _ = split_uri(arguments.out)
+        except ArtifactError as error:
+            raise DeployError(f"--out {arguments.out}: no bucket; write s3://bucket/prefix") from error
         if self._aws.find(Call("s3", "HeadBucket", {"Bucket": bucket}), assumed={}) is None:
             raise DeployError(f"there is no bucket {bucket}; make it with: aws s3 mb s3://{bucket}")
 

@@ -203,7 +203,11 @@ class Store:
         A request that read the session just before and claims its turn just after still writes that one turn.
         """
         now = self._clock()
-        found = self._rows.newest(session_id, 2)  # the newest may be open
+        try:
+            found = self._rows.newest(session_id, 2)  # the newest may be open
+        except ServiceError:  # an outage, which ends the next call too, or rows that nobody can read: they go
+            self._rows.remove_all(session_id)
+            return True
         if found:
             self._rows.remove_all(session_id)
         return any(row.state is not RowState.OPEN and not row.is_expired(now) for row in found)

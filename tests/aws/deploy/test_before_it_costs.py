@@ -96,7 +96,7 @@ def test_of_several_versions_of_an_index_the_newest_is_pinned(ready_account, end
 def test_a_time_that_sagemaker_cuts_is_told_with_the_rate_that_is_needed(
     ready_account, endpoint_toml, capsys, monkeypatch
 ):
-    monkeypatch.setattr(artifact_sizes, "_size", lambda *_: 56_250_000_000)
+    monkeypatch.setattr(artifact_sizes, "_size", lambda *_, **__: 56_250_000_000)
     assert create(endpoint_toml) == 0
     assert "warning: 225 GB of artifacts: SageMaker allows 3600 s at most to copy them, so that 68 MB/s are needed" in (
         capsys.readouterr().err

@@ -29,7 +29,7 @@ def packaged(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Path]]:
     """The roles and folders that were packaged; each gets one file and a manifest, no model is needed."""
     done: list[tuple[str, Path]] = []
 
-    def write(role: str, checkpoint: Checkpoint, out: Path, _arguments: Any) -> None:
+    def write(role: str, checkpoint: Checkpoint, out: Path, arguments: Any) -> None:
         done.append((role, checkpoint.folder))
         out.mkdir(parents=True)
         (out / "rank-0.safetensors").write_text(role)

@@ -22,7 +22,9 @@ def checkpoint(tmp_path: Path) -> Path:
     """A folder that looks like a checkpoint of six heads; nothing here loads it."""
     folder = tmp_path / "chat"
     folder.mkdir()
-    (folder / "config.json").write_text(json.dumps({"model_type": "gpt_neox", "hidden_size": 96, "num_attention_heads": 6}))
+    (folder / "config.json").write_text(
+        json.dumps({"model_type": "gpt_neox", "hidden_size": 96, "num_attention_heads": 6})
+    )
     (folder / "tokenizer.json").write_text("{}")
     (folder / "model.safetensors").write_bytes(b"")
     return folder
