@@ -114,8 +114,10 @@ def test_values_beyond_float16_are_refused_with_the_tensor_s_name(neox: Packaged
         write_package(job_for(source, tmp_path / "packaged", dtype="float16"))
 
 
-def test_a_degree_that_does_not_divide_the_heads_is_refused(neox: Packaged, tmp_path: Path) -> None:
+def test_a_degree_of_more_ranks_than_heads_is_refused(neox: Packaged, tmp_path: Path) -> None:
     from dataclasses import replace
 
-    with pytest.raises(WeightsError, match="8 attention heads do not divide over OCK_TENSOR_PARALLEL_DEGREE=3 ranks"):
-        write_package(replace(job_for(neox.source, tmp_path / "out"), degree=3))
+    with pytest.raises(
+        WeightsError, match="OCK_TENSOR_PARALLEL_DEGREE=9: the model's 8 attention heads do not reach for 9 ranks"
+    ):
+        write_package(replace(job_for(neox.source, tmp_path / "out"), degree=9))
