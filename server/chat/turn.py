@@ -142,7 +142,9 @@ class TurnService:
         Raises:
             ServiceError: the question does not fit the window, or is too large to be stored.
         """
-        request = _normalised(request)
+        self._check(_normalised(request))
+
+    def _check(self, request: TurnRequest) -> None:
         if not request.text:
             raise ServiceError(ErrorCode.INVALID_FIELD, "the question must hold visible text", field="inputs")
         if request.as_written:
@@ -164,7 +166,7 @@ class TurnService:
 
     def _events(self, request: TurnRequest, *, piecewise: bool) -> Generator[TurnEvent]:
         request = self._as_judged(request)
-        self.check(request)
+        self._check(request)
         turn = OpenTurn(request, system=self._instructions(request, ""))
         with self._under_way.noted(turn):
             yield from self._answered(turn, piecewise)

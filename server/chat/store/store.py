@@ -111,11 +111,6 @@ class Store:
                 if turn is not None:
                     yield turn
 
-    def find_turn(self, session_id: str, turn: int) -> Turn | None:
-        """One stored turn; None when there is none, or none that can be read."""
-        row = self._done(session_id, turn)
-        return None if row is None else read_record(row)
-
     def delete_turn(self, session_id: str, turn: int) -> bool:
         """Erase one turn, read or not; the others stay as they are. False when there was none."""
         return self._done(session_id, turn) is not None and self._rows.remove_done(session_id, turn)

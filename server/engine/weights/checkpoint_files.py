@@ -80,6 +80,7 @@ def read_json(path: Path) -> dict[str, Any]:
         CheckpointError: it is missing, no JSON object, or begins with a byte-order mark (transformers stops at one).
     """
     try:
+        refuse_pointers([path])
         text = path.read_text("utf-8")
     except FileNotFoundError:
         raise CheckpointError(f"{path} is missing") from None
@@ -87,8 +88,6 @@ def read_json(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path} cannot be read ({error})") from error
     if text.startswith("\ufeff"):
         raise CheckpointError(f"{path} begins with a byte-order mark: save it as UTF-8 without one")
-    if text.encode()[: len(_LFS_POINTER)] == _LFS_POINTER:
-        raise CheckpointError(f"{path}: this is a git-lfs pointer and not the file: run 'git lfs pull' there")
     try:
         value = json.loads(text)
     except ValueError as error:
