@@ -44,6 +44,19 @@ def test_the_newest_of_several_versions_is_fetched(tmp_path: Path, root: str) ->
     assert folder.name.startswith("v9-")
 
 
+def test_the_index_that_was_taken_last_is_used_while_s3_cannot_be_asked(
+    tmp_path: Path, root: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(built(tmp_path / "a", b"old" * 1000, "2026-01-01"), root, 0.95, QUIET, "v1")
+    publish(built(tmp_path / "b", b"new" * 1000, "2026-02-01"), root, 0.95, QUIET, "v2")
+    folder = local_index(root, tmp_path / "cache")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    assert local_index(root, tmp_path / "cache") == folder
+    with pytest.raises(RetrievalError, match="index s3://"):
+        local_index(root, tmp_path / "another cache")
+
+
 def test_one_version_may_be_named(tmp_path: Path, root: str) -> None:
     publish(built(tmp_path / "a", b"old" * 1000, "2026-01-01"), root, 0.95, QUIET, "v1")
     publish(built(tmp_path / "b", b"new" * 1000, "2026-02-01"), root, 0.95, QUIET, "v2")

@@ -25,6 +25,7 @@ PURGE_EVERY_S = 300.0
 PURGE_AGAIN_S = 1.0
 PURGE_ROWS = 500
 PAGE_ROWS = 200
+RETRY_AFTER_S = 1.0
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS turns (
@@ -69,8 +70,10 @@ class SqliteRows:
     def __init__(self, path: Path, busy_timeout_s: float = BUSY_TIMEOUT_S) -> None:
         self._path = path
         self._lock = threading.Lock()
+        self._lock_timeout_s = busy_timeout_s
         self._next_purge = 0.0
         self._db = _connect(path, busy_timeout_s)
+        self._inode = path.stat().st_ino
 
     def check(self) -> None:
         """See `Rows.check`: refuses a file that is no database, or somebody else's."""
@@ -173,13 +176,30 @@ class SqliteRows:
 
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
-        with self._lock:
-            try:
-                yield self._db
-            except sqlite3.Error as error:
-                raise ServiceError(
-                    ErrorCode.STORE_UNAVAILABLE, f"the conversation store cannot be used: {error}", retry_after_s=1.0
-                ) from error
+        if not self._lock.acquire(timeout=self._lock_timeout_s):  # or a slow disk would hold everybody in one long row
+            raise _outage("others wait for it too long")
+        try:
+            self._refuse_another_file()
+            yield self._db
+        except sqlite3.Error as error:
+            raise _outage(str(error)) from error
+        finally:
+            self._lock.release()
+
+    def _refuse_another_file(self) -> None:
+        """SQLite goes on writing to a file that has lost its name: what is acknowledged would go with the process."""
+        try:
+            if self._path.stat().st_ino == self._inode:
+                return
+        except OSError as error:
+            raise _outage(f"{self._path}: {error.strerror}") from error
+        raise _outage(f"{self._path} was replaced by another file; start the server anew")
+
+
+def _outage(why: str) -> ServiceError:
+    return ServiceError(
+        ErrorCode.STORE_UNAVAILABLE, f"the conversation store cannot be used: {why}", retry_after_s=RETRY_AFTER_S
+    )
 
 
 def _connect(path: Path, busy_timeout_s: float) -> sqlite3.Connection:

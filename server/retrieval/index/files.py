@@ -37,7 +37,7 @@ def local_index(
     """The local folder of the index that `named` names: a folder or an s3:// prefix, of one index or of its versions.
 
     Of several versions the one created last is taken. An S3 index is fetched into `artifact_dir` by one process while
-    the others wait, and is verified against its manifest.
+    the others wait, and is verified against its manifest. While S3 cannot be asked, the version that was taken last is.
 
     Raises:
         RetrievalError: there is no complete index there, or it cannot be fetched.
@@ -46,7 +46,7 @@ def local_index(
         return _newest_folder(Path(named).expanduser())
     try:
         client = s3_client if s3_client is not None else _client()
-        uri = _newest_prefix(client, named.rstrip("/"))
+        uri = _version_of(client, named.rstrip("/"), artifact_dir / "index")
         folder = artifact_dir / "index" / f"{uri.rsplit('/', 1)[1]}-{hashlib.sha256(uri.encode()).hexdigest()[:12]}"
         return fetch_prefix(uri, folder, s3_client=client, progress=progress, deadline_s=deadline_s)
     except (ArtifactError, BotoCoreError, ClientError) as error:
@@ -62,6 +62,22 @@ def _newest_folder(folder: Path) -> Path:
     if not versions:
         raise RetrievalError(f"index folder {folder} has no {MANIFEST}, nor has a folder in it: no complete index")
     return max(versions, key=lambda version: (read_manifest(version).created, version.name))
+
+
+def _version_of(client: Any, named: str, cache: Path) -> str:
+    """The address of the index to take; the one that was taken last while S3 cannot be asked."""
+    note = cache / f".{hashlib.sha256(named.encode()).hexdigest()[:12]}.taken"
+    try:
+        uri = _newest_prefix(client, named)
+    except (BotoCoreError, ClientError) as error:
+        if not note.is_file():
+            raise
+        uri = note.read_text("utf-8")
+        log.warning("index.unlisted uri=%s, of which %s was taken last: %s", named, uri, error)
+        return uri
+    cache.mkdir(parents=True, exist_ok=True)
+    note.write_text(uri, "utf-8")
+    return uri
 
 
 def _newest_prefix(client: Any, uri: str) -> str:

@@ -174,6 +174,34 @@ def test_a_full_disk_is_an_outage_with_nothing_half_written(tmp_path: Path) -> N
     store.close()
 
 
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_file_that_is_taken_away_is_an_outage_and_no_turn_is_acknowledged_into_the_void(
+    tmp_path: Path, replaced: bool
+) -> None:
+    path = tmp_path / "c.sqlite"
+    store = open_file(path)
+    say(store, "s")
+    path.rename(tmp_path / "moved.sqlite")
+    if replaced:
+        path.touch()
+    with pytest.raises(ServiceError) as caught:
+        say(store, "s")
+    assert caught.value.code is ErrorCode.STORE_UNAVAILABLE
+    (tmp_path / "moved.sqlite").rename(path)  # whoever moved it puts it back
+    say(store, "s")
+    assert [turn.turn for turn in store.history("s")] == [1, 2]
+    store.close()
+
+
+def test_callers_in_a_row_behind_a_slow_disk_wait_no_longer_than_one_of_them(tmp_path: Path) -> None:
+    rows = SqliteRows(tmp_path / "c.sqlite", busy_timeout_s=0.05)
+    rows.check()
+    with rows._lock, pytest.raises(ServiceError, match="others wait for it too long") as caught:
+        rows.get("s", 1)  # the lock is held, as while another thread waits for the disk
+    assert caught.value.code is ErrorCode.STORE_UNAVAILABLE
+    assert rows.get("s", 1) is None
+
+
 def start(path: Path, number: int) -> None:
     store = open_file(path)
     say(store, f"s{number}")
