@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from server.chat.moderation.audit import AuditLog
@@ -20,15 +20,14 @@ from server.chat.records.model_version import model_version
 from server.chat.services import Services
 from server.chat.store.from_url import open_store
 from server.chat.store.owner import front_owner
-from server.chat.store.store import Store
-from server.chat.turn import TurnService, TurnSettings
+from server.chat.turn import Collaborators, TurnService, TurnSettings
+from server.chat.turn_search import SearchSettings
 from server.config import ConfigError, Settings
 from server.engine.client import EngineClient
 from server.engine.engine import Engine
 from server.engine.replicas import Replicas
 from server.engine.weights.family import window_of
 from server.retrieval.from_settings import open_retriever
-from server.retrieval.retriever import Retriever
 from server.wire import INPUT_MODERATION, OUTPUT_MODERATION
 
 log = logging.getLogger(__name__)
@@ -52,7 +51,8 @@ def open_services(settings: Settings) -> Services:
     moderator = None if policy is None else _moderator(settings, policy, engine)
     # A turn has up to two tasks under way at once, which may wait for the engine; one that ended early may leave some.
     executor = ThreadPoolExecutor(3 * settings.threads, thread_name_prefix="turn")
-    turns = _turns(settings, engine, store, moderator=moderator, retriever=retriever, executor=executor)
+    with_ = Collaborators(engine, _prompts(settings), store, executor, moderator=moderator, retriever=retriever)
+    turns = TurnService(with_, _turn_settings(settings, "" if retriever is None else retriever.version))
     return Services(settings, engine, turns, store=store, policy=policy, moderator=moderator, retriever=retriever)
 
 
@@ -120,38 +120,32 @@ def reload_policy(services: Services) -> None:
     log.info("policy.reload %s version %d, before %d", policy.name, policy.version, before.version)
 
 
-def _turns(
-    settings: Settings,
-    engine: Engine,
-    store: Store,
-    moderator: Moderator | None,
-    retriever: Retriever | None,
-    executor: Executor,
-) -> TurnService:
-    window = context_window(settings)
-    prompts = PromptBuilder(
+def _prompts(settings: Settings) -> PromptBuilder:
+    return PromptBuilder(
         _tokenizer(settings.chat_model),
-        window,
+        context_window(settings),
         settings.passage_tokens,
         chat_format=choose_format(settings.chat_format, Path(settings.chat_model)),
     )
-    turn_settings = TurnSettings(
+
+
+def _turn_settings(settings: Settings, index_version: str) -> TurnSettings:
+    return TurnSettings(
         model=model_version(Path(settings.chat_model)),
         owner=front_owner(settings.run_dir, settings.store),
-        index_version="" if retriever is None else retriever.version,
-        search_k=settings.search_k,
-        search_window=settings.search_window,
-        search_threshold=settings.search_threshold,
-        retrieval_timeout_s=settings.retrieval_timeout_s,
+        index_version=index_version,
+        search=SearchSettings(
+            k=settings.search_k,
+            window=settings.search_window,
+            threshold=settings.search_threshold,
+            timeout_s=settings.retrieval_timeout_s,
+        ),
         require_session=settings.require_session,
         judge_before_search=bool(settings.web_search_url),
         session_wait_s=settings.session_wait_s,
         system_prompt=settings.system_prompt,
         # The shortest turn is about eight tokens; older ones cannot be in the prompt.
-        max_turns=max(1, window // 8),
-    )
-    return TurnService(
-        engine, prompts, store, moderator=moderator, retriever=retriever, executor=executor, settings=turn_settings
+        max_turns=max(1, context_window(settings) // 8),
     )
 
 

@@ -9,22 +9,17 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Executor, Future
 from contextlib import closing
-from dataclasses import dataclass, replace
-from typing import TypeVar
+from dataclasses import dataclass, field
 
 import msgspec
 
 from server import wire
-from server.chat.moderation.history_verdicts import HistoryVerdicts, RequestVerdict
 from server.chat.moderation.moderator import Moderator
-from server.chat.moderation.passage_verdicts import PassageVerdicts
-from server.chat.moderation.policy import Role
 from server.chat.prompt.prompt import Prompt, PromptBuilder
-from server.chat.records.phases import CLAIM, JUDGE, SEARCH, STORE
+from server.chat.records.phases import CLAIM, STORE
 from server.chat.records.session_ids import new_session_id
 from server.chat.records.turn_records import (
     FoundSources,
-    Judgement,
     KeepAlive,
     Session,
     TextPiece,
@@ -35,22 +30,17 @@ from server.chat.records.turn_records import (
 from server.chat.reply.citations import MarkedText
 from server.chat.reply.clean import ReplyCleaner
 from server.chat.reply.stream import ReplyEngine, ReplyOrder, ReplyStream
-from server.chat.store.rows import check_question
 from server.chat.store.store import Claim, SessionBusy, Store
-from server.chat.text.normal import normalise
-from server.chat.turn_in_progress import OpenTurn, cancelled_error
-from server.chat.turns_under_way import TurnsUnderWay
+from server.chat.turn_in_progress import OpenTurn, TurnsUnderWay, cancelled_error
+from server.chat.turn_judge import TurnJudge, normalised
+from server.chat.turn_prompt import TurnPrompts
+from server.chat.turn_search import SearchSettings, TurnSearch, nothing_found
 from server.errors import ErrorCode, ServiceError
-from server.retrieval.query import Exchange, Query
-from server.retrieval.retriever import Passage, RetrievalError, Retriever
-
-T = TypeVar("T")
+from server.retrieval.retriever import Passage, Retriever
 
 log = logging.getLogger(__name__)
 
 _HOUR_S = 3600
-_NOTHING_FOUND = 'retrieval is "required", and no passage was found: the search failed, or the filter leaves none'
-_EXCHANGES = 8  # earlier turns that a search may look at
 _BUSY_POLL_S = 0.1
 _JUDGE_RESERVE_S = 2.0  # of a request's deadline, kept for the verdict on the reply
 
@@ -62,10 +52,7 @@ class TurnSettings:
     model: str
     owner: str  # this front's name for its claims: the same after a restart, different from any other live front's
     index_version: str = ""
-    search_k: int = 1
-    search_window: int = 5
-    search_threshold: float = 0.5
-    retrieval_timeout_s: float = 5.0
+    search: SearchSettings = field(default_factory=SearchSettings)
     require_session: bool = False
     judge_before_search: bool = False  # a question that leaves the house is judged before it does
     session_wait_s: float = 0.0
@@ -73,29 +60,28 @@ class TurnSettings:
     max_turns: int = 200
 
 
+@dataclass(frozen=True)
+class Collaborators:
+    """Whom a turn needs; without a moderator nothing is judged, without a retriever nothing is found."""
+
+    engine: ReplyEngine
+    prompts: PromptBuilder
+    store: Store
+    executor: Executor
+    moderator: Moderator | None = None
+    retriever: Retriever | None = None
+
+
 class TurnService:
     """Answers questions. Streaming and not, the reply takes the same way through moderation."""
 
-    def __init__(
-        self,
-        engine: ReplyEngine,
-        prompts: PromptBuilder,
-        store: Store,
-        moderator: Moderator | None,
-        retriever: Retriever | None,
-        executor: Executor,
-        settings: TurnSettings,
-        clock: Callable[[], float] = time.time,
-    ) -> None:
-        self._engine = engine
-        self._prompts = prompts
-        self._cleaner = ReplyCleaner(prompts.chat_format)
-        self._store = store
-        self._moderator = moderator
-        self._history_verdicts = HistoryVerdicts(moderator) if moderator else None
-        self._passage_verdicts = PassageVerdicts(moderator) if moderator else None
-        self._retriever = retriever
-        self._executor = executor
+    def __init__(self, with_: Collaborators, settings: TurnSettings, clock: Callable[[], float] = time.time) -> None:
+        self._with = with_
+        self._store = with_.store
+        self._prompts = TurnPrompts(with_.prompts, settings.system_prompt)
+        self._judge = TurnJudge(with_.moderator, with_.executor)
+        self._search = TurnSearch(with_.retriever, with_.executor, self._judge, settings=settings.search)
+        self._cleaner = ReplyCleaner(with_.prompts.chat_format)
         self._settings = settings
         self._clock = clock
         self._versions = {"model": settings.model, "index_version": settings.index_version}
@@ -142,32 +128,16 @@ class TurnService:
         Raises:
             ServiceError: the question does not fit the window, or is too large to be stored.
         """
-        self._check(_normalised(request))
-
-    def _check(self, request: TurnRequest) -> None:
-        if not request.text:
-            raise ServiceError(ErrorCode.INVALID_FIELD, "the question must hold visible text", field="inputs")
-        if request.as_written:
-            self._prompts.as_written(request.text, 1 if request.clamp else request.sampling.max_new_tokens)
-            return
-        least = 1 if request.clamp else request.sampling.max_new_tokens
-        system = self._instructions(request, "")
-        self._prompts.check(request.text, least + len(self._prompts.begun(request.begun)), system)
-        if request.history is None:
-            check_question(request.text)
+        self._prompts.check(normalised(request))
 
     def end_all(self) -> None:
         """End the turns under way with what they have; their finish reason is "shutdown"."""
         self._ending.set()
 
-    def _instructions(self, request: TurnRequest, of_session: str) -> str:
-        """What the deployment says, then what the request says, or the session where the request says nothing."""
-        return "\n\n".join(filter(None, (self._settings.system_prompt, request.system or of_session)))
-
     def _events(self, request: TurnRequest, *, piecewise: bool) -> Generator[TurnEvent]:
-        request = self._as_judged(request)
-        self._check(request)
-        turn = OpenTurn(request, system=self._instructions(request, ""))
+        request = self._judge.as_judged(request)
+        self._prompts.check(request)
+        turn = OpenTurn(request, system=self._prompts.instructions(request, ""))
         with self._under_way.noted(turn):
             yield from self._answered(turn, piecewise)
 
@@ -176,8 +146,10 @@ class TurnService:
         if request.history is not None:
             turn.session = Session(request.session_id or "", self._this_hour(), request.history)
         # The store's answers are waited for while the question is judged.
-        judged = self._start_judging(turn)
-        found: Future[list[Passage]] = _nothing()
+        if request.history and self._with.moderator is not None:  # what never enters the prompt is not judged
+            turn.session = self._prompts.without_unseen_turns(turn)
+        judged = self._judge.start(turn)
+        found: Future[list[Passage]] = nothing_found()
         stored = False
         try:
             if request.history is None:
@@ -185,7 +157,7 @@ class TurnService:
                 self._open(turn, request.session_id)
             # A turn that another request adds while the session is busy is the next question's to know.
             if not self._settings.judge_before_search:
-                found = self._start_search(turn)
+                found = self._search.start(turn)
             if request.history is None:
                 turn.claim = self._claim(turn)
                 if turn.claim is None:
@@ -195,23 +167,22 @@ class TurnService:
                     return
                 turn.clock.end(CLAIM)
             turn.go_on()
-            blocked = self._await_input_verdict(turn, judged)
+            blocked = self._judge.wait(turn, judged)
             if blocked is None and self._settings.judge_before_search:
-                found = self._start_search(turn)
+                found = self._search.start(turn)
             if blocked is not None:
                 result = turn.result(blocked.message, "moderated_input")
             else:
-                turn.passages = self._await_passages(turn, found)
+                turn.passages = self._search.wait(turn, found)
                 turn.go_on()
-                prompt = self._build(turn)
+                prompt = self._prompts.build(turn)
                 turn.passages = turn.passages[: prompt.num_passages]
                 reply = turn.reply = self._reply(turn, prompt, piecewise)
                 if turn.preface and piecewise:
                     yield TextPiece(turn.preface)
                 yield from _events_of(turn, reply, piecewise)
                 result = turn.finish(prompt, reply.verdict)
-                if reply.verdict.judgement is not None:
-                    self._note(turn, Role.OUTPUT, reply.verdict.judgement, text=reply.verdict.text)
+                self._judge.note_reply(turn, reply.verdict)
                 if reply.verdict.blocked is not None and piecewise:
                     yield TextPiece(result.outputs)
             with turn.clock.phase(STORE):
@@ -244,7 +215,7 @@ class TurnService:
     def _open(self, turn: OpenTurn, session_id: str | None) -> None:
         """Load the conversation as the question goes on from it."""
         turn.session = self._load(session_id)
-        turn.system = self._instructions(turn.request, turn.session.system)
+        turn.system = self._prompts.instructions(turn.request, turn.session.system)
         if turn.request.replaces is not None and turn.answered_before() is None:
             turn.replace(turn.request.replaces)
 
@@ -266,138 +237,12 @@ class TurnService:
             self._open(turn, turn.session.session_id)
         return None
 
-    def _as_judged(self, request: TurnRequest) -> TurnRequest:
-        """`request` with its texts as they are judged, prompted, searched for and stored."""
-        request = _normalised(request)
-        if self._moderator is None or not self._moderator.policy.judges:
-            return request
-        masked = self._moderator.masked
-        history = request.history and tuple(
-            msgspec.structs.replace(turn, user=masked(turn.user, Role.INPUT), reply=masked(turn.reply, Role.OUTPUT))
-            for turn in request.history
-        )
-        return msgspec.structs.replace(
-            request,
-            text=masked(request.text, Role.INPUT),
-            system=masked(request.system, Role.SYSTEM),
-            history=history,
-        )
-
-    def _start_judging(self, turn: OpenTurn) -> Future[RequestVerdict | None]:
-        """Judge the question, with what a client brings along."""
-        if self._history_verdicts is None:
-            return _settled(None)
-        # Turns that do not fit the window even where no passage takes room from them never enter a prompt.
-        if turn.request.history:
-            turn.session = _without_oldest(turn.session, self._build(turn).num_dropped_turns)
-        turns = turn.session.turns if turn.request.history else ()
-        judge = turn.clock.timed(JUDGE, self._history_verdicts.judge_request)
-        return self._executor.submit(judge, turn.request, turns, turn.remaining_s)
-
-    def _start_search(self, turn: OpenTurn) -> Future[list[Passage]]:
-        if self._retriever is None or not turn.request.retrieval:
-            return _nothing()
-        settings, wish = self._settings, turn.request.search
-        query = Query(
-            turn.request.text,
-            wish.k or settings.search_k,
-            settings.search_window,
-            threshold=settings.search_threshold,
-            earlier=_exchanges(turn.session),
-            required=wish.required,
-            only=wish.only,
-        )
-        return self._executor.submit(turn.clock.timed(SEARCH, self._retriever.search), query)
-
-    def _await_input_verdict(self, turn: OpenTurn, judged: Future[RequestVerdict | None]) -> Judgement | None:
-        """The verdict that blocks, or None; turns that the client brought and the policy blocks are left out."""
-        verdict = judged.result()
-        if verdict is None:
-            return None
-        turn.moderation[Role.INPUT.value] = verdict.question
-        if verdict.system is not None:
-            turn.moderation[Role.SYSTEM.value] = verdict.system
-        turn.withhold(verdict.withheld)
-        self._note(turn, Role.INPUT, verdict.question, text=turn.request.text)
-        if verdict.system is not None:
-            self._note(turn, Role.SYSTEM, verdict.system, text=turn.request.system)
-        if self._moderator is not None and verdict.question.caution:
-            turn.take_care(self._moderator.policy.rule(Role.INPUT))
-        return verdict.blocking
-
-    def _note(self, turn: OpenTurn, role: Role, verdict: Judgement, text: str) -> None:
-        if self._moderator is not None:
-            self._moderator.note(turn.request.request_id, role, verdict, text)
-
-    def _await_passages(self, turn: OpenTurn, found: Future[list[Passage]]) -> list[Passage]:
-        """The passages, or none with a warning: an answer without a source beats no answer, unless one is required.
-
-        Raises:
-            ServiceError: RETRIEVAL_UNAVAILABLE.
-        """
-        try:
-            found_passages = found.result(timeout=self._settings.retrieval_timeout_s)
-            passages = self._checked_passages(turn, found_passages)
-        except (RetrievalError, TimeoutError) as error:
-            found.cancel()
-            log.warning("retrieval.failed id=%s error=%s", turn.request.request_id, error or type(error).__name__)
-            turn.warnings.append("retrieval failed; the answer has no sources")
-            passages = []
-        if turn.request.search.required and not passages:
-            raise ServiceError(ErrorCode.RETRIEVAL_UNAVAILABLE, _NOTHING_FOUND, field="parameters.retrieval")
-        return passages
-
-    def _checked_passages(self, turn: OpenTurn, passages: list[Passage]) -> list[Passage]:
-        if self._passage_verdicts is None or not passages:
-            return passages
-        kept = self._passage_verdicts.allowed(passages, turn.remaining_s)
-        if len(kept) < len(passages):
-            turn.warnings.append(f"{len(passages) - len(kept)} retrieved passages were withheld by the policy")
-        return kept
-
-    def _build(self, turn: OpenTurn) -> Prompt:
-        request = turn.request
-        if request.as_written:
-            return self._prompts.as_written(request.text, self._reserved(turn))
-        begun = self._prompts.begun(request.begun)
-        prompt = self._prompts.build(
-            turn.session.created_at,
-            turn.session.turns,
-            [each.text for each in turn.passages],
-            request.text,
-            self._reserved(turn) + len(begun),
-            system="\n".join(filter(None, (turn.system, turn.instructions))),
-        )
-        return replace(prompt, token_ids=(*prompt.token_ids, *begun))
-
-    def _reserved(self, turn: OpenTurn) -> int:
-        """Tokens of the window that are kept free for the reply."""
-        request, wish = turn.request, turn.request.sampling.max_new_tokens
-        if not request.clamp:
-            return wish
-        if request.as_written:
-            return 1
-        return self._prompts.reserved(turn.session.created_at, (turn.system, request.text, request.begun), wish)
-
-    def _sampling(self, turn: OpenTurn, prompt: Prompt) -> wire.Sampling:
-        """As asked for, with the ends of a reply and no more tokens than are left."""
-        asked = turn.request.sampling
-        ends = () if turn.request.as_written else self._prompts.chat_format.ends
-        room = self._prompts.room_for_reply(prompt)
-        most = min(asked.max_new_tokens, room) if turn.request.clamp else asked.max_new_tokens
-        end_tokens = () if turn.request.as_written else self._prompts.end_token_ids
-        stop = (*ends, *asked.stop)
-        least = min(asked.min_tokens, most) if turn.request.clamp else asked.min_tokens
-        return msgspec.structs.replace(
-            asked, stop=stop, stop_token_ids=end_tokens, max_new_tokens=most, min_tokens=least
-        )
-
     def _reply(self, turn: OpenTurn, prompt: Prompt, piecewise: bool) -> ReplyStream:
         remaining = turn.remaining_s
         request = wire.Generate(
             request_id=f"{turn.request.request_id}-{_digest(turn.session.session_id)}-{time.monotonic_ns():x}",
             prompt=prompt.token_ids,
-            sampling=self._sampling(turn, prompt),
+            sampling=self._prompts.sampling(turn, prompt),
             deadline_s=max(0.1, remaining - _JUDGE_RESERVE_S),
             caller=turn.request.request_id,  # many inputs of one call take turns with other calls
         )
@@ -406,7 +251,12 @@ class TurnService:
             request, asked.text, piecewise, deadline_s=remaining + _JUDGE_RESERVE_S, begun=asked.begun, clock=turn.clock
         )
         return ReplyStream(
-            self._engine, self._moderator, self._executor, cleaner=self._cleaner, ending=self._ending, order=order
+            self._with.engine,
+            self._with.moderator,
+            self._with.executor,
+            cleaner=self._cleaner,
+            ending=self._ending,
+            order=order,
         )
 
     def _complete(self, turn: OpenTurn, result: TurnResult) -> None:
@@ -427,21 +277,6 @@ class TurnService:
         )
 
 
-def _normalised(request: TurnRequest) -> TurnRequest:
-    """`request` with its texts as they are judged, prompted, searched for and stored."""
-    history = request.history and tuple(
-        msgspec.structs.replace(turn, user=normalise(turn.user), reply=normalise(turn.reply))
-        for turn in request.history
-    )
-    return msgspec.structs.replace(
-        request,
-        text=normalise(request.text),
-        system=normalise(request.system),
-        history=history,
-        begun=normalise(request.begun),
-    )
-
-
 def _events_of(turn: OpenTurn, reply: ReplyStream, piecewise: bool) -> Iterator[TurnEvent]:
     """A reply's pieces, marked where that was asked for, the sources before the first. Before that, the engine may
     still refuse, which is told as such.
@@ -460,36 +295,6 @@ def _events_of(turn: OpenTurn, reply: ReplyStream, piecewise: bool) -> Iterator[
         yield TextPiece(rest)
 
 
-def _exchanges(session: Session) -> tuple[Exchange, ...]:
-    """The conversation as a search sees it: what was refused is no part of it, as it is none of the prompt."""
-    return tuple(
-        Exchange(turn.user, tuple(source.title for source in turn.sources))
-        for turn in session.turns[-_EXCHANGES:]
-        if not turn.finish_reason.startswith("moderated")
-    )
-
-
 def _digest(session_id: str) -> str:
     """What stands for a session in names that may be logged: who reads a log cannot ask for the conversation."""
     return hashlib.sha256(session_id.encode()).hexdigest()[:8]
-
-
-def _without_oldest(session: Session, num_dropped: int) -> Session:
-    """`session` without the turns that never enter its prompt; the newest one tells how many are missing."""
-    kept = [turn for turn in session.turns if turn.turn > num_dropped]
-    if kept and num_dropped:
-        usage = msgspec.structs.replace(kept[-1].usage, dropped_turns=num_dropped)
-        kept[-1] = msgspec.structs.replace(kept[-1], usage=usage)
-    return msgspec.structs.replace(session, turns=tuple(kept))
-
-
-def _nothing() -> Future[list[T]]:
-    """What is not asked for is there at once, and empty."""
-    return _settled([])
-
-
-def _settled(value: T) -> Future[T]:
-    """What is there at once."""
-    future: Future[T] = Future()
-    future.set_result(value)
-    return future

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import msgspec
 from msgspec.structs import replace
@@ -20,12 +23,21 @@ from server.chat.store.store import Claim
 from server.errors import ErrorCode, ServiceError
 from server.retrieval.retriever import Passage
 
+T = TypeVar("T")
+
 _LEAST_S = 0.1
 
 
 def cancelled_error() -> ServiceError:
     """What a cancelled turn ends with."""
     return ServiceError(ErrorCode.CANCELLED, "the turn was cancelled; nothing of it is stored")
+
+
+def settled(value: T) -> Future[T]:
+    """What is there at once."""
+    future: Future[T] = Future()
+    future.set_result(value)
+    return future
 
 
 @dataclass(eq=False)
@@ -202,3 +214,33 @@ class OpenTurn:
     def sources(self) -> tuple[Source, ...]:
         """The passages that stood in the prompt."""
         return tuple(map(Source.of, self.passages))
+
+
+class TurnsUnderWay:
+    """The turns that are being answered, so that one can be cancelled from outside. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._turns: set[OpenTurn] = set()
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def noted(self, turn: OpenTurn) -> Iterator[None]:
+        """Keep `turn` for as long as the block runs."""
+        with self._lock:
+            self._turns.add(turn)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._turns.discard(turn)
+
+    def of(self, session_id: str | None, request_id: str | None) -> list[OpenTurn]:
+        """Those of a session, or of an HTTP call, whose id is the beginning of its turns' ids."""
+        with self._lock:
+            turns = list(self._turns)
+        return [
+            turn
+            for turn in turns
+            if (session_id is not None and turn.session_id == session_id)
+            or (request_id is not None and turn.request.request_id.startswith(f"{request_id}."))
+        ]

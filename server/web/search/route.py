@@ -7,8 +7,8 @@ import logging
 import msgspec
 from flask import Blueprint, Response, request
 
-from server.chat.moderation.passage_verdicts import PassageVerdicts
 from server.chat.moderation.policy import Role
+from server.chat.moderation.remembered import PassageVerdicts
 from server.chat.records.turn_records import Source
 from server.chat.text.normal import normalise
 from server.chat.text.visible import is_blank

@@ -13,7 +13,7 @@ from server.chat.prompt.prompt import PromptBuilder
 from server.chat.prompt.tokenizer import ChatTokenizer
 from server.chat.services import Services
 from server.chat.store.from_url import open_store
-from server.chat.turn import TurnService, TurnSettings
+from server.chat.turn import Collaborators, TurnService, TurnSettings
 from server.config import from_env
 from server.web.app import create_app
 from tests import ROOT
@@ -39,6 +39,8 @@ _settings = from_env(os.environ)
 _store = open_store(_settings.store, clock=time.time, session_ttl_s=86400, session_lock_s=600)
 _prompts = PromptBuilder(ChatTokenizer.from_folder(_CHAT_MODEL), 2048, 256)
 _engine = Repeater()
-_turns = TurnService(_engine, _prompts, _store, None, None, ThreadPoolExecutor(16), TurnSettings("repeater", "front"))
+_turns = TurnService(
+    Collaborators(_engine, _prompts, _store, ThreadPoolExecutor(16)), TurnSettings("repeater", "front")
+)
 app = create_app(Services(_settings, _engine, _turns, _store, None, None))
 app.extensions["close"] = _store.close

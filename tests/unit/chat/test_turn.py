@@ -15,10 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from server import wire
-from server.chat.moderation.history_verdicts import HistoryText, HistoryVerdicts
 from server.chat.moderation.judge_rules import judge_rule
 from server.chat.moderation.judges import Judges
 from server.chat.moderation.policy import Role
+from server.chat.moderation.remembered import HistoryText, HistoryVerdicts
 from server.chat.prompt.prompt import PromptBuilder
 from server.chat.records.turn_records import (
     Citation,
@@ -33,7 +33,8 @@ from server.chat.records.turn_records import (
     TurnResult,
 )
 from server.chat.store.store import Store
-from server.chat.turn import TurnService, TurnSettings
+from server.chat.turn import Collaborators, TurnService, TurnSettings
+from server.chat.turn_search import SearchSettings
 from server.errors import ErrorCode, ServiceError
 from server.retrieval.passage_filter import PassageFilter
 from server.retrieval.query import Exchange
@@ -60,15 +61,15 @@ class Bench:
     def use(self, judge: Judge) -> None:
         """Work with another judge from now on."""
         self.judge = judge
-        self.turns = TurnService(
+        with_ = Collaborators(
             self.engine,
             PromptBuilder(chat_tokenizer("ordinary"), 512, 64),
             self.store,
-            judge,  # type: ignore[arg-type]
-            self.index,  # type: ignore[arg-type]
             EXECUTOR,
-            TurnSettings("model 1", "front", **self.settings),
+            moderator=judge,  # type: ignore[arg-type]
+            retriever=self.index,  # type: ignore[arg-type]
         )
+        self.turns = TurnService(with_, TurnSettings("model 1", "front", **self.settings))
 
     def ask(self, text: str = "Is it so?", **fields: Any) -> TurnResult:
         return self.turns.answer(request(text, **fields))
@@ -203,7 +204,7 @@ def test_a_search_that_takes_too_long_gives_an_answer_with_a_warning_and_no_sour
         released.wait(WAIT_S)
         return []
 
-    result = Bench(index=Index(wait), retrieval_timeout_s=0.05).ask()
+    result = Bench(index=Index(wait), search=SearchSettings(timeout_s=0.05)).ask()
     released.set()
     assert (result.outputs, result.sources) == ("It is so.", ())
     assert result.warnings == ("retrieval failed; the answer has no sources",)
@@ -474,7 +475,7 @@ def test_log_probabilities_go_with_the_answer_but_never_with_a_withheld_one() ->
 
 
 def test_a_search_is_asked_what_the_request_wishes() -> None:
-    bench = Bench(index=Index(), search_k=3)
+    bench = Bench(index=Index(), search=SearchSettings(k=3))
     only = PassageFilter(documents=("d",))
     bench.ask(search=SearchWish(k=7, required=True, only=only))
     bench.ask()

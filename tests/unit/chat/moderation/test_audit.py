@@ -12,10 +12,10 @@ import pytest
 from server.chat.assembly import reload_policy
 from server.chat.moderation.audit import AuditLog
 from server.chat.moderation.classifier import Classifier
-from server.chat.moderation.history_verdicts import HistoryText, HistoryVerdicts
 from server.chat.moderation.moderator import Moderator
 from server.chat.moderation.policy import Role
 from server.chat.moderation.policy_file import DEFAULT_POLICY, load_policy
+from server.chat.moderation.remembered import HistoryText, HistoryVerdicts
 from server.chat.records.turn_records import Judgement
 from server.chat.services import Services
 from server.config import Settings

@@ -15,9 +15,9 @@ from server import wire
 from server.chat.moderation.classifier import Classifier
 from server.chat.moderation.moderator import Moderator
 from server.chat.moderation.parts import ReplySpan, parts_to_judge, run_starts, sentences_before, span_parts
-from server.chat.moderation.passage_verdicts import PassageVerdicts
 from server.chat.moderation.policy import JudgedPassages, Role
 from server.chat.moderation.policy_file import DEFAULT_POLICY, PolicyError, load_policy
+from server.chat.moderation.remembered import PassageVerdicts
 from server.chat.moderation.verdict import greedy_choice, judgement
 from server.chat.records.turn_records import Judgement
 from server.chat.text.lookalikes import plain

@@ -24,7 +24,7 @@ from server.chat.prompt.tokenizer import ChatTokenizer
 from server.chat.services import Services
 from server.chat.store.from_url import open_store
 from server.chat.store.store import Store
-from server.chat.turn import TurnService, TurnSettings
+from server.chat.turn import Collaborators, TurnService, TurnSettings
 from server.web.app import create_app
 from tests import ROOT
 from tests.unit.chat.moderation.moderation_doubles import Bytes, scored
@@ -96,7 +96,7 @@ def front(engine: Speaker, store: Store) -> Iterator[FlaskClient]:
     moderator = Moderator(engine, policy, {Role.INPUT: classifier, Role.OUTPUT: classifier})
     prompts = PromptBuilder(ChatTokenizer.from_folder(DEMO), 512, 256)
     with ThreadPoolExecutor(16) as executor:
-        turns = TurnService(engine, prompts, store, moderator, None, executor, TurnSettings("demo", "front"))
+        turns = TurnService(Collaborators(engine, prompts, store, executor, moderator), TurnSettings("demo", "front"))
         services = Services(Fakes().settings, engine, turns, store, policy, moderator)
         yield create_app(services).test_client()
 
