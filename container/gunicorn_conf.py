@@ -19,7 +19,7 @@ except ConfigError as error:
 
 bind = [bind_address(host, _settings.port) for host in hosts_to_listen_on(_settings.host)]
 workers = 1
-worker_class = "server.web.limits.head_limit.HeadLimitWorker"  # gthread with a limit on the time of a head
+worker_class = "server.web.reception.front_worker.FrontWorker"  # gthread whose threads see whole requests alone
 threads = _settings.threads
 worker_connections = max(1000, 2 * _settings.threads)
 backlog = 2048

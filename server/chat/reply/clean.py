@@ -18,8 +18,7 @@ class ReplyCleaner:
         self._restore = Neutraliser(chat_format.markup).restore
         self._noise, self._end = _any_of(chat_format.noise), _any_of(chat_format.ends)
         tags = [end.removeprefix("\n") for end in chat_format.ends if end.startswith("\n")]
-        # The beginning of a tag at the very end, where generation ended before the tag was whole.
-        self._unfinished = re.compile(rf"(?:\n\s*(?:{'|'.join(map(_beginnings, tags)) or '(?!)'})\s*)+$")
+        self._beginnings = frozenset(tag[:end] for tag in tags for end in range(1, len(tag)))
         self._longest = max(map(len, (*chat_format.noise, *chat_format.ends)), default=0) + 3
 
     def clean(self, text: str) -> str:
@@ -28,7 +27,7 @@ class ReplyCleaner:
         A text that is clean stays as it is, and nothing is added to a text that was cut off.
         """
         said = self._end.split(self._without_noise(text), maxsplit=1)[0]
-        return self._unfinished.sub("", said).strip()
+        return self._without_unfinished(said).strip()
 
     def shown(self, text: str) -> str:
         """A generated text as it is judged, shown and stored: what is unseen gone, cleaned, neutralised tags restored.
@@ -47,6 +46,14 @@ class ReplyCleaner:
         marked = text.find(MARK, max(0, len(text) - _LONGEST_NEUTRALISED))
         return end if marked < 0 else min(end, marked)
 
+    def _without_unfinished(self, text: str) -> str:
+        """`text` without the beginnings of tags at its very end, where generation ended before the tag was whole."""
+        while (line := (text := text.rstrip()).rfind("\n")) >= 0:
+            if text[line + 1 :].lstrip() not in self._beginnings:
+                break
+            text = text[:line]
+        return text
+
     def _without_noise(self, text: str) -> str:
         """`text` without padding; again and again, since taking one out can make another."""
         while (shorter := self._noise.sub("", text)) != text:
@@ -57,11 +64,3 @@ class ReplyCleaner:
 def _any_of(words: tuple[str, ...]) -> re.Pattern[str]:
     """A pattern for any of `words`; for none of them one that is nowhere, where an empty one would be everywhere."""
     return re.compile("|".join(map(re.escape, words)) or "(?!)")
-
-
-def _beginnings(tag: str) -> str:
-    """A pattern for every beginning of `tag` but the whole."""
-    pattern = ""
-    for letter in reversed(tag[1:-1]):
-        pattern = f"(?:{re.escape(letter)}{pattern})?"
-    return re.escape(tag[0]) + pattern

@@ -6,19 +6,16 @@ import re
 from collections.abc import Iterator
 
 _CLOSERS = "\"'\u2019\u201d)\\]»」』）】"
-# The places where a sentence may end, each with what follows it, for only that tells: a mark and white space; an East
-# Asian mark, which needs none; a blank line; a line end before an item of a list.
-_BOUNDARY = re.compile(
-    rf"(?P<mark>[.!?\u2026\u061f\u06d4\u0964\u0965\u3002\uff01\uff1f]+)(?P<closer>[{_CLOSERS}]*)\s+(?=(?P<next>\S))"
-    rf"|[\u3002\uff01\uff1f\uff61]+(?=[^{_CLOSERS}\u3002\uff01\uff1f\uff61\s])"
-    r"|\n[^\S\n]*\n\s*(?=\S)"
-    r"|\n[^\S\n]*(?=(?:[-*+\u2022\u2023\u25aa\u2013]|\(?(?:\d{1,3}|[A-Za-z])[.)])[^\S\n])"
-)
+_EAST_ASIAN = "\u3002\uff01\uff1f\uff61"  # marks that need no white space behind them
+_MARKS = f".!?\u2026\u061f\u06d4\u0964\u0965{_EAST_ASIAN}"
+# The places where a sentence may end, with all that follows as far as it tells, so that no place is looked at twice: a
+# mark, what closes a quotation, and white space; or a line end and white space.
+_PLACE = re.compile(rf"(?P<mark>[{_MARKS}]++)(?P<closer>[{_CLOSERS}]*+)(?P<space>\s*+)|\n\s*+")
+_ITEM = re.compile(r"(?:[-*+\u2022\u2023\u25aa\u2013]|\(?(?:\d{1,3}|[A-Za-z])[.)])[^\S\n]")
 # The same for a text that is whole and may be written to mislead: what follows does not matter, and every line counts.
-_PART_END = re.compile(
-    rf"(?P<mark>[.!?;\u2026\u061f\u06d4\u0964\u0965\u3002\uff01\uff1f\uff1b]+)[{_CLOSERS}]*\s+"
-    r"|[\u3002\uff01\uff1f\uff61\uff1b]+|\n+"
-)
+_PART_END = re.compile(rf"(?P<mark>[;{_MARKS}\uff1b]++)[{_CLOSERS}]*+(?P<space>\s*+)|\n+")
+_BARE_END = re.compile(rf"[{_EAST_ASIAN}]++(?=[^{_CLOSERS}\s])")
+_BARE_PART_END = re.compile(rf"[{_EAST_ASIAN}\uff1b]+")
 _MOST_WORDS, _WINDOW_WORDS, _STRIDE_WORDS = 60, 32, 24
 # What a full stop abbreviates more often than it ends a sentence with.
 _ABBREVIATION = re.compile(
@@ -45,10 +42,9 @@ def next_to_judge(written: str, num_judged: int, longest_hold: int = 240) -> int
 def split_sentences(text: str) -> list[str]:
     """The sentences of a text that may be written to mislead: also where one begins with a small letter, and lines."""
     pieces, start = [], 0
-    for match in _PART_END.finditer(text):
-        if match["mark"] is None or not _is_within_sentence(text, match):
-            pieces.append(text[start : match.end()])
-            start = match.end()
+    for end in _part_ends(text):
+        pieces.append(text[start:end])
+        start = end
     pieces.append(text[start:])
     return [sentence for sentence in (" ".join(piece.split()) for piece in pieces) if sentence]
 
@@ -64,9 +60,37 @@ def windows(sentence: str) -> list[str]:
 
 def sentence_ends(written: str, start: int) -> Iterator[int]:
     """Where sentences end for certain; one whose next character is not there yet is not among them."""
-    for match in _BOUNDARY.finditer(written, start):
-        if match["mark"] is None or _ends_sentence(written, match):
+    for match in _PLACE.finditer(written, start):
+        is_open = match.end() == len(written)
+        if match["mark"] is not None and (is_open or not match["space"]):
+            yield from _bare_ends(written, *match.span("mark"))
+        elif not is_open and _ends_here(written, match):
             yield match.end()
+
+
+def _bare_ends(written: str, start: int, end: int) -> Iterator[int]:
+    """Where East Asian marks end sentences within a run of marks: they need no white space, but what follows tells."""
+    for match in _BARE_END.finditer(written, start, min(end + 1, len(written))):
+        yield match.end()
+
+
+def _ends_here(written: str, match: re.Match[str]) -> bool:
+    return _ends_lines(written, match) if match["mark"] is None else _ends_sentence(written, match)
+
+
+def _part_ends(text: str) -> Iterator[int]:
+    for match in _PART_END.finditer(text):
+        if match["mark"] is None:
+            yield match.end()
+        elif not match["space"]:
+            yield from (run.end() for run in _BARE_PART_END.finditer(text, *match.span("mark")))
+        elif not _is_within_sentence(text, match):
+            yield match.end()
+
+
+def _ends_lines(written: str, match: re.Match[str]) -> bool:
+    """Whether a line end is a sentence's: one before a blank line, or before an item of a list."""
+    return written.count("\n", *match.span()) > 1 or _ITEM.match(written, match.end()) is not None
 
 
 def _is_within_sentence(text: str, match: re.Match[str]) -> bool:
@@ -80,9 +104,7 @@ def _is_within_sentence(text: str, match: re.Match[str]) -> bool:
 
 def _ends_sentence(written: str, match: re.Match[str]) -> bool:
     """Whether a sentence ends at a mark with white space behind it; in doubt not, for that only delays it."""
-    if match["next"].islower():
-        return False
-    return not _is_within_sentence(written, match)
+    return not written[match.end()].islower() and not _is_within_sentence(written, match)
 
 
 def _is_abbreviation(word: str) -> bool:

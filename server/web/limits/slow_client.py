@@ -1,4 +1,4 @@
-"""How long a thread waits for a client that neither sends its body nor reads its answer."""
+"""How long a thread waits for a client that does not read its answer, and whether it is still there."""
 
 from __future__ import annotations
 

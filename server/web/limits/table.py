@@ -23,9 +23,22 @@ MAX_SYSTEM_CHARS = 16_384  # instructions that a session carries
 MAX_HISTORY_TURNS = 1000
 MAX_HISTORY_BYTES = 4_000_000  # SageMaker passes on no more than some megabytes
 
-# How long a client may take.
+# How a request may come in. One thread reads heads and bodies of all clients, before any other has to do with them.
 LONGEST_HEAD_S = 10.0  # for the whole head of a request, however its bytes are spread
-LONGEST_WAIT_S = 30.0  # for one read or one write, not for the whole request
+LEAST_BODY_BYTES_S = 16_384  # a body has as long again, and a second more for so many bytes that have come
+MAX_HEAD_BYTES = 65_536
+MAX_CHUNKS = 65_536  # of a body whose length is not announced
+MAX_CHUNK_LINE_BYTES = 4096  # that say how large a chunk is
+MAX_RECEIVED_BYTES = 268_435_456  # of all requests on their way in or at work; the slowest then makes room
+MAX_DROPPED_BYTES = 8_388_608  # that a client may still send after a refusal, so that it reads why
+LONGEST_CLOSING_S = 2.0  # for a client to close when it was answered
+
+# How it is read then.
+BODY_READ_AHEAD_BYTES = 2048  # beyond the limit of a body, to know that there is more
+HEAD_PIECE_BYTES = 8192
+
+# How long a thread waits for a client to take its answer.
+LONGEST_WAIT_S = 30.0  # for one write, not for the whole answer
 
 # How many may be at work. The number of threads is OCK_THREADS; some always stay free for /ping and for refusals.
 SPARE_THREADS = 8

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import httpx2
@@ -47,16 +48,46 @@ def test_ping_and_refusals_are_answered_while_streams_hold_every_place(start_ser
     )
 
 
-def test_clients_that_send_no_body_cannot_take_the_reserved_threads(start_server: StartServer) -> None:
+BODY_HEAD = b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{"
+HALF_A_HEAD = b"GET /ping HTTP/1.1\r\nHost: x\r\nX-Slow"
+
+
+def test_a_hundred_slow_and_half_open_clients_hold_neither_a_thread_nor_a_place(start_server: StartServer) -> None:
     server = start_server(threads="6")
-    head = b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n"
     with ExitStack() as stack:
-        for _ in range(3):
+        for sent in (HALF_A_HEAD, BODY_HEAD, b"", b"GET /ping HTTP/1.1\r\nConnection: close\r\n\r\n") * 25:
             connection = stack.enter_context(socket.create_connection(("127.0.0.1", server.port)))
-            connection.sendall(head)
-        wait_until(lambda: "ock_admitted 3.0" in server.http.get("/metrics").text, "the bodies are not waited for")
+            connection.sendall(sent)
+        for number in range(10):
+            answer = server.http.post("/invocations", json={"inputs": f"hello {number}"})
+            assert answer.json()["outputs"] == f"You said: hello {number}"
+        assert "ock_admitted 0.0" in server.http.get("/metrics").text
         assert server.http.get("/ping").status_code == 200
-        assert server.http.post("/invocations", json={"inputs": "hello"}).status_code == 429
+
+
+def test_requests_sent_one_behind_the_other_are_answered_in_their_order(server: Server) -> None:
+    body = json.dumps({"inputs": "hello"}).encode()
+    ask = b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
+        connection.sendall(b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n" + ask % (len(body), body))
+        connection.sendall(b"GET /nowhere HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        answers = connection.makefile("rb").read()
+    assert re.findall(rb"HTTP/1\.1 (\d+)", answers) == [b"200", b"200", b"404"]
+    assert b"You said: hello" in answers
+
+
+def test_a_client_that_waits_to_be_told_to_go_on_is_told_once(server: Server) -> None:
+    body = json.dumps({"inputs": "hello"}).encode()
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
+        connection.sendall(
+            b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nConnection: close\r\n"
+            b"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n" % len(body)
+        )
+        assert connection.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.sendall(body)
+        answer = connection.makefile("rb").read()
+    assert answer.startswith(b"HTTP/1.1 200 OK")
+    assert b"100 Continue" not in answer
 
 
 def test_a_client_that_leaves_a_stream_cancels_its_turn(server: Server) -> None:
@@ -171,51 +202,22 @@ def test_a_client_that_stops_reading_loses_its_turn(impatient_server: Server) ->
     assert impatient_server.http.get("/ping").status_code == 200
 
 
-def test_a_client_that_stops_in_the_middle_of_its_body_is_answered_with_400(impatient_server: Server) -> None:
+@pytest.mark.parametrize("sent", [HALF_A_HEAD, BODY_HEAD])
+@pytest.mark.parametrize("drips", [False, True])
+def test_a_client_that_stops_or_drips_is_ended_with_408(impatient_server: Server, sent: bytes, drips: bool) -> None:
     with socket.create_connection(("127.0.0.1", impatient_server.port)) as connection:
-        connection.sendall(
-            b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{"
-        )
-        assert b"ended before its announced length" in connection.makefile("rb").read()
-
-
-HALF_A_HEAD = b"GET /ping HTTP/1.1\r\nHost: x\r\nX-Slow"
-
-
-def test_half_sent_heads_on_every_thread_hold_the_front_up_for_a_moment_only(start_server: StartServer) -> None:
-    server = start_server("tests.process.web.impatient_wsgi:app", threads="6")
-    with ExitStack() as stack:
-        stalled = [stack.enter_context(socket.create_connection(("127.0.0.1", server.port))) for _ in range(6)]
-        for connection in stalled:
-            connection.sendall(HALF_A_HEAD)
-        begun = time.monotonic()
-        assert server.http.get("/ping").status_code == 200
-        assert time.monotonic() - begun < 30
-        for connection in stalled:
-            connection.settimeout(30)
-            assert connection.recv(1) == b""
-    wait_until(lambda: "head.late connections=" in server.log.read_text(), "no word of the late heads in the log")
-    assert "Traceback" not in server.log.read_text()
-
-
-def test_a_head_that_comes_a_byte_at_a_time_has_no_longer_than_one_that_stops(impatient_server: Server) -> None:
-    with socket.create_connection(("127.0.0.1", impatient_server.port)) as connection:
-        connection.sendall(HALF_A_HEAD)
-        connection.settimeout(0.1)
-        deadline = time.monotonic() + 30
-        while not ended(connection):
-            assert time.monotonic() < deadline, "the head is still waited for"
-
-
-def ended(connection: socket.socket) -> bool:
-    """Whether the server has closed; if not, it is sent one byte more."""
-    try:
-        connection.sendall(b"x")
-        return connection.recv(1) == b""
-    except TimeoutError:
-        return False
-    except OSError:
-        return True
+        connection.sendall(sent)
+        connection.settimeout(0.1 if drips else 30)
+        answer, deadline = b"", time.monotonic() + 30
+        while not answer:
+            assert time.monotonic() < deadline, "it is still waited for"
+            with suppress(TimeoutError):
+                connection.sendall(b"x" if drips else b"")
+                answer = connection.recv(10_000)
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    error = json.loads(answer.partition(b"\r\n\r\n")[2])["error"]
+    assert (error["code"], error["retryable"]) == ("request_timeout", True)
+    assert 'code="request_timeout"' in impatient_server.http.get("/metrics").text
 
 
 def test_a_connection_that_is_kept_has_the_whole_time_again_for_its_next_head(impatient_server: Server) -> None:

@@ -9,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from server.chat.prompt.chat_format import OPENCHATKIT
+from server.chat.prompt.formats import FORMATS
 from server.chat.reply.clean import ReplyCleaner
+from server.chat.text.sentences import next_to_judge, split_sentences
 
 clean_reply = ReplyCleaner(OPENCHATKIT).clean
 
@@ -50,3 +52,12 @@ def test_cleaning_a_clean_reply_changes_nothing(text: str) -> None:
     once = clean_reply(text)
     assert clean_reply(once) == once
     assert not any(noise in once for noise in ("<human>", "<pad>", "</s>", "<|endoftext|>"))
+
+
+@pytest.mark.parametrize("unit", ["\n", "\n ", "\n<", "\n <h ", "\t\n", "<", ". ", ".", '."', "1.", "?\u3002"])
+def test_a_long_reply_of_anything_is_cleaned_and_cut_in_time_that_grows_with_its_length(unit: str) -> None:
+    reply = unit * 100_000 + "x"  # with a scan that goes back for every character this would take an hour
+    for chat_format in FORMATS.values():
+        assert ReplyCleaner(chat_format).clean(reply).endswith("x")
+    assert next_to_judge(reply, 0) >= 0
+    assert split_sentences(reply)[-1].endswith("x")

@@ -1,0 +1,1 @@
+"""A request is received whole before a thread has it."""

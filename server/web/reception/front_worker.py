@@ -1,0 +1,144 @@
+"""A gunicorn worker whose threads see whole requests alone, and in which nobody's answer waits for a slow client.
+
+gunicorn's own reads head and body in the thread that answers, with no limit on the time of the whole: as many slow
+clients as there are threads would hold everything up. It also waits on its main thread, up to two seconds each, for
+clients that do not close.
+"""
+
+from __future__ import annotations
+
+import logging
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
+from http import HTTPStatus
+from typing import Any
+
+from gunicorn.http.body import ChunkedReader, LengthReader
+from gunicorn.http.errors import InvalidHeader
+from gunicorn.http.parser import RequestParser
+from gunicorn.http.unreader import Unreader
+from gunicorn.util import write_nonblock
+from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, ThreadWorker
+
+from server.web.limits import table
+from server.web.reception.incoming import Framing, Incoming
+from server.web.reception.reception import Callbacks, Reception
+from server.web.reception.refusals import unreadable
+
+log = logging.getLogger(__name__)
+
+# What is asked while all threads are at work; each has a thread of its own.
+_OWN_THREADS = {b"/ping": "probe", b"/health": "probe", b"/metrics": "metrics"}
+
+
+class HeldRequest(Unreader):
+    """Hands out the bytes of one request, and then an end: no thread ever reads from a socket."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._held = memoryview(b"")
+
+    def hold(self, request: bytes) -> None:
+        """These bytes are next."""
+        self._held = memoryview(request)
+
+    @property
+    def is_used_up(self) -> bool:
+        """Whether the parser has taken every byte."""
+        return not self._held and not self.buf.getvalue()
+
+    def chunk(self, size_hint: int | None = None) -> bytes:
+        """The next piece; a body is read in large ones, a head and what frames chunks in small ones."""
+        size = max(table.HEAD_PIECE_BYTES, size_hint or 0)
+        piece, self._held = bytes(self._held[:size]), self._held[size:]
+        return piece
+
+
+class FrontWorker(ThreadWorker):
+    """gunicorn's threaded worker behind a `Reception`."""
+
+    def init_process(self) -> None:
+        """Called in the worker's own process; returns when the worker ends."""
+        self._lanes = {lane: ThreadPoolExecutor(1, thread_name_prefix=lane) for lane in set(_OWN_THREADS.values())}
+        super().init_process()
+
+    def run(self) -> None:
+        """Serve until told to stop."""
+        callbacks = Callbacks(self._hand_over, self._gone, self._refused)
+        max_body_bytes = self.wsgi.extensions["front"].services.settings.max_body_bytes
+        self._reception = Reception(
+            self.poller, callbacks, max_body_bytes=max_body_bytes, idle_s=float(self.cfg.keepalive)
+        )
+        super().run()
+
+    def enqueue_req(self, conn: Any) -> None:
+        """Called when a connection was accepted: wait for its first request."""
+        conn.initialized, conn.held, conn.rest = True, HeldRequest(), b""
+        conn.parser = RequestParser(self.cfg, [], conn.client)
+        conn.parser.unreader = conn.held
+        self._reception.await_request(conn)
+        while self.nr_conns >= self.worker_connections and self._reception.make_room():
+            log.warning("connections.full limit=%d", self.worker_connections)
+
+    def murder_pending(self) -> None:
+        """Called at least once a second: end what is late."""
+        self._reception.expire(None if self.alive else STOP_KEEPALIVE_LINGER)
+
+    def finish_request(self, conn: Any, fs: Future[Any]) -> None:
+        """Called on the main thread when a thread has answered: wait for the next request, or let the client go."""
+        self._reception.num_bytes_at_work -= conn.num_bytes
+        if not fs.cancelled() and fs.exception() is None and fs.result():
+            self._reception.await_request(conn, conn.rest)
+        else:
+            self._reception.let_go(conn)
+
+    def handle_request(self, req: Any, conn: Any) -> Any:
+        """Called in a thread for a request whose head gunicorn has read."""
+        _check_framing(req, conn.framing)
+        req._expected_100_continue = False  # the reception has said so
+        if conn.is_cut:
+            req.force_close()
+        return super().handle_request(req, conn)
+
+    def handle_error(self, req: Any, client: Any, addr: Any, exc: Exception) -> None:
+        """Called for whatever goes wrong outside the application."""
+        answer = unreadable(exc)
+        if answer is None:
+            super().handle_error(req, client, addr, exc)
+            return
+        log.warning("head.refused error=%s", type(exc).__name__)
+        with suppress(OSError):
+            write_nonblock(client, answer)
+
+    def _keepalive_after(self, conn: Any, keepalive: Any) -> bool:
+        """Whether what comes next on the connection is the beginning of a request, beyond doubt."""
+        return bool(keepalive) and not conn.is_cut and conn.parser.finish_body() and conn.held.is_used_up
+
+    def _hand_over(self, conn: Any, incoming: Incoming) -> None:
+        request, conn.rest = incoming.split()
+        conn.framing, conn.is_cut, conn.num_bytes = incoming.framing, incoming.is_cut, len(request)
+        conn.held.hold(request)
+        self._reception.num_bytes_at_work += conn.num_bytes
+        future = self._lane(incoming.target).submit(self.handle, conn)
+        future.add_done_callback(partial(self.method_queue.defer, self.finish_request, conn))
+
+    def _lane(self, target: bytes) -> Executor:
+        name = _OWN_THREADS.get(target)
+        lane: Executor = self.tpool if name is None else self._lanes[name]
+        return lane
+
+    def _gone(self, _connection: Any) -> None:
+        self.nr_conns -= 1
+
+    def _refused(self, status: HTTPStatus, code: str) -> None:
+        self.wsgi.extensions["front"].metrics.request_ended("unmatched", status.value, code, seconds=0.0)
+
+
+def _check_framing(req: Any, framing: Framing | None) -> None:
+    """Refuse a request whose end gunicorn sees elsewhere than the reception. Raises InvalidHeader."""
+    reader = req.body.reader
+    length = reader.length if isinstance(reader, LengthReader) else None
+    known = isinstance(reader, LengthReader | ChunkedReader)
+    if framing is None or not known or length != framing.length:
+        raise InvalidHeader("CONTENT-LENGTH", req=req)
