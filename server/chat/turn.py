@@ -290,7 +290,7 @@ def _events_of(turn: OpenTurn, reply: ReplyStream, piecewise: bool) -> Iterator[
         if isinstance(event, KeepAlive) or marked is None:
             yield event
         elif text := marked.take(event.text):
-            yield TextPiece(text)
+            yield msgspec.structs.replace(event, text=text)
     if marked is not None and reply.verdict.blocked is None and (rest := marked.rest()):
         yield TextPiece(rest)
 

@@ -79,7 +79,8 @@ class TurnPrompts:
     def sampling(self, turn: OpenTurn, prompt: Prompt) -> wire.Sampling:
         """As asked for, with the ends of a reply and no more tokens than are left."""
         asked = turn.request.sampling
-        ends = () if turn.request.as_written else self._builder.chat_format.ends
+        # A reply that must not end is written on behind strings that would end it; what follows them is not shown.
+        ends = () if turn.request.as_written or asked.ignore_eos else self._builder.chat_format.ends
         room = self._builder.room_for_reply(prompt)
         most = min(asked.max_new_tokens, room) if turn.request.clamp else asked.max_new_tokens
         end_tokens = () if turn.request.as_written else self._builder.end_token_ids

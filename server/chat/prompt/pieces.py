@@ -41,7 +41,7 @@ class PromptPieces:
         self._background = self._frame((self._question.lead * self._inside + opens, closes))
         self._opened_background = self._frame(chat_format.background)
         self.num_background_tokens = len(self._background.opens) + len(self._background.closes)
-        self.end_token_ids = tokenizer.ids_of(chat_format.end_tokens)
+        self.end_token_ids = tokenizer.ids_of(_end_tokens(chat_format))
 
     def preamble(self, session_created_at: float, system: str) -> list[int]:
         """The session's first lines and the system text, where there are any."""
@@ -134,6 +134,11 @@ class PromptPieces:
     def _plain(self, text: str) -> str:
         """`text` cut and neutralised; blanks go before the cut, never after it, so that what is cut is too long."""
         return self._neutralise(text.strip()[: self._max_chars])
+
+
+def _end_tokens(chat_format: ChatFormat) -> tuple[str, ...]:
+    """What ends a reply and may be one token; of its ends that are none, only the text is looked for."""
+    return tuple(dict.fromkeys((*chat_format.end_tokens, *chat_format.ends)))
 
 
 def _cut(text: str, ends: list[int], limit: int) -> int:

@@ -143,9 +143,11 @@ class TurnRequest(msgspec.Struct, frozen=True):
 
 
 class TextPiece(msgspec.Struct, frozen=True):
-    """Checked text of a reply, in order."""
+    """Checked text of a reply, in order, and the tokens that were read and written when it left."""
 
     text: str
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
 
 
 class KeepAlive(msgspec.Struct, frozen=True):

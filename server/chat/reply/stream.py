@@ -143,7 +143,7 @@ class ReplyStream:
                 self._take_event(silent_since + _KEEP_ALIVE_S)
                 self._judge_next()
                 if text := self._leaving():
-                    yield TextPiece(text)
+                    yield TextPiece(text, len(self._order.request.prompt), self._num_tokens)
                 elif time.monotonic() >= silent_since + _KEEP_ALIVE_S:
                     yield KeepAlive()
                 else:

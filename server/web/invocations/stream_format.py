@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import msgspec
 from flask import Request
 
-from server.chat.records.turn_records import Source, TurnResult
+from server.chat.records.turn_records import Source, TextPiece, TurnResult
 from server.web.call.errors import ErrorBody
 from server.web.invocations.schema import Pieces, invocation_body
 from server.web.reading.body import JSON
@@ -54,15 +54,15 @@ class InvocationStreamFormat:
     @property
     def keep_alive(self) -> bytes:
         """Nothing to say yet. Readers of lines know no comments: an empty piece does for them."""
-        return SSE_KEEP_ALIVE if self.events else self.text("")
+        return SSE_KEEP_ALIVE if self.events else self._frame(Pieces(("",)))
 
     def opening(self) -> bytes:
         """Nothing."""
         return b""
 
-    def text(self, text: str, choice: int = 0) -> bytes:
+    def text(self, piece: TextPiece, choice: int = 0) -> bytes:
         """A piece of the reply."""
-        return self._frame(Pieces((text,)))
+        return self._frame(Pieces((piece.text,)))
 
     def sources(self, sources: tuple[Source, ...]) -> bytes:
         """An empty piece with the sources."""

@@ -47,7 +47,7 @@ class StreamFormat(Protocol):
         """What goes first; may be empty."""
         ...
 
-    def text(self, text: str, choice: int) -> bytes:
+    def text(self, piece: TextPiece, choice: int) -> bytes:
         """A piece of a reply."""
         ...
 
@@ -123,19 +123,19 @@ class _Writer:
             if choice == 0 and (message := self._format.sources(event.sources)):
                 yield message
         elif isinstance(event, TextPiece):
-            yield self._text(choice, event.text)
+            yield self._text(choice, event)
         elif isinstance(event, TurnResult):
             yield from self._end(choice, event)
 
-    def _text(self, choice: int, text: str) -> bytes:
+    def _text(self, choice: int, piece: TextPiece) -> bytes:
         self._exchange.note_text()
-        self._sent[choice] += text
-        return self._format.text(text, choice)
+        self._sent[choice] += piece.text
+        return self._format.text(piece, choice)
 
     def _end(self, choice: int, result: TurnResult) -> Iterator[bytes]:
         self._exchange.note_result(result)
         if result.finish_reason.startswith("moderated") and not self._sent[choice].endswith(result.outputs):
-            yield self._text(choice, result.outputs)  # readers of pieces alone must see the override message
+            yield self._text(choice, TextPiece(result.outputs))  # readers of pieces alone must see the override message
         if result.finish_reason == "shutdown":
             shutdown = self._shutdown()
             if not self._exchange.is_openai:  # whose clients raise at an error, and would lose how the reply ended

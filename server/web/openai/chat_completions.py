@@ -60,8 +60,9 @@ def _complete(front: Front, asked: ChatRequest) -> Response:
     turns = choices(_turn(front, asked), asked.n or 1)
     if asked.stream:
         envelope = Envelope(
-            f"chatcmpl-{exchange.request_id}", model, created, num_choices=len(turns), with_usage=asked.with_usage
-        )
+            f"chatcmpl-{exchange.request_id}", model, created, num_choices=len(turns), with_usage=asked.with_usage,
+            with_usage_so_far=asked.with_usage_so_far,
+        )  # fmt: skip
         return stream_turns(front, exchange, turns, stream_format=ChatChunkFormat(exchange.request_id, envelope))
     results = answer_choices(front, exchange, turns)
     return json_response(completion(results, exchange.request_id, model, created=created))

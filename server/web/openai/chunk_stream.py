@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from msgspec import UNSET
 
-from server.chat.records.turn_records import Source, TurnResult
+from server.chat.records.turn_records import Source, TextPiece, TurnResult
 from server.web.call.errors import ErrorBody
 from server.web.invocations.stream_format import SSE, SSE_KEEP_ALIVE, sse_event
 from server.web.openai.logprobs import chat_logprobs
@@ -16,6 +16,7 @@ from server.web.openai.response import (
     CompletionUsage,
     Delta,
     Extension,
+    UsageSoFar,
     extension,
     finish_reason,
     summed_usage,
@@ -34,6 +35,7 @@ class Envelope:
     created: int
     num_choices: int = 1
     with_usage: bool = False
+    with_usage_so_far: bool = False  # in every chunk
 
 
 @dataclass(frozen=True)
@@ -45,15 +47,17 @@ class ChatChunkFormat:
     content_type = SSE_TYPE
     keep_alive = SSE_KEEP_ALIVE
     _results: list[TurnResult] = field(default_factory=list)
+    _so_far: UsageSoFar = field(default_factory=UsageSoFar)
 
     def opening(self) -> bytes:
         """The role of each choice."""
         delta = Delta(role="assistant", content="")
         return b"".join(self._chunk(ChunkChoice(index, delta)) for index in range(self.envelope.num_choices))
 
-    def text(self, text: str, choice: int) -> bytes:
+    def text(self, piece: TextPiece, choice: int) -> bytes:
         """A piece of a reply."""
-        return self._chunk(ChunkChoice(choice, Delta(content=text)))
+        self._so_far.note(choice, piece.prompt_tokens, piece.completion_tokens)
+        return self._chunk(ChunkChoice(choice, Delta(content=piece.text)))
 
     def sources(self, sources: tuple[Source, ...]) -> bytes:
         """The sources under our own key, and nothing of OpenAI's."""
@@ -62,6 +66,7 @@ class ChatChunkFormat:
     def result(self, result: TurnResult, choice: int) -> bytes:
         """The finish reason, and the log-probabilities where they were asked for."""
         self._results.append(result)
+        self._so_far.note(choice, result.usage.prompt_tokens, result.usage.completion_tokens)
         last = ChunkChoice(choice, Delta(), finish_reason(result), logprobs=chat_logprobs(result))
         return self._chunk(last, extension(result, self.request_id))
 
@@ -76,7 +81,8 @@ class ChatChunkFormat:
         return sse_event(self._message((), summed_usage(self._results))) + DONE
 
     def _chunk(self, choice: ChunkChoice, ours: Extension | None = None) -> bytes:
-        return sse_event(self._message((choice,), None, ours))
+        usage = self._so_far.usage if self.envelope.with_usage_so_far else None
+        return sse_event(self._message((choice,), usage, ours))
 
     def _message(
         self, choices: tuple[ChunkChoice, ...], usage: CompletionUsage | None, ours: Extension | None = None

@@ -10,7 +10,7 @@ import msgspec
 from flask import Blueprint, Response, request
 from msgspec import UNSET, Meta
 
-from server.chat.records.turn_records import Source, TurnRequest, TurnResult
+from server.chat.records.turn_records import Source, TextPiece, TurnRequest, TurnResult
 from server.chat.text.visible import is_blank
 from server.web.call.errors import ErrorBody
 from server.web.call.front import Front, current_exchange, work_blueprint
@@ -25,7 +25,15 @@ from server.web.openai.chunk_stream import DONE, SSE_TYPE, Envelope
 from server.web.openai.idle_fields import ASKS_FOR_NOTHING, without_idle_fields
 from server.web.openai.logprobs import TextLogprobs, text_logprobs
 from server.web.openai.request import SamplingFields, check_model, check_tokens
-from server.web.openai.response import CompletionUsage, Extension, FinishReason, extension, finish_reason, summed_usage
+from server.web.openai.response import (
+    CompletionUsage,
+    Extension,
+    FinishReason,
+    UsageSoFar,
+    extension,
+    finish_reason,
+    summed_usage,
+)
 from server.web.reading.body import json_response, read_json
 from server.web.reading.struct_reader import invalid, read_struct
 
@@ -90,7 +98,7 @@ def blueprint(front: Front) -> Blueprint:
         turns = [msgspec.structs.replace(each, request_id=exchange.turn_id(i)) for i, each in enumerate(turns)]
         envelope = Envelope(
             f"cmpl-{exchange.request_id}", front.services.settings.model_name, int(time.time()), num_choices=len(turns),
-            with_usage=asked.with_usage,
+            with_usage=asked.with_usage, with_usage_so_far=asked.with_usage_so_far,
         )  # fmt: skip
         shown = _TextFormat(exchange.request_id, envelope, _echoed(asked))
         if asked.stream:
@@ -145,6 +153,7 @@ class _TextFormat:
     content_type = SSE_TYPE
     keep_alive = SSE_KEEP_ALIVE
     _results: list[TurnResult] = field(default_factory=list)
+    _so_far: UsageSoFar = field(default_factory=UsageSoFar)
 
     def whole(self, results: list[TurnResult]) -> Completion:
         """All continuations at once."""
@@ -156,9 +165,10 @@ class _TextFormat:
         said = enumerate(self.echoed)
         return b"".join(sse_event(self._message((CompletionChoice(index, text),))) for index, text in said if text)
 
-    def text(self, text: str, choice: int) -> bytes:
+    def text(self, piece: TextPiece, choice: int) -> bytes:
         """A piece of a continuation."""
-        return sse_event(self._message((CompletionChoice(choice, text),)))
+        self._so_far.note(choice, piece.prompt_tokens, piece.completion_tokens)
+        return sse_event(self._message((CompletionChoice(choice, piece.text),), self._usage_so_far))
 
     def sources(self, sources: tuple[Source, ...]) -> bytes:
         """Nothing."""
@@ -167,8 +177,9 @@ class _TextFormat:
     def result(self, result: TurnResult, choice: int) -> bytes:
         """The end of a continuation."""
         self._results.append(result)
+        self._so_far.note(choice, result.usage.prompt_tokens, result.usage.completion_tokens)
         last = CompletionChoice(choice, "", finish_reason(result), logprobs=self._logprobs(choice, result))
-        return sse_event(self._message((last,), None, extension(result, self.request_id)))
+        return sse_event(self._message((last,), self._usage_so_far, extension(result, self.request_id)))
 
     def error(self, body: ErrorBody) -> bytes:
         """The error, which OpenAI's clients raise."""
@@ -179,6 +190,10 @@ class _TextFormat:
         if not (self.envelope.with_usage and self._results):
             return DONE
         return sse_event(self._message((), summed_usage(self._results))) + DONE
+
+    @property
+    def _usage_so_far(self) -> CompletionUsage | None:
+        return self._so_far.usage if self.envelope.with_usage_so_far else None
 
     def _choice(self, index: int, result: TurnResult, text: str) -> CompletionChoice:
         logprobs = self._logprobs(index, result)

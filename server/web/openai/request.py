@@ -40,7 +40,9 @@ NumChoices = Annotated[int, Meta(ge=1, le=MAX_CHOICES, description="Replies to o
 
 
 class StreamOptions(msgspec.Struct, frozen=True):
-    """What a stream carries beside text; `include_usage` is honoured, anything else changes nothing."""
+    """What a stream carries beside text: with `include_usage` the token counts at its end, and with
+    `continuous_usage_stats` those so far in every chunk. Anything else changes nothing.
+    """
 
     include_usage: bool | None = None
     include_obfuscation: bool | None = None
@@ -72,6 +74,11 @@ class SamplingFields(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     def with_usage(self) -> bool:
         """Whether a stream ends with its usage."""
         return self.stream_options is not None and bool(self.stream_options.include_usage)
+
+    @property
+    def with_usage_so_far(self) -> bool:
+        """Whether every chunk says the usage so far; vLLM's word, which means nothing without the other."""
+        return self.with_usage and self.stream_options is not None and bool(self.stream_options.continuous_usage_stats)
 
     def in_our_words(self, max_tokens: int | None, window: int | None) -> Parameters:
         """The same wishes as parameters of /invocations; -1 tokens are as many as the window has."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 import msgspec
@@ -35,7 +36,7 @@ class CompletionUsage(msgspec.Struct, frozen=True):
     prompt_tokens: int
     completion_tokens: int
     total_tokens: int
-    prompt_tokens_details: PromptTokensDetails
+    prompt_tokens_details: PromptTokensDetails | None = None  # null while a stream goes on
 
 
 class Extension(msgspec.Struct, frozen=True):
@@ -139,6 +140,25 @@ def summed_usage(results: Sequence[TurnResult]) -> CompletionUsage:
     completion = sum(each.usage.completion_tokens for each in results)
     cached = max(each.usage.cached_tokens for each in results)
     return CompletionUsage(prompt, completion, prompt + completion, prompt_tokens_details=PromptTokensDetails(cached))
+
+
+@dataclass
+class UsageSoFar:
+    """The tokens of a stream that goes on, of all its choices."""
+
+    prompt: int = 0
+    written: dict[int, int] = field(default_factory=dict)  # by choice
+
+    def note(self, choice: int, prompt_tokens: int, completion_tokens: int) -> None:
+        """What `choice` has read and written by now."""
+        self.prompt = max(self.prompt, prompt_tokens)
+        self.written[choice] = completion_tokens
+
+    @property
+    def usage(self) -> CompletionUsage | None:
+        """The counts, as soon as there are any."""
+        completion = sum(self.written.values())
+        return CompletionUsage(self.prompt, completion, self.prompt + completion) if self.written else None
 
 
 def extension(result: TurnResult, request_id: str) -> Extension:

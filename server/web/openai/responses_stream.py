@@ -8,7 +8,7 @@ from typing import Literal
 
 import msgspec
 
-from server.chat.records.turn_records import Source, TurnResult
+from server.chat.records.turn_records import Source, TextPiece, TurnResult
 from server.web.call.errors import ErrorBody
 from server.web.invocations.stream_format import SSE_KEEP_ALIVE
 from server.web.openai.chunk_stream import SSE_TYPE
@@ -34,7 +34,6 @@ class ResponseFormat:
     content_type = SSE_TYPE
     keep_alive = SSE_KEEP_ALIVE
     _numbers: count[int] = field(default_factory=count)
-    _said: str = ""
 
     def opening(self) -> bytes:
         """That the answer, its message and its text have begun."""
@@ -48,10 +47,9 @@ class ResponseFormat:
             )
         )
 
-    def text(self, text: str, choice: int) -> bytes:
+    def text(self, piece: TextPiece, choice: int) -> bytes:
         """A piece of the text."""
-        self._said += text
-        return self._part("response.output_text.delta", delta=text, logprobs=())
+        return self._part("response.output_text.delta", delta=piece.text, logprobs=())
 
     def sources(self, sources: tuple[Source, ...]) -> bytes:
         """Nothing."""

@@ -440,6 +440,15 @@ def test_a_reply_may_be_cut_to_the_room_that_is_left_without_pushing_the_convers
     assert refused.code is ErrorCode.PROMPT_TOO_LONG
 
 
+def test_a_reply_that_must_not_end_is_written_on_behind_the_ends_of_its_format() -> None:
+    bench = Bench()
+    bench.ask("Tell me", sampling=wire.Sampling(stop=("mine",)))
+    bench.ask("Tell me", sampling=wire.Sampling(stop=("mine",), ignore_eos=True))
+    ends, none = (each.sampling.stop for each in bench.engine.started)
+    assert ends == ("\n<human>", "<human>", "mine")
+    assert none == ("mine",)
+
+
 def test_a_reply_goes_on_behind_the_words_it_begins_with_and_is_judged_with_them() -> None:
     bench = Bench(Engine(" a time."))
     asked = request("Tell me", history=(), begun="Once upon")

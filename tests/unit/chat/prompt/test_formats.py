@@ -81,10 +81,10 @@ def test_a_sentencepiece_tokenizer_puts_no_blank_of_its_own_between_the_pieces()
     assert written == "<s> [INST] Who? [/INST] He. </s><s> [INST] When? [/INST]"
 
 
-def test_the_special_tokens_of_a_format_end_its_replies() -> None:
+def test_the_special_tokens_of_a_format_end_its_replies_and_its_ends_that_are_one_token() -> None:
     builder = PromptBuilder(chat_tokenizer("tagged"), 512, 100, FORMATS["chatml"])
-    assert builder.end_token_ids == chat_tokenizer("tagged").ids_of(["<|im_end|>", "<|endoftext|>"])
-    assert len(builder.end_token_ids) == 2
+    assert builder.end_token_ids == chat_tokenizer("tagged").ids_of(["<|im_end|>", "<|endoftext|>", "<|im_start|>"])
+    assert len(builder.end_token_ids) == 3
 
 
 def spelt(kind: str, prompt: Prompt) -> str:

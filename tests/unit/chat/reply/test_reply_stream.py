@@ -204,6 +204,15 @@ def test_a_classification_that_fails_fails_the_reply() -> None:
         run(Script(["A sentence. ", "Another."]), Broken())
 
 
+def test_a_piece_says_how_many_tokens_were_read_and_written_when_it_left() -> None:
+    reply = stream(
+        Script(["One. ", "Two. "]), wire.Generate("r", (1, 2, 3), wire.Sampling()), None, Event(), piecewise=True
+    )
+    found = [each for each in reply.pieces() if isinstance(each, TextPiece)]
+    assert {each.prompt_tokens for each in found} == {3}
+    assert found[-1].completion_tokens == reply.verdict.finished.num_new_tokens
+
+
 def test_closing_the_stream_cancels_the_generation() -> None:
     class Silent(Script):
         def start(self, request: wire.Generate, deliver: Callable[[wire.FromEngine], None]) -> None:
@@ -213,7 +222,7 @@ def test_closing_the_stream_cancels_the_generation() -> None:
     request = wire.Generate("r", (1,), wire.Sampling())
     reply = stream(engine, request, None, Event(), piecewise=True)
     pieces = reply.pieces()
-    assert next(pieces) == TextPiece("One sentence. Two")
+    assert next(pieces).text == "One sentence. Two"
     pieces.close()
     assert engine.cancelled == ["r"]
 
@@ -229,7 +238,7 @@ def test_a_wait_is_filled_with_keep_alives_and_ends_with_what_is_there_on_shutdo
     pieces = reply.pieces()
     assert isinstance(next(pieces), KeepAlive)
     ending.set()
-    assert [each for each in pieces if isinstance(each, TextPiece)] == [TextPiece("Half a sentence")]
+    assert [each.text for each in pieces if isinstance(each, TextPiece)] == ["Half a sentence"]
     assert reply.verdict.finished.reason == "shutdown"
     assert reply.verdict.finished.num_new_tokens == 4
 
@@ -262,4 +271,4 @@ def test_keep_alives_come_while_tokens_do_and_no_sentence_has_ended(monkeypatch:
     pieces = reply.pieces()
     assert isinstance(next(pieces), KeepAlive)
     seen.set()
-    assert [each for each in pieces if isinstance(each, TextPiece)] == [TextPiece("Word")]
+    assert [each.text for each in pieces if isinstance(each, TextPiece)] == ["Word"]

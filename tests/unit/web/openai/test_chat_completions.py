@@ -110,6 +110,21 @@ def test_a_stream_is_a_role_pieces_a_finish_reason_usage_and_done(client: FlaskC
     assert len({each["id"] for each in found}) == 1
 
 
+@pytest.mark.parametrize(("path", "body"), [(PATH, {"messages": HELLO}), ("/v1/completions", {"prompt": "hello"})])
+def test_every_chunk_with_text_says_the_usage_so_far_where_that_is_asked_for(
+    fakes: Fakes, client: FlaskClient, path: str, body: dict[str, Any]
+) -> None:
+    fakes.turns.scripts["hello"] = [TextPiece("a ", 20, 3), TextPiece("b", 20, 5), lambda asked: result(asked, "a b")]
+    options = {"include_usage": True, "continuous_usage_stats": True}
+    found = chunks(client.post(path, json={**body, "stream": True, "stream_options": options}).text)
+    counts = [each["usage"] for each in found if each.get("usage")]
+    assert [each["completion_tokens"] for each in counts] == [3, 5, 2, 2]
+    assert [each["total_tokens"] for each in counts] == [23, 25, 22, 22]
+    assert [each["prompt_tokens_details"] for each in counts] == [None, None, None, {"cached_tokens": 16}]
+    plain = chunks(client.post(path, json={**body, "stream": True, "stream_options": {"include_usage": True}}).text)
+    assert [each["usage"]["completion_tokens"] for each in plain if each.get("usage")] == [2]
+
+
 def test_keep_alives_are_comments(fakes: Fakes, client: FlaskClient) -> None:
     fakes.turns.scripts["hello"] = [KeepAlive(), TextPiece("a"), lambda request: result(request, "a")]
     assert ": keep-alive" in chunks(post(client, stream=True).text)
