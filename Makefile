@@ -8,7 +8,7 @@ VENV ?= .venv
 PORT ?= 8080
 FLAVOR ?= gpu
 # What the tests need beyond pip, by the names Debian gives them.
-TEST_PACKAGES ?= chromium npm
+TEST_PACKAGES ?= chromium npm prometheus
 IMAGE_TEST_PACKAGES ?= podman buildah runc debootstrap
 BIN := $(VENV)/bin
 

@@ -16,9 +16,9 @@ pins() { grep --only-matching --extended-regexp '^[a-z0-9-]+==' "$1" | tr -d '='
 leave_out() { for package in "$@"; do printf -- '--no-emit-package\n%s\n' "$package"; done; }
 resolve() { uv pip compile "${common[@]}" "$@"; }
 
-resolve pyproject.toml --extra server --extra cpu --no-emit-package deepspeed --output-file $locks/gpu.lock
+resolve pyproject.toml --extra server --extra cpu --extra otel --no-emit-package deepspeed --output-file $locks/gpu.lock
 mapfile -t without_torch < <(leave_out deepspeed $(pins $locks/gpu.lock | grep -E '^(torch|triton|cuda-.*|nvidia-.*)$'))
-resolve pyproject.toml --extra server --extra cpu "${without_torch[@]}" --output-file $locks/cpu.lock
+resolve pyproject.toml --extra server --extra cpu --extra otel "${without_torch[@]}" --output-file $locks/cpu.lock
 mapfile -t without_cpu < <(leave_out $(pins $locks/cpu.lock))
 resolve pyproject.toml --extra index --extra cpu --extra demo --constraint $locks/cpu.lock \
     "${without_torch[@]}" "${without_cpu[@]}" --output-file $locks/demo.lock

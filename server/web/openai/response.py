@@ -150,15 +150,15 @@ class UsageSoFar:
     written: dict[int, int] = field(default_factory=dict)  # by choice
 
     def note(self, choice: int, prompt_tokens: int, completion_tokens: int) -> None:
-        """What `choice` has read and written by now."""
+        """What `choice` has read and written by now; text that is nobody's tokens has zeros."""
         self.prompt = max(self.prompt, prompt_tokens)
-        self.written[choice] = completion_tokens
+        self.written[choice] = max(self.written.get(choice, 0), completion_tokens)
 
     @property
     def usage(self) -> CompletionUsage | None:
         """The counts, as soon as there are any."""
         completion = sum(self.written.values())
-        return CompletionUsage(self.prompt, completion, self.prompt + completion) if self.written else None
+        return CompletionUsage(self.prompt, completion, self.prompt + completion) if self.prompt else None
 
 
 def extension(result: TurnResult, request_id: str) -> Extension:

@@ -19,8 +19,8 @@ def locked(*names: str) -> set[str]:
 @pytest.mark.parametrize(
     ("extras", "locks"),
     [
-        (["server", "cpu"], ["gpu.lock", "deepspeed.lock"]),
-        (["server", "cpu"], ["cpu.lock", "deepspeed.lock", "torch-cpu.txt"]),
+        (["server", "cpu", "otel"], ["gpu.lock", "deepspeed.lock"]),
+        (["server", "cpu", "otel"], ["cpu.lock", "deepspeed.lock", "torch-cpu.txt"]),
         (["sbom"], ["sbom.lock", "cpu.lock"]),
         (["server", "cpu", "index", "demo"], ["cpu.lock", "deepspeed.lock", "torch-cpu.txt", "demo.lock"]),
     ],

@@ -114,15 +114,18 @@ def test_a_stream_is_a_role_pieces_a_finish_reason_usage_and_done(client: FlaskC
 def test_every_chunk_with_text_says_the_usage_so_far_where_that_is_asked_for(
     fakes: Fakes, client: FlaskClient, path: str, body: dict[str, Any]
 ) -> None:
-    fakes.turns.scripts["hello"] = [TextPiece("a ", 20, 3), TextPiece("b", 20, 5), lambda asked: result(asked, "a b")]
+    fakes.turns.scripts["hello"] = [
+        *(TextPiece("Well: "), TextPiece("a ", 20, 2), TextPiece("b", 20, 3), TextPiece("!")),
+        lambda asked: result(asked, "Well: a b!"),
+    ]
     options = {"include_usage": True, "continuous_usage_stats": True}
     found = chunks(client.post(path, json={**body, "stream": True, "stream_options": options}).text)
     counts = [each["usage"] for each in found if each.get("usage")]
-    assert [each["completion_tokens"] for each in counts] == [3, 5, 2, 2]
-    assert [each["total_tokens"] for each in counts] == [23, 25, 22, 22]
-    assert [each["prompt_tokens_details"] for each in counts] == [None, None, None, {"cached_tokens": 16}]
+    assert [each["completion_tokens"] for each in counts] == [2, 3, 3, 3, 3]
+    assert [each["total_tokens"] for each in counts] == [22, 23, 23, 23, 23]
+    assert [each["prompt_tokens_details"] for each in counts] == [None] * 4 + [{"cached_tokens": 16}]
     plain = chunks(client.post(path, json={**body, "stream": True, "stream_options": {"include_usage": True}}).text)
-    assert [each["usage"]["completion_tokens"] for each in plain if each.get("usage")] == [2]
+    assert [each["usage"]["completion_tokens"] for each in plain if each.get("usage")] == [3]
 
 
 def test_keep_alives_are_comments(fakes: Fakes, client: FlaskClient) -> None:
