@@ -6,6 +6,7 @@ import math
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -24,8 +25,9 @@ threads = _settings.threads
 worker_connections = max(1000, 2 * _settings.threads)
 backlog = 2048
 keepalive = 75  # seconds; longer than the minute that load balancers keep an idle connection for
-# For this kind of worker a heartbeat of its main loop, which no request holds up; opening an index comes before it.
-timeout = 300
+# For this kind of worker a heartbeat of its main loop, which no request holds up. Opening an index comes before it:
+# until then `post_fork`'s thread beats.
+timeout = 30
 graceful_timeout = math.ceil(_settings.drain_timeout_s)
 worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108 - a heartbeat must not wait for a disk
 preload_app = False  # threads and sockets would not survive the fork
@@ -34,6 +36,22 @@ errorlog = "-"
 loglevel = _settings.log_level.lower()
 proc_name = "openchatkit-front"
 control_socket_disable = True
+
+
+LONGEST_LOAD_S = 300.0
+_PAUSE_S = 10.0  # gunicorn looks every second
+
+
+def post_fork(_arbiter: Any, worker: Any) -> None:
+    """Beat while the application loads, but not for ever."""
+    give_up = time.monotonic() + LONGEST_LOAD_S
+
+    def beat() -> None:
+        while not worker.booted and time.monotonic() < give_up:
+            worker.notify()
+            time.sleep(1)
+
+    threading.Thread(target=beat, daemon=True, name="loading").start()
 
 
 def post_worker_init(worker: Any) -> None:
@@ -68,6 +86,22 @@ def when_ready(arbiter: Any) -> None:
             os.kill(pid, number)
 
     signal.signal(signal.SIGHUP, pass_on)
+    arbiter.murder_workers = forgiving_pauses(arbiter.murder_workers)
+
+
+def forgiving_pauses(look: Callable[[], None], clock: Callable[[], float] = time.monotonic) -> Callable[[], None]:
+    """`look` at the heartbeats, but not right after gunicorn itself was held up: with a container that is paused, the
+    front was held up too, and beats again within a second.
+    """
+    looked_at = clock()
+
+    def patient_look() -> None:
+        nonlocal looked_at
+        passed, looked_at = clock() - looked_at, clock()
+        if passed < _PAUSE_S:
+            look()
+
+    return patient_look
 
 
 def worker_exit(_server: Any, worker: Any) -> None:

@@ -95,7 +95,7 @@ def _read_json(setting: str, path: Path) -> dict[str, Any]:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise Refusal(f"{setting}={path.parent}: {path.name} is missing") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise Refusal(f"{setting}={path.parent}: {path.name} cannot be read ({error})") from error
     if not isinstance(value, dict):
         raise Refusal(f"{setting}={path.parent}: {path.name} does not hold an object")

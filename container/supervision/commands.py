@@ -12,6 +12,7 @@ from container.supervision.child import Command
 
 ROOT = Path(__file__).resolve().parents[2]
 MASTER_ADDRESS = "127.0.0.1"
+RANK_MODULE = "server.engine.rank"
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class Commands:
 
     def rank(self, place: RankPlace, group: int = 0) -> Command:
         """One rank of an engine group."""
-        argv = [sys.executable, "-m", "server.engine.rank", "--rank", str(place.rank), "--attempt", str(place.attempt)]
+        argv = [sys.executable, "-m", RANK_MODULE, "--rank", str(place.rank), "--attempt", str(place.attempt)]
         if len(self.run_dirs) > 1:
             argv += ["--group", str(group)]
         environ = {

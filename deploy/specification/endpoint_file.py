@@ -192,7 +192,7 @@ def read(path: Path) -> EndpointFile:
         given = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise DeployError(f"{path}: no such file; start from deploy/endpoint.example.toml") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise DeployError(f"{path}: not TOML: {error}") from error
     return parse(given, path)
 

@@ -73,9 +73,11 @@ def fetch_prefix(
 
 def _is_whole(folder: Path) -> bool:
     """Whether everything that the prefix held at the last fetch is there."""
-    if not (folder / _WHOLE).is_file():
+    try:
+        names = json.loads((folder / _WHOLE).read_text("utf-8"))
+    except (OSError, ValueError):  # never written, or torn when the machine stopped
         return False
-    return all((folder / name).is_file() for name in json.loads((folder / _WHOLE).read_text("utf-8")))
+    return all((folder / name).is_file() for name in names)
 
 
 def _make_whole(folder: Path, names: list[str]) -> None:

@@ -79,7 +79,7 @@ def _checksums(client: Any, bucket: str, key: str) -> dict[str, str]:
     body = client.get_object(Bucket=bucket, Key=key)["Body"].read()
     try:
         manifest = json.loads(body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ArtifactError(f"s3://{bucket}/{key}: not JSON: {error}") from error
     files = manifest.get("files") if isinstance(manifest, dict) else None
     if not isinstance(files, dict):

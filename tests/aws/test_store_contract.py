@@ -187,6 +187,20 @@ def test_a_front_takes_its_own_dead_claims_over_at_once(place: Place, clock: Man
     assert list(restarted.history(session.session_id)) == [turn]
 
 
+@pytest.mark.parametrize("jump_s", [-86400.0, 500.0])
+def test_a_clock_that_jumps_loses_doubles_and_reorders_no_turn(place: Place, clock: ManualClock, jump_s: float) -> None:
+    store, session_id = place.open(clock, ttl_s=0), fresh_id()
+    converse(store, session_id, 2)
+    session = store.load(session_id, MAX_TURNS)
+    assert session is not None
+    claim = store.claim(session, "front")
+    clock.now += jump_s
+    store.complete(claim, a_turn(3))
+    converse(store, session_id, 1)
+    clock.now -= jump_s
+    assert [turn.turn for turn in store.history(session_id)] == [1, 2, 3, 4]
+
+
 def test_completing_the_same_turn_twice_is_one_turn(store: Store, clock: ManualClock) -> None:
     session = Session(fresh_id(), clock.now)
     claim = store.claim(session, "front")

@@ -23,6 +23,8 @@ START_TIMEOUT_S = 240.0
 class Stack:
     """One running server with its own port, store and run folder below `folder`; the log is kept in `folder`."""
 
+    command = (ROOT / "container/serve",)
+
     def __init__(self, folder: Path, **settings: str) -> None:
         self.folder = folder
         self.port = free_loopback_port()
@@ -64,7 +66,7 @@ class Stack:
         """Start it without waiting."""
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
-                [ROOT / "container/serve"], cwd=ROOT, env=self._environ, stdout=log, stderr=log, start_new_session=True
+                self.command, cwd=ROOT, env=self._environ, stdout=log, stderr=log, start_new_session=True
             )
 
     def stop(self) -> int:

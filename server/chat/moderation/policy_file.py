@@ -26,7 +26,7 @@ def load_policy(path: Path = DEFAULT_POLICY) -> Policy:
     """
     try:
         raw = tomllib.loads(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise PolicyError(f"policy {path}: {error}") from error
     try:
         return _checked(raw)

@@ -49,7 +49,7 @@ def _of_package(manifest: Path) -> str | None:
         return None
     try:
         package = msgspec.json.decode(manifest.read_bytes(), type=_Package)
-    except msgspec.DecodeError:
+    except (ValueError, msgspec.DecodeError):  # also text that is not UTF-8
         return None
     name = f"{package.source}@{package.revision}" if package.revision else package.source
     adapters = [f"+ {adapter.source} {adapter.sha256[:_DIGITS]}" for adapter in package.adapters]

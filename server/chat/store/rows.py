@@ -139,6 +139,6 @@ def read_record(row: Row) -> Turn | None:
     """
     try:
         return msgspec.json.decode(row.record, type=Turn)
-    except msgspec.DecodeError as error:
+    except (ValueError, msgspec.DecodeError, RecursionError) as error:
         log.error("store.unreadable_record turn=%d error=%s", row.turn, error)
         return None

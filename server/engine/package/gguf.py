@@ -32,7 +32,7 @@ def convert_gguf(file: Path, out: Path, dtype: torch.dtype) -> None:
         WeightsError: it cannot be read, is of a family that is not served, or scales its rotation in a way that the
             file's reader loses.
     """
-    pre_tokenizer = _check_reader(file)
+    pre_tokenizer = check_reader(file)
     level = logging.getLogger("transformers").level
     try:
         logging.getLogger("transformers").setLevel(logging.ERROR)
@@ -56,20 +56,21 @@ def convert_gguf(file: Path, out: Path, dtype: torch.dtype) -> None:
     tokenizer.save_pretrained(out)
 
 
-def _check_reader(file: Path) -> str:
+def check_reader(file: Path) -> str:
     """The kind of the file's pre-tokenizer. Raises WeightsError for what transformers' reader would lose."""
     try:
         reader = GGUFReader(file)
-    except (OSError, ValueError, IndexError) as error:
+        architecture = _text(reader, "general.architecture")
+        scaling = _text(reader, f"{architecture}.rope.scaling.type")
+        pre_tokenizer = _text(reader, "tokenizer.ggml.pre")
+    except (OSError, ValueError, LookupError, OverflowError, MemoryError) as error:
         raise WeightsError(f"{file}: not a readable GGUF file ({error})") from error
-    architecture = _text(reader, "general.architecture")
-    scaling = _text(reader, f"{architecture}.rope.scaling.type")
     if scaling not in ("", "none") or any(tensor.name == "rope_freqs.weight" for tensor in reader.tensors):
         raise WeightsError(
             f"{file}: its rotary frequencies are scaled ({scaling or 'rope_freqs.weight'}), which gets lost here; "
             "package the original checkpoint"
         )
-    return _text(reader, "tokenizer.ggml.pre")
+    return pre_tokenizer
 
 
 def _text(reader: GGUFReader, key: str) -> str:

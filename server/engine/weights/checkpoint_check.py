@@ -21,8 +21,13 @@ def check_checkpoint(folder: Path) -> None:
     config = read_json(folder / CONFIG)
     _check_rotary(folder, config)
     tokens = _tokenizer(folder)
-    _check_vocabulary(folder, config, tokens)
-    _check_end_tokens(folder, config, tokens)
+    try:
+        _check_vocabulary(folder, config, tokens)
+        _check_end_tokens(folder, config, tokens)
+    except CheckpointError:
+        raise
+    except (AttributeError, LookupError, OverflowError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{folder / TOKENIZER}: its tokens cannot be read ({error!r}); fetch it again") from error
 
 
 def check_tokenizer_is_there(folder: Path) -> None:
@@ -45,7 +50,7 @@ def _tokenizer(folder: Path) -> dict[str, Any]:
     refuse_pointers([folder / TOKENIZER])
     try:
         parsed = json.loads((folder / TOKENIZER).read_text("utf-8-sig"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{folder / TOKENIZER} is not JSON ({error})") from error
     if not isinstance(parsed, dict):
         raise CheckpointError(f"{folder / TOKENIZER} does not hold an object")

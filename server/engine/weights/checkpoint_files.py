@@ -90,7 +90,7 @@ def read_json(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path} begins with a byte-order mark: save it as UTF-8 without one")
     try:
         value = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} is not JSON ({error})") from error
     if not isinstance(value, dict):
         raise CheckpointError(f"{path} does not hold an object")

@@ -52,7 +52,7 @@ def read_manifest(folder: Path) -> Manifest:
     path = folder / MANIFEST
     try:
         manifest = msgspec.json.decode(path.read_bytes(), type=Manifest)
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, ValueError, msgspec.DecodeError, RecursionError) as error:
         raise WeightsError(f"{path}: not a readable manifest ({error}); fetch the package again") from error
     if manifest.format != FORMAT:
         raise WeightsError(f"{path}: format {manifest.format}; this program reads {FORMAT}: package the model again")

@@ -105,7 +105,7 @@ def _created(client: Any, bucket: str, key: str) -> str | None:
         raise
     try:
         return msgspec.json.decode(body, type=_Dated).created
-    except msgspec.MsgspecError as error:
+    except (ValueError, msgspec.MsgspecError, RecursionError) as error:
         raise RetrievalError(f"index manifest s3://{bucket}/{key} cannot be read: {error}") from error
 
 

@@ -98,7 +98,7 @@ def read_manifest(folder: Path) -> Manifest:
         manifest = msgspec.json.decode(path.read_bytes(), type=Manifest)
     except FileNotFoundError as error:
         raise RetrievalError(f"index folder {folder} has no {MANIFEST}: it is no index, or is half written") from error
-    except (OSError, msgspec.MsgspecError) as error:
+    except (OSError, ValueError, msgspec.MsgspecError, RecursionError) as error:
         raise RetrievalError(f"index manifest {path} cannot be read: {error}") from error
     if manifest.format != FORMAT:
         raise RetrievalError(f"index manifest {path} has format {manifest.format!r}; this program reads {FORMAT!r}")

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,8 +65,10 @@ class Server:
             return False
 
 
-def start_front(folder: Path, settings: dict[str, str], app: str = "tests.process.web.fake_wsgi:app") -> Server:
-    """Start gunicorn with the OCK_ settings given; not waited for."""
+def start_front(
+    folder: Path, settings: dict[str, str], app: str = "tests.process.web.fake_wsgi:app", flags: Sequence[str] = ()
+) -> Server:
+    """Start gunicorn with the OCK_ settings and flags given; not waited for."""
     port, notes = free_loopback_port(), folder / "notes"
     notes.mkdir(exist_ok=True)
     environ = {
@@ -77,7 +79,7 @@ def start_front(folder: Path, settings: dict[str, str], app: str = "tests.proces
         "OCK_PORT": str(port),
         **{f"OCK_{name.upper()}": value for name, value in settings.items()},
     }
-    command = [sys.executable, "-m", "gunicorn", "-c", str(ROOT / "container/gunicorn_conf.py"), app]
+    command = [sys.executable, "-m", "gunicorn", "-c", str(ROOT / "container/gunicorn_conf.py"), *flags, app]
     log, url = folder / f"{port}.log", f"http://127.0.0.1:{port}"
     with log.open("wb") as out:
         process = subprocess.Popen(command, env=environ, stdout=out, stderr=out, cwd=folder, process_group=0)
