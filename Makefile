@@ -89,8 +89,9 @@ test-packages:
 	  test -d $$folder/node_modules || npm ci --prefix $$folder --no-audit --no-fund --loglevel=error; done
 
 .PHONY: docs
-docs: $(VENV)/.ready ## make docs/settings.md and docs/api.md from the code
+docs: $(VENV)/.ready ## make docs/settings.md, docs/limits.md and docs/api.md from the code
 	$(BIN)/python -m server.settings_table > docs/settings.md
+	$(BIN)/python -m server.web.limits.page > docs/limits.md
 	$(BIN)/python -m server.web.api_page > docs/api.md
 
 .PHONY: image

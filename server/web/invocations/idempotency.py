@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from flask import Request
 
+from server.web.limits.table import LEAST_KEY_CHARS, MAX_KEY_CHARS
 from server.web.reading.struct_reader import invalid
 
 HEADER = "Idempotency-Key"
 INFERENCE_ID_HEADER = "X-Amzn-SageMaker-Inference-Id"
-_LEAST_CHARS, _MOST_CHARS = 16, 255
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,11 @@ def idempotency_key(request: Request, text: str) -> IdempotencyKey:
     """
     given = request.headers.get(HEADER)
     if given is not None:
-        if not _LEAST_CHARS <= len(given) <= _MOST_CHARS or not given.isascii() or not given.isprintable():
-            rule = f"must be {_LEAST_CHARS} to {_MOST_CHARS} printable ASCII characters, and hard to guess: a UUID"
+        if not LEAST_KEY_CHARS <= len(given) <= MAX_KEY_CHARS or not given.isascii() or not given.isprintable():
+            rule = (
+                f"must be {LEAST_KEY_CHARS} to {MAX_KEY_CHARS} printable ASCII characters, found {len(given)}, and "
+                "hard to guess: a UUID"
+            )
             raise invalid(HEADER, given[:40], rule)
         digest = _digest(given)
         return IdempotencyKey(digest, f"once-{digest}")

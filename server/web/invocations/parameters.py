@@ -8,7 +8,7 @@ from msgspec import Meta
 
 from server.chat.services import Services
 from server.web.invocations.search_fields import SearchFields
-from server.web.limits.table import MAX_LOGIT_BIASES, MAX_STOP_STRINGS, MAX_SYSTEM_CHARS
+from server.web.limits.table import MAX_LOGIT_BIASES, MAX_STOP_CHARS, MAX_STOP_STRINGS, MAX_SYSTEM_CHARS
 from server.web.reading.struct_reader import invalid
 from server.web.sessions.schema import SessionId
 from server.wire import Sampling
@@ -19,7 +19,7 @@ _MOST_DIGITS = 9
 _LEAST_TOP_P = 1e-6  # the engine knows no 0
 GREEDY_BELOW = 1e-5  # a temperature so small would divide the logits out of their range
 
-StopString = Annotated[str, Meta(max_length=256)]
+StopString = Annotated[str, Meta(max_length=MAX_STOP_CHARS)]
 Stop = StopString | Annotated[list[StopString], Meta(max_length=MAX_STOP_STRINGS)]
 Temperature = Annotated[float, Meta(ge=0, le=2, description="0 is greedy.")]
 TopP = Annotated[float, Meta(ge=0, le=1, description="0 leaves the likeliest token alone.")]

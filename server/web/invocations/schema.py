@@ -10,13 +10,13 @@ from msgspec import Meta
 from server.chat.records.turn_records import Citation, Source, TurnResult, Usage
 from server.web.call.errors import ErrorDetail
 from server.web.invocations.parameters import Parameters
-from server.web.limits.table import MAX_HISTORY_TURNS, MAX_INPUTS
+from server.web.limits.table import MAX_HISTORY_TURNS, MAX_INPUTS, MAX_QUESTION_CHARS
 from server.web.sessions.schema import After, HistoryPage, Limit, SessionId
 
 Inputs = (
-    Annotated[str, Meta(min_length=1, description="One question.")]
+    Annotated[str, Meta(min_length=1, max_length=MAX_QUESTION_CHARS, description="One question.")]
     | Annotated[
-        list[Annotated[str, Meta(min_length=1)]],
+        list[Annotated[str, Meta(min_length=1, max_length=MAX_QUESTION_CHARS)]],
         Meta(min_length=1, max_length=MAX_INPUTS, description="Questions of separate conversations."),
     ]
 )

@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from server.chat.records.turn_records import SearchWish
 from server.retrieval.passage_filter import PassageFilter
-from server.web.limits.table import MAX_FILTER_CHARS, MAX_FILTER_VALUES
+from server.web.limits.table import MAX_FILTER_CHARS, MAX_FILTER_VALUES, MAX_SEARCH_K
 from server.web.reading.struct_reader import invalid
 
 NoRetrieval = Annotated[bool, Meta(description='true: the same as retrieval "off".')]
@@ -20,7 +20,9 @@ Retrieval = Annotated[
         "talk; required: the nearest whatever the question, and no answer without any."
     ),
 ]
-SearchK = Annotated[int, Meta(ge=1, le=100, description="How many passages at most; absent, as the server is set.")]
+SearchK = Annotated[
+    int, Meta(ge=1, le=MAX_SEARCH_K, description="How many passages at most; absent, as the server is set.")
+]
 Cite = Annotated[bool, Meta(description='true: marks, " [1]", stand behind the sentences that rest on a source.')]
 _Value = Annotated[str, Meta(min_length=1, max_length=MAX_FILTER_CHARS)]
 _Values = _Value | Annotated[list[_Value], Meta(min_length=1, max_length=MAX_FILTER_VALUES)]

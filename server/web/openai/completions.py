@@ -19,7 +19,7 @@ from server.web.invocations.parameters import check_window
 from server.web.invocations.stream_format import SSE, SSE_KEEP_ALIVE, sse_event
 from server.web.invocations.turn_request import turn_request
 from server.web.invocations.turn_stream import stream_turns
-from server.web.limits.table import MAX_CHOICES, MAX_PROMPTS
+from server.web.limits.table import MAX_CHOICES, MAX_PROMPTS, MAX_QUESTION_CHARS
 from server.web.openai.choices import answer_choices, choices
 from server.web.openai.chunk_stream import DONE, SSE_TYPE, Envelope
 from server.web.openai.idle_fields import ASKS_FOR_NOTHING, without_idle_fields
@@ -37,7 +37,7 @@ from server.web.openai.response import (
 from server.web.reading.body import json_response, read_json
 from server.web.reading.struct_reader import invalid, read_struct
 
-_Prompt = Annotated[str, Meta(min_length=1)]
+_Prompt = Annotated[str, Meta(min_length=1, max_length=MAX_QUESTION_CHARS)]
 
 
 class CompletionRequest(SamplingFields, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -15,7 +15,7 @@ from server.errors import ErrorCode, ServiceError
 from server.retrieval.retriever import Embedder, RetrievalError, embedder_of
 from server.web.call.front import Front, work_blueprint
 from server.web.describe.operation import JSON, REFUSED, Operation
-from server.web.limits.table import MAX_EMBEDDING_CHARS, MAX_EMBEDDING_TEXTS
+from server.web.limits.table import MAX_EMBEDDING_CHARS, MAX_EMBEDDING_TEXTS, MAX_NAME_CHARS
 from server.web.openai.idle_fields import without_idle_fields
 from server.web.openai.request import check_model
 from server.web.reading.body import json_response, read_json
@@ -28,7 +28,10 @@ class EmbeddingRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Texts to encode. Lists of token ids are refused: they are another model's."""
 
     input: _Text | Annotated[list[_Text], Meta(min_length=1, max_length=MAX_EMBEDDING_TEXTS)]
-    model: Annotated[str, Meta(description="The encoder's name, the served model's, or empty.")] | None = None
+    model: (
+        Annotated[str, Meta(max_length=MAX_NAME_CHARS, description="The encoder's name, the served model's, or empty.")]
+        | None
+    ) = None
     encoding_format: Literal["float", "base64"] | None = None
     dimensions: Annotated[int, Meta(ge=1, description="Legal is the encoder's own number alone.")] | None = None
 

@@ -10,7 +10,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from server.errors import ErrorCode, ServiceError
-from server.web.reading.struct_reader import printable_value
+from server.web.limits.table import MAX_METADATA, MAX_METADATA_CHARS
+from server.web.reading.json_reader import printable
+from server.web.reading.struct_reader import invalid, printable_value
 
 # Taken whatever they say: who asks, how it is billed, cached or routed, and what a model without it cannot heed.
 HARMLESS = (
@@ -79,6 +81,7 @@ def without_idle_fields(
     Raises:
         ServiceError: UNSUPPORTED_FIELD for one that asks for something.
     """
+    _check_metadata(data.get("metadata"))
     if data.get("tool_choice") == "none":
         data = {**data, "tools": None, "functions": None}
     kept = {name: value for name, value in data.items() if name in known or name not in HARMLESS}
@@ -86,6 +89,19 @@ def without_idle_fields(
         if name not in known:
             _check_idle(name, kept.pop(name, None), idle)
     return kept
+
+
+def _check_metadata(given: object) -> None:
+    """Refuse more than OpenAI takes of what is only carried along."""
+    if not isinstance(given, dict):
+        return
+    if len(given) > MAX_METADATA:
+        raise invalid("metadata", given, f"at most {MAX_METADATA} pairs are legal, found {len(given)}")
+    for name, value in given.items():
+        num_chars = max(len(name), len(value) if isinstance(value, str) else 0)
+        if num_chars > MAX_METADATA_CHARS:
+            rule = f"at most {MAX_METADATA_CHARS} characters are legal, found {num_chars}"
+            raise invalid(f"metadata.{printable(name)}", value, rule)
 
 
 def _check_idle(name: str, value: object, idle: Sequence[Any]) -> None:

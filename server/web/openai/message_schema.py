@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from server.web.limits.table import MAX_MESSAGE_PARTS, MAX_NAME_CHARS
+
 
 class TextPart(msgspec.Struct, frozen=True):
     """A part of a message; text is the only kind. The other names of text are those of /v1/responses."""
@@ -32,9 +34,9 @@ class ChatMessage(msgspec.Struct, frozen=True):
     """One message. `name` and other keys are taken without effect; what tools were asked and said is read as text."""
 
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
-    content: str | list[TextPart] | None = None
-    name: Annotated[str, Meta(description="Accepted without effect.")] | None = None
-    tool_calls: list[ToolCall] | None = None
+    content: str | Annotated[list[TextPart], Meta(max_length=MAX_MESSAGE_PARTS)] | None = None
+    name: Annotated[str, Meta(max_length=MAX_NAME_CHARS, description="Accepted without effect.")] | None = None
+    tool_calls: Annotated[list[ToolCall], Meta(max_length=MAX_MESSAGE_PARTS)] | None = None
     function_call: FunctionCall | None = None
     audio: None = None
 

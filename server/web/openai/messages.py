@@ -8,6 +8,8 @@ from itertools import groupby
 
 from server.chat.records.turn_records import Turn
 from server.chat.text.visible import is_blank
+from server.errors import ErrorCode, ServiceError
+from server.web.limits.table import MAX_CONVERSATION_CHARS
 from server.web.openai.message_schema import ChatMessage
 from server.web.reading.struct_reader import invalid
 
@@ -34,6 +36,7 @@ def conversation(messages: Sequence[ChatMessage]) -> Conversation:
     Raises:
         ServiceError: INVALID_FIELD where there is no question.
     """
+    _check_size(messages)
     system = [index for index, each in enumerate(messages) if each.role in _SYSTEM]
     said = [each for each in messages if each.role not in _SYSTEM]
     begun = _take_begun(said) if messages[-1].role == "assistant" else ""
@@ -42,6 +45,13 @@ def conversation(messages: Sequence[ChatMessage]) -> Conversation:
     _check_question(messages, said)
     *earlier, (_, text) = _joined(said)
     return Conversation(_text(messages[index] for index in system), _turns(earlier), text, begun=begun)
+
+
+def _check_size(messages: Sequence[ChatMessage]) -> None:
+    num_chars = sum(len(each.text) for each in messages)
+    if num_chars > MAX_CONVERSATION_CHARS:
+        message = f"messages have {num_chars} characters; at most {MAX_CONVERSATION_CHARS} are read of one conversation"
+        raise ServiceError(ErrorCode.INVALID_FIELD, message, field="messages")
 
 
 def _take_begun(said: list[ChatMessage]) -> str:

@@ -25,7 +25,7 @@ from server.web.invocations.parameters import (
     check_window,
 )
 from server.web.invocations.search_fields import Cite, Filter, NoRetrieval, Retrieval, SearchFields, SearchK
-from server.web.limits.table import MAX_CHOICES
+from server.web.limits.table import MAX_CHOICES, MAX_MESSAGES, MAX_NAME_CHARS
 from server.web.openai.idle_fields import without_idle_fields
 from server.web.openai.message_schema import ChatMessage
 from server.web.openai.response_format import ResponseFormat, json_schema
@@ -36,6 +36,7 @@ NO_LIMIT = -1  # llama.cpp's word for "as many tokens as there is room for"
 MaxTokens = Annotated[
     int, Meta(ge=-1, le=1_000_000, extra_json_schema={"not": {"const": 0}}, description="-1: as many as there is room.")
 ]
+ModelName = Annotated[str, Meta(max_length=MAX_NAME_CHARS, description="The name that GET /v1/models gives, or empty.")]
 NumChoices = Annotated[int, Meta(ge=1, le=MAX_CHOICES, description="Replies to one prompt.")]
 
 
@@ -52,7 +53,7 @@ class StreamOptions(msgspec.Struct, frozen=True):
 class SamplingFields(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What chat completions and completions have in common."""
 
-    model: Annotated[str, Meta(description="The name that GET /v1/models gives, or empty.")] | None = None
+    model: ModelName | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     n: NumChoices | None = None
@@ -108,7 +109,7 @@ class ChatRequest(SamplingFields, frozen=True, forbid_unknown_fields=True, kw_on
     the like), and refused by name with any other.
     """
 
-    messages: Annotated[list[ChatMessage], Meta(min_length=1)]
+    messages: Annotated[list[ChatMessage], Meta(min_length=1, max_length=MAX_MESSAGES)]
     max_completion_tokens: MaxTokens | None = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None

@@ -7,6 +7,9 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
+from server.errors import ErrorCode, ServiceError
+from server.web.limits.table import MAX_NAME_CHARS, MAX_SCHEMA_CHARS
+
 ANY_OBJECT = "{}"  # JSON mode
 
 
@@ -22,7 +25,7 @@ class NamedSchema(msgspec.Struct, frozen=True):
     """A JSON schema and what it is called."""
 
     schema: dict[str, Any]
-    name: Annotated[str, Meta(description="Accepted without effect.")] = ""
+    name: Annotated[str, Meta(max_length=MAX_NAME_CHARS, description="Accepted without effect.")] = ""
     description: Annotated[str, Meta(description="Accepted without effect.")] | None = None
     strict: Annotated[bool, Meta(description="A schema is always kept to.")] | None = None
 
@@ -37,7 +40,16 @@ ResponseFormat = TextFormat | JsonObjectFormat | JsonSchemaFormat
 
 
 def json_schema(asked: ResponseFormat | None) -> str | None:
-    """The schema as JSON text; None for plain text."""
+    """The schema as JSON text; None for plain text. Raises ServiceError as `schema_text` does."""
     if isinstance(asked, JsonSchemaFormat):
-        return msgspec.json.encode(asked.json_schema.schema).decode()
+        return schema_text(asked.json_schema.schema, "response_format.json_schema.schema")
     return ANY_OBJECT if isinstance(asked, JsonObjectFormat) else None
+
+
+def schema_text(schema: dict[str, Any], field: str) -> str:
+    """A schema as the engine takes it. Raises ServiceError INVALID_FIELD for a very large one."""
+    text = msgspec.json.encode(schema).decode()
+    if len(text) > MAX_SCHEMA_CHARS:
+        message = f"{field} has {len(text)} characters as JSON; at most {MAX_SCHEMA_CHARS} are legal"
+        raise ServiceError(ErrorCode.INVALID_FIELD, message, field=field)
+    return text

@@ -23,7 +23,7 @@ from server.web.openai.idle_fields import ASKS_FOR_NOTHING, without_idle_fields
 from server.web.openai.message_schema import ChatMessage
 from server.web.openai.messages import Conversation, conversation
 from server.web.openai.request import check_model
-from server.web.openai.response_format import ANY_OBJECT
+from server.web.openai.response_format import ANY_OBJECT, schema_text
 from server.web.openai.responses_schema import JsonObject, JsonSchema, ResponseBody, ResponseEvent, ResponsesRequest
 from server.web.openai.responses_stream import ResponseFormat, whole_response
 from server.web.reading.body import json_response, read_json
@@ -135,7 +135,7 @@ def _is_stored(asked: ResponsesRequest, said: Conversation) -> bool:
 def _json_schema(asked: ResponsesRequest) -> str | None:
     wanted = None if asked.text is None else asked.text.format
     if isinstance(wanted, JsonSchema):
-        return msgspec.json.encode(wanted.schema).decode()
+        return schema_text(wanted.schema, "text.format.schema")
     return ANY_OBJECT if isinstance(wanted, JsonObject) else None
 
 

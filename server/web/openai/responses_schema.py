@@ -9,7 +9,9 @@ from msgspec import Meta
 
 from server.web.invocations.parameters import MaxNewTokens, Temperature, TopP
 from server.web.invocations.search_fields import NoRetrieval
+from server.web.limits.table import MAX_MESSAGES, MAX_NAME_CHARS, MAX_QUESTION_CHARS, MAX_SYSTEM_CHARS
 from server.web.openai.message_schema import ChatMessage
+from server.web.openai.request import ModelName
 from server.web.openai.response import Extension
 
 
@@ -25,7 +27,7 @@ class JsonSchema(msgspec.Struct, frozen=True, tag_field="type", tag="json_schema
     """JSON that a schema allows; `name`, `description` and `strict` change nothing."""
 
     schema: dict[str, Any]
-    name: str = ""
+    name: Annotated[str, Meta(max_length=MAX_NAME_CHARS)] = ""
 
 
 class TextOptions(msgspec.Struct, frozen=True):
@@ -38,10 +40,15 @@ class ResponsesRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A question, or the messages of a conversation. Stored and continued by `previous_response_id` where it is one
     question; a list of several messages is answered as it is and not stored."""
 
-    input: Annotated[str, Meta(min_length=1)] | Annotated[list[ChatMessage], Meta(min_length=1)]
-    model: Annotated[str, Meta(description="The name that GET /v1/models gives, or empty.")] | None = None
-    instructions: str | None = None
-    previous_response_id: Annotated[str, Meta(description="Go on behind this answer, the newest one.")] | None = None
+    input: (
+        Annotated[str, Meta(min_length=1, max_length=MAX_QUESTION_CHARS)]
+        | Annotated[list[ChatMessage], Meta(min_length=1, max_length=MAX_MESSAGES)]
+    )
+    model: ModelName | None = None
+    instructions: Annotated[str, Meta(max_length=MAX_SYSTEM_CHARS)] | None = None
+    previous_response_id: (
+        Annotated[str, Meta(max_length=MAX_NAME_CHARS, description="Go on behind this answer, the newest one.")] | None
+    ) = None
     store: Annotated[bool, Meta(description="false: nothing is remembered.")] | None = None
     stream: bool | None = None
     temperature: Temperature | None = None

@@ -79,7 +79,8 @@ def _refusal(message: str, data: dict[str, Any], kind: type[msgspec.Struct]) -> 
     if match := _MISSING.match(cause):
         field = _join(path, match[1])
         return ServiceError(ErrorCode.INVALID_FIELD, f"{field} is missing", field=field)
-    return invalid(_join(path), _value_at(data, path), _lowered(cause))
+    found = _value_at(data, path)
+    return invalid(_join(path), found, f"{_lowered(cause)}{_found_length(found, cause)}")
 
 
 def _join(path: str, name: str = "") -> str:
@@ -88,6 +89,11 @@ def _join(path: str, name: str = "") -> str:
 
 def _lowered(cause: str) -> str:
     return cause[:1].lower() + cause[1:].replace("`", "")
+
+
+def _found_length(found: object, cause: str) -> str:
+    """How long a value is whose length is not legal: what is shown of it does not tell."""
+    return f", found {len(found)}" if "length" in cause and isinstance(found, str | list | dict) else ""
 
 
 def _value_at(data: object, path: str) -> object:

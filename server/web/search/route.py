@@ -12,11 +12,13 @@ from server.chat.moderation.remembered import PassageVerdicts
 from server.chat.records.turn_records import Source
 from server.chat.text.normal import normalise
 from server.chat.text.visible import is_blank
+from server.config import Settings
 from server.errors import ErrorCode, ServiceError
 from server.retrieval.query import Query
 from server.retrieval.retriever import Passage, RetrievalError, Retriever
 from server.web.call.front import Front, current_exchange, work_blueprint
 from server.web.describe.operation import JSON, REFUSED, Operation
+from server.web.limits.table import MAX_SEARCH_ROWS
 from server.web.reading.body import json_response, read_json
 from server.web.reading.struct_reader import invalid, read_struct
 from server.web.search.schema import SearchQuery, SearchResults
@@ -44,6 +46,7 @@ def blueprint(front: Front) -> Blueprint:
         query = read_struct(read_json(request, settings.max_body_bytes), SearchQuery)
         if is_blank(query.query):
             raise invalid("query", query.query, "must hold visible text")
+        _check_rows(query, settings)
         query = msgspec.structs.replace(query, query=normalise(query.query))
         if settings.web_search_url:
             _check_before_it_leaves(front, query.query)
@@ -53,6 +56,15 @@ def blueprint(front: Front) -> Blueprint:
         return json_response(SearchResults(tuple(map(Source.of, passages))))
 
     return routes
+
+
+def _check_rows(query: SearchQuery, settings: Settings) -> None:
+    """Refuse a search for very many passages with very many neighbours each. What the settings say is legal."""
+    k = settings.search_k if query.k is None else query.k
+    window = settings.search_window if query.w is None else query.w
+    rows = k * (1 + 2 * window)
+    if rows > MAX_SEARCH_ROWS and (query.k, query.w) != (None, None):
+        raise invalid("k", k, f"with w={window} it looks at {rows} rows of the index; at most {MAX_SEARCH_ROWS}")
 
 
 def _check_before_it_leaves(front: Front, query: str) -> None:

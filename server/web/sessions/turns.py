@@ -14,7 +14,7 @@ from server.chat.services import Services
 from server.errors import ErrorCode, ServiceError
 from server.web.call.front import Front, work_blueprint
 from server.web.describe.operation import JSON, Operation, in_path
-from server.web.limits.table import MAX_FEEDBACK_CHARS
+from server.web.limits.table import MAX_FEEDBACK_CHARS, MAX_REQUEST_ID_CHARS
 from server.web.reading.body import json_response, read_json
 from server.web.reading.struct_reader import invalid, read_struct
 from server.web.sessions.schema import SessionId
@@ -28,7 +28,7 @@ class CancelAction(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     action: Literal["cancel"]
     session_id: SessionId | None = None
-    request_id: Annotated[str, Meta(min_length=1, max_length=64)] | None = None
+    request_id: Annotated[str, Meta(min_length=1, max_length=MAX_REQUEST_ID_CHARS)] | None = None
 
 
 class DeleteTurnAction(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -15,6 +15,7 @@ from server.engine.weights.family import FAMILIES
 from server.settings_table import document as settings_page
 from server.web.app import OPERATIONS
 from server.web.describe.api_page import document as api_page
+from server.web.limits.page import document as limits_page
 from tests import ROOT
 from tests.unit.web.fakes import Fakes
 from tests.unit.web.loopback import served
@@ -36,6 +37,7 @@ def address() -> Iterator[str]:
 
 @pytest.mark.parametrize(("name", "made", "command"), [
     ("settings.md", settings_page(), "python -m server.settings_table > docs/settings.md"),
+    ("limits.md", limits_page(), "python -m server.web.limits.page > docs/limits.md"),
     ("api.md", api_page(OPERATIONS), "python -m server.web.api_page > docs/api.md"),
 ])  # fmt: skip
 def test_a_table_is_what_the_code_says(name: str, made: str, command: str) -> None:
