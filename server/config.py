@@ -78,6 +78,9 @@ class Settings(BaseModel):
     long_replies: Literal["clamp", "refuse"] = "clamp"  # a request for more tokens than the window has room for
     request_deadline_s: float = Field(55.0, gt=0, le=_DAY_S)
     stream_deadline_s: float = Field(450.0, gt=0, le=_DAY_S)
+    # The longest expected wait for a reply to begin, and never more than half of the request's deadline: what would
+    # wait longer, at the pace at which replies end, is refused at once with 429.
+    max_wait_s: float = Field(10.0, gt=0, le=_DAY_S)
     passage_tokens: int = Field(384, ge=0)
     session_wait_s: float = Field(
         3.0, ge=0, le=_DAY_S

@@ -93,6 +93,7 @@ class Welcome(msgspec.Struct, frozen=True, tag="welcome"):
     world: int
     dtype: str
     max_queue: int
+    max_running: int = 0  # replies that are computed at once; 0: not told
 
 
 class Alternative(msgspec.Struct, frozen=True, array_like=True):
@@ -164,6 +165,7 @@ class Status(msgspec.Struct, frozen=True, tag="status"):
     drafted_tokens: int = 0  # by prompt lookup
     accepted_tokens: int = 0  # of those, what the model would have said too
     nonfinite_requests: int = 0  # that ended because their numbers were not finite
+    reply_interval_s: float = 0.0  # from the end of a reply to that of the next while as many run as may; 0: not known
 
 
 ToEngine = Hello | Generate | Score | Cancel

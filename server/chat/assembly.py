@@ -20,12 +20,17 @@ from server.chat.records.model_version import model_version
 from server.chat.services import Services
 from server.chat.store.from_url import open_store
 from server.chat.store.owner import front_owner
+from server.chat.store.store import Store
+from server.chat.store.watch import StoreWatch
 from server.chat.turn import Collaborators, TurnService, TurnSettings
+from server.chat.turn_gate import TurnGate
 from server.chat.turn_search import SearchSettings
 from server.config import ConfigError, Settings
 from server.engine.client import EngineClient
 from server.engine.engine import Engine
 from server.engine.replicas import Replicas
+from server.engine.signs_of_life import SignsOfLife
+from server.engine.signs_of_life import watch as watch_ranks
 from server.engine.weights.family import window_of
 from server.retrieval.from_settings import open_retriever
 from server.wire import INPUT_MODERATION, OUTPUT_MODERATION
@@ -49,11 +54,30 @@ def open_services(settings: Settings) -> Services:
     engine = _engine(settings)
     policy = _policy(settings)
     moderator = None if policy is None else _moderator(settings, policy, engine)
-    # A turn has up to two tasks under way at once, which may wait for the engine; one that ended early may leave some.
-    executor = ThreadPoolExecutor(3 * settings.threads, thread_name_prefix="turn")
-    with_ = Collaborators(engine, _prompts(settings), store, executor, moderator=moderator, retriever=retriever)
+    # A turn has up to three tasks under way at once, which may wait; one that ended early may leave some behind.
+    executor = ThreadPoolExecutor(4 * settings.threads, thread_name_prefix="turn")
+    gate = TurnGate(engine, settings.max_wait_s)
+    with_ = Collaborators(
+        engine, _prompts(settings), store, executor, moderator=moderator, retriever=retriever, gate=gate
+    )
     turns = TurnService(with_, _turn_settings(settings, "" if retriever is None else retriever.version))
-    return Services(settings, engine, turns, store=store, policy=policy, moderator=moderator, retriever=retriever)
+    return Services(
+        settings, engine, turns, store=store, policy=policy, moderator=moderator, retriever=retriever,
+        store_watch=_watched(store), signs_of_life=_signs_of_life(settings),
+    )  # fmt: skip
+
+
+def _watched(store: Store) -> StoreWatch:
+    watch = StoreWatch(store)
+    watch.start()
+    return watch
+
+
+def _signs_of_life(settings: Settings) -> list[SignsOfLife]:
+    world = settings.tensor_parallel_degree
+    groups = [SignsOfLife(settings.group_dir(group), world) for group in range(settings.replicas)]
+    watch_ranks(groups)
+    return groups
 
 
 def _engine(settings: Settings) -> Engine:

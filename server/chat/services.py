@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from server.chat.moderation.moderator import Moderator
 from server.chat.moderation.policy import Policy
 from server.chat.store.store import Store
+from server.chat.store.watch import StoreWatch
 from server.chat.turn import TurnService
 from server.config import Settings
 from server.engine.engine import Engine
+from server.engine.signs_of_life import SignsOfLife
 from server.retrieval.retriever import Retriever
 
 
 @dataclass(frozen=True)
 class Services:
-    """Everything the front works with.
+    """Everything the front works with. What is not watched is taken to be well.
 
     `policy` and `moderator` are None when moderation is off, `retriever` when there is no index.
     """
@@ -27,6 +30,8 @@ class Services:
     policy: Policy | None = None
     moderator: Moderator | None = None
     retriever: Retriever | None = None
+    store_watch: StoreWatch | None = None
+    signs_of_life: Sequence[SignsOfLife] = ()  # of each group
 
     @property
     def max_context_tokens(self) -> int | None:

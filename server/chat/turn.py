@@ -8,8 +8,9 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Executor, Future
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 
 import msgspec
 
@@ -31,10 +32,12 @@ from server.chat.reply.citations import MarkedText
 from server.chat.reply.clean import ReplyCleaner
 from server.chat.reply.stream import ReplyEngine, ReplyOrder, ReplyStream
 from server.chat.store.store import Claim, SessionBusy, Store
+from server.chat.turn_gate import TurnGate
 from server.chat.turn_in_progress import OpenTurn, TurnsUnderWay, cancelled_error
 from server.chat.turn_judge import TurnJudge, normalised
 from server.chat.turn_prompt import TurnPrompts
 from server.chat.turn_search import SearchSettings, TurnSearch, nothing_found
+from server.chat.turn_waits import Waits
 from server.errors import ErrorCode, ServiceError
 from server.retrieval.retriever import Passage, Retriever
 
@@ -43,6 +46,7 @@ log = logging.getLogger(__name__)
 _HOUR_S = 3600
 _BUSY_POLL_S = 0.1
 _JUDGE_RESERVE_S = 2.0  # of a request's deadline, kept for the verdict on the reply
+_STORE_GRACE_S = 3.0  # beyond the deadline, for a turn that has its answer to be written down
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,9 @@ class TurnSettings:
 
 @dataclass(frozen=True)
 class Collaborators:
-    """Whom a turn needs; without a moderator nothing is judged, without a retriever nothing is found."""
+    """Whom a turn needs; without a moderator nothing is judged, without a retriever nothing is found, without a gate
+    every turn is let in.
+    """
 
     engine: ReplyEngine
     prompts: PromptBuilder
@@ -70,6 +76,7 @@ class Collaborators:
     executor: Executor
     moderator: Moderator | None = None
     retriever: Retriever | None = None
+    gate: TurnGate | None = None
 
 
 class TurnService:
@@ -87,6 +94,7 @@ class TurnService:
         self._versions = {"model": settings.model, "index_version": settings.index_version}
         self._ending = threading.Event()
         self._under_way = TurnsUnderWay()
+        self._waits = Waits(with_.executor, self._ending)
 
     def answer(self, request: TurnRequest, has_left: Callable[[], bool] = lambda: False) -> TurnResult:
         """The whole answer at once. `has_left` is asked now and then whether the client is gone: then it is cancelled.
@@ -135,11 +143,15 @@ class TurnService:
         self._ending.set()
 
     def _events(self, request: TurnRequest, *, piecewise: bool) -> Generator[TurnEvent]:
-        request = self._judge.as_judged(request)
-        self._prompts.check(request)
-        turn = OpenTurn(request, system=self._prompts.instructions(request, ""))
-        with self._under_way.noted(turn):
-            yield from self._answered(turn, piecewise)
+        with self._let_in(request):
+            request = self._judge.as_judged(request)
+            self._prompts.check(request)
+            turn = OpenTurn(request, system=self._prompts.instructions(request, ""))
+            with self._under_way.noted(turn):
+                yield from self._answered(turn, piecewise)
+
+    def _let_in(self, request: TurnRequest) -> AbstractContextManager[None]:
+        return nullcontext() if self._with.gate is None else self._with.gate.inside(request.deadline_s)
 
     def _answered(self, turn: OpenTurn, piecewise: bool) -> Iterator[TurnEvent]:
         request = turn.request
@@ -154,12 +166,12 @@ class TurnService:
         try:
             if request.history is None:
                 turn.clock.begin(CLAIM)
-                self._open(turn, request.session_id)
+                yield from self._waits.result(turn, partial(self._open, turn, request.session_id))
             # A turn that another request adds while the session is busy is the next question's to know.
             if not self._settings.judge_before_search:
                 found = self._search.start(turn)
             if request.history is None:
-                turn.claim = self._claim(turn)
+                turn.claim = yield from self._claim(turn)
                 if turn.claim is None:
                     result = turn.answered_before()
                     assert result is not None, "what is not claimed was answered before"
@@ -167,13 +179,14 @@ class TurnService:
                     return
                 turn.clock.end(CLAIM)
             turn.go_on()
+            yield from self._waits.until_done(turn, judged)
             blocked = self._judge.wait(turn, judged)
             if blocked is None and self._settings.judge_before_search:
                 found = self._search.start(turn)
             if blocked is not None:
                 result = turn.result(blocked.message, "moderated_input")
             else:
-                turn.passages = self._search.wait(turn, found)
+                turn.passages = yield from self._waits.result(turn, partial(self._search.wait, turn, found))
                 turn.go_on()
                 prompt = self._prompts.build(turn)
                 turn.passages = turn.passages[: prompt.num_passages]
@@ -186,7 +199,7 @@ class TurnService:
                 if reply.verdict.blocked is not None and piecewise:
                     yield TextPiece(result.outputs)
             with turn.clock.phase(STORE):
-                self._complete(turn, result)
+                yield from self._waits.last_result(turn, partial(self._complete, turn, result), _STORE_GRACE_S)
             stored = True
             result = msgspec.structs.replace(result, phases=turn.clock.phases)
             self._log_end(turn, result)
@@ -196,7 +209,7 @@ class TurnService:
             judged.cancel()
             found.cancel()
             if turn.claim is not None and not stored:
-                self._store.release(turn.claim)
+                self._waits.in_passing(partial(self._store.release, turn.claim))
 
     def _this_hour(self) -> float:
         """When a conversation that its client keeps is said to have begun: its prompts then share their first lines."""
@@ -219,22 +232,22 @@ class TurnService:
         if turn.request.replaces is not None and turn.answered_before() is None:
             turn.replace(turn.request.replaces)
 
-    def _claim(self, turn: OpenTurn) -> Claim | None:
+    def _claim(self, turn: OpenTurn) -> Generator[KeepAlive, None, Claim | None]:
         """Take the session's next turn; while it is busy, wait as long as the settings and the deadline allow.
 
         None when this very request was answered before.
         """
         give_up = time.monotonic() + min(self._settings.session_wait_s, turn.remaining_s)
         while turn.answered_before() is None:
+            claim = partial(self._store.claim, turn.session, self._settings.owner)
             try:
-                return self._store.claim(turn.session, self._settings.owner)
+                return (yield from self._waits.result(turn, claim, give_back=self._store.release))
             except SessionBusy:
                 left_s = give_up - time.monotonic()
                 if left_s <= 0:
                     raise
-            turn.go_on()
-            time.sleep(min(_BUSY_POLL_S, left_s))
-            self._open(turn, turn.session.session_id)
+            yield from self._waits.pause(turn, min(_BUSY_POLL_S, left_s))
+            yield from self._waits.result(turn, partial(self._open, turn, turn.session.session_id))
         return None
 
     def _reply(self, turn: OpenTurn, prompt: Prompt, piecewise: bool) -> ReplyStream:

@@ -58,6 +58,7 @@ class OpenTurn:
     follows: int | None = None  # the turn it goes on from, where it replaces the one behind that
     reply: ReplyStream | None = None
     clock: PhaseClock = field(default_factory=PhaseClock)
+    silent_since: float = field(default_factory=time.monotonic)  # when the client last heard of it
     _cancelled: threading.Event = field(default_factory=threading.Event)
 
     @property
@@ -117,6 +118,11 @@ class OpenTurn:
             turn=found.turn,
             citations=found.citations,
         )
+
+    @property
+    def is_late(self) -> bool:
+        """Whether the deadline has passed."""
+        return time.monotonic() - self.started > self.request.deadline_s
 
     @property
     def remaining_s(self) -> float:

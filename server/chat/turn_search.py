@@ -16,6 +16,7 @@ from server.retrieval.retriever import Passage, RetrievalError, Retriever
 
 log = logging.getLogger(__name__)
 
+_SHARE = 0.5  # of what is left of a deadline; the rest is for an answer without sources
 _NOTHING_FOUND = 'retrieval is "required", and no passage was found: the search failed, or the filter leaves none'
 _EXCHANGES = 8  # earlier turns that a search may look at
 
@@ -64,7 +65,7 @@ class TurnSearch:
             ServiceError: RETRIEVAL_UNAVAILABLE.
         """
         try:
-            found_passages = found.result(timeout=self._settings.timeout_s)
+            found_passages = found.result(timeout=min(self._settings.timeout_s, _SHARE * turn.remaining_s))
             passages = self._judge.allowed(turn, found_passages)
         except (RetrievalError, TimeoutError) as error:
             found.cancel()

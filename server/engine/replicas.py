@@ -77,16 +77,24 @@ class Replicas(Engine):
         welcomes = [welcome for engine in self.groups if (welcome := engine.welcome) is not None]
         if not welcomes:
             return None
-        return msgspec.structs.replace(welcomes[0], max_queue=sum(welcome.max_queue for welcome in welcomes))
+        return msgspec.structs.replace(
+            welcomes[0],
+            max_queue=sum(welcome.max_queue for welcome in welcomes),
+            max_running=sum(welcome.max_running for welcome in welcomes),
+        )
 
     @property
     def status(self) -> wire.Status | None:
-        """The sums over the groups; the duration of a step is the longest one's."""
+        """The sums over the groups; the duration of a step is the longest one's, and replies end as often as in all of
+        them together.
+        """
         found = [status for engine in self.groups if (status := engine.status) is not None]
         if not found:
             return None
         sums: dict[str, Any] = {name: _sum(name, found) for name in wire.Status.__struct_fields__}
-        return wire.Status(**{**sums, "step_seconds": max(status.step_seconds for status in found)})
+        interval_s = max(status.reply_interval_s for status in found) / len(found)
+        step_s = max(status.step_seconds for status in found)
+        return wire.Status(**{**sums, "step_seconds": step_s, "reply_interval_s": interval_s})
 
     @property
     def status_age_s(self) -> float:

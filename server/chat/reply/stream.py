@@ -21,22 +21,24 @@ from server.chat.reply.growing import GrowingReply
 from server.chat.text.sentences import next_to_judge
 from server.errors import ErrorCode, ServiceError
 
-_KEEP_ALIVE_S = 1.0
+KEEP_ALIVE_S = 1.0
 _DEADLINE, _SHUTDOWN = "deadline", "shutdown"
 _RETRY_AFTER_S = 2.0
 
 
-def _deadline_passed() -> ServiceError:
+def deadline_passed() -> ServiceError:
+    """What a turn ends with whose deadline passed before its reply began."""
     return ServiceError(ErrorCode.DEADLINE, "the deadline passed before the reply began; the server is busy")
 
 
-def _shutting_down() -> ServiceError:
+def shutting_down() -> ServiceError:
+    """What a turn ends with that the shutdown found before its reply began."""
     message = "the server is shutting down; the reply had not begun"
     return ServiceError(ErrorCode.SHUTTING_DOWN, message, retry_after_s=_RETRY_AFTER_S)
 
 
 # What a reply is refused with that was cut off before it began, by how it ended.
-_CUT_OFF = {_DEADLINE: _deadline_passed, _SHUTDOWN: _shutting_down}
+_CUT_OFF = {_DEADLINE: deadline_passed, _SHUTDOWN: shutting_down}
 
 
 class ReplyEngine(Protocol):
@@ -140,11 +142,11 @@ class ReplyStream:
         silent_since = time.monotonic()
         try:
             while not self._is_over():
-                self._take_event(silent_since + _KEEP_ALIVE_S)
+                self._take_event(silent_since + KEEP_ALIVE_S)
                 self._judge_next()
                 if text := self._leaving():
                     yield TextPiece(text, len(self._order.request.prompt), self._num_tokens)
-                elif time.monotonic() >= silent_since + _KEEP_ALIVE_S:
+                elif time.monotonic() >= silent_since + KEEP_ALIVE_S:
                     yield KeepAlive()
                 else:
                     continue
@@ -276,7 +278,7 @@ class ReplyStream:
         )
 
     def _check_deadline(self) -> None:
-        if time.monotonic() > self._deadline + 10 * _KEEP_ALIVE_S:
+        if time.monotonic() > self._deadline + 10 * KEEP_ALIVE_S:
             raise ServiceError(
                 ErrorCode.ENGINE_UNAVAILABLE, "the engine group did not answer in time; try again", retry_after_s=5.0
             )

@@ -44,19 +44,24 @@ _PASSING_FAULTS = (HTTPClientError, ConnectionError, ResponseParserError, Partly
 
 
 class Retrying:
-    """Runs AWS calls; the n-th wait is a random part of `first_wait_s` * 2^n, at most `longest_wait_s`."""
+    """Runs AWS calls; the n-th wait is a random part of `first_wait_s` * 2^n, at most `longest_wait_s`.
+
+    After `budget_s` seconds no further attempt begins: whoever waits has a deadline.
+    """
 
     def __init__(
         self,
         attempts: int = 5,
         first_wait_s: float = 0.05,
         longest_wait_s: float = 1.0,
+        budget_s: float = 6.0,
         sleep: Callable[[float], None] = time.sleep,
         rng: random.Random | None = None,
     ) -> None:
         self._attempts = attempts
         self._first_wait_s = first_wait_s
         self._longest_wait_s = longest_wait_s
+        self._budget_s = budget_s
         self._sleep = sleep
         self._rng = rng or random.Random()
 
@@ -67,7 +72,7 @@ class Retrying:
             ClientError: AWS refused it for a reason that asking again does not change.
             ServiceError: STORE_UNAVAILABLE, when no attempt got through or the client cannot ask at all.
         """
-        attempt = 0
+        attempt, give_up = 0, time.monotonic() + self._budget_s
         while True:
             attempt += 1
             try:
@@ -75,7 +80,7 @@ class Retrying:
             except FAULTS as error:
                 if isinstance(error, ClientError) and not _may_pass(error):
                     raise
-                if attempt == self._attempts or not _may_pass(error):
+                if attempt == self._attempts or not _may_pass(error) or time.monotonic() > give_up:
                     raise _unavailable(error) from error
                 log.warning("store.retry attempt=%d error=%s", attempt, error)
             self._sleep(self._rng.uniform(0, min(self._longest_wait_s, self._first_wait_s * 2**attempt)))

@@ -23,7 +23,7 @@ SCHEMA_VERSION = 1  # the file's user_version; 0 in files of this schema that we
 BUSY_TIMEOUT_S = 5.0  # how long one write waits for another process's
 PURGE_EVERY_S = 300.0
 PURGE_AGAIN_S = 1.0
-PURGE_ROWS = 500
+PURGE_ROWS = 25  # of up to 380 kB, which are overwritten: some tens of milliseconds
 PAGE_ROWS = 200
 RETRY_AFTER_S = 1.0
 

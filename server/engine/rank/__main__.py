@@ -21,6 +21,7 @@ from server.engine.exit_status import FAILED, NO_SHARED_MEMORY, REFUSED
 from server.engine.parallel.cache_folder import cache_folder
 from server.engine.rank.liveness import READY_FILE, Heartbeat, end_process
 from server.engine.rank.own_folder import make_own_folder
+from server.engine.signs_of_life import give_signs
 from server.errors import PassingError
 from server.log_setup import set_up_logging
 
@@ -74,6 +75,7 @@ def _serve(settings: Settings, rank: int, attempt: int) -> int:
         _mark_ready(settings.run_dir, attempt)
         log.info("engine.ready world=%d seconds=%.1f", serving.world, time.monotonic() - started)
     heartbeat = Heartbeat(settings.run_dir)
+    give_signs(settings.run_dir, rank)
 
     def is_stopping() -> bool:  # asked once a round of rank 0's loop
         heartbeat.beat()

@@ -130,6 +130,7 @@ class Serving:
             world=self.world,
             dtype=settings.dtype,
             max_queue=settings.max_queue,
+            max_running=settings.max_running,
         )
         tokenizer = open_tokenizer(models[CHAT].folder, models[CHAT].vocab_size)
         sampler = Sampler(tuple(tokenizer.end_tokens), tokenizer.textless)

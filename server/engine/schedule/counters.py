@@ -37,4 +37,9 @@ class Counters:
         if not self._tokens_per_step:
             return 1.0
         seconds = num_tokens * self._seconds_per_step / self._tokens_per_step
-        return float(min(max(math.ceil(seconds), 1), MAX_RETRY_AFTER_S))
+        return retry_after_s(seconds)
+
+
+def retry_after_s(seconds: float) -> float:
+    """A number of seconds as clients are told it: whole, in [1, MAX_RETRY_AFTER_S]."""
+    return float(min(max(math.ceil(seconds), 1), MAX_RETRY_AFTER_S))

@@ -8,10 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 from server.engine.schedule.admission import Admission
 from server.engine.schedule.block_pool import BlockPool
-from server.engine.schedule.counters import Counters
+from server.engine.schedule.counters import Counters, retry_after_s
 from server.engine.schedule.generate_queue import GenerateQueue
 from server.engine.schedule.limits import ScheduleLimits
 from server.engine.schedule.model_blocks import ModelBlocks
+from server.engine.schedule.pace import Pace
 from server.engine.schedule.score_queue import ScoreQueue
 from server.engine.schedule.sequence import CHAT, GenerateSequence, ScoreRequest
 from server.engine.schedule.step_plan import ReplyRows, ScoreRows, StepBuilder, StepPlan
@@ -54,6 +55,7 @@ class Scheduler:
         assert pools.keys() == windows.keys(), (pools.keys(), windows.keys())
         assert CHAT in pools, pools.keys()
         self._counters = Counters()
+        self._pace = Pace()
         self._clock = clock
         self._limits = limits
         self._blocks = {
@@ -97,6 +99,7 @@ class Scheduler:
         self._refuse_full(
             len(self._replies.waiting), num_places, self._replies.num_waiting_tokens, num_tokens=sequence.num_tokens
         )
+        self._refuse_late(message.deadline_s)
         self._replies.add(sequence)
         self._note(sequence)
         return sequence
@@ -208,6 +211,7 @@ class Scheduler:
             drafted_tokens=self._counters.drafted_tokens,
             accepted_tokens=self._counters.accepted_tokens,
             nonfinite_requests=self._counters.nonfinite_requests,
+            reply_interval_s=self._pace.reply_interval_s(self._limits.max_running),
         )
 
     def check(self) -> None:
@@ -245,7 +249,9 @@ class Scheduler:
         now = self._clock()
         num_decoded = sum(rows.num_rows for rows in plan.reply_rows if rows.sequence.num_new_tokens)
         # An overlapped step begins in earnest when the one before it is done.
-        self._counters.add_step(plan.step.num_tokens, num_decoded, now - max(plan.started, self._settled_at))
+        seconds = now - max(plan.started, self._settled_at)
+        self._counters.add_step(plan.step.num_tokens, num_decoded, seconds)
+        self._pace.add_step(plan.step.num_tokens - num_decoded, num_decoded, seconds)
         self._settled_at = now
 
     def _settle_reply(self, rows: ReplyRows, tokens: Sequence[int] | None) -> list[End]:
@@ -298,6 +304,8 @@ class Scheduler:
         del self._requests[request.request_id]
         request.ended = True
         if isinstance(request, GenerateSequence):
+            if request.num_new_tokens:
+                self._pace.end_reply(request.num_new_tokens)
             self._replies.remove(request)
             request.drop_pending()
         else:
@@ -308,6 +316,16 @@ class Scheduler:
             message = f"request_id={request_id!r} is in use by a request that has not ended."
             raise ServiceError(ErrorCode.INVALID_FIELD, message, field="request_id")
 
+    def _refuse_late(self, deadline_s: float | None) -> None:
+        """Refuse a reply that would not begin before its deadline: whoever waits for it would wait in vain."""
+        num_before = len(self._replies.waiting) + 1 - self._replies.num_open_places
+        if deadline_s is None or num_before <= 0:
+            return
+        wait_s = num_before * self._pace.reply_interval_s(self._limits.max_running)
+        if wait_s > deadline_s:
+            message = f"a reply would begin in about {wait_s:.0f} s; the request has {deadline_s:.0f} s."
+            raise ServiceError(ErrorCode.QUEUE_FULL, message, retry_after_s=retry_after_s(wait_s - deadline_s))
+
     def _refuse_full(self, num_waiting: int, num_places: int, num_waiting_tokens: int, num_tokens: int) -> None:
         most = self._limits.max_queued_tokens
         if num_waiting >= num_places:
@@ -316,8 +334,8 @@ class Scheduler:
             message = f"{num_waiting_tokens} tokens wait already, {num_tokens} more would exceed {most}."
         else:
             return
-        retry_after_s = self._counters.retry_after_s(num_waiting_tokens + num_tokens)
-        raise ServiceError(ErrorCode.QUEUE_FULL, message, retry_after_s=retry_after_s)
+        after_s = self._counters.retry_after_s(num_waiting_tokens + num_tokens)
+        raise ServiceError(ErrorCode.QUEUE_FULL, message, retry_after_s=after_s)
 
 
 def _expired(request: GenerateSequence | ScoreRequest) -> End:

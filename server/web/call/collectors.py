@@ -26,6 +26,7 @@ class EngineCollector(Collector):
         ("waiting", "num_waiting", "Requests in the queue."),
         ("waiting_tokens", "num_waiting_tokens", "Prompt tokens in the queue."),
         ("step_seconds", "step_seconds", "Duration of the last step."),
+        ("reply_interval_seconds", "reply_interval_s", "From the end of a reply to the next while as many run as may."),
     )
     _COUNTERS = (
         ("steps", "steps", "Forward passes of the group."),

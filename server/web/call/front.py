@@ -31,12 +31,12 @@ def current_exchange() -> Exchange:
     return cast(Exchange, g.exchange)
 
 
-def work_blueprint(name: str, front: Front) -> Blueprint:
-    """A blueprint whose requests take a place before their body is read."""
+def work_blueprint(name: str, front: Front, *, is_side: bool = False) -> Blueprint:
+    """A blueprint whose requests take a place before their body is read; of a side route, one of a few."""
     blueprint = Blueprint(name, __name__)
 
     @blueprint.before_request
     def admit() -> None:
-        current_exchange().ticket = front.concurrency.enter()
+        current_exchange().ticket = front.concurrency.enter(side_route=name if is_side else "")
 
     return blueprint

@@ -58,6 +58,10 @@ LONGEST_WAIT_S = 30.0  # for one write, not for the whole answer
 
 # How many may be at work. The number of threads is OCK_THREADS; some always stay free for /ping and for refusals.
 SPARE_THREADS = 8  # for refusals
+SHARED_PLACES = 4  # the last one in so many places is for callers that have less than their share
+WANTED_FOR_S = 5.0  # after a refusal a caller counts among those that share
+SIDE_SHARE = 4  # one in so many places, at most, is taken by each of /search, /v1/embeddings and /v1/moderations
+LEAST_SIDE_PLACES = 4  # of each of these
 LIST_THREADS = 16  # that answer the questions of lists
 # Moderation calls that are judged at once. The moderator sends a few texts of each at a time, so that whatever is asked
 # there, most places in the engine's queue are left to questions and replies.

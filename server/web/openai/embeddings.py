@@ -75,7 +75,7 @@ OPERATIONS = (
 
 def blueprint(front: Front) -> Blueprint:
     """The route over `front`."""
-    routes = work_blueprint("embeddings", front)
+    routes = work_blueprint("embeddings", front, is_side=True)
     settings, embedder = front.services.settings, embedder_of(front.services.retriever)
 
     @routes.post("/v1/embeddings")

@@ -32,7 +32,7 @@ OPERATIONS = (
 
 def blueprint(front: Front) -> Blueprint:
     """The route over `front`."""
-    routes = work_blueprint("moderations", front)
+    routes = work_blueprint("moderations", front, is_side=True)
     services = front.services
     lanes = threading.BoundedSemaphore(table.MODERATION_CALLS)
 

@@ -12,8 +12,6 @@ from server.web.call.front import Front, current_exchange
 from server.web.describe.operation import JSON, Operation, in_query
 from server.web.reading.body import json_response
 
-STALE_AFTER_S = 30.0  # the group reports about twice a second, but only between steps
-
 
 class GroupState(msgspec.Struct, frozen=True):
     """The engine group, as its last report says."""
@@ -31,7 +29,7 @@ class GroupState(msgspec.Struct, frozen=True):
 class PingDetail(msgspec.Struct, frozen=True):
     """What GET /ping?detail=1 says."""
 
-    status: str  # ready | starting | stale | draining
+    status: str  # ready | starting | stale | rank silent | store failing | draining
     engine: GroupState  # all groups together
     groups: list[GroupState]  # each by itself
     moderation: str  # on | off
@@ -83,13 +81,23 @@ def _health(state: str) -> Response:
 
 
 def _state(front: Front) -> str:
-    engine = front.services.engine
     if front.concurrency.closed:
         return "draining"
+    watch = front.services.store_watch
+    if watch is not None and watch.is_failing:
+        return "store failing"
+    states = [_group_state(front, number) for number in range(len(front.services.engine.groups))]
+    return "ready" if "ready" in states else states[0]
+
+
+def _group_state(front: Front, number: int) -> str:
+    """A group reports about twice a second, but only between steps, each of which may take its time."""
+    engine, signs = front.services.engine.groups[number], front.services.signs_of_life
     if not engine.ready or engine.status is None:
         return "starting"
-    stale_after_s = min(STALE_AFTER_S, front.services.settings.step_timeout_s)
-    return "ready" if engine.status_age_s < stale_after_s else "stale"
+    if number < len(signs) and signs[number].silent_ranks:
+        return "rank silent"
+    return "ready" if engine.status_age_s < front.services.settings.step_timeout_s else "stale"
 
 
 def _detail(front: Front, state: str) -> PingDetail:

@@ -36,7 +36,7 @@ OPERATIONS = (
 
 def blueprint(front: Front) -> Blueprint:
     """The route over `front`."""
-    routes = work_blueprint("search", front)
+    routes = work_blueprint("search", front, is_side=True)
     settings, retriever = front.services.settings, front.services.retriever
     moderator = front.services.moderator
     verdicts = None if moderator is None else PassageVerdicts(moderator)

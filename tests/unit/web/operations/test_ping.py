@@ -4,7 +4,6 @@ import pytest
 from flask.testing import FlaskClient
 
 from server.web.app import create_app
-from server.web.operations.ping import STALE_AFTER_S
 from tests.unit.web.fakes import Fakes
 
 
@@ -19,7 +18,7 @@ def test_a_ready_front_answers_ping_with_an_empty_200(client: FlaskClient) -> No
     [
         ({"ready": False}, "starting"),
         ({"status": None}, "starting"),
-        ({"status_age_s": STALE_AFTER_S}, "stale"),
+        ({"status_age_s": 120.0}, "stale"),
         ({"ready": False, "welcome": None, "status": None}, "starting"),
     ],
 )
