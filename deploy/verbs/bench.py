@@ -3,6 +3,8 @@
 With --workload, streamed chat completions under closed (--clients) or open (--rate) load: times to the first text,
 between tokens and to the end, goodput under an objective, errors, costs, the server's own phases; JSON, HTML and PNG.
 `bench compare A.json B.json` sets two such results side by side. Without it, turns of POST /invocations.
+`bench overload` offers many times what the server can take, and says what becomes of answers, refusals and memory;
+`bench slow-clients` what clients that never finish their requests cost one that does.
 
 With --against, rounds alternate between the two servers, so that whatever else the machine does falls on both; that
 is how two settings of one server, moderation on and off say, are compared. Prints JSON.
@@ -23,15 +25,20 @@ from deploy.client import ChatClient, ChatError
 from deploy.errors import DeployError
 from deploy.measure.bench.compare import compared
 from deploy.measure.bench.harness import add_harness_arguments, measured
+from deploy.measure.bench.overload import add_overload_arguments, overloaded
+from deploy.measure.bench.slow_clients import add_slow_client_arguments, slowed
 from deploy.measure.turn_load import Asking, Burst, burst, conversation, summary
 from server.machine import machine_facts
 
 _TIMEOUT_S = 300.0
+_MEASURED = {"overload": overloaded, "slow-clients": slowed}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of `bench`."""
-    parser.add_argument("compare", nargs="*", metavar="compare A.json B.json", help="two results beside each other")
+    parser.add_argument(
+        "words", nargs="*", metavar="overload | slow-clients | compare A.json B.json", help="what to do, if not turns"
+    )
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--url", help="the server, as in http://127.0.0.1:8080")
     where.add_argument("--endpoint", metavar="NAME", help="a SageMaker endpoint")
@@ -48,12 +55,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--conversation", type=int, metavar="TURNS", help="instead: one session of so many turns")
     parser.add_argument("--json", type=Path, help="write the result here too")
     add_harness_arguments(parser)
+    add_overload_arguments(parser)
+    add_slow_client_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure and print the JSON."""
-    if arguments.compare:
-        print(_compared(arguments.compare))
+    if arguments.words and arguments.words[0] not in _MEASURED:
+        print(_compared(arguments.words))
         return 0
     if not arguments.url and not arguments.endpoint:
         raise DeployError("one of --url and --endpoint is needed, or compare A.json B.json")
@@ -62,7 +71,9 @@ def run(arguments: argparse.Namespace) -> int:
     )
     open_client = _opener(arguments)
     try:
-        if arguments.workload:
+        if arguments.words:
+            result = _MEASURED[arguments.words[0]](arguments)
+        elif arguments.workload:
             result = measured(arguments)
         elif arguments.conversation:
             result = _conversation(open_client(), arguments.conversation, asking)
@@ -79,7 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _compared(words: list[str]) -> str:
     if len(words) != 3 or words[0] != "compare":
-        raise DeployError(f"{' '.join(words)}: legal is compare A.json B.json")
+        raise DeployError(f"{' '.join(words)}: legal are overload, slow-clients and compare A.json B.json")
     return compared(Path(words[1]), Path(words[2]))
 
 

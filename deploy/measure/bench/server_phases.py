@@ -1,4 +1,4 @@
-"""What the server itself counted during a run: the difference of two looks at its /metrics."""
+"""What the server itself counts, as its /metrics say: phases during a run, and memory."""
 
 from __future__ import annotations
 
@@ -7,18 +7,27 @@ import urllib.error
 import urllib.request
 
 _SAMPLE = re.compile(r'^ock_phase_seconds_(sum|count)\{phase="(\w+)"\} (\S+)$', re.MULTILINE)
+_RESIDENT = re.compile(r"^(?:process|ock_rank)_resident_memory_bytes(?:\{[^}]*\})? (\S+)$", re.MULTILINE)
 _TIMEOUT_S = 5.0
 
 
 def look(url: str) -> dict[tuple[str, str], float]:
     """Sums and counts by phase; nothing from a server that has no such metrics."""
+    return {(kind, phase): float(value) for kind, phase, value in _SAMPLE.findall(_metrics(url))}
+
+
+def resident_bytes(url: str) -> int:
+    """Memory of the front and of all ranks together; 0 from a server that does not tell."""
+    return round(sum(map(float, _RESIDENT.findall(_metrics(url)))))
+
+
+def _metrics(url: str) -> str:
     address = f"{url.rstrip('/').removesuffix('/v1')}/metrics"
     try:
         with urllib.request.urlopen(address, timeout=_TIMEOUT_S) as response:  # noqa: S310 - the user's own address
-            text = response.read().decode("utf-8", "replace")
+            return str(response.read().decode("utf-8", "replace"))
     except (OSError, urllib.error.URLError, ValueError):
-        return {}
-    return {(kind, phase): float(value) for kind, phase, value in _SAMPLE.findall(text)}
+        return ""
 
 
 def mean_ms(before: dict[tuple[str, str], float], after: dict[tuple[str, str], float]) -> dict[str, float]:

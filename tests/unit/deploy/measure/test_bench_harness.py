@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from deploy.__main__ import main
+from deploy.measure.bench import overload
 from deploy.measure.bench.figures import Objective, figures, spread
 from deploy.measure.bench.target import Answer
 from deploy.measure.bench.workload import KINDS, conversations
@@ -148,3 +150,66 @@ def test_an_answer_is_good_when_it_meets_all_of_the_objective() -> None:
     assert (found["goodput_per_s"], found["requests_per_s"], found["errors"]) == (0.5, 1.0, {"cut_off": 1})
     assert spread([]) == {}
     assert spread([1.0, 2.0, 3.0, 4.0])["p50"] == 3.0
+
+
+class Small(Slow):
+    """Answers four at once, in 100 ms; more are refused."""
+
+    places = threading.BoundedSemaphore(4)
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        if not self.places.acquire(blocking=False):
+            return self._send(429, b'{"error": {"code": "rate_limit_exceeded"}}')
+        with self.places_given_back():
+            time.sleep(0.1)
+        usage = b'"usage": {"prompt_tokens": 7, "completion_tokens": 3}'
+        return self._send(200, b'{"choices": [{"finish_reason": "stop"}], ' + usage + b"}")
+
+    @contextmanager
+    def places_given_back(self) -> Iterator[None]:
+        try:
+            yield
+        finally:
+            self.places.release()
+
+    def do_GET(self) -> None:
+        self._send(200, b'process_resident_memory_bytes 1e8\nock_rank_resident_memory_bytes{rank="0"} 2e8\n')
+
+
+@pytest.fixture
+def small() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Small)
+    server.request_queue_size = 128
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def test_overload_tells_answers_from_refusals_and_looks_at_memory(
+    small: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(overload, "_CLIENTS", (2, 4))
+    found = run(
+        capsys, "overload", "--url", small, "--capacity-seconds", "0.6", "--duration", "1", "--factor", "4",
+        "--max-new-tokens", "3",
+    )  # fmt: skip
+    *closed, at_capacity, over = found["runs"]
+    assert [each["load"] for each in closed] == ["2 clients", "4 clients"]
+    assert closed[1]["answered_per_s"] > closed[0]["answered_per_s"]
+    assert over["offered_per_s"] > at_capacity["offered_per_s"]
+    assert over["refused"] > 0
+    assert over["failed"] == {}
+    assert over["whole_ms"]["p50"] >= 100
+    assert over["new_tokens_per_s"] == pytest.approx(3 * over["answered_per_s"], rel=0.01)
+    assert set(over["resident_mb"]) == {300}
+    assert found["memory_growth"] == 0
+    assert 0 < found["goodput_of_best"] < 1.5
+
+
+def test_slow_clients_beside_a_good_one_are_measured(small: str, capsys: pytest.CaptureFixture[str]) -> None:
+    found = run(capsys, "slow-clients", "--url", small, "--slow", "4", "--questions", "3")
+    assert found["slow_clients"] == 4
+    assert found["alone_ms"]["p50"] >= 100
+    assert found["delay_ms"]["p50"] == pytest.approx(found["beside_ms"]["p50"] - found["alone_ms"]["p50"], abs=0.2)
