@@ -203,6 +203,20 @@ def test_ranks_are_told_apart_in_ps(stack: Stack) -> None:
         assert len(stack.pids(f"server.engine.rank --rank {rank}")) == 1
 
 
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_stopped_rank_fails_ping_until_it_goes_on(stack: Stack, rank: int) -> None:
+    [pid] = stack.pids(f"server.engine.rank --rank {rank}")
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        stack.wait_until(
+            lambda: stack.get("/ping?detail=1")[1]["status"] == "rank silent", "word of the stopped rank", 30
+        )
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    stack.wait_until(stack.is_up, "an answer of 200 after the rank went on", 30)
+    assert stack.ask("Who was Abraham Lincoln?")["outputs"]
+
+
 def test_a_killed_rank_ends_its_requests_and_the_group_comes_back(stack: Stack) -> None:
     session = stack.ask("Good morning")["session_id"]
     [rank] = stack.pids("server.engine.rank --rank 1")
