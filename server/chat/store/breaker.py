@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 from server.chat.store.rows import Row, Rows
 from server.errors import ErrorCode, ServiceError
@@ -77,59 +77,25 @@ class Breaker:
             log.warning("store.%s failures=%d", "left_alone" if failed else "back", self._num_failures)
 
 
-class BreakingRows:
-    """`Rows` behind a breaker."""
+def behind(breaker: Breaker, rows: Rows) -> Rows:
+    """`rows`, asked through `breaker`."""
+    return cast(Rows, _BreakingRows(breaker, rows))
 
-    def __init__(self, rows: Rows, breaker: Breaker | None = None) -> None:
+
+class _BreakingRows:
+    """Every call goes through the breaker, but for the one that prepares the database and the one that leaves it."""
+
+    def __init__(self, breaker: Breaker, rows: Rows) -> None:
+        self._breaker = breaker
         self._rows = rows
-        self.breaker = breaker or Breaker()
+        self.check, self.close = rows.check, rows.close
 
-    def check(self) -> None:
-        """See `Rows.check`."""
-        self._rows.check()
-
-    def newest(self, session_id: str, limit: int) -> list[Row]:
-        """See `Rows.newest`."""
-        return self.breaker.call(lambda: self._rows.newest(session_id, limit))
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        method = getattr(self._rows, name)
+        return lambda *arguments, **more: self._breaker.call(lambda: method(*arguments, **more))
 
     def oldest_first(self, session_id: str, after: int = -1) -> Iterator[Row]:
-        """See `Rows.oldest_first`."""
+        """See `Rows.oldest_first`: each page is a call."""
         rows = self._rows.oldest_first(session_id, after)
-        while (row := self.breaker.call(lambda: next(rows, None))) is not None:
+        while (row := self._breaker.call(lambda: next(rows, None))) is not None:
             yield row
-
-    def get(self, session_id: str, turn: int) -> Row | None:
-        """See `Rows.get`."""
-        return self.breaker.call(lambda: self._rows.get(session_id, turn))
-
-    def put_if_free(self, row: Row, now: float) -> bool:
-        """See `Rows.put_if_free`."""
-        return self.breaker.call(lambda: self._rows.put_if_free(row, now))
-
-    def replace_open(self, row: Row, token: str) -> bool:
-        """See `Rows.replace_open`."""
-        return self.breaker.call(lambda: self._rows.replace_open(row, token))
-
-    def replace_done(self, row: Row) -> bool:
-        """See `Rows.replace_done`."""
-        return self.breaker.call(lambda: self._rows.replace_done(row))
-
-    def remove_done(self, session_id: str, turn: int) -> bool:
-        """See `Rows.remove_done`."""
-        return self.breaker.call(lambda: self._rows.remove_done(session_id, turn))
-
-    def remove_open(self, session_id: str, turn: int, token: str) -> bool:
-        """See `Rows.remove_open`."""
-        return self.breaker.call(lambda: self._rows.remove_open(session_id, turn, token))
-
-    def remove_expired(self, session_id: str, now: float) -> None:
-        """See `Rows.remove_expired`."""
-        self.breaker.call(lambda: self._rows.remove_expired(session_id, now))
-
-    def remove_all(self, session_id: str) -> None:
-        """See `Rows.remove_all`."""
-        self.breaker.call(lambda: self._rows.remove_all(session_id))
-
-    def close(self) -> None:
-        """See `Rows.close`."""
-        self._rows.close()

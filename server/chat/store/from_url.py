@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from server.chat.store.breaker import BreakingRows
+from server.chat.store.breaker import Breaker, behind
 from server.chat.store.dynamodb import DynamoRows
 from server.chat.store.memory import MemoryRows
 from server.chat.store.rows import Rows
@@ -27,7 +27,7 @@ def open_store(url: str, *, clock: Callable[[], float], session_ttl_s: float, se
     """
     rows = _rows(url)
     rows.check()
-    return Store(BreakingRows(rows), clock=clock, session_ttl_s=session_ttl_s, session_lock_s=session_lock_s)
+    return Store(behind(Breaker(), rows), clock=clock, session_ttl_s=session_ttl_s, session_lock_s=session_lock_s)
 
 
 def _rows(url: str) -> Rows:

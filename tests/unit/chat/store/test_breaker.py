@@ -7,9 +7,9 @@ import time
 
 import pytest
 
-from server.chat.store.breaker import SLOW_S, Breaker, BreakingRows
+from server.chat.store.breaker import SLOW_S, Breaker, behind
 from server.chat.store.memory import MemoryRows
-from server.chat.store.rows import Row, RowState
+from server.chat.store.rows import Row, Rows, RowState
 from server.chat.store.store import Store
 from server.chat.store.watch import StoreWatch
 from server.errors import ErrorCode, ServiceError
@@ -49,18 +49,25 @@ def rows() -> Faulty:
 
 
 @pytest.fixture
-def guarded(rows: Faulty) -> BreakingRows:
-    return BreakingRows(rows, Breaker(lambda: rows.now))
+def breaker(rows: Faulty) -> Breaker:
+    return Breaker(lambda: rows.now)
 
 
-def fail(guarded: BreakingRows) -> str:
+@pytest.fixture
+def guarded(rows: Faulty, breaker: Breaker) -> Rows:
+    return behind(breaker, rows)
+
+
+def fail(guarded: Rows) -> str:
     with pytest.raises(ServiceError) as caught:
         guarded.get("a", 1)
     assert caught.value.code is ErrorCode.STORE_UNAVAILABLE
     return caught.value.message
 
 
-def test_after_three_failures_in_a_row_nobody_asks_until_one_has_tried(rows: Faulty, guarded: BreakingRows) -> None:
+def test_after_three_failures_in_a_row_nobody_asks_until_one_has_tried(
+    rows: Faulty, breaker: Breaker, guarded: Rows
+) -> None:
     rows.fails = True
     for _ in range(3):
         assert fail(guarded) == "it is gone"
@@ -72,28 +79,28 @@ def test_after_three_failures_in_a_row_nobody_asks_until_one_has_tried(rows: Fau
     rows.now += 1.5
     rows.fails = False
     assert guarded.get("a", 1) is None
-    assert not guarded.breaker.is_open
+    assert not breaker.is_open
     assert guarded.get("a", 1) is None
 
 
-def test_a_refusal_that_is_no_outage_is_no_failure(rows: Faulty, guarded: BreakingRows) -> None:
+def test_a_refusal_that_is_no_outage_is_no_failure(breaker: Breaker) -> None:
     def refuse() -> None:
         raise ServiceError(ErrorCode.SESSION_BUSY, "another request is at work on it")
 
     for _ in range(10):
         with pytest.raises(ServiceError, match="another request"):
-            guarded.breaker.call(refuse)
-    assert not guarded.breaker.is_open
+            breaker.call(refuse)
+    assert not breaker.is_open
 
 
-def test_answers_that_come_too_late_are_failures(rows: Faulty, guarded: BreakingRows) -> None:
+def test_answers_that_come_too_late_are_failures(rows: Faulty, guarded: Rows) -> None:
     rows.takes_s = SLOW_S + 1
     for _ in range(3):
         assert guarded.get("a", 1) is None
     assert "left alone" in fail(guarded)
 
 
-def test_rows_behind_a_breaker_are_the_same_rows(guarded: BreakingRows) -> None:
+def test_rows_behind_a_breaker_are_the_same_rows(guarded: Rows) -> None:
     row = Row("a", 1, RowState.OPEN, 0.0, token="t")
     done = Row("a", 1, RowState.DONE, 0.0, token="t", record="{}")
     assert guarded.put_if_free(row, 1.0)
@@ -108,7 +115,7 @@ def test_rows_behind_a_breaker_are_the_same_rows(guarded: BreakingRows) -> None:
     assert guarded.get("a", 1) is None
 
 
-def test_a_watched_store_is_failing_while_it_fails_or_does_not_answer(rows: Faulty, guarded: BreakingRows) -> None:
+def test_a_watched_store_is_failing_while_it_fails_or_does_not_answer(rows: Faulty, guarded: Rows) -> None:
     watch = StoreWatch(Store(guarded, clock=time.time, session_ttl_s=0, session_lock_s=60), clock=lambda: rows.now)
     watch.ask()
     assert not watch.is_failing
