@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from concurrent.futures import ThreadPoolExecutor
 
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
@@ -20,6 +19,7 @@ from server.web.describe import route as openapi
 from server.web.invocations import route as invocations
 from server.web.limits.concurrency import ConcurrencyLimit, admission_limit
 from server.web.limits.drain import Drain
+from server.web.limits.list_pool import ListPool
 from server.web.limits.slow_client import limit_waiting
 from server.web.limits.table import LIST_THREADS
 from server.web.openai import chat_completions, completions, embeddings, models, moderations, responses
@@ -42,8 +42,8 @@ def create_app(services: Services) -> Flask:
     """The front over `services`. `app.extensions["front"]` is its `Front`, whose drain the server runs at its end."""
     concurrency = ConcurrencyLimit(admission_limit(services.settings.threads))
     drain = Drain(concurrency, services.turns.end_all, services.settings.drain_timeout_s)
-    executor = ThreadPoolExecutor(LIST_THREADS, thread_name_prefix="list")
-    front = Front(services, concurrency, drain, metrics=Metrics(services, concurrency), executor=executor)
+    lists = ListPool(LIST_THREADS)
+    front = Front(services, concurrency, drain, metrics=Metrics(services, concurrency), lists=lists)
     app = Flask(__name__, static_folder=None)
     app.extensions["front"] = front
     app.wsgi_app = PlainPaths(app.wsgi_app)  # type: ignore[method-assign]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import cast
 
@@ -13,17 +12,18 @@ from server.web.call.exchange import Exchange
 from server.web.call.metrics import Metrics
 from server.web.limits.concurrency import ConcurrencyLimit
 from server.web.limits.drain import Drain
+from server.web.limits.list_pool import ListPool
 
 
 @dataclass(frozen=True)
 class Front:
-    """The services and this front's own parts. `executor` runs the inputs of a list."""
+    """The services and this front's own parts. `lists` runs the inputs of lists."""
 
     services: Services
     concurrency: ConcurrencyLimit
     drain: Drain
     metrics: Metrics
-    executor: ThreadPoolExecutor
+    lists: ListPool
 
 
 def current_exchange() -> Exchange:

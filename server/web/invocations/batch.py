@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from functools import partial
 
 import msgspec
 
@@ -36,7 +37,7 @@ def answer_each(front: Front, exchange: Exchange, requests: Sequence[TurnRequest
 
 
 def _outcomes(front: Front, exchange: Exchange, requests: Sequence[TurnRequest]) -> list[TurnResult | ServiceError]:
-    futures = [front.executor.submit(_outcome, front, exchange, request) for request in requests]
+    futures = front.lists.submit([partial(_outcome, front, exchange, request) for request in requests])
     return [future.result() for future in futures]
 
 

@@ -23,7 +23,7 @@ def answer_choices(front: Front, exchange: Exchange, turns: Sequence[TurnRequest
     if len(turns) == 1:
         results = [answer(turns[0])]
     else:
-        results = [each.result() for each in [front.executor.submit(answer, turn) for turn in turns]]
+        results = [each.result() for each in front.lists.submit([partial(answer, turn) for turn in turns])]
     for result in results:
         exchange.note_result(result)
     return results
