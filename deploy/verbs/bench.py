@@ -17,6 +17,7 @@ import json
 import platform
 import shlex
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -135,6 +136,7 @@ def _ratios(ours: dict[str, float], theirs: dict[str, float]) -> dict[str, float
 
 def _circumstances() -> dict[str, Any]:
     return {
+        "date": time.strftime("%Y-%m-%d"),
         "machine": machine_facts(),
         "versions": {"python": platform.python_version()},
         "command": shlex.join(["python", "-m", "deploy", *sys.argv[1:]]),

@@ -1,6 +1,7 @@
 """python -m server.engine.bench.document: writes the figures of `figures/*.json` into BENCH.md, between its marks.
 
-Each file is a report of `python -m server.engine.bench --json`, or of `bench.products`; its name is the mark's.
+Each file is a report of `python -m server.engine.bench --json`, of `bench.products`, or of `python -m deploy bench`
+with `overload` or `slow-clients`; its name is the mark's.
 """
 
 from __future__ import annotations
@@ -29,10 +30,61 @@ def remade(document: str, figures: Path = FIGURES) -> str:
 
     def table(mark: re.Match[str]) -> str:
         report = json.loads((figures / f"{mark['name']}.json").read_text("utf-8"))
-        made = products_as_markdown(report) if "microseconds" in report else as_markdown(report)
-        return f"{mark[1]}{made}{mark[3]}"
+        return f"{mark[1]}{_made(report)}{mark[3]}"
 
     return _MARK.sub(table, document)
+
+
+def _made(report: dict[str, Any]) -> str:
+    for field, made in (
+        ("microseconds", products_as_markdown),
+        ("goodput_of_best", overload_as_markdown),
+        ("slow_clients", slow_clients_as_markdown),
+    ):
+        if field in report:
+            return made(report)
+    return as_markdown(report)
+
+
+def overload_as_markdown(report: dict[str, Any]) -> str:
+    """Each run, and what the overload is measured by."""
+    rows = (
+        f"| {run['load']} | {run['offered_per_s']:.1f} | {run['answered_per_s']:.2f} | {_at(run, 'whole_ms', 'p50')} | "
+        f"{_at(run, 'whole_ms', 'p99')} | {run['refused']} | {_at(run, 'refused_ms', 'p99')} | "
+        f"{run['resident_mb'][-1]} |"
+        for run in report["runs"]
+    )
+    lines = [
+        *_where(report),
+        "| load | offered a second | answered a second | whole, p50 ms | p99 | refused | in p99 ms | memory, MB |",
+        "|---|---|---|---|---|---|---|---|",
+        *rows,
+        "",
+        f"Overloaded, it answers {report['goodput_of_best']:.3f} of its best; p99 of what is answered is "
+        f"{report['whole_p99_of_capacity']:.2f} times that at capacity; memory grew by "
+        f"{100 * report['memory_growth']:.1f} %.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def slow_clients_as_markdown(report: dict[str, Any]) -> str:
+    """A good client's times alone and beside the slow ones."""
+    rows = (
+        f"| {share} | {report['alone_ms'][share]:.1f} | {report['beside_ms'][share]:.1f} |"
+        for share in report["delay_ms"]
+    )
+    head = f"| a good client's call, ms | alone | beside {report['slow_clients']} that drip |"
+    return "\n".join([*_where(report), head, "|---|---|---|", *rows, ""])
+
+
+def _where(report: dict[str, Any]) -> list[str]:
+    machine = report["machine"]
+    return ["", f"    {report['command']}", "", f"{machine['cpu']}, {machine['cores']} cores, {report['date']}.", ""]
+
+
+def _at(run: dict[str, Any], times: str, share: str) -> str:
+    return f"{run[times][share]:.0f}" if share in run[times] else "-"
 
 
 def as_markdown(report: dict[str, Any]) -> str:
