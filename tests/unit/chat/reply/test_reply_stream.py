@@ -251,7 +251,7 @@ def test_a_long_sentence_is_judged_in_parts() -> None:
 
 
 def test_keep_alives_come_while_tokens_do_and_no_sentence_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("server.chat.reply.stream._KEEP_ALIVE_S", 0.05)
+    monkeypatch.setattr("server.chat.reply.stream.KEEP_ALIVE_S", 0.05)
     seen = Event()
 
     class Talker(Script):
