@@ -22,10 +22,10 @@ from server.engine.package.golden_reference import compute_golden
 from server.engine.package.record import PackageRecord, replace_file
 from server.engine.parallel.group import Rank
 from server.engine.weights.carried_files import CARRIED_FILES
-from server.engine.weights.checkpoint_check import TOKENIZER, check_older_tokenizer
-from server.engine.weights.checkpoint_files import is_packaged
+from server.engine.weights.checkpoint_check import TOKENIZER, check_checkpoint, check_older_tokenizer
+from server.engine.weights.checkpoint_files import CheckpointError, is_packaged
 from server.engine.weights.cut_plan import ParameterPlan, plan_cuts
-from server.engine.weights.load import read_config, shard_on_meta, tied_parameters
+from server.engine.weights.load import read_config, refuse_unknown_tensors, shard_on_meta, tied_parameters
 from server.engine.weights.lora import AdaptedCheckpoint, adapter_files, read_adapter
 from server.engine.weights.manifest import Adapter, Identity, Manifest, encode_manifest, read_manifest
 from server.engine.weights.safetensors_writer import SafetensorsWriter, TensorSpec
@@ -66,6 +66,10 @@ def write_package(job: PackageJob, progress: Progress = silent) -> Manifest:
     """
     if is_packaged(job.source):
         raise PackageError(f"{job.source} is packaged already; give the checkpoint it was made from")
+    try:
+        check_checkpoint(job.source, older_tokenizer=True)
+    except CheckpointError as error:
+        raise PackageError(str(error)) from error
     source = _open_source(job)
     identity = _identity(job)
     if (job.out / MANIFEST).is_file():
@@ -153,7 +157,9 @@ def _narrowed(spec: TensorSpec, share: Tensor) -> Tensor:
 
 def _open_source(job: PackageJob) -> WholeSource:
     alone = Rank(0, 1, torch.device("cpu"))
-    checkpoint = SourceCheckpoint(job.source, tied_parameters(shard_on_meta(read_config(job.source), alone)))
+    model = shard_on_meta(read_config(job.source), alone)
+    checkpoint = SourceCheckpoint(job.source, tied_parameters(model))
+    refuse_unknown_tensors(job.source, checkpoint.names, model)
     if not job.adapters:
         return checkpoint
     return AdaptedCheckpoint(checkpoint, [read_adapter(folder) for folder in job.adapters])

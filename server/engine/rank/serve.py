@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Callable
@@ -32,6 +31,8 @@ from server.engine.schedule.limits import ScheduleLimits
 from server.engine.schedule.scheduler import Scheduler
 from server.engine.schedule.sequence import CHAT
 from server.engine.schedule.step import ModelStep, Segment, Step
+from server.engine.weights.checkpoint_check import CONFIG, GENERATION_CONFIG, end_tokens
+from server.engine.weights.checkpoint_files import read_json
 from server.engine.weights.golden import GoldenError
 
 
@@ -142,9 +143,7 @@ def open_tokenizer(folder: Path, vocab_size: int) -> ReplyTokenizer:
     """The tokenizer and end tokens of the checkpoint in `folder`, whose model has `vocab_size` logits."""
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     ends: set[int] = set()
-    for name in ("generation_config.json", "config.json"):
-        path = folder / name
-        if path.is_file():
-            eos = json.loads(path.read_text("utf-8")).get("eos_token_id")
-            ends.update([eos] if isinstance(eos, int) else eos or [])
-    return ReplyTokenizer(tokenizer, frozenset(ends), vocab_size)
+    for name in (GENERATION_CONFIG, CONFIG):
+        if (folder / name).is_file():
+            ends.update(end_tokens(folder / name, read_json(folder / name)))
+    return ReplyTokenizer(tokenizer, frozenset(token for token in ends if 0 <= token < vocab_size), vocab_size)

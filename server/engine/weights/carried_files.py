@@ -9,5 +9,4 @@ CARRIED_FILES = (
     "tokenizer_config.json",
     "chat_template.jinja",
     "special_tokens_map.json",
-    "chat_template.jinja",
 )

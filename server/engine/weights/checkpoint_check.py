@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-import json
+import re
 from pathlib import Path
 from typing import Any
 
-from server.engine.weights.checkpoint_files import CheckpointError, read_json, refuse_pointers
+from tokenizers import Tokenizer
+
+from server.engine.weights.checkpoint_files import CheckpointError, read_json
 
 CONFIG, GENERATION_CONFIG, TOKENIZER = "config.json", "generation_config.json", "tokenizer.json"
+_OTHER_HEADS = re.compile("For(SequenceClassification|TokenClassification|QuestionAnswering|MultipleChoice)$")
 _SLOW_TOKENIZERS = ("vocab.json", "merges.txt", "tokenizer.model", "vocab.txt")
 
 
-def check_checkpoint(folder: Path) -> None:
-    """Everything that can be seen without reading a weight.
+def check_checkpoint(folder: Path, *, older_tokenizer: bool = False) -> None:
+    """Everything that can be seen without reading a weight; an older form of tokenizer passes where it is converted.
 
     Raises:
         CheckpointError: one sentence on the first thing that is wrong, and what to do about it.
     """
     config = read_json(folder / CONFIG)
+    _check_kind(folder, config)
     _check_rotary(folder, config)
+    if older_tokenizer and not (folder / TOKENIZER).is_file():
+        return
     tokens = _tokenizer(folder)
     try:
         _check_vocabulary(folder, config, tokens)
@@ -47,13 +53,11 @@ def check_older_tokenizer(folder: Path) -> None:
 
 def _tokenizer(folder: Path) -> dict[str, Any]:
     check_tokenizer_is_there(folder)
-    refuse_pointers([folder / TOKENIZER])
+    parsed = read_json(folder / TOKENIZER)
     try:
-        parsed = json.loads((folder / TOKENIZER).read_text("utf-8-sig"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{folder / TOKENIZER} is not JSON ({error})") from error
-    if not isinstance(parsed, dict):
-        raise CheckpointError(f"{folder / TOKENIZER} does not hold an object")
+        Tokenizer.from_file(str(folder / TOKENIZER))
+    except Exception as error:  # the tokenizers library raises bare Exception for a bad file
+        raise CheckpointError(f"{folder / TOKENIZER} is not a tokenizer: {error}") from error
     return parsed
 
 
@@ -78,19 +82,52 @@ def _check_vocabulary(folder: Path, config: dict[str, Any], tokens: dict[str, An
 
 
 def _check_end_tokens(folder: Path, config: dict[str, Any], tokens: dict[str, Any]) -> None:
-    """A reply would end at every ordinary word that stands for its end."""
+    """A reply would end at every ordinary word that stands for its end, or never."""
     ids, added = _ids(tokens), {int(each["id"]) for each in tokens.get("added_tokens") or []}
     sources = {CONFIG: config}
     if (folder / GENERATION_CONFIG).is_file():
         sources[GENERATION_CONFIG] = read_json(folder / GENERATION_CONFIG)
-    for name, values in sources.items():
-        found = values.get("eos_token_id")
-        for token in found if isinstance(found, list) else [found]:
-            if isinstance(token, int) and token in ids and token not in added:
-                raise CheckpointError(
-                    f"{folder / name}: eos_token_id {token} is the ordinary token {ids[token]!r}, so replies would end "
-                    "at it: name the token that ends a text in this tokenizer"
-                )
+    named = [(name, token) for name, values in sources.items() for token in end_tokens(folder / name, values)]
+    for name, token in named:
+        if token in ids and token not in added:
+            raise CheckpointError(
+                f"{folder / name}: eos_token_id {token} is the ordinary token {ids[token]!r}, so replies would end "
+                "at it: name the token that ends a text in this tokenizer"
+            )
+    rows = config.get("vocab_size")
+    if named and isinstance(rows, int) and not any(0 <= token < rows for _, token in named):
+        name, token = named[0]
+        raise CheckpointError(
+            f"{folder / name}: eos_token_id {token} is no token of the model's {rows}, so no reply would end: name the "
+            "token that ends a text in this tokenizer"
+        )
+
+
+def end_tokens(path: Path, values: dict[str, Any]) -> list[int]:
+    """The tokens that end a reply, as the file at `path` with these values says: one, several or none.
+
+    Raises:
+        CheckpointError: eos_token_id is neither a number nor a list of numbers.
+    """
+    value = values.get("eos_token_id")
+    found = value if isinstance(value, list) else [] if value is None else [value]
+    if any(not isinstance(token, int) or isinstance(token, bool) for token in found):
+        raise CheckpointError(f"{path}: eos_token_id is {value!r}, which has to be a token's number or a list of them")
+    return found
+
+
+def _check_kind(folder: Path, config: dict[str, Any]) -> None:
+    """Raises CheckpointError where the weights are no language model's, or not its own numbers."""
+    named = config.get("architectures")
+    if wrong := [each for each in named if _OTHER_HEADS.search(str(each))] if isinstance(named, list) else []:
+        raise CheckpointError(f"{folder / CONFIG}: architectures names {wrong[0]!r}, which is no language model")
+    quantised = config.get("quantization_config")
+    if quantised:
+        method = quantised.get("quant_method") if isinstance(quantised, dict) else quantised
+        raise CheckpointError(
+            f"{folder / CONFIG}: its weights are quantised ({method}), which is not read: use the original checkpoint, "
+            "and OCK_DTYPE=int8 or int4"
+        )
 
 
 def _check_rotary(folder: Path, config: dict[str, Any]) -> None:

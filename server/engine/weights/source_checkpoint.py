@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import pickle
+import zipfile
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from server.engine.weights.checkpoint_files import CheckpointError, WeightFiles, weight_files
-from server.engine.weights.sources import PlainCheckpoint, WeightsError, WeightSource
+from server.engine.weights.checkpoint_files import WeightFiles
+from server.engine.weights.sources import PlainCheckpoint, WeightsError, WeightSource, by_tensor, files_of
 
 
 class WholeSource(WeightSource, Protocol):
@@ -30,40 +32,30 @@ class SourceCheckpoint(PlainCheckpoint):
         WeightsError: no checkpoint there, or a file that cannot be read.
     """
 
-    def __init__(self, folder: Path, tied: dict[str, str] | None = None) -> None:
-        if not _weight_files(folder).pickled:
-            super().__init__(folder, tied)
-            return
-        self._folder = folder
-        self._tied = tied or {}
-        self._files: dict[str, Any] = _open_bins(folder)
-
     def shape(self, name: str) -> tuple[int, ...]:
         """The shape of parameter `name` as stored. Raises WeightsError when it is missing."""
         key = self._key(name)
         return tuple(self._files[key].get_slice(key).get_shape())
 
+    def _open(self, files: WeightFiles) -> Mapping[str, Any]:
+        if not files.pickled:
+            return super()._open(files)
+        return by_tensor(files, {path: _BinFile(read_pickle(path)) for path in files.paths})
+
 
 def checkpoint_files(folder: Path) -> list[Path]:
     """The files that `SourceCheckpoint` reads in `folder`."""
-    return list(_weight_files(folder).paths)
-
-
-def _weight_files(folder: Path) -> WeightFiles:
-    try:
-        return weight_files(folder)
-    except CheckpointError as error:
-        raise WeightsError(str(error)) from error
+    return list(files_of(folder).paths)
 
 
 def read_pickle(path: Path) -> dict[str, Tensor]:
-    """The tensors of a `.bin` file, mapped rather than read, by name.
+    """The tensors of a `.bin` file by name, mapped rather than read where it is of torch 1.6 or later.
 
     Raises:
-        WeightsError: it holds something else than tensors, or is in the format torch had before 1.6.
+        WeightsError: it holds something else than tensors.
     """
     try:
-        tensors = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        tensors = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except (OSError, RuntimeError, pickle.UnpicklingError) as error:
         first = str(error).strip().splitlines()[0]
         raise WeightsError(f"{path}: cannot be read without running code in it ({first})") from error
@@ -73,10 +65,13 @@ def read_pickle(path: Path) -> dict[str, Tensor]:
 
 
 class _BinFile:
-    """One `.bin` file behind the two calls that `PlainCheckpoint` makes of a safetensors file."""
+    """One `.bin` file behind the calls that `PlainCheckpoint` makes of a safetensors file."""
 
     def __init__(self, tensors: dict[str, Tensor]) -> None:
         self._tensors = tensors
+
+    def keys(self) -> Iterable[str]:
+        return self._tensors
 
     def get_slice(self, key: str) -> _BinSlice:
         return _BinSlice(self._tensors[key])
@@ -91,11 +86,3 @@ class _BinSlice:
 
     def get_shape(self) -> list[int]:
         return list(self._tensor.shape)
-
-
-def _open_bins(folder: Path) -> dict[str, Any]:
-    files: dict[str, Any] = {}
-    for path in checkpoint_files(folder):
-        tensors = read_pickle(path)
-        files.update(dict.fromkeys(tensors, _BinFile(tensors)))
-    return files

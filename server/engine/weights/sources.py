@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from deepspeed.checkpoint.constants import DS_AUTOTP_UC_META
@@ -13,10 +14,17 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from server.artifacts.folder import MANIFEST
-from server.engine.weights.checkpoint_files import CheckpointError, is_packaged, warn_of_files_left_aside, weight_files
+from server.engine.weights.checkpoint_files import (
+    CheckpointError,
+    WeightFiles,
+    is_packaged,
+    warn_of_files_left_aside,
+    weight_files,
+)
 from server.engine.weights.family import FORMER_NAMES
 
 COMMON_FILE = "common.safetensors"
+_READABLE = {torch.float16, torch.bfloat16, torch.float32, torch.float64}
 
 
 class WeightsError(ValueError):
@@ -62,26 +70,54 @@ class PlainCheckpoint:
     def __init__(self, folder: Path, tied: dict[str, str] | None = None) -> None:
         self._folder = folder
         self._tied = tied or {}
-        self._files = _open_files(folder, _tensor_files(folder))
+        files = files_of(folder)
+        warn_of_files_left_aside(files)
+        self._files = self._open(files)
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Every tensor that is there."""
+        return frozenset(self._files)
 
     def tensor(self, name: str, cut: Cut | None) -> Tensor:
         """The rank's share, read without touching the rest of the file."""
         key = self._key(name)
         part = self._files[key].get_slice(key)
         if cut is None:
-            whole: Tensor = part[:]
-            return whole
-        share: Tensor = part[cut.start : cut.stop] if cut.dim == 0 else part[:, cut.start : cut.stop]
+            share: Tensor = part[:]
+        else:
+            share = part[cut.start : cut.stop] if cut.dim == 0 else part[:, cut.start : cut.stop]
+        if share.dtype not in _READABLE:
+            raise WeightsError(
+                f"{self._folder}: tensor {key!r} holds {str(share.dtype).removeprefix('torch.')}: quantised weights of "
+                "this kind are not read; use the original checkpoint, and OCK_DTYPE=int8 or int4"
+            )
         return share
 
+    def _open(self, files: WeightFiles) -> Mapping[str, Any]:
+        if files.pickled:
+            raise WeightsError(
+                f"{self._folder}: no *.safetensors file; 'python -m deploy package' converts other formats"
+            )
+        return by_tensor(files, {path: handle for path in files.paths for handle in [_open_file(path)]})
+
     def _key(self, name: str) -> str:
-        names = [name, *(name.replace(f"{now}.", f"{former}.") for now, former in FORMER_NAMES.items())]
-        if name in self._tied:
-            names.append(self._tied[name])
-        for candidate in names:
-            if candidate in self._files:
-                return candidate
-        raise WeightsError(f"{self._folder}: tensor {name!r} is missing from its safetensors files")
+        for tensor in (name, *self._tied_with(name)):
+            found = [each for each in (tensor, *former_names(tensor)) if each in self._files]
+            if len(found) > 1:
+                raise WeightsError(f"{self._folder}: {found[0]!r} and {found[1]!r} are two names of one tensor")
+            if found:
+                return found[0]
+        head = '; if its head is the embedding, config.json has to say "tie_word_embeddings": true'
+        raise WeightsError(
+            f"{self._folder}: tensor {name!r} is missing from its files{head if name.startswith('lm_head.') else ''}"
+        )
+
+    def _tied_with(self, name: str) -> Iterator[str]:
+        """What has the same values: files may hold either."""
+        for tensor, other in self._tied.items():
+            if name in (tensor, other):
+                yield other if name == tensor else tensor
 
 
 class PackagedCheckpoint:
@@ -95,7 +131,10 @@ class PackagedCheckpoint:
                 f"OCK_TENSOR_PARALLEL_DEGREE={world}: package it again or change the setting"
             )
         self._folder = folder
-        self._files = _open_files(folder, [folder / COMMON_FILE, folder / rank_file(rank)])
+        self._files: dict[str, Any] = {}
+        for path in (folder / COMMON_FILE, folder / rank_file(rank)):
+            handle = _open_file(path)
+            self._files.update(dict.fromkeys(handle.keys(), handle))
 
     def tensor(self, name: str, cut: Cut | None) -> Tensor:
         """The rank's share, which is a whole tensor of its files."""
@@ -119,26 +158,38 @@ def open_weights(folder: Path, rank: int, world: int, tied: dict[str, str] | Non
     return PackagedCheckpoint(folder, rank, world) if is_packaged(folder) else PlainCheckpoint(folder, tied)
 
 
-def _tensor_files(folder: Path) -> list[Path]:
+def files_of(folder: Path) -> WeightFiles:
+    """The files that count in `folder`. Raises WeightsError where they are no whole checkpoint."""
     try:
-        files = weight_files(folder)
+        return weight_files(folder)
     except CheckpointError as error:
         raise WeightsError(str(error)) from error
-    warn_of_files_left_aside(files)
-    return [] if files.pickled else list(files.paths)
 
 
-def _open_files(folder: Path, paths: list[Path]) -> dict[str, safe_open]:
-    if not paths:
-        raise WeightsError(f"{folder}: no *.safetensors file; 'python -m deploy package' converts other formats")
-    files = {}
-    for path in paths:
-        try:
-            handle = safe_open(path, framework="pt")
-        except (OSError, SafetensorError) as error:
-            raise WeightsError(f"{path}: not a readable safetensors file ({error})") from error
-        files.update(dict.fromkeys(handle.keys(), handle))
-    return files
+def by_tensor(files: WeightFiles, opened: Mapping[Path, Any]) -> dict[str, Any]:
+    """For each tensor the opened file that counts. Raises WeightsError where several might."""
+    holders: dict[str, list[Path]] = {}
+    for path, handle in opened.items():
+        for tensor in handle.keys():  # noqa: SIM118 # a file of tensors, no mapping
+            holders.setdefault(tensor, []).append(path)
+    try:
+        return {tensor: opened[files.home_of(tensor, paths)] for tensor, paths in holders.items()}
+    except CheckpointError as error:
+        raise WeightsError(str(error)) from error
+
+
+def former_names(tensor: str) -> Iterator[str]:
+    """What checkpoints may call it that were written by an older transformers."""
+    for now, former in FORMER_NAMES.items():
+        if tensor.startswith(f"{now}."):
+            yield former + tensor.removeprefix(now)
+
+
+def _open_file(path: Path) -> Any:
+    try:
+        return safe_open(path, framework="pt")
+    except (OSError, SafetensorError) as error:
+        raise WeightsError(f"{path}: not a readable safetensors file ({error})") from error
 
 
 def cast(tensor: Tensor, dtype: torch.dtype, device: torch.device) -> Tensor:

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tokenizers import Tokenizer, models
 
 from container.artifacts.folders import check_model
 from container.refusal import Refusal
+from server.engine.rank.serve import open_tokenizer
 from server.engine.weights.checkpoint_check import check_checkpoint
 from server.engine.weights.checkpoint_files import CheckpointError
 from tests import ROOT
@@ -23,13 +25,14 @@ CONFIG = {
     "rotary_pct": 0.25,
     "eos_token_id": 0,
 }
-END = {"id": 0, "content": "<|endoftext|>", "special": True}
 
 
 def checkpoint(folder: Path, tokens: dict[str, int] | None = None, **changes: Any) -> Path:
     (folder / "config.json").write_text(json.dumps({**CONFIG, **changes}))
     vocabulary = tokens or {"<|endoftext|>": 0, "a": 1, "b": 2, "c": 3}
-    (folder / "tokenizer.json").write_text(json.dumps({"model": {"vocab": vocabulary}, "added_tokens": [END]}))
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, "a"))
+    tokenizer.add_special_tokens(["<|endoftext|>"])
+    tokenizer.save(str(folder / "tokenizer.json"))
     return folder
 
 
@@ -50,6 +53,13 @@ def test_a_sound_checkpoint_passes(tmp_path: Path) -> None:
         ({"model_type": "gptj", "rotary_dim": 7}, "7 values of a head are rotated"),
         ({"model_type": "gptj", "rotary_dim": 0}, "0 values of a head are rotated"),
         ({"model_type": "llama", "hidden_size": 30}, "15 values of a head are rotated"),
+        ({"eos_token_id": 4}, "eos_token_id 4 is no token of the model's 4, so no reply would end"),
+        ({"eos_token_id": -1}, "eos_token_id -1 is no token of the model's 4"),
+        ({"eos_token_id": "</s>"}, "eos_token_id is '</s>', which has to be a token's number or a list of them"),
+        ({"eos_token_id": [0, 2.0]}, "which has to be a token's number"),
+        ({"eos_token_id": True}, "which has to be a token's number"),
+        ({"quantization_config": {"quant_method": "fp8"}}, r"quantised \(fp8\), which is not read: use the original"),
+        ({"architectures": ["LlamaForSequenceClassification"]}, "which is no language model"),
     ],
 )
 def test_a_configuration_that_would_answer_nonsense_is_refused(
@@ -66,9 +76,24 @@ def test_an_end_token_of_the_generation_config_counts_too(tmp_path: Path) -> Non
         check_checkpoint(folder)
 
 
-def test_a_byte_order_mark_is_named(tmp_path: Path) -> None:
+def test_of_several_end_tokens_one_that_the_model_has_is_enough(tmp_path: Path) -> None:
     folder = checkpoint(tmp_path)
-    (folder / "config.json").write_bytes(codecs.BOM_UTF8 + (folder / "config.json").read_bytes())
+    (folder / "generation_config.json").write_text('{"eos_token_id": [0, 128009]}')
+    check_checkpoint(folder)
+    assert open_tokenizer(folder, 4).end_tokens == {0}
+
+
+def test_a_file_with_a_tokenizers_name_that_is_none_is_refused(tmp_path: Path) -> None:
+    folder = checkpoint(tmp_path)
+    (folder / "tokenizer.json").write_text('{"model": {"type": "BPE", "vocab": {"a": 1}, "merges": ["q r"]}}')
+    with pytest.raises(CheckpointError, match="is not a tokenizer: "):
+        check_checkpoint(folder)
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json"])
+def test_a_byte_order_mark_is_named(tmp_path: Path, name: str) -> None:
+    folder = checkpoint(tmp_path)
+    (folder / name).write_bytes(codecs.BOM_UTF8 + (folder / name).read_bytes())
     with pytest.raises(CheckpointError, match="begins with a byte-order mark: save it as UTF-8 without one"):
         check_checkpoint(folder)
 

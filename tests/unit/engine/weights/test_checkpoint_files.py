@@ -45,6 +45,49 @@ def test_one_whole_file_counts_before_others_of_other_names(tmp_path: Path) -> N
     assert weight_files(tmp_path).paths == (whole,)
 
 
+def test_of_a_tensor_in_two_files_the_one_counts_that_the_index_names(tmp_path: Path) -> None:
+    one = tensors(tmp_path / "model-00001-of-00002.safetensors", a=1.0)
+    two = tensors(tmp_path / "model-00002-of-00002.safetensors", a=0.0, b=2.0, moved=3.0)
+    index(tmp_path, {"a": one.name, "b": two.name, "moved": one.name, "absent": two.name})
+    source = PlainCheckpoint(tmp_path)
+    assert [source.tensor(name, None)[0, 0].item() for name in ("a", "b", "moved")] == [1.0, 2.0, 3.0]
+    assert source.names == {"a", "b", "moved"}
+
+
+@pytest.mark.parametrize("names", [("weights", "old"), ("model-00001-of-00002", "model-00002-of-00002")])
+def test_a_tensor_in_two_files_without_an_index_is_refused(tmp_path: Path, names: tuple[str, str]) -> None:
+    for name in names:
+        tensors(tmp_path / f"{name}.safetensors", a=1.0)
+    with pytest.raises(WeightsError, match=r"tensor 'a' is in .* and in .*, and no index says which counts"):
+        PlainCheckpoint(tmp_path)
+
+
+def test_of_two_indices_the_usual_one_counts(tmp_path: Path) -> None:
+    whole = tensors(tmp_path / "model-00001-of-00001.safetensors", a=1.0)
+    other = tensors(tmp_path / "consolidated.safetensors", b=0.0)
+    index(tmp_path, {"a": whole.name})
+    index(tmp_path, {"b": other.name}, "consolidated.safetensors.index.json")
+    assert weight_files(tmp_path).paths == (whole,)
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.float8_e4m3fn])
+def test_weights_that_need_a_scale_are_refused_by_name(tmp_path: Path, dtype: torch.dtype) -> None:
+    save_file({"a": torch.ones(2, 2).to(dtype)}, tmp_path / "model.safetensors")
+    with pytest.raises(WeightsError, match=r"tensor 'a' holds .*: quantised weights of this kind are not read"):
+        PlainCheckpoint(tmp_path).tensor("a", None)
+
+
+def test_links_are_files_and_a_link_to_nowhere_is_named(tmp_path: Path) -> None:
+    (tmp_path / "blobs").mkdir()
+    blob = tensors(tmp_path / "blobs" / "abc", a=1.0)
+    link = tmp_path / "model.safetensors"
+    link.symlink_to(blob)
+    assert PlainCheckpoint(tmp_path).names == {"a"}
+    blob.unlink()
+    with pytest.raises(CheckpointError, match=r"model.safetensors: this is no file, or a link to none"):
+        weight_files(tmp_path)
+
+
 def test_an_adapter_is_never_the_model(tmp_path: Path) -> None:
     tensors(tmp_path / "adapter_model.safetensors", a=1.0)
     with pytest.raises(CheckpointError, match=r"only an adapter.*--adapter"):

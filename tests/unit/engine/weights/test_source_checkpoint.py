@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -24,6 +25,20 @@ def test_bin_files_of_several_parts_give_their_tensors_and_shares(tmp_path: Path
     assert torch.equal(source.tensor("lm_head.weight", Cut(1, 1, 3)), made["embed_out.weight"][:, 1:3])
     assert torch.equal(source.tensor("third", Cut(0, 2, 4)), made["third"][2:4])
     assert source.shape("third") == (6, 4)
+
+
+def test_of_a_tensor_in_two_bin_files_the_one_counts_that_the_index_names(tmp_path: Path) -> None:
+    one, two = (f"pytorch_model-0000{part}-of-00002.bin" for part in (1, 2))
+    torch.save({"first": torch.ones(2)}, tmp_path / one)
+    torch.save({"first": torch.zeros(2), "third": torch.ones(2)}, tmp_path / two)
+    weight_map = {"first": one, "third": two}
+    (tmp_path / "pytorch_model.bin.index.json").write_text(json.dumps({"weight_map": weight_map}))
+    assert SourceCheckpoint(tmp_path).tensor("first", None).tolist() == [1.0, 1.0]
+
+
+def test_a_bin_file_of_an_older_torch_is_read(tmp_path: Path) -> None:
+    torch.save(tensors(), tmp_path / "pytorch_model.bin", _use_new_zipfile_serialization=False)
+    assert torch.equal(SourceCheckpoint(tmp_path).tensor("first", None), tensors()["first"])
 
 
 class Harmful:
