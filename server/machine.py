@@ -9,13 +9,14 @@ from typing import Any
 
 
 def machine_facts() -> dict[str, Any]:
-    """Processor, cores, memory in KiB (None where the system does not tell) and system."""
+    """Processor, cores, memory in KiB (None where the system does not tell), system and Python."""
     memory = _line("/proc/meminfo", "MemTotal")
     return {
         "cpu": processor(),
         "cores": os.cpu_count(),
         "memory_kib": int(memory.split()[0]) if memory else None,
         "system": platform.platform(),
+        "python": platform.python_version(),
     }
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from container.refusal import Refusal
 from server.artifacts.folder import MANIFEST
+from server.artifacts.json_object import read_json_object
 from server.engine.weights.checkpoint_check import check_checkpoint
 from server.engine.weights.checkpoint_files import CheckpointError, is_packaged, refuse_pointers, weight_files
 from server.engine.weights.head_geometry import HeadGeometry
@@ -92,11 +92,8 @@ def _check_folder(setting: str, folder: Path) -> None:
 
 def _read_json(setting: str, path: Path) -> dict[str, Any]:
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        return read_json_object(path)
     except FileNotFoundError:
         raise Refusal(f"{setting}={path.parent}: {path.name} is missing") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise Refusal(f"{setting}={path.parent}: {path.name} cannot be read ({error})") from error
-    if not isinstance(value, dict):
-        raise Refusal(f"{setting}={path.parent}: {path.name} does not hold an object")
-    return value
+    except ValueError as error:
+        raise Refusal(f"{setting}={path.parent}: {error}") from error

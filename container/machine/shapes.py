@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from container.refusal import Refusal
+from server.artifacts.json_object import read_json_object
 from server.dtypes import DTYPES, KV_KINDS, WeightKind, bytes_of, head_kind
 from server.engine.model.kv_budget import KvShape
 from server.engine.weights.family import FAMILIES, Family, family_of, window_of
@@ -122,7 +122,7 @@ def read_shape(setting: str, source: str) -> Shape:
         return shape_of(setting, source, _KNOWN[model_id])
     path = Path(source) / "config.json"
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = read_json_object(path)
     except (OSError, ValueError) as error:
         known = ", ".join(_KNOWN)
         raise Refusal(
@@ -133,7 +133,7 @@ def read_shape(setting: str, source: str) -> Shape:
 
 def find_shape(folder: str) -> Shape | None:
     """The shape of a checkpoint folder; None when it is of another architecture."""
-    config = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))
+    config = read_json_object(Path(folder) / "config.json")
     return None if family_of(config) is None else shape_of("config", folder, config)
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable
 from typing import Any
 
 from deploy.client.chat_error import ChatError
@@ -35,7 +33,6 @@ class ChatClient:
         transport: Transport | None = None,
         retry: RetryPolicy | None = None,
         timeout_s: float = TIMEOUT_S,
-        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         """Exactly one of `url`, `endpoint_name` and `transport` is given. `region` goes with `endpoint_name`."""
         given = [each for each in (url, endpoint_name, transport) if each is not None]
@@ -43,7 +40,6 @@ class ChatClient:
             raise ValueError(f"one of url, endpoint_name and transport is needed, {len(given)} were given")
         self._transport = transport or _transport(url, endpoint_name, region, timeout_s=timeout_s)
         self._retry = retry or RetryPolicy()
-        self._sleep = sleep
         self.session_id: str | None = None
 
     def chat(self, prompt: str, session_id: str | None = None, **parameters: Any) -> Reply:
@@ -61,7 +57,7 @@ class ChatClient:
     def stream(self, prompt: str, session_id: str | None = None, **parameters: Any) -> ReplyStream:
         """The answer to `prompt` as it comes; its text raises ChatError as `chat` does."""
         body = self._body(prompt, session_id, parameters, stream=True)
-        return ReplyStream(self._transport, body, self._retry, on_reply=self._remember, sleep=self._sleep)
+        return ReplyStream(self._transport, body, self._retry, on_reply=self._remember)
 
     def new_session(self) -> None:
         """The next question starts a new conversation; the server keeps the old one."""
@@ -95,7 +91,7 @@ class ChatClient:
         return _encode({"parameters": given, "stream": stream, "inputs": prompt})
 
     def _post(self, body: bytes) -> bytes:
-        return post_with_retries(self._transport, body, self._retry, sleep=self._sleep)
+        return post_with_retries(self._transport, body, self._retry)
 
     def _read(self, answer: bytes) -> Reply:
         try:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 _BUSY = {429, 503}
 
 
+@dataclass(eq=False)
 class ChatError(Exception):
     """What went wrong.
 
@@ -23,25 +25,17 @@ class ChatError(Exception):
         request_id: the server's, to find it in the log.
     """
 
-    def __init__(
-        self,
-        code: str,
-        message: str,
-        *,
-        status: int | None = None,
-        retryable: bool = False,
-        retry_after_s: float | None = None,
-        field: str | None = None,
-        request_id: str = "",
-    ) -> None:
-        super().__init__(f"{code}: {message}")
-        self.code = code
-        self.message = message
-        self.status = status
-        self.retryable = retryable
-        self.retry_after_s = retry_after_s
-        self.field = field
-        self.request_id = request_id
+    code: str
+    message: str
+    _: KW_ONLY
+    status: int | None = None
+    retryable: bool = False
+    retry_after_s: float | None = None
+    field: str | None = None
+    request_id: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.message}"
 
 
 def from_answer(status: int, body: bytes | str) -> ChatError:

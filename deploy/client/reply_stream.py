@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Generator, Iterator
 from types import TracebackType
 
@@ -28,13 +27,11 @@ class ReplyStream:
         body: bytes,
         policy: RetryPolicy,
         on_reply: Callable[[Reply], None],
-        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._transport = transport
         self._body = body
         self._policy = policy
         self._on_reply = on_reply
-        self._sleep = sleep
         self._reply: Reply | None = None
         self._pieces = self._run()
 
@@ -73,7 +70,7 @@ class ReplyStream:
                 wait_s = self._policy.wait_s(error, num_attempts)
                 if delivered or wait_s is None:
                     raise
-                self._sleep(wait_s)
+                self._policy.sleep(wait_s)
 
     def _attempt(self) -> Iterator[str]:
         failure: ChatError | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -20,6 +21,7 @@ class RetryPolicy:
     max_attempts: int = 4
     first_wait_s: float = 0.5
     longest_wait_s: float = 30.0
+    sleep: Callable[[float], None] = time.sleep
 
     def wait_s(self, error: ChatError, num_attempts: int) -> float | None:
         """Seconds before the next attempt after `num_attempts` have failed, the last with `error`; None: give up."""
@@ -30,7 +32,7 @@ class RetryPolicy:
         return wait if wait <= self.longest_wait_s else None
 
 
-def post_with_retries(transport: Transport, body: bytes, policy: RetryPolicy, sleep: Callable[[float], None]) -> bytes:
+def post_with_retries(transport: Transport, body: bytes, policy: RetryPolicy) -> bytes:
     """The answer to `body`, after as many attempts as `policy` allows. Raises the last attempt's ChatError."""
     num_attempts = 0
     while True:
@@ -41,4 +43,4 @@ def post_with_retries(transport: Transport, body: bytes, policy: RetryPolicy, sl
             wait_s = policy.wait_s(error, num_attempts)
             if wait_s is None:
                 raise
-            sleep(wait_s)
+            policy.sleep(wait_s)

@@ -6,7 +6,6 @@ import hashlib
 import json
 import shlex
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +44,6 @@ def build_in_aws(
     build_args: dict[str, str],
     say: Say,
     poll_s: float = 10.0,
-    sleep: Callable[[float], None] = time.sleep,
 ) -> None:
     """Zips `context`, builds it and pushes the image to ECR. Returns when the push is done.
 
@@ -58,10 +56,10 @@ def build_in_aws(
     ecr.ensure_repository(aws, file, say)
     location = _send_sources(aws, place, zipped(context), say=say)
     if not project_exists(aws, file):
-        send_once_assumable(aws, create_project(file, role, location), say, sleep=sleep)
+        send_once_assumable(aws, create_project(file, role, location), say)
         say(f"made CodeBuild project {build_project(file)}")
     started = aws.send(start_build(file, location, build_args), {"build": {"id": f"{build_project(file)}:0"}})
-    _wait(aws, file, str(started["build"]["id"]), say=say, poll_s=poll_s, sleep=sleep)
+    _wait(aws, file, str(started["build"]["id"]), say=say, poll_s=poll_s)
 
 
 def create_project(file: EndpointFile, role: str, location: str) -> Call:
@@ -118,7 +116,7 @@ def _buildspec(build_args: dict[str, str]) -> str:
     return json.dumps({"version": "0.2", "phases": {name: {"commands": [line]} for name, line in phases.items()}})
 
 
-def _wait(aws: Aws, file: EndpointFile, build_id: str, say: Say, poll_s: float, sleep: Callable[[float], None]) -> None:
+def _wait(aws: Aws, file: EndpointFile, build_id: str, say: Say, poll_s: float) -> None:
     last = ""
     while True:
         assumed = {"builds": [{"buildStatus": "SUCCEEDED", "currentPhase": "COMPLETED"}]}
@@ -132,7 +130,7 @@ def _wait(aws: Aws, file: EndpointFile, build_id: str, say: Say, poll_s: float, 
             raise DeployError(
                 f"build {build_id} {build['buildStatus']}: {_why(build)}; its log is in {log_group(file)}"
             )
-        sleep(poll_s)
+        time.sleep(poll_s)
 
 
 def _why(build: dict[str, Any]) -> str:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from deploy.client.retry import RetryPolicy, post_with_retries
 from deploy.client.transport import Transport
 from deploy.errors import DeployError
 
+_PATIENCE = RetryPolicy()
 TEXTS_A_REQUEST = 32
 
 
@@ -68,7 +68,7 @@ def judge(
     transport: Transport,
     cases: Sequence[Case],
     role: str,
-    sleep: Callable[[float], None] = time.sleep,
+    policy: RetryPolicy = _PATIENCE,
 ) -> list[Judged]:
     """The verdicts of POST /v1/moderations on `cases`, in order.
 
@@ -80,7 +80,7 @@ def judge(
         batch = cases[start : start + TEXTS_A_REQUEST]
         body = json.dumps({"input": [case.text for case in batch], "role": role}).encode()
         try:
-            answer = json.loads(post_with_retries(transport, body, RetryPolicy(), sleep=sleep))
+            answer = json.loads(post_with_retries(transport, body, policy))
             judged += [_judged(case, result) for case, result in zip(batch, answer["results"], strict=True)]
         except ChatError as error:
             raise DeployError(f"POST /v1/moderations: {error}") from error

@@ -24,7 +24,7 @@ from index_builder.bench import (
     parsing,
     questions,
 )
-from index_builder.bench.machine import machine_facts
+from index_builder.bench.machine import bench_facts
 
 Flags = argparse.Namespace
 
@@ -33,7 +33,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Run one measurement and print it with the machine, the versions and the command."""
     given = sys.argv[1:] if arguments is None else arguments
     flags = bench_parser().parse_args(given)
-    facts = machine_facts()
+    facts = bench_facts()
     with _alone_on_stdout():
         result = flags.run(flags)
     command = shlex.join(["python", "-m", "index_builder.bench", *given])

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import os
-import platform
 import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from server.machine import processor
+from server.machine import machine_facts
 
 _PACKAGES = ("faiss-cpu", "faiss-gpu", "numpy", "pyarrow", "sentence-transformers", "torch", "transformers")
 
 
-def machine_facts() -> dict[str, object]:
-    """Processor, cores, how busy they were, versions, time."""
+def bench_facts() -> dict[str, object]:
+    """The machine, how busy it was, versions, time."""
     return {
-        "processor": processor(),
-        "cores": len(os.sched_getaffinity(0)),
+        **machine_facts(),
         "load_before": [round(load, 2) for load in os.getloadavg()],
-        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
-        "python": platform.python_version(),
         "versions": {name: found for name in _PACKAGES if (found := _version(name))},
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }

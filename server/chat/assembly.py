@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from server.artifacts.json_object import read_json_object
 from server.chat.moderation.audit import AuditLog
 from server.chat.moderation.classifier import Classifier
 from server.chat.moderation.moderator import Moderator
@@ -185,8 +185,7 @@ def context_window(settings: Settings) -> int:
     """
     path = Path(settings.chat_model) / "config.json"
     try:
-        config = json.loads(path.read_text("utf-8"))
-        own = window_of(config)
+        own = window_of(read_json_object(path))
     except (OSError, ValueError) as error:
         raise ConfigError(f"OCK_CHAT_MODEL={settings.chat_model!r}: {path} gives no max_position_embeddings") from error
     return min(own, settings.max_context_tokens) if settings.max_context_tokens else own

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from pathlib import Path
 from typing import Any
 
+from server.artifacts.json_object import read_json_object
 from server.chat.prompt.chat_format import OPENCHATKIT, ChatFormat
 from server.chat.prompt.formats import CHATML, DOLLY, FORMATS, OPENASSISTANT
 from server.chat.prompt.template_format import SpecialTokens, format_of_template
@@ -79,10 +79,9 @@ def _added_tokens(folder: Path) -> tuple[str, ...]:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
     try:
-        value = json.loads(path.read_text("utf-8-sig"))
+        return read_json_object(path)
+    except FileNotFoundError:
+        return {}
     except ValueError as error:
-        raise ConfigError(f"{path} is not JSON: {error}") from error
-    return value if isinstance(value, dict) else {}
+        raise ConfigError(f"{path.parent}: {error}") from error

@@ -9,6 +9,7 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
+from server.artifacts.json_object import read_json_object
 from server.config import ConfigError
 
 TOKENIZER_FILE = "tokenizer.json"
@@ -74,10 +75,10 @@ def special_tokens(folder: Path) -> tuple[str, str]:
     """The tokens that open and close a text, as tokenizer_config.json names them; "" where it does not.
 
     Raises:
-        OSError, ValueError: the file cannot be read.
+        ValueError: the file cannot be read.
     """
     path = folder / TOKENIZER_CONFIG_FILE
-    config = json.loads(path.read_text("utf-8-sig")) if path.is_file() else {}
+    config = read_json_object(path) if path.is_file() else {}
     bos, eos = (config.get(name) or "" for name in ("bos_token", "eos_token"))
     return tuple(each["content"] if isinstance(each, dict) else str(each) for each in (bos, eos))  # type: ignore[return-value]
 

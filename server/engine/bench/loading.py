@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -21,6 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from server.machine import machine_facts
 from server.ports import free_loopback_port
 
 WAYS = ("packaged", "from_pretrained")
@@ -202,7 +202,7 @@ def _summary(results: list[dict[str, Any]], share: int, arguments: argparse.Name
         "results": results,
         "tensor_parallel_degree": arguments.tensor_parallel_degree,
         "dtype": arguments.dtype,
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "machine": machine_facts(),
         "command": " ".join(["python -m server.engine.bench.loading", *sys.argv[1:]]),
     }
 

@@ -31,6 +31,7 @@ from server.dtypes import CPU_DTYPES, DTYPES, Dtype
 from server.engine.model.runner import ModelRunner, PoolShape, torch_dtype
 from server.engine.parallel.group import Rank
 from server.engine.rank.step_executor import gather
+from server.engine.schedule.admission import ScheduledModel
 from server.engine.schedule.block_pool import BlockPool
 from server.engine.schedule.limits import ScheduleLimits
 from server.engine.schedule.scheduler import Scheduler
@@ -117,9 +118,11 @@ class _Engine:
         shape = PoolShape(4 * window // _BLOCK_TOKENS, _BLOCK_TOKENS)
         self._runner = ModelRunner(model, dtype, torch.device("cpu"))
         self._runner.allocate(shape)
-        pools = {_MODEL: BlockPool(shape.num_blocks, _BLOCK_TOKENS), wire.CHAT: BlockPool(4, 16)}
+        judge = ScheduledModel(BlockPool(shape.num_blocks, _BLOCK_TOKENS), window)
         limits = ScheduleLimits(max_step_tokens=window, max_running=4)
-        self._scheduler = Scheduler(pools, {_MODEL: window, wire.CHAT: 64}, limits, clock=time.monotonic)
+        self._scheduler = Scheduler(
+            {_MODEL: judge, wire.CHAT: ScheduledModel(BlockPool(4, 16), 64)}, limits, clock=time.monotonic
+        )
         self._number = 0
 
     def score(self, request: wire.Score) -> wire.Scored:

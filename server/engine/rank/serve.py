@@ -26,6 +26,7 @@ from server.engine.rank.start_check import StartCheck
 from server.engine.rank.step_channel import StepReceiver, StepSender
 from server.engine.rank.step_executor import StepExecutor, follow
 from server.engine.sampling.sampler import Sampler
+from server.engine.schedule.admission import ScheduledModel
 from server.engine.schedule.block_pool import BlockPool
 from server.engine.schedule.limits import ScheduleLimits
 from server.engine.schedule.scheduler import Scheduler
@@ -119,11 +120,9 @@ class Serving:
             max_queued_tokens=settings.max_queued_tokens,
         )
         scheduler = Scheduler(
-            {name: BlockPool(model.pool.num_blocks, model.pool.block_tokens) for name, model in models.items()},
-            {name: model.window for name, model in models.items()},
+            {name: _scheduled(model) for name, model in models.items()},
             limits,
             clock=time.monotonic,
-            vocab_sizes={name: model.vocab_size for name, model in models.items()},
             drafts=drafts and settings.speculation == "auto" and not self._sampled_tokens.overlaps,
         )
         welcome = wire.Welcome(
@@ -137,6 +136,11 @@ class Serving:
         sampler = Sampler(tuple(tokenizer.end_tokens), tokenizer.textless)
         executor = StepExecutor(self._runner, self._sampled_tokens, followers, sampler=sampler, watchdog=self._watchdog)
         return Leader(scheduler, executor, outlet, tokenizer=tokenizer, welcome=welcome)
+
+
+def _scheduled(model: GroupModel) -> ScheduledModel:
+    pool = BlockPool(model.pool.num_blocks, model.pool.block_tokens)
+    return ScheduledModel(pool, model.window, model.vocab_size)
 
 
 def open_tokenizer(folder: Path, vocab_size: int) -> ReplyTokenizer:

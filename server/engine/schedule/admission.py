@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 from server.engine.schedule.block_pool import BlockPool, chain_digests
@@ -15,22 +16,22 @@ from server.errors import ErrorCode, ServiceError
 from server.wire import Generate, Score
 
 _NUM_REMEMBERED = 16
-_MAX_VOCAB_SIZE = 2**32  # where a model's own is not given
+
+
+@dataclass(frozen=True)
+class ScheduledModel:
+    """What the scheduler knows of a model: where its keys and values go, and the bounds of its sequences."""
+
+    pool: BlockPool
+    window: int  # tokens
+    vocab_size: int = 2**32  # larger token ids are refused; the default refuses none that fit a message
 
 
 class Admission:
-    """Turns messages into sequences, or refuses those that could never run. `windows` count tokens."""
+    """Turns messages into sequences, or refuses those that could never run."""
 
-    def __init__(
-        self,
-        windows: Mapping[str, int],
-        pools: Mapping[str, BlockPool],
-        limits: ScheduleLimits,
-        vocab_sizes: Mapping[str, int],
-    ) -> None:
-        self._windows = windows
-        self._vocab_sizes = vocab_sizes
-        self._pools = pools
+    def __init__(self, models: Mapping[str, ScheduledModel], limits: ScheduleLimits) -> None:
+        self._models = models
         self._limits = limits
         # A moderation policy sends the same prefix and candidates with every text.
         self._token_tree = lru_cache(_NUM_REMEMBERED)(TokenTree)
@@ -38,12 +39,13 @@ class Admission:
 
     def generate(self, message: Generate, now: float) -> GenerateSequence:
         """A sequence that fits whatever it samples. Raises ServiceError INVALID_FIELD or PROMPT_TOO_LONG."""
-        limit = min(self._windows[CHAT], self._pools[CHAT].num_tokens)
+        chat = self._models[CHAT]
+        limit = min(chat.window, chat.pool.num_tokens)
         found, wanted = len(message.prompt), message.sampling.max_new_tokens
         if not found:
             raise _invalid("prompt", "prompt has no tokens, at least one is needed.")
         self._refuse_unknown_tokens(CHAT, prompt=message.prompt)
-        check_sampling(message.sampling, self._vocab_sizes.get(CHAT, _MAX_VOCAB_SIZE))
+        check_sampling(message.sampling, chat.vocab_size)
         if found + 1 > limit:
             raise _too_long("prompt", f"prompt has {found} tokens; at most {limit - 1} leave room for a reply token.")
         return GenerateSequence(
@@ -64,8 +66,8 @@ class Admission:
         Raises:
             ServiceError: INVALID_FIELD or PROMPT_TOO_LONG.
         """
-        if message.model == CHAT or message.model not in self._windows:
-            legal = ", ".join(sorted(set(self._windows) - {CHAT})) or "none is loaded"
+        if message.model == CHAT or message.model not in self._models:
+            legal = ", ".join(sorted(set(self._models) - {CHAT})) or "none is loaded"
             raise _invalid("model", f"model={message.model!r} does not classify; legal: {legal}.")
         self._refuse_unknown_tokens(message.model, prefix=message.prefix, text=message.text, closing=message.closing)
         self._refuse_unknown_tokens(message.model, parts=[token for each in message.parts for token in each])
@@ -101,7 +103,7 @@ class Admission:
             )
 
     def _refuse_unknown_tokens(self, model: str, **fields: Sequence[int]) -> None:
-        size = self._vocab_sizes.get(model, _MAX_VOCAB_SIZE)
+        size = self._models[model].vocab_size
         for field, tokens in fields.items():
             if tokens and not 0 <= min(tokens) <= max(tokens) < size:
                 found = next(token for token in tokens if not 0 <= token < size)
@@ -120,14 +122,15 @@ class Admission:
     def _text_room(self, message: Score, tree: TokenTree) -> int:
         """Text tokens a window has room for, by positions and by blocks; may be negative."""
         around = len(message.prefix) + len(message.closing)
-        by_position = self._windows[message.model] - around - tree.max_depth
-        return min(by_position, self._pools[message.model].num_tokens - around - tree.num_tokens)
+        model = self._models[message.model]
+        by_position = model.window - around - tree.max_depth
+        return min(by_position, model.pool.num_tokens - around - tree.num_tokens)
 
     def _score_request(
         self, message: Score, tree: TokenTree, windows: list[tuple[int, ...]], now: float
     ) -> ScoreRequest:
         deadline = None if message.deadline_s is None else now + message.deadline_s
-        digests = self._chain_digests(message.prefix, self._pools[message.model].block_tokens)
+        digests = self._chain_digests(message.prefix, self._models[message.model].pool.block_tokens)
         request = ScoreRequest(
             request_id=message.request_id,
             model=message.model,

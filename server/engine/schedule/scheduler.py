@@ -6,8 +6,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 
-from server.engine.schedule.admission import Admission
-from server.engine.schedule.block_pool import BlockPool
+from server.engine.schedule.admission import Admission, ScheduledModel
 from server.engine.schedule.counters import Counters, retry_after_s
 from server.engine.schedule.generate_queue import GenerateQueue
 from server.engine.schedule.limits import ScheduleLimits
@@ -38,31 +37,27 @@ class Scheduler:
 
     def __init__(
         self,
-        pools: dict[str, BlockPool],
-        windows: dict[str, int],
+        models: Mapping[str, ScheduledModel],
         limits: ScheduleLimits,
         clock: Callable[[], float],
         *,
-        vocab_sizes: Mapping[str, int] | None = None,
         prefix_reuse: bool = True,
         drafts: bool = False,
     ) -> None:
-        """`pools` and `windows` (in tokens) by model, "chat" among them; `clock` gives monotonic seconds.
+        """`models` by name, "chat" among them; `clock` gives monotonic seconds.
 
-        `vocab_sizes` by model: larger token ids are refused. `drafts`: whether replies are drafted from what was said
-        before, where that pays and no step is under way.
+        `drafts`: whether replies are drafted from what was said before, where that pays and no step is under way.
         """
-        assert pools.keys() == windows.keys(), (pools.keys(), windows.keys())
-        assert CHAT in pools, pools.keys()
+        assert CHAT in models, models.keys()
         self._counters = Counters()
         self._pace = Pace()
         self._clock = clock
         self._limits = limits
         self._blocks = {
-            model: ModelBlocks(pool, prefix_reuse=prefix_reuse, max_pinned_prefixes=limits.max_pinned_prefixes)
-            for model, pool in pools.items()
+            name: ModelBlocks(model.pool, prefix_reuse=prefix_reuse, max_pinned_prefixes=limits.max_pinned_prefixes)
+            for name, model in models.items()
         }
-        self._admission = Admission(windows, pools, limits, vocab_sizes=vocab_sizes or {})
+        self._admission = Admission(models, limits)
         self._replies = GenerateQueue(self._blocks[CHAT], limits.max_running)
         self._scores = ScoreQueue({model: blocks for model, blocks in self._blocks.items() if model != CHAT})
         self._requests: dict[str, GenerateSequence | ScoreRequest] = {}

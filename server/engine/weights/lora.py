@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -15,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from server.artifacts.json_object import read_json_object
 from server.engine.weights.family import FORMER_NAMES
 from server.engine.weights.source_checkpoint import WholeSource, read_pickle
 from server.engine.weights.sources import Cut, WeightsError
@@ -140,7 +140,7 @@ def _by_pattern(patterns: dict[str, float] | None, module: str, usual: float) ->
 def _read_config(folder: Path) -> dict[str, Any]:
     path = folder / CONFIG_FILE
     try:
-        config = json.loads(path.read_text("utf-8"))
+        config = read_json_object(path)
     except (OSError, ValueError) as error:
         raise WeightsError(f"{path}: not a readable adapter configuration ({error})") from error
     if config.get("peft_type") != "LORA":

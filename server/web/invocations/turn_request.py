@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -19,17 +20,19 @@ def turn_request(
     parameters: Parameters,
     *,
     streams: bool = False,
-    logprobs: int | None = None,
-    json_schema: str | None = None,
+    sampled: Mapping[str, Any] | None = None,
     **more: Any,
 ) -> TurnRequest:
-    """One question, with the settings' defaults for what it does not say; `more` are further fields of the request."""
+    """One question, with the settings' defaults for what it does not say.
+
+    `sampled` are further fields of its `wire.Sampling`, `more` further fields of the request.
+    """
     settings = services.settings
     wished = sampling(parameters, _default_new_tokens(services))
     asked = TurnRequest(
         request_id=turn_id,
         text=text,
-        sampling=msgspec.structs.replace(wished, logprobs=logprobs, json_schema=json_schema),
+        sampling=msgspec.structs.replace(wished, **(sampled or {})),
         retrieval=searches(parameters),
         search=search_wish(parameters),
         cite=bool(parameters.cite),

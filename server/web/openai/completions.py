@@ -131,7 +131,7 @@ def _turn(front: Front, asked: CompletionRequest, prompt: str) -> TurnRequest:
         prompt,
         parameters=asked.in_our_words(asked.max_tokens, front.services.max_context_tokens),
         streams=bool(asked.stream),
-        logprobs=asked.logprobs,
+        sampled={"logprobs": asked.logprobs},
         history=(),
         retrieval=False,
         as_written=True,

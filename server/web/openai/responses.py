@@ -114,7 +114,7 @@ def _turn(front: Front, asked: ResponsesRequest, session_id: str) -> TurnRequest
             no_retrieval=asked.no_retrieval,
         ),
         streams=bool(asked.stream),
-        json_schema=_json_schema(asked),
+        sampled={"json_schema": _json_schema(asked)},
         session_id=session_id if is_stored else None,
         history=None if is_stored else said.history,
         system="\n".join(filter(None, [asked.instructions, said.system])),

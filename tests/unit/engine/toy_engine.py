@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from server.engine.schedule.admission import ScheduledModel
 from server.engine.schedule.block_pool import BlockPool
 from server.engine.schedule.limits import ScheduleLimits
 from server.engine.schedule.scheduler import End, Scheduler
@@ -80,8 +81,7 @@ class ToyEngine:
         self.limits = limits or ScheduleLimits()
         self.pools = {model: BlockPool(shape.num_blocks, shape.block_tokens) for model, shape in shapes.items()}
         self.scheduler = Scheduler(
-            self.pools,
-            {model: shape.window for model, shape in shapes.items()},
+            {model: ScheduledModel(self.pools[model], shape.window) for model, shape in shapes.items()},
             self.limits,
             self.clock,
             prefix_reuse=prefix_reuse,

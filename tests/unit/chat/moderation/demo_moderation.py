@@ -17,6 +17,7 @@ from server.dtypes import DTYPES
 from server.engine.model.runner import ModelRunner, PoolShape
 from server.engine.parallel.group import Rank
 from server.engine.rank.step_executor import gather
+from server.engine.schedule.admission import ScheduledModel
 from server.engine.schedule.block_pool import BlockPool
 from server.engine.schedule.limits import ScheduleLimits
 from server.engine.schedule.scheduler import Scheduler
@@ -38,9 +39,10 @@ class DemoEngine:
         shape = PoolShape(8 * window // _BLOCK_TOKENS, _BLOCK_TOKENS)
         self._runner = ModelRunner(model, DTYPES["float32"], device)
         self._runner.allocate(shape)
-        pools = {_MODEL: BlockPool(shape.num_blocks, _BLOCK_TOKENS), wire.CHAT: BlockPool(4, 16)}
+        judge = ScheduledModel(BlockPool(shape.num_blocks, _BLOCK_TOKENS), window)
+        chat = ScheduledModel(BlockPool(4, 16), 64)
         limits = ScheduleLimits(max_step_tokens=window, max_running=8)
-        self._scheduler = Scheduler(pools, {_MODEL: window, wire.CHAT: 64}, limits, time.monotonic)
+        self._scheduler = Scheduler({_MODEL: judge, wire.CHAT: chat}, limits, time.monotonic)
 
     def score(self, requests: Sequence[wire.Score]) -> list[wire.Scored]:
         ends = {}

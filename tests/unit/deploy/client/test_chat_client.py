@@ -36,12 +36,12 @@ def bench(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> It
     handler = ContainerHandler if request.param == "url" else SageMakerHandler
     with serving(handler, container) as url:
         if request.param == "url":
-            client = ChatClient(url, sleep=waits.append)
+            client = ChatClient(url, retry=RetryPolicy(sleep=waits.append))
         else:
             monkeypatch.setenv("AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME", url)
             monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
             monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
-            client = ChatClient(endpoint_name="talker", region="eu-west-1", sleep=waits.append)
+            client = ChatClient(endpoint_name="talker", region="eu-west-1", retry=RetryPolicy(sleep=waits.append))
         yield Bench(client, container, waits)
 
 
@@ -209,7 +209,7 @@ def test_sagemakers_own_refusal_is_tried_again(monkeypatch):
         monkeypatch.setenv("AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME", url)
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
-        client = ChatClient(endpoint_name="talker", region="eu-west-1", sleep=waits.append)
+        client = ChatClient(endpoint_name="talker", region="eu-west-1", retry=RetryPolicy(sleep=waits.append))
         assert client.chat("hello").text == "yes"
     assert len(waits) == 1
 
@@ -218,7 +218,7 @@ def test_nobody_listening_is_tried_again_and_then_unreachable():
     with serving(ContainerHandler, Container()) as url:
         pass
     waits: list[float] = []
-    client = ChatClient(url, retry=RetryPolicy(max_attempts=3), sleep=waits.append)
+    client = ChatClient(url, retry=RetryPolicy(max_attempts=3, sleep=waits.append))
     with pytest.raises(ChatError) as caught:
         client.chat("hello")
     assert caught.value.code == "unreachable"

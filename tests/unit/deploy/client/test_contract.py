@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from deploy.client import ChatClient, ChatError
+from deploy.client import ChatClient, ChatError, RetryPolicy
 from deploy.client.http_transport import HttpTransport
 from deploy.measure.moderation_cases import Case, judge
 from server.chat.records.turn_records import Judgement, Source, TurnResult, Usage
@@ -32,7 +32,7 @@ RESULT = TurnResult(
 
 
 def client_for(container: Container, url: str) -> ChatClient:
-    return ChatClient(url, sleep=lambda _: None)
+    return ChatClient(url, retry=RetryPolicy(sleep=lambda _: None))
 
 
 def lines(*messages: msgspec.Struct) -> Answer:

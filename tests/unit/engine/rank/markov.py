@@ -19,6 +19,7 @@ from server.engine.rank.replies import ReplyTokenizer
 from server.engine.rank.step_channel import StepSender
 from server.engine.rank.step_executor import StepExecutor
 from server.engine.sampling.sampler import Sampler
+from server.engine.schedule.admission import ScheduledModel
 from server.engine.schedule.block_pool import BlockPool
 from server.engine.schedule.limits import ScheduleLimits
 from server.engine.schedule.scheduler import Scheduler
@@ -101,11 +102,9 @@ def make_leader(
 ) -> tuple[Leader, Inbox, MarkovRunner]:
     runner, inbox = MarkovRunner(), Inbox()
     scheduler = Scheduler(
-        {"chat": BlockPool(200, 8)},
-        {"chat": 512},
+        {"chat": ScheduledModel(BlockPool(200, 8), 512, VOCAB)},
         ScheduleLimits(max_step_tokens=128, max_running=max_running),
         time.monotonic,
-        vocab_sizes={"chat": VOCAB},
         drafts=drafts,
     )
     tokenizer = ReplyTokenizer(TOKENIZER, frozenset({END}), VOCAB)

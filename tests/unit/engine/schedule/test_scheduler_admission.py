@@ -6,6 +6,7 @@ import math
 
 import pytest
 
+from server.engine.schedule.admission import ScheduledModel
 from server.engine.schedule.block_pool import BlockPool
 from server.engine.schedule.limits import ScheduleLimits
 from server.engine.schedule.scheduler import Scheduler
@@ -96,8 +97,7 @@ def test_an_unusable_classification_is_refused_by_name(options: dict[str, object
     ],
 )
 def test_what_cannot_be_sampled_with_is_refused_by_name(field: str, values: tuple[object, ...]) -> None:
-    pools = {"chat": BlockPool(8, 4)}
-    scheduler = Scheduler(pools, {"chat": 32}, ScheduleLimits(), lambda: 0.0, vocab_sizes={"chat": 50})
+    scheduler = Scheduler({"chat": ScheduledModel(BlockPool(8, 4), 32, 50)}, ScheduleLimits(), lambda: 0.0)
     for value in values:
         sampling = Sampling(**{"max_new_tokens": 16, "do_sample": True, field: value})
         with pytest.raises(ServiceError, match=f"{field}.*legal") as caught:
@@ -107,9 +107,9 @@ def test_what_cannot_be_sampled_with_is_refused_by_name(field: str, values: tupl
 
 
 def test_a_token_id_outside_the_vocabulary_is_refused() -> None:
-    pools = {"chat": BlockPool(8, 4), "mod": BlockPool(8, 4)}
     sizes = {"chat": 50, "mod": 60}
-    scheduler = Scheduler(pools, {"chat": 32, "mod": 32}, ScheduleLimits(), lambda: 0.0, vocab_sizes=sizes)
+    models = {name: ScheduledModel(BlockPool(8, 4), 32, size) for name, size in sizes.items()}
+    scheduler = Scheduler(models, ScheduleLimits(), lambda: 0.0)
     with pytest.raises(ServiceError, match="prompt has token id 50; legal are 0 to 49"):
         scheduler.add_generate(Generate("a", (49, 50), Sampling()))
     with pytest.raises(ServiceError, match="candidates has token id 60; legal are 0 to 59"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import random
 
+from server.engine.schedule.admission import ScheduledModel
 from server.engine.schedule.block_pool import BlockPool, chain_digests
 from server.engine.schedule.limits import ScheduleLimits
 from server.engine.schedule.scheduler import Scheduler
@@ -37,10 +38,8 @@ def test_digests_grow_with_the_tokens_and_name_the_same_content() -> None:
 
 def test_after_two_thousand_mixed_requests_no_sequence_and_no_block_is_left() -> None:
     rng = random.Random(11)
-    pools = {"chat": BlockPool(24, 4), "mod": BlockPool(24, 4)}
-    scheduler = Scheduler(
-        pools, {"chat": 64, "mod": 64}, ScheduleLimits(max_step_tokens=64, max_running=8), lambda: 0.0
-    )
+    models = {name: ScheduledModel(BlockPool(24, 4), 64) for name in ("chat", "mod")}
+    scheduler = Scheduler(models, ScheduleLimits(max_step_tokens=64, max_running=8), lambda: 0.0)
     runner = ToyRunner({"chat": 4, "mod": 4})
     for number in range(2000):
         text = tuple(rng.randrange(50) for _ in range(rng.randint(1, 20)))
@@ -59,6 +58,6 @@ def test_after_two_thousand_mixed_requests_no_sequence_and_no_block_is_left() ->
     gc.collect()
     known = [each for each in gc.get_objects() if isinstance(each, TokenSequence | ScoreRequest)]
     assert not [each.request_id for each in known if each.request_id.startswith("mixed-")]
-    assert pools["chat"].num_free_blocks == 24
-    assert pools["mod"].num_free_blocks == 24 - 1, "one block is pinned"
+    assert models["chat"].pool.num_free_blocks == 24
+    assert models["mod"].pool.num_free_blocks == 24 - 1, "one block is pinned"
     assert scheduler.status().num_waiting == 0
