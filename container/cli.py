@@ -1,4 +1,4 @@
-"""The verbs of the image: serve, check, plan, bench, version."""
+"""The verbs of the image: serve, check, plan, bench, key, version."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ from container.start import check, serve
 from container.supervision.commands import ROOT
 from container.version import version_lines
 
+_PROGRAMS = {"bench": "server.engine.bench", "key": "server.web.keys"}
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb; the process's exit status. Without a verb it serves."""
     argv = sys.argv[1:] if argv is None else argv
-    if argv[:1] == ["bench"]:  # its options are its own
-        return _bench(argv[1:])
+    if argv[:1] and argv[0] in _PROGRAMS:  # whose options are their own
+        return _run(_PROGRAMS[argv[0]], argv[1:])
     arguments = _parser().parse_args(argv)
     return int(arguments.run(arguments))
 
@@ -33,6 +35,7 @@ def _parser() -> argparse.ArgumentParser:
     plan.set_defaults(run=lambda arguments: run_plan(arguments, os.environ, Places()))
     add_plan_arguments(plan)
     verbs.add_parser("bench", help="measure the engine; `bench --help` lists its options")
+    verbs.add_parser("key", help="make an API key; `key --help` lists its options")
     verbs.add_parser("version", help="print the versions of the parts").set_defaults(run=_version)
     return parser
 
@@ -45,9 +48,9 @@ def _check(_: argparse.Namespace) -> int:
     return check(os.environ, Places())
 
 
-def _bench(options: Sequence[str]) -> int:
+def _run(module: str, options: Sequence[str]) -> int:
     environ = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))}
-    os.execve(sys.executable, [sys.executable, "-m", "server.engine.bench", *options], environ)  # noqa: S606
+    os.execve(sys.executable, [sys.executable, "-m", module, *options], environ)  # noqa: S606
 
 
 def _version(_: argparse.Namespace) -> int:

@@ -69,17 +69,17 @@ def post_worker_init(worker: Any) -> None:
     threading.Thread(target=drain_when_asked, daemon=True, name="drain").start()
     signal.signal(signal.SIGTERM, lambda _number, _frame: asked.set())
     signal.siginterrupt(signal.SIGTERM, False)
-    _reload_policy_on_hangup(worker.wsgi.extensions.get("reload_policy", lambda: None))
+    _reload_on_hangup(worker.wsgi.extensions.get("reload", lambda: None))
 
 
-def _reload_policy_on_hangup(reload_policy: Callable[[], None]) -> None:
-    """On SIGHUP read the policy again, in a thread of its own: a signal's handler must not wait for a lock."""
-    signal.signal(signal.SIGHUP, lambda _number, _frame: threading.Thread(target=reload_policy, name="reload").start())
+def _reload_on_hangup(read_again: Callable[[], None]) -> None:
+    """On SIGHUP read policy and keys again, in a thread of its own: a signal's handler must not wait for a lock."""
+    signal.signal(signal.SIGHUP, lambda _number, _frame: threading.Thread(target=read_again, name="reload").start())
     signal.siginterrupt(signal.SIGHUP, False)
 
 
 def when_ready(arbiter: Any) -> None:
-    """Pass SIGHUP on to the front, which reads its policy again; gunicorn itself would start another front."""
+    """Pass SIGHUP on to the front, which reads policy and keys again; gunicorn itself would start another front."""
 
     def pass_on(number: int, _frame: object) -> None:
         for pid in list(arbiter.WORKERS):

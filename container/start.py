@@ -14,7 +14,7 @@ from container.console import Console
 from container.defaults import Places, with_defaults
 from container.machine.facts import Machine, look_at_machine
 from container.machine.memory import check_memory
-from container.machine.preflight import check_machine, check_store, hold_run_dir, shm_lack
+from container.machine.preflight import check_artifact_dir, check_machine, check_store, hold_run_dir, shm_lack
 from container.machine.shared_memory import unlink_abandoned
 from container.refusal import Refusal
 from container.supervision.commands import Commands
@@ -103,6 +103,7 @@ def prepare(environ: Mapping[str, str], settings: Settings, console: Console) ->
     for warning in check_machine(settings, machine, device):
         console.say(f"warning: {warning}")
     check_store(settings.store)
+    check_artifact_dir(settings.artifact_dir)
     fetcher = Fetcher(settings.artifact_dir, console)
     settings = resolve(settings, fetcher, fetcher.newest_index)
     check_memory(settings, machine, device)

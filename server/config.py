@@ -82,6 +82,9 @@ class Settings(BaseModel):
     # wait longer, at the pace at which replies end, is refused at once with 429.
     max_wait_s: float = Field(10.0, gt=0, le=_DAY_S)
     passage_tokens: int = Field(384, ge=0)
+    # Sum up what a long conversation's prompt has no more room for, in the background: for models that can.
+    summaries: Literal["on", "off"] = "off"
+    summary_tokens: int = Field(128, ge=16, le=1024)  # of one summary, and no more than an eighth of the window
     session_wait_s: float = Field(
         3.0, ge=0, le=_DAY_S
     )  # how long a second request waits for a busy session; 0: 409 at once
@@ -121,7 +124,13 @@ class Settings(BaseModel):
     model_name: str = "openchatkit"
     page_title: str = Field("OpenChatKit", min_length=1, max_length=80)
     page_logo: Path | None = None  # an SVG or PNG file; None: the page's own
+    # Names joined by commas under which this server is asked, or *. Where it listens on loopback alone, localhost and
+    # addresses are legal beside them, and no other; elsewhere any name is where none is set.
+    allowed_hosts: str = ""
     cors_origins: str = ""  # origins joined by commas whose pages may call, or *; empty: pages of this server alone
+    api_keys: Path | None = None  # a file of keys, one JSON object a line; None: whoever reaches the port may ask
+    # Who reads /metrics where there are keys; open: anybody who reaches the port, as SageMaker's own scraper must.
+    metrics: Literal["operator", "open"] = "operator"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"  # of this server; libraries log from WARNING on
     log_format: Literal["text", "json"] = "text"
     otlp_endpoint: str = ""  # where traces go, http://collector:4318/v1/traces; needs the extra "otel"

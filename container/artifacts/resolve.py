@@ -7,9 +7,10 @@ from pathlib import Path
 
 from container.artifacts.folders import check_encoder, check_index, check_model, read_encoder_name
 from container.refusal import Refusal
-from server.config import Settings
+from server.config import ConfigError, Settings
 from server.retrieval.encoder.source import SAMPLE, encoder_path
 from server.retrieval.retriever import RetrievalError
+from server.web.keys.key_file import read_key_file
 
 Fetch = Callable[[str, str], Path]
 """(setting's name, its value) -> an absolute local folder. Raises Refusal."""
@@ -41,7 +42,16 @@ def resolve(settings: Settings, fetch: Fetch, fetch_index: Fetch) -> Settings:
         local["encoder"] = str(_encoder(encoder, fetch))
     if settings.policy is not None and not settings.policy.is_file():
         raise Refusal(f"OCK_POLICY={settings.policy}: no such file")
+    if settings.api_keys is not None:
+        _check_keys(settings.api_keys)
     return settings.model_copy(update=local)
+
+
+def _check_keys(path: Path) -> None:
+    try:
+        read_key_file(path)
+    except ConfigError as error:
+        raise Refusal(str(error)) from error
 
 
 def _index(value: str, fetch_index: Fetch) -> Path:

@@ -13,6 +13,7 @@ from container.refusal import Refusal
 from server import cuda
 from server.config import Settings
 from server.dtypes import CPU_DTYPES
+from server.own_folder import check_own_place, make_own_folder
 from server.ports import hosts_to_listen_on, listen_fault
 
 _SQLITE = "sqlite:///"
@@ -45,15 +46,25 @@ def check_store(store: str) -> None:
         raise Refusal(f"OCK_STORE={store}: {path} cannot be written")
 
 
+def check_artifact_dir(folder: Path) -> None:
+    """Raises Refusal where somebody else could put models of theirs."""
+    try:
+        check_own_place(folder, "OCK_ARTIFACT_DIR")
+    except ValueError as error:
+        raise Refusal(str(error)) from error
+
+
 def hold_run_dir(run_dir: Path) -> IO[str]:
     """Take the folder of sockets and locks for this process; keep the returned file open to keep it.
 
     Raises:
-        Refusal: another supervisor has it, or it cannot be made.
+        Refusal: another supervisor has it, it cannot be made, or it is not ours alone.
     """
     try:
-        run_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_own_folder(run_dir, "OCK_RUN_DIR")
         lock = (run_dir / "supervisor.lock").open("a+")
+    except ValueError as error:
+        raise Refusal(str(error)) from error
     except OSError as error:
         raise Refusal(f"OCK_RUN_DIR={run_dir}: cannot be written ({error.strerror})") from error
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import os
 import socket
 import urllib.error
 import urllib.request
@@ -12,6 +13,7 @@ from typing import IO
 from urllib.parse import urlsplit
 
 from deploy.client.chat_error import ChatError, from_answer
+from deploy.client.transport import API_KEY_VARIABLE
 
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 _READ_BYTES = 65536
@@ -23,6 +25,8 @@ class HttpTransport:
     def __init__(self, url: str, timeout_s: float, path: str = "/invocations") -> None:
         self._url = url.rstrip("/") + path
         self._timeout_s = timeout_s
+        key = os.environ.get(API_KEY_VARIABLE, "")
+        self._key_headers = {"Authorization": f"Bearer {key}"} if key else {}
         local = urlsplit(url).hostname in _LOOPBACK
         handlers = [urllib.request.ProxyHandler({})] if local else []  # a proxy cannot reach this machine's loopback
         self._opener = urllib.request.build_opener(*handlers)
@@ -40,7 +44,7 @@ class HttpTransport:
 
     @contextmanager
     def _answer(self, body: bytes, accept: str) -> Iterator[http.client.HTTPResponse]:
-        headers = {"Content-Type": "application/json", "Accept": accept}
+        headers = {"Content-Type": "application/json", "Accept": accept, **self._key_headers}
         request = urllib.request.Request(self._url, data=body, headers=headers)  # noqa: S310 - the user's own URL
         try:
             with self._opener.open(request, timeout=self._timeout_s) as answer:

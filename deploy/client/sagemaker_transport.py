@@ -5,6 +5,7 @@ SageMaker answers 424 ModelError for every error of the container and carries th
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -19,6 +20,7 @@ from botocore.exceptions import (
 )
 
 from deploy.client.chat_error import ChatError, from_answer
+from deploy.client.transport import API_KEY_VARIABLE
 
 # Refused by SageMaker before the container saw anything.
 _NOT_DELIVERED = {"ThrottlingException", "ServiceUnavailable", "ModelNotReadyException"}
@@ -31,6 +33,8 @@ class SageMakerTransport:
     def __init__(self, client: Any, endpoint_name: str) -> None:
         self._client = client
         self._call = {"EndpointName": endpoint_name, "ContentType": _JSON}
+        if key := os.environ.get(API_KEY_VARIABLE, ""):
+            self._call["CustomAttributes"] = f"api_key={key}"  # SageMaker passes on no header of the client's
 
     def post(self, body: bytes) -> bytes:
         """The answer to `body`."""

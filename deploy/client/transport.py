@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import Protocol
 
+API_KEY_VARIABLE = "OPENCHATKIT_API_KEY"  # the environment variable with the key, where the server asks for one
+
 
 class Transport(Protocol):
     """Raises ChatError for whatever goes wrong, retryable only when the request has surely not been answered."""

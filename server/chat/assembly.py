@@ -18,7 +18,7 @@ from server.chat.prompt.prompt import PromptBuilder
 from server.chat.prompt.tokenizer import ChatTokenizer
 from server.chat.records.model_version import model_version
 from server.chat.services import Services
-from server.chat.store.from_url import open_store
+from server.chat.store.from_url import DYNAMODB, open_store
 from server.chat.store.owner import front_owner
 from server.chat.store.store import Store
 from server.chat.store.watch import StoreWatch
@@ -50,6 +50,8 @@ def open_services(settings: Settings) -> Services:
         session_ttl_s=settings.session_ttl_s,
         session_lock_s=settings.session_lock_s,
     )
+    if settings.store.startswith(DYNAMODB):
+        store.live_as(front_owner(settings.run_dir, settings.store))
     retriever = open_retriever(settings)
     engine = _engine(settings)
     policy = _policy(settings)
@@ -170,7 +172,12 @@ def _turn_settings(settings: Settings, index_version: str) -> TurnSettings:
         system_prompt=settings.system_prompt,
         # The shortest turn is about eight tokens; older ones cannot be in the prompt.
         max_turns=max(1, context_window(settings) // 8),
+        summary_tokens=_summary_tokens(settings),
     )
+
+
+def _summary_tokens(settings: Settings) -> int:
+    return min(settings.summary_tokens, context_window(settings) // 8) if settings.summaries == "on" else 0
 
 
 def _tokenizer(folder: str) -> ChatTokenizer:

@@ -37,6 +37,7 @@ from server.chat.turn_in_progress import OpenTurn, TurnsUnderWay, cancelled_erro
 from server.chat.turn_judge import TurnJudge, normalised
 from server.chat.turn_prompt import TurnPrompts
 from server.chat.turn_search import SearchSettings, TurnSearch, nothing_found
+from server.chat.turn_summary import TurnSummaries
 from server.chat.turn_waits import Waits
 from server.errors import ErrorCode, ServiceError
 from server.retrieval.retriever import Passage, Retriever
@@ -62,6 +63,7 @@ class TurnSettings:
     session_wait_s: float = 0.0
     system_prompt: str = ""  # the deployment's instructions, before anybody's own
     max_turns: int = 200
+    summary_tokens: int = 0  # that what the window forgets is summed up in; 0: it is not
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,9 @@ class TurnService:
         self._ending = threading.Event()
         self._under_way = TurnsUnderWay()
         self._waits = Waits(with_.executor, self._ending)
+        self._summaries = TurnSummaries(
+            self._reply_to, self._prompts, with_.store, ending=self._ending, num_tokens=settings.summary_tokens
+        )
 
     def answer(self, request: TurnRequest, has_left: Callable[[], bool] = lambda: False) -> TurnResult:
         """The whole answer at once. `has_left` is asked now and then whether the client is gone: then it is cancelled.
@@ -110,16 +115,16 @@ class TurnService:
                     raise cancelled_error()
         raise AssertionError("a turn ends with its result")
 
-    def cancel(self, session_id: str | None = None, request_id: str | None = None) -> int:
-        """End the turns of a session, or of one HTTP call, at once; the session is free for the next question.
+    def cancel(self, session_id: str | None = None, request_id: str | None = None, *, owner: str = "") -> int:
+        """End an owner's turns of a session, or of one HTTP call, at once; the session is free for the next question.
 
         Nothing of them is stored. How many were under way.
         """
-        turns = self._under_way.of(session_id, request_id)
+        turns = self._under_way.of(session_id, request_id, owner)
         for turn in turns:
             turn.cancel()
             if turn.claim is not None:
-                self._store.release(turn.claim)
+                self._store.of(owner).release(turn.claim)
         return len(turns)
 
     def stream(self, request: TurnRequest) -> Iterator[TurnEvent]:
@@ -201,6 +206,7 @@ class TurnService:
             with turn.clock.phase(STORE):
                 yield from self._waits.last_result(turn, partial(self._complete, turn, result), _STORE_GRACE_S)
             stored = True
+            self._summaries.consider(turn)
             result = msgspec.structs.replace(result, phases=turn.clock.phases)
             self._log_end(turn, result)
             yield turn.shown(result)
@@ -209,14 +215,14 @@ class TurnService:
             judged.cancel()
             found.cancel()
             if turn.claim is not None and not stored:
-                self._waits.in_passing(partial(self._store.release, turn.claim))
+                self._waits.in_passing(partial(self._store.of(request.owner).release, turn.claim))
 
     def _this_hour(self) -> float:
         """When a conversation that its client keeps is said to have begun: its prompts then share their first lines."""
         return self._clock() // _HOUR_S * _HOUR_S
 
-    def _load(self, session_id: str | None) -> Session:
-        session = None if session_id is None else self._store.load(session_id, self._settings.max_turns)
+    def _load(self, store: Store, session_id: str | None) -> Session:
+        session = None if session_id is None else store.load(session_id, self._settings.max_turns)
         if session is None and session_id is not None and self._settings.require_session:
             raise ServiceError(
                 ErrorCode.SESSION_NOT_FOUND,
@@ -227,7 +233,7 @@ class TurnService:
 
     def _open(self, turn: OpenTurn, session_id: str | None) -> None:
         """Load the conversation as the question goes on from it."""
-        turn.session = self._load(session_id)
+        turn.session = self._load(self._store.of(turn.request.owner), session_id)
         turn.system = self._prompts.instructions(turn.request, turn.session.system)
         if turn.request.replaces is not None and turn.answered_before() is None:
             turn.replace(turn.request.replaces)
@@ -237,11 +243,12 @@ class TurnService:
 
         None when this very request was answered before.
         """
+        store = self._store.of(turn.request.owner)
         give_up = time.monotonic() + min(self._settings.session_wait_s, turn.remaining_s)
         while turn.answered_before() is None:
-            claim = partial(self._store.claim, turn.session, self._settings.owner)
+            claim = partial(store.claim, turn.session, self._settings.owner)
             try:
-                return (yield from self._waits.result(turn, claim, give_back=self._store.release))
+                return (yield from self._waits.result(turn, claim, give_back=store.release))
             except SessionBusy:
                 left_s = give_up - time.monotonic()
                 if left_s <= 0:
@@ -257,12 +264,15 @@ class TurnService:
             prompt=prompt.token_ids,
             sampling=self._prompts.sampling(turn, prompt),
             deadline_s=max(0.1, remaining - _JUDGE_RESERVE_S),
-            caller=turn.request.request_id,  # many inputs of one call take turns with other calls
+            caller=turn.request.caller,
         )
         asked = turn.request
         order = ReplyOrder(
             request, asked.text, piecewise, deadline_s=remaining + _JUDGE_RESERVE_S, begun=asked.begun, clock=turn.clock
         )
+        return self._reply_to(order)
+
+    def _reply_to(self, order: ReplyOrder) -> ReplyStream:
         return ReplyStream(
             self._with.engine,
             self._with.moderator,
@@ -275,7 +285,8 @@ class TurnService:
     def _complete(self, turn: OpenTurn, result: TurnResult) -> None:
         turn.go_on()
         if turn.claim is not None:
-            self._store.complete(turn.claim, turn.record(turn.claim, result, self._clock(), self._versions))
+            record = turn.record(turn.claim, result, self._clock(), self._versions)
+            self._store.of(turn.request.owner).complete(turn.claim, record)
 
     def _log_end(self, turn: OpenTurn, result: TurnResult) -> None:
         log.info(

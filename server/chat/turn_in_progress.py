@@ -240,13 +240,16 @@ class TurnsUnderWay:
             with self._lock:
                 self._turns.discard(turn)
 
-    def of(self, session_id: str | None, request_id: str | None) -> list[OpenTurn]:
-        """Those of a session, or of an HTTP call, whose id is the beginning of its turns' ids."""
+    def of(self, session_id: str | None, request_id: str | None, owner: str) -> list[OpenTurn]:
+        """An owner's turns of a session, or of an HTTP call, whose id is the beginning of its turns' ids."""
         with self._lock:
             turns = list(self._turns)
         return [
             turn
             for turn in turns
-            if (session_id is not None and turn.session_id == session_id)
-            or (request_id is not None and turn.request.request_id.startswith(f"{request_id}."))
+            if turn.request.owner == owner
+            and (
+                (session_id is not None and turn.session_id == session_id)
+                or (request_id is not None and turn.request.request_id.startswith(f"{request_id}."))
+            )
         ]

@@ -13,6 +13,8 @@ from server.chat.store.rows import check_question
 from server.chat.turn_in_progress import OpenTurn
 from server.errors import ErrorCode, ServiceError
 
+_SUMMARY = "What was said before:"
+
 
 class TurnPrompts:
     """Builds the prompts of turns."""
@@ -51,44 +53,64 @@ class TurnPrompts:
         """
         request = turn.request
         if request.as_written:
-            return self._builder.as_written(request.text, self._reserved(turn))
+            return self._builder.as_written(request.text, self._reserved(turn, ""))
+        try:
+            return self._built(turn, self.system_of(turn))
+        except ServiceError:
+            if not turn.session.summary:
+                raise
+            return self._built(turn, turn.system)  # a long question goes before what is only a summary
+
+    def _built(self, turn: OpenTurn, system: str) -> Prompt:
+        request = turn.request
         begun = self._builder.begun(request.begun)
         prompt = self._builder.build(
             turn.session.created_at,
             turn.session.turns,
             [each.text for each in turn.passages],
             request.text,
-            self._reserved(turn) + len(begun),
-            system="\n".join(filter(None, (turn.system, turn.instructions))),
+            self._reserved(turn, system) + len(begun),
+            system="\n".join(filter(None, (system, turn.instructions))),
         )
         return replace(prompt, token_ids=(*prompt.token_ids, *begun))
+
+    def system_of(self, turn: OpenTurn) -> str:
+        """The instructions, and what is left of the turns that the window has no room for."""
+        summary = turn.session.summary
+        return "\n".join(filter(None, (turn.system, summary and f"{_SUMMARY} {summary}")))
+
+    def about(self, session: Session, question: str, max_new_tokens: int, system: str) -> Prompt:
+        """A question about a conversation, which nobody but this server asks. Raises ServiceError PROMPT_TOO_LONG."""
+        return self._builder.build(session.created_at, session.turns, [], question, max_new_tokens, system=system)
+
+    def ends_with_reply(self, sampling: wire.Sampling) -> wire.Sampling:
+        """`sampling` that ends where the model's reply does."""
+        # A reply that must not end is written on behind strings that would end it; what follows them is not shown.
+        ends = () if sampling.ignore_eos else self._builder.chat_format.ends
+        stop = (*ends, *sampling.stop)
+        return msgspec.structs.replace(sampling, stop=stop, stop_token_ids=self._builder.end_token_ids)
 
     def without_unseen_turns(self, turn: OpenTurn) -> Session:
         """The session without the turns that never enter the prompt, even where no passage takes room from them."""
         return _without_oldest(turn.session, self.build(turn).num_dropped_turns)
 
-    def _reserved(self, turn: OpenTurn) -> int:
+    def _reserved(self, turn: OpenTurn, system: str) -> int:
         """Tokens of the window that are kept free for the reply."""
         request, wish = turn.request, turn.request.sampling.max_new_tokens
         if not request.clamp:
             return wish
         if request.as_written:
             return 1
-        return self._builder.reserved(turn.session.created_at, (turn.system, request.text, request.begun), wish)
+        return self._builder.reserved(turn.session.created_at, (system, request.text, request.begun), wish)
 
     def sampling(self, turn: OpenTurn, prompt: Prompt) -> wire.Sampling:
         """As asked for, with the ends of a reply and no more tokens than are left."""
         asked = turn.request.sampling
-        # A reply that must not end is written on behind strings that would end it; what follows them is not shown.
-        ends = () if turn.request.as_written or asked.ignore_eos else self._builder.chat_format.ends
         room = self._builder.room_for_reply(prompt)
         most = min(asked.max_new_tokens, room) if turn.request.clamp else asked.max_new_tokens
-        end_tokens = () if turn.request.as_written else self._builder.end_token_ids
-        stop = (*ends, *asked.stop)
         least = min(asked.min_tokens, most) if turn.request.clamp else asked.min_tokens
-        return msgspec.structs.replace(
-            asked, stop=stop, stop_token_ids=end_tokens, max_new_tokens=most, min_tokens=least
-        )
+        bounded = msgspec.structs.replace(asked, max_new_tokens=most, min_tokens=least)
+        return bounded if turn.request.as_written else self.ends_with_reply(bounded)
 
 
 def _without_oldest(session: Session, num_dropped: int) -> Session:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,6 +14,10 @@ from server.retrieval.retriever import Embedder, Passage, RetrievalError, Retrie
 log = logging.getLogger(__name__)
 
 MAX_THREADS = 32
+# Of a passage, whatever a retriever gives: it is judged, sent and stored, and more of it would be in no prompt.
+MAX_TEXT_CHARS = 32_768
+MAX_TITLE_CHARS = 512  # of its title, section and ids
+MAX_URL_CHARS = 2048
 
 
 class Guarded:
@@ -101,7 +106,19 @@ def outcome(name: str, search: Future[list[Passage]], started: float, timeout_s:
     if not isinstance(passages, list) or not all(isinstance(passage, Passage) for passage in passages):
         log.error("retriever.broken name=%s answer=%s", name, type(passages).__name__)
         raise RetrievalError("the answer is no list of passages")
-    return passages
+    try:
+        return [_cut(passage) for passage in passages]
+    except TypeError as error:  # a field that is no text
+        raise _unforeseen(name, error) from error
+
+
+def _cut(passage: Passage) -> Passage:
+    """`passage` with what is legal of it; a url that is longer leads nowhere when it is cut, and is left out."""
+    named = {
+        name: getattr(passage, name)[:MAX_TITLE_CHARS] for name in ("title", "section", "document_id", "passage_id")
+    }
+    url = passage.url if len(passage.url) <= MAX_URL_CHARS else ""
+    return dataclasses.replace(passage, text=passage.text[:MAX_TEXT_CHARS], url=url, **named)
 
 
 def _unforeseen(name: str, error: Exception) -> RetrievalError:

@@ -8,15 +8,17 @@ from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from server.chat.services import Services
-from server.errors import ServiceError
+from server.errors import ErrorCode, ServiceError
 from server.web.call.cors import Origins
 from server.web.call.errors import STATUS, error_body, service_error, unexpected_error
 from server.web.call.exchange import Exchange
 from server.web.call.front import Front, current_exchange
+from server.web.call.hosts import KnownHosts
 from server.web.call.metrics import Metrics
 from server.web.call.tracing import open_tracer
 from server.web.describe import route as openapi
 from server.web.invocations import route as invocations
+from server.web.keys.doorkeeper import Doorkeeper
 from server.web.limits.concurrency import ConcurrencyLimit, admission_limit
 from server.web.limits.drain import Drain
 from server.web.limits.list_pool import ListPool
@@ -28,22 +30,30 @@ from server.web.page import route as page
 from server.web.reading.body import json_response
 from server.web.reading.plain_paths import PlainPaths
 from server.web.search import route as search
+from server.web.sessions import listing
 from server.web.sessions import route as sessions
 from server.web.sessions import turns as session_turns
 
 log = logging.getLogger(__name__)
 
 _OPENAI = (chat_completions, completions, responses, embeddings, moderations, models)
-_ROOMS = (ping, metrics, *_OPENAI, search, sessions, session_turns)
+_ROOMS = (ping, metrics, *_OPENAI, search, listing, sessions, session_turns)
 OPERATIONS = tuple(each for room in (*_ROOMS, invocations, page) for each in room.OPERATIONS)
 
 
 def create_app(services: Services) -> Flask:
-    """The front over `services`. `app.extensions["front"]` is its `Front`, whose drain the server runs at its end."""
+    """The front over `services`. `app.extensions["front"]` is its `Front`, whose drain the server runs at its end.
+
+    Raises:
+        ConfigError: the file of API keys cannot be used.
+    """
     concurrency = ConcurrencyLimit(admission_limit(services.settings.threads))
     drain = Drain(concurrency, services.turns.end_all, services.settings.drain_timeout_s)
     lists = ListPool(LIST_THREADS)
-    front = Front(services, concurrency, drain, metrics=Metrics(services, concurrency), lists=lists)
+    front = Front(
+        services, concurrency, drain, metrics=Metrics(services, concurrency), lists=lists,
+        doorkeeper=Doorkeeper.of(services.settings),
+    )  # fmt: skip
     app = Flask(__name__, static_folder=None)
     app.extensions["front"] = front
     app.wsgi_app = PlainPaths(app.wsgi_app)  # type: ignore[method-assign]
@@ -52,6 +62,7 @@ def create_app(services: Services) -> Flask:
     for room in _ROOMS:
         app.register_blueprint(room.blueprint(front))
     app.register_blueprint(invocations.blueprint(front, {"messages": chat_completions.chat_answerer(front)}))
+    app.register_blueprint(invocations.batch_transform_blueprint(front))
     app.register_blueprint(page.blueprint(services.settings))
     app.register_blueprint(openapi.blueprint(services.settings, OPERATIONS))
     return app
@@ -59,11 +70,13 @@ def create_app(services: Services) -> Flask:
 
 def _handle_calls(app: Flask, front: Front) -> None:
     origins = Origins(front.services.settings.cors_origins)
+    hosts = KnownHosts(front.services.settings)
     tracer = open_tracer(front.services.settings)
 
     @app.before_request
     def begin() -> None:
         g.exchange = Exchange(request, front.metrics, tracer)
+        hosts.check(request.headers.get("Host"))
         limit_waiting(request.environ)
 
     @app.after_request
@@ -102,6 +115,8 @@ def _refusal(error: ServiceError) -> Response:
     exchange.code = error.code.value
     body = error_body(error, exchange.request_id, openai=exchange.is_openai)
     response = json_response(body, STATUS[error.code])
+    if error.code is ErrorCode.INVALID_API_KEY:
+        response.headers["WWW-Authenticate"] = "Bearer"
     if error.retry_after_s is not None:
         response.headers["Retry-After"] = str(max(1, round(error.retry_after_s)))
     return response

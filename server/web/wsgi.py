@@ -10,11 +10,13 @@ from flask import Flask
 
 from server.chat.assembly import open_services, reload_policy
 from server.chat.moderation.policy_file import PolicyError
+from server.chat.services import Services
 from server.config import ConfigError, from_env
 from server.errors import ServiceError
 from server.log_setup import set_up_logging
 from server.retrieval.retriever import RetrievalError
 from server.web.app import create_app
+from server.web.call.front import Front
 
 _STARTS_AGAIN_IN_VAIN = 4  # the exit status on which gunicorn gives up instead of starting another worker
 
@@ -24,15 +26,20 @@ log = logging.getLogger(__name__)
 def build() -> Flask:
     """The front over the real parts, as the environment's settings name them.
 
-    `app.extensions` has "close", which lets go of what they hold open, and "reload_policy".
+    `app.extensions` has "close", which lets go of what they hold open, and "reload", for the policy and the keys.
     """
     settings = from_env(os.environ)
     set_up_logging(settings)
     services = open_services(settings)
     app = create_app(services)
     app.extensions["close"] = services.close
-    app.extensions["reload_policy"] = lambda: reload_policy(services)
+    app.extensions["reload"] = lambda: _reload(services, app.extensions["front"])
     return app
+
+
+def _reload(services: Services, front: Front) -> None:
+    front.doorkeeper.reload()
+    reload_policy(services)
 
 
 def _build_or_exit() -> Flask:

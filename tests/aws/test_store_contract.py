@@ -6,12 +6,15 @@ import os
 import random
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from server.chat.records.turn_records import Feedback, Session, Turn
+from server.chat.records.turn_records import Feedback, Session, Source, Turn
+from server.chat.store.heartbeat import DEAD_AFTER_S, Heartbeat
+from server.chat.store.rows import Rows
 from server.chat.store.store import SessionBusy, Store, next_turn
 from server.errors import ErrorCode, ServiceError
 from tests.aws.store_places import KINDS, ManualClock, Place, a_turn, fresh_id, place_url
@@ -38,6 +41,12 @@ def place(
 @pytest.fixture
 def store(place: Place, clock: ManualClock) -> Store:
     return place.open(clock)
+
+
+@contextmanager
+def a_database_of(place: Place) -> Iterator[Rows]:
+    """What another process would see."""
+    yield place.open(ManualClock())._rows
 
 
 def say(store: Store, session: Session, owner: str = "front", **texts: str) -> Turn:
@@ -365,3 +374,126 @@ def test_feedback_stands_with_its_turn_and_the_last_one_counts(store: Store) -> 
         assert store.give_feedback(session_id, 1, Feedback(rating, "why")) is True
     assert [turn.feedback for turn in store.history(session_id)] == [Feedback("down", "why"), None]
     assert store.give_feedback(session_id, 3, Feedback("up")) is False
+
+
+def test_an_owners_conversation_does_not_exist_for_others(store: Store) -> None:
+    session_id = fresh_id()
+    alice, bob = store.of("alice"), store.of("bob")
+    turns = converse(alice, session_id, 2)
+    for other in (bob, store, store.of("alic")):
+        assert other.load(session_id, MAX_TURNS) is None
+        assert list(other.history(session_id)) == []
+        assert other.delete(session_id) is False
+        assert other.delete_turn(session_id, 1) is False
+        assert other.give_feedback(session_id, 1, Feedback("up")) is False
+    other_turns = converse(bob, session_id, 1)
+    assert list(alice.history(session_id)) == turns
+    assert list(bob.history(session_id)) == other_turns
+    assert bob.delete(session_id)
+    assert list(alice.history(session_id)) == turns
+
+
+def test_an_owner_has_a_list_of_conversations_the_newest_first(store: Store, clock: ManualClock) -> None:
+    owner = fresh_id()
+    mine = store.of(owner)
+    ids = [fresh_id() for _ in range(60)]
+    for session_id in ids:
+        clock.now += 1
+        session = Session(session_id, clock.now)
+        say(mine, session, text=f"  What\nis {session_id}?")
+        converse(store.of("another"), session_id, 1)
+    found = list(mine.sessions())
+    assert [each.session_id for each in found] == ids[::-1]
+    assert found[0].title == f"What is {ids[-1]}? 1"
+    assert (found[0].created_at, found[0].num_turns) == (clock.now, 1)
+    assert [each.session_id for each in mine.sessions(before=found[29].place)] == ids[::-1][30:]
+    converse(mine, ids[0], 1)
+    assert [each.num_turns for each in list(mine.sessions())[-1:]] == [2]
+    assert mine.delete(ids[0])
+    assert [each.session_id for each in mine.sessions()] == ids[:0:-1]
+    assert list(store.sessions()) == []
+
+
+def test_a_list_has_no_conversation_whose_first_turn_never_ended(store: Store, clock: ManualClock) -> None:
+    mine = store.of(fresh_id())
+    released, open_one, created = fresh_id(), fresh_id(), fresh_id()
+    mine.release(mine.claim(Session(released, clock.now), "front"))
+    mine.claim(Session(open_one, clock.now), "front")
+    mine.create(created)
+    assert [(each.session_id, each.title, each.num_turns) for each in mine.sessions()] == [(created, "", 0)]
+
+
+def test_a_conversation_stays_in_the_list_as_long_as_it_lives(place: Place, clock: ManualClock) -> None:
+    store = place.open(clock)
+    mine, session_id, rng = store.of(fresh_id()), fresh_id(), random.Random(5)
+    for _ in range(40):
+        session = mine.load(session_id, MAX_TURNS) or Session(session_id, clock.now)
+        turn = msgspec.structs.replace(a_turn(next_turn(session)), created_at=clock.now)
+        mine.complete(mine.claim(session, "front"), turn)
+        store.claim(Session(fresh_id(), clock.now), "front")  # which also purges
+        clock.now += rng.choice([1.0, 300.0, 990.0])
+        assert [each.session_id for each in mine.sessions()] == [session_id]
+    clock.now += 1001.0
+    assert list(mine.sessions()) == []
+
+
+def test_the_claim_of_a_front_that_died_is_taken_over_soon_and_that_of_a_live_one_is_not(
+    place: Place, clock: ManualClock
+) -> None:
+    dead, alive = fresh_id(), fresh_id()
+    with a_database_of(place) as rows:
+        beats = {name: Heartbeat(rows, name, clock, session_lock_s=60.0) for name in (dead, alive)}
+        for beat in beats.values():
+            beat.beat()
+        sessions = {name: Session(fresh_id(), clock.now) for name in beats}
+        claims = {name: place.open(clock).claim(session, name) for name, session in sessions.items()}
+        clock.now += DEAD_AFTER_S
+        beats[alive].beat()
+    another = place.open(clock)
+    with pytest.raises(SessionBusy):
+        another.claim(sessions[alive], "another")
+    another.complete(another.claim(sessions[dead], "another"), a_turn(1))
+    with pytest.raises(SessionBusy):  # it was only paused
+        place.open(clock).complete(claims[dead], a_turn(1))
+
+
+def test_the_claim_of_a_front_that_was_stopped_is_taken_over_at_once(place: Place, clock: ManualClock) -> None:
+    stopped, session = fresh_id(), Session(fresh_id(), clock.now)
+    store, another = place.open(clock), place.open(clock)
+    store.live_as(stopped)
+    store.claim(session, stopped)
+    with pytest.raises(SessionBusy):
+        another.claim(session, "another")
+    store.close()
+    another.claim(session, "another")
+
+
+def test_a_turn_that_is_too_large_with_the_texts_of_its_sources_is_kept_without_them(
+    store: Store, clock: ManualClock
+) -> None:
+    session = Session(fresh_id(), clock.now)
+    sources = tuple(Source(f"t{number}", "x" * 30_000, 0.5, "d") for number in range(20))
+    turn = msgspec.structs.replace(a_turn(1), sources=sources)
+    store.complete(store.claim(session, "front"), turn)
+    [kept] = store.history(session.session_id)
+    assert (kept.reply, [source.title for source in kept.sources]) == (turn.reply, [each.title for each in sources])
+    assert {source.text for source in kept.sources} == {""}
+
+
+def test_a_summary_is_kept_with_its_turn_and_goes_with_any_turn_that_it_is_of(store: Store) -> None:
+    session_id = fresh_id()
+    converse(store, session_id, 3)
+    session = store.load(session_id, MAX_TURNS)
+    assert session is not None
+    turn = a_turn(4)
+    turn = msgspec.structs.replace(turn, usage=msgspec.structs.replace(turn.usage, dropped_turns=2))
+    store.complete(store.claim(session, "front"), turn)
+    assert store.give_summary(session_id, 4, "They met.", of=(1, 2, 9)) is False
+    assert store.give_summary(session_id, 4, "They met.", of=(1, 2))
+    loaded = store.load(session_id, MAX_TURNS)
+    assert loaded is not None
+    assert (loaded.summary, loaded.num_summarised) == ("They met.", 2)
+    assert store.delete_turn(session_id, 3)
+    assert [each.summary for each in store.history(session_id)][-1] == "They met."
+    assert store.delete_turn(session_id, 2)
+    assert [each.summary for each in store.history(session_id)][-1] == ""

@@ -67,8 +67,10 @@ class Moderator:
         """`text` as it may be judged, prompted, searched for, stored and shown."""
         return self._judges.masked(text, role)
 
-    def judge(self, texts: Sequence[str], role: Role, deadline_s: float | None = None) -> list[Judgement]:
-        """One judgement a text, in order; a few at a time are under way.
+    def judge(
+        self, texts: Sequence[str], role: Role, deadline_s: float | None = None, *, caller: str = ""
+    ) -> list[Judgement]:
+        """One judgement a text, in order; a few at a time are under way. `caller` is as whom they wait in the queue.
 
         Raises:
             ServiceError: a text is too long, or the engine group cannot answer.
@@ -78,15 +80,16 @@ class Moderator:
         scored: list[wire.Scored] = []
         for group in _groups([self._request(each, role) for each in parts]):
             left_s = None if end is None else max(0.0, end - time.monotonic())
-            scored += self._engine.score([msgspec.structs.replace(each, deadline_s=left_s) for each in group])
+            asked = [msgspec.structs.replace(each, deadline_s=left_s, caller=caller) for each in group]
+            scored += self._engine.score(asked)
         verdicts = [self._model_verdict(each, of, role) for each, of in zip(scored, parts, strict=True)]
         return [self._worst(each, text, role) for each, text in zip(verdicts, texts, strict=True)]
 
-    def judge_reply(self, span: ReplySpan, deadline_s: float) -> Judgement:
+    def judge_reply(self, span: ReplySpan, deadline_s: float, *, caller: str = "") -> Judgement:
         """The judgement on a part of a reply under way; no other text can keep it waiting. Raises ServiceError."""
         parts = span_parts(span)
         request = self._request(parts, Role.OUTPUT, of_reply=True)
-        [scored] = self._engine.score([msgspec.structs.replace(request, deadline_s=deadline_s)])
+        [scored] = self._engine.score([msgspec.structs.replace(request, deadline_s=deadline_s, caller=caller)])
         verdict = self._model_verdict(scored, parts, Role.OUTPUT)
         return self._worst(verdict, span.whole or " ".join((*span.before, span.text)), Role.OUTPUT)
 

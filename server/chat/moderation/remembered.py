@@ -91,17 +91,17 @@ class HistoryVerdicts:
             ServiceError: the engine group cannot judge a new text.
         """
         if request.history is None and not request.system:
-            [question] = self._moderator.judge([request.text], Role.INPUT, deadline_s)
+            [question] = self._moderator.judge([request.text], Role.INPUT, deadline_s, caller=request.caller)
             return RequestVerdict(question)
         system = [HistoryText(Role.SYSTEM, request.system)] if request.system else []
         said = [(each.turn, text) for each in turns for text in _said(each) if text.text]
         texts = [*system, *(text for _, text in said), HistoryText(Role.INPUT, request.text)]
-        *before, question = self.judge(texts, deadline_s)
+        *before, question = self.judge(texts, deadline_s, caller=request.caller)
         of_turns = before[len(system) :]
         withheld = frozenset(number for (number, _), each in zip(said, of_turns, strict=True) if each.blocked)
         return RequestVerdict(question, before[0] if system else None, withheld)
 
-    def judge(self, texts: Sequence[HistoryText], deadline_s: float) -> list[Judgement]:
+    def judge(self, texts: Sequence[HistoryText], deadline_s: float, *, caller: str = "") -> list[Judgement]:
         """One judgement a text, in order. Raises ServiceError when the engine group cannot judge a new one."""
         end = time.monotonic() + deadline_s
         self._verdicts.keep_for(self._moderator.policy)
@@ -111,7 +111,8 @@ class HistoryVerdicts:
         for role in Role:
             asked = {key: each.text for key, each in unknown.items() if each.role is role}
             if asked:
-                judged = self._moderator.judge(list(asked.values()), role, max(0.0, end - time.monotonic()))
+                left_s = max(0.0, end - time.monotonic())
+                judged = self._moderator.judge(list(asked.values()), role, left_s, caller=caller)
                 verdicts |= zip(asked, judged, strict=True)
         self._verdicts.remember({key: verdicts[key] for key in unknown})
         return [verdicts[key] for key in keys]
@@ -132,7 +133,7 @@ class PassageVerdicts:
         self._moderator = moderator
         self._blocked: VerdictCache[bytes, bool] = VerdictCache(max_remembered)
 
-    def allowed(self, passages: Sequence[Passage], deadline_s: float) -> list[Passage]:
+    def allowed(self, passages: Sequence[Passage], deadline_s: float, *, caller: str = "") -> list[Passage]:
         """Those that may stand in a prompt or an answer. Raises ServiceError when a new one cannot be judged."""
         self._blocked.keep_for(self._moderator.policy)
         keys = {each: _passage_key(each) for each in passages}
@@ -140,7 +141,7 @@ class PassageVerdicts:
         blocked = self._blocked.recall(judged)
         unknown = {key: text for key, text in judged.items() if key not in blocked}
         if unknown:
-            verdicts = self._moderator.judge(list(unknown.values()), Role.PASSAGE, deadline_s)
+            verdicts = self._moderator.judge(list(unknown.values()), Role.PASSAGE, deadline_s, caller=caller)
             found = {key: verdict.blocked for key, verdict in zip(unknown, verdicts, strict=True)}
             self._blocked.remember(found)
             blocked |= found

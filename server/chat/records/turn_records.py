@@ -92,6 +92,7 @@ class Turn(msgspec.Struct, frozen=True):
     system: str = ""  # instructions that hold from this turn on
     key: str = ""  # digest of the client's idempotency key
     feedback: Feedback | None = None
+    summary: str = ""  # what the turns said that its prompt had no room for, `usage.dropped_turns`; made after it
 
 
 class Session(msgspec.Struct, frozen=True):
@@ -106,6 +107,27 @@ class Session(msgspec.Struct, frozen=True):
     def system(self) -> str:
         """The instructions that hold: the newest that a turn was asked with."""
         return next((turn.system for turn in reversed(self.turns) if turn.system), "")
+
+    @property
+    def summary(self) -> str:
+        """What the turns up to `num_summarised` said, in a few sentences; "" where nobody summed them up."""
+        return next((turn.summary for turn in reversed(self.turns) if turn.summary), "")
+
+    @property
+    def num_summarised(self) -> int:
+        """The newest turn that is in the summary; 0 without one."""
+        return next((turn.usage.dropped_turns for turn in reversed(self.turns) if turn.summary), 0)
+
+
+class SessionSummary(msgspec.Struct, frozen=True):
+    """One line of a list of conversations. `place` is where it stands in the list, the newest highest."""
+
+    session_id: str
+    title: str  # the beginning of the first question that is left
+    created_at: float  # seconds since the epoch, as the next one
+    updated_at: float
+    num_turns: int  # that it ever had
+    place: int
 
 
 class SearchWish(msgspec.Struct, frozen=True):
@@ -128,6 +150,8 @@ class TurnRequest(msgspec.Struct, frozen=True):
     request_id: str
     text: str
     sampling: Sampling
+    caller: str = ""  # as whom it waits in the engine's queue; "": as nobody else
+    owner: str = ""  # whose conversation it is; "": whoever's knows its id
     session_id: str | None = None
     retrieval: bool = True
     search: SearchWish = SearchWish()

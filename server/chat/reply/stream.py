@@ -245,7 +245,8 @@ class ReplyStream:
     def _judge(self, span: ReplySpan) -> None:
         assert self._moderator is not None
         try:
-            self._events.put(self._moderator.judge_reply(span, max(1.0, self._deadline - time.monotonic())))
+            left_s = max(1.0, self._deadline - time.monotonic())
+            self._events.put(self._moderator.judge_reply(span, left_s, caller=self._order.request.caller))
         except ServiceError as error:
             self._events.put(error)
         except Exception as error:  # noqa: BLE001 - the edge of a thread; the turn must hear of it or it waits for ever

@@ -58,9 +58,12 @@ class DynamoRows:
         """See `Rows.check`."""
         DynamoTable(self._client, self._table, self._retrying).check()
 
-    def newest(self, session_id: str, limit: int) -> list[Row]:
+    def newest(self, session_id: str, limit: int, before: int | None = None) -> list[Row]:
         """See `Rows.newest`. One page: at most 1 MB of rows, however many are asked for."""
-        return [_row(item) for item in next(self._pages(session_id, {"ScanIndexForward": False, "Limit": limit}))]
+        options: dict[str, Any] = {"ScanIndexForward": False, "Limit": limit}
+        if before is not None:
+            options["ExclusiveStartKey"] = _key(session_id, before)
+        return [_row(item) for item in next(self._pages(session_id, options))]
 
     def oldest_first(self, session_id: str, after: int = -1) -> Iterator[Row]:
         """See `Rows.oldest_first`."""
@@ -71,6 +74,10 @@ class DynamoRows:
         """See `Rows.get`."""
         answer = self._call("get_item", Key=_key(session_id, turn), ConsistentRead=True)
         return _row(answer["Item"]) if "Item" in answer else None
+
+    def put(self, row: Row) -> None:
+        """See `Rows.put`."""
+        self._call("put_item", Item=_item(row))
 
     def put_if_free(self, row: Row, now: float) -> bool:
         """See `Rows.put_if_free`."""

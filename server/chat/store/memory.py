@@ -18,9 +18,9 @@ class MemoryRows:
     def check(self) -> None:
         """Nothing to create."""
 
-    def newest(self, session_id: str, limit: int) -> list[Row]:
+    def newest(self, session_id: str, limit: int, before: int | None = None) -> list[Row]:
         """See `Rows.newest`."""
-        return self._sorted(session_id)[::-1][:limit]
+        return [row for row in self._sorted(session_id)[::-1] if before is None or row.turn < before][:limit]
 
     def oldest_first(self, session_id: str, after: int = -1) -> Iterator[Row]:
         """See `Rows.oldest_first`."""
@@ -30,6 +30,11 @@ class MemoryRows:
         """See `Rows.get`."""
         with self._lock:
             return self._sessions.get(session_id, {}).get(turn)
+
+    def put(self, row: Row) -> None:
+        """See `Rows.put`."""
+        with self._lock:
+            self._sessions.setdefault(row.session_id, {})[row.turn] = row
 
     def put_if_free(self, row: Row, now: float) -> bool:
         """See `Rows.put_if_free`."""

@@ -62,14 +62,17 @@ class Rows(Protocol):
     def check(self) -> None:
         """Create what is missing. Raises ConfigError, without a write, when something else is there."""
 
-    def newest(self, session_id: str, limit: int) -> list[Row]:
-        """At most `limit` rows, highest turn first, in one read."""
+    def newest(self, session_id: str, limit: int, before: int | None = None) -> list[Row]:
+        """At most `limit` rows, highest turn first, in one read; with `before`, of those below that turn."""
 
     def oldest_first(self, session_id: str, after: int = -1) -> Iterator[Row]:
         """Every row above turn `after`, lowest turn first, read page by page as the caller asks for them."""
 
     def get(self, session_id: str, turn: int) -> Row | None:
         """One row, expired or not."""
+
+    def put(self, row: Row) -> None:
+        """Write `row` whatever stands in its place."""
 
     def put_if_free(self, row: Row, now: float) -> bool:
         """Write `row` unless a row that is not free (`Row.is_free`) stands in its place."""
@@ -117,12 +120,15 @@ def check_question(text: str) -> None:
 
 
 def encode_record(turn: Turn) -> str:
-    """The turn as JSON.
+    """The turn as JSON; where it is too large with the texts of its sources, without them.
 
     Raises:
-        ServiceError: INVALID_FIELD when it is larger than a row may be.
+        ServiceError: INVALID_FIELD when it is larger than a row may be all the same.
     """
     record = msgspec.json.encode(turn)
+    if len(record) > MAX_RECORD_BYTES:
+        sources = tuple(msgspec.structs.replace(source, text="") for source in turn.sources)
+        record = msgspec.json.encode(msgspec.structs.replace(turn, sources=sources))
     if len(record) > MAX_RECORD_BYTES:
         raise ServiceError(
             ErrorCode.INVALID_FIELD,

@@ -25,6 +25,7 @@ PURGE_EVERY_S = 300.0
 PURGE_AGAIN_S = 1.0
 PURGE_ROWS = 25  # of up to 380 kB, which are overwritten: some tens of milliseconds
 PAGE_ROWS = 200
+_ABOVE_ALL = 2**63 - 1
 RETRY_AFTER_S = 1.0
 
 _SCHEMA = """
@@ -47,6 +48,7 @@ _SELECT = f"SELECT {_COLUMNS} FROM turns WHERE session_id = ?"  # noqa: S608 - c
 _REPLACE_DONE = "UPDATE turns SET record = ? WHERE session_id = ? AND turn = ? AND state = 'done' AND token = ?"
 _REMOVE_DONE = "DELETE FROM turns WHERE session_id = ? AND turn = ? AND state = 'done'"
 _PURGE = "DELETE FROM turns WHERE rowid IN (SELECT rowid FROM turns WHERE expires_at <= ? LIMIT ?)"
+_PUT = f"INSERT OR REPLACE INTO turns ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 - constants only
 _PUT_IF_FREE = f"""
 INSERT INTO turns ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (session_id, turn) DO UPDATE SET
@@ -99,9 +101,10 @@ class SqliteRows:
                 "Name another file: this one is left as it is"
             )
 
-    def newest(self, session_id: str, limit: int) -> list[Row]:
+    def newest(self, session_id: str, limit: int, before: int | None = None) -> list[Row]:
         """See `Rows.newest`."""
-        return self._select(f"{_SELECT} ORDER BY turn DESC LIMIT ?", (session_id, limit))
+        below = _ABOVE_ALL if before is None else before
+        return self._select(f"{_SELECT} AND turn < ? ORDER BY turn DESC LIMIT ?", (session_id, below, limit))
 
     def oldest_first(self, session_id: str, after: int = -1) -> Iterator[Row]:
         """See `Rows.oldest_first`."""
@@ -113,6 +116,10 @@ class SqliteRows:
         """See `Rows.get`."""
         found = self._select(f"{_SELECT} AND turn = ?", (session_id, turn))
         return found[0] if found else None
+
+    def put(self, row: Row) -> None:
+        """See `Rows.put`; on the disk with the next row that is."""
+        self._write(_PUT, (row.session_id, row.turn, *_values(row)), durable=False)
 
     def put_if_free(self, row: Row, now: float) -> bool:
         """See `Rows.put_if_free`; now and then it also removes every session's expired rows."""

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import threading
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import msgspec
 
-from server.chat.records.turn_records import Feedback, Session, Turn
+from server.chat.records.turn_records import Feedback, Session, SessionSummary, Turn
+from server.chat.store.heartbeat import Heartbeat, is_dead
+from server.chat.store.owned import SessionList, owned_id, title_of
 from server.chat.store.rows import Row, Rows, RowState, encode_record, expiry, read_record
 from server.errors import ErrorCode, ServiceError
 
@@ -41,6 +45,7 @@ class Claim:
     token: str
     session_created_at: float
     lock_until: float
+    is_listed_anew: bool = False  # whether the session's place in its owner's list is written with the turn
 
 
 def next_turn(session: Session) -> int:
@@ -60,11 +65,12 @@ def conversation(newest_first: Iterable[Turn]) -> list[Turn]:
 
 
 class Store:
-    """Conversations over `rows`. Thread-safe; every method may raise ServiceError STORE_UNAVAILABLE.
+    """Conversations over `rows`, those of nobody until `of` names an owner.
 
-    A turn lives `session_ttl_s` seconds (0: for ever), a session as long as its newest turn. `owner` in `claim` names
-    one front: a claim that the same owner left behind in an earlier life is taken over at once, anybody else's only
-    after `session_lock_s` seconds, so two live fronts must never use the same name.
+    Thread-safe; every method may raise ServiceError STORE_UNAVAILABLE. A turn lives `session_ttl_s` seconds (0: for
+    ever), a session as long as its newest turn. `owner` in `claim` names one front: a claim that the same owner left
+    behind in an earlier life is taken over at once, that of a front which said that it lives and does no more
+    (`live_as`) soon, anybody else's only after `session_lock_s` seconds; two live fronts must never use the same name.
     """
 
     def __init__(self, rows: Rows, *, clock: Callable[[], float], session_ttl_s: float, session_lock_s: float) -> None:
@@ -74,6 +80,51 @@ class Store:
         self._lock_s = session_lock_s
         self._held: set[str] = set()  # tokens of this process's claims
         self._held_lock = threading.Lock()
+        self._changing = threading.RLock()
+        self._list: SessionList | None = None
+        self._owner = ""
+        self._heartbeat: Heartbeat | None = None
+
+    def live_as(self, owner: str) -> None:
+        """Say from now on, until `close`, that the front of this name lives. For databases that fronts share."""
+        self._heartbeat = Heartbeat(self._rows, owner, self._clock, session_lock_s=self._lock_s)
+        self._heartbeat.begin()
+
+    def of(self, owner: str) -> Store:
+        """The conversations of one owner, in which another's do not exist, whatever their ids; "": those of nobody."""
+        view = copy.copy(self)
+        view._owner = owner
+        view._list = SessionList(self._rows, owner, self._ttl_s) if owner else None
+        return view
+
+    def sessions(self, before: int | None = None) -> Iterator[SessionSummary]:
+        """The owner's conversations below a place, the newest first, read as the caller asks for them; nobody's are in
+        no list.
+        """
+        entries = () if self._list is None else self._list.newest_first(before)
+        return (found for found in map(self._summary, entries) if found is not None)
+
+    def _summary(self, entry: Row) -> SessionSummary | None:
+        """None for a conversation that has expired, or whose first turn never ended."""
+        session_id, now = entry.record, self._clock()
+        rows = self._rows.newest(self._id(session_id), 2)  # the newest may be open
+        newest = next((row for row in rows if row.state is not RowState.OPEN and not row.is_expired(now)), None)
+        if newest is None:
+            return None
+        first = next(self._stored(session_id, 0), None)
+        last = read_record(newest) if newest.state is RowState.DONE else None
+        return SessionSummary(
+            session_id,
+            "" if first is None else title_of(first.user),
+            created_at=newest.session_created_at,
+            updated_at=newest.session_created_at if last is None else last.created_at,
+            num_turns=newest.turn,
+            place=entry.turn,
+        )
+
+    def _id(self, session_id: str) -> str:
+        """What the rows of an owner's conversation are kept under."""
+        return owned_id(self._owner, session_id)
 
     def load(self, session_id: str, max_turns: int) -> Session | None:
         """The session with its newest `max_turns` turns, oldest first, in one read; None when unknown or expired.
@@ -82,12 +133,12 @@ class Store:
         result counts the turns that were left out, too.
         """
         now = self._clock()
-        rows = self._rows.newest(session_id, max_turns + 1)  # one more, since the newest may be open
+        rows = self._rows.newest(self._id(session_id), max_turns + 1)  # one more, since the newest may be open
         settled = [row for row in rows if row.state is not RowState.OPEN]
         if not settled:
             return None
         if settled[0].is_expired(now):
-            self._rows.remove_expired(session_id, now)
+            self._rows.remove_expired(self._id(session_id), now)
             return None
         done = [row for row in settled if row.state is RowState.DONE and not row.is_expired(now)]
         turns = [turn for turn in map(read_record, done[:max_turns]) if turn is not None]
@@ -105,15 +156,20 @@ class Store:
         return (turn for turn in self._stored(session_id, after) if turn.turn in kept)
 
     def _stored(self, session_id: str, after: int) -> Iterator[Turn]:
-        for row in self._rows.oldest_first(session_id, after):
+        for row in self._rows.oldest_first(self._id(session_id), after):
             if row.state is RowState.DONE and not row.is_expired(self._clock()):
                 turn = read_record(row)
                 if turn is not None:
                     yield turn
 
     def delete_turn(self, session_id: str, turn: int) -> bool:
-        """Erase one turn, read or not; the others stay as they are. False when there was none."""
-        return self._done(session_id, turn) is not None and self._rows.remove_done(session_id, turn)
+        """Erase one turn, read or not, and what summaries say of it; the others stay. False when there was none."""
+        if self._done(session_id, turn) is None:
+            return False
+        for later in self._stored(session_id, turn):
+            if later.summary and later.usage.dropped_turns >= turn:
+                self._change(session_id, later.turn, summary="")
+        return self._rows.remove_done(self._id(session_id), turn)
 
     def give_feedback(self, session_id: str, turn: int, feedback: Feedback) -> bool:
         """Keep what a reader thought of a reply. False when there is no such turn.
@@ -122,26 +178,45 @@ class Store:
             SessionBusy: the turn was changed meanwhile.
             ServiceError: INVALID_FIELD when the turn is then larger than a row may be.
         """
-        row = self._done(session_id, turn)
-        found = None if row is None else read_record(row)
-        if row is None or found is None:
-            return False
-        record = encode_record(msgspec.structs.replace(found, feedback=feedback))
-        if not self._rows.replace_done(replace(row, record=record)):
-            raise SessionBusy(session_id, turn, "it was changed meanwhile")
-        return True
+        return self._change(session_id, turn, feedback=feedback)
+
+    def give_summary(self, session_id: str, turn: int, summary: str, of: Collection[int]) -> bool:
+        """Keep with `turn` what the turns `of` said, which it had no room for. False when one of them is no more.
+
+        Raises:
+            SessionBusy: the turn was changed meanwhile.
+        """
+        with self._changing:
+            if not set(of) <= {each.turn for each in self._stored(session_id, 0)}:
+                return False
+            return self._change(session_id, turn, summary=summary)
+
+    def _change(self, session_id: str, turn: int, **fields: Any) -> bool:
+        """Write a turn's record again. One at a time here, so that neither of two changes is lost."""
+        with self._changing:
+            row = self._done(session_id, turn)
+            found = None if row is None else read_record(row)
+            if row is None or found is None:
+                return False
+            record = encode_record(msgspec.structs.replace(found, **fields))
+            if not self._rows.replace_done(replace(row, record=record)):
+                raise SessionBusy(session_id, turn, "it was changed meanwhile")
+            return True
 
     def _done(self, session_id: str, turn: int) -> Row | None:
-        row = self._rows.get(session_id, turn)
+        row = self._rows.get(self._id(session_id), turn)
         gone = row is None or row.state is not RowState.DONE or row.is_expired(self._clock())
         return None if gone else row
 
     def create(self, session_id: str) -> Session:
         """A session without turns that `load` finds. Raises SessionBusy when the id is in use."""
         now = self._clock()
-        row = Row(session_id, 0, RowState.CREATED, session_created_at=now, expires_at=expiry(now, self._ttl_s))
+        expires_at = expiry(now, self._ttl_s)
+        row = Row(self._id(session_id), 0, RowState.CREATED, session_created_at=now, expires_at=expires_at)
         if self.load(session_id, 1) is not None or not self._rows.put_if_free(row, now):
             raise SessionBusy(session_id, 0, "the session exists already")
+        if self._list is not None:
+            self._list.put(session_id, now, now)
         return Session(session_id, now)
 
     def claim(self, session: Session, owner: str) -> Claim:
@@ -153,7 +228,7 @@ class Store:
         now = self._clock()
         turn, token, lock_until = next_turn(session), uuid.uuid4().hex, now + self._lock_s
         row = Row(
-            session.session_id, turn, RowState.OPEN, session_created_at=session.created_at,
+            self._id(session.session_id), turn, RowState.OPEN, session_created_at=session.created_at,
             token=token, owner=owner, lock_until=lock_until, expires_at=expiry(lock_until, ABANDONED_S),
         )  # fmt: skip
         self._hold(token)
@@ -163,7 +238,10 @@ class Store:
         except ServiceError:
             self._let_go(token)
             raise
-        return Claim(session.session_id, turn, token, session_created_at=session.created_at, lock_until=lock_until)
+        return Claim(
+            session.session_id, turn, token, session_created_at=session.created_at, lock_until=lock_until,
+            is_listed_anew=self._list is not None and self._list.is_due(session, now),
+        )  # fmt: skip
 
     def complete(self, claim: Claim, turn: Turn) -> None:
         """Make the turn durable, by one conditional write; when this returns, it survives a crash.
@@ -174,10 +252,12 @@ class Store:
         """
         assert turn.turn == claim.turn, (turn.turn, claim.turn)
         row = Row(
-            claim.session_id, claim.turn, RowState.DONE, session_created_at=claim.session_created_at,
+            self._id(claim.session_id), claim.turn, RowState.DONE, session_created_at=claim.session_created_at,
             token=claim.token, expires_at=expiry(self._clock(), self._ttl_s), record=encode_record(turn),
         )  # fmt: skip
         try:
+            if self._list is not None and claim.is_listed_anew:
+                self._list.put(claim.session_id, claim.session_created_at, self._clock())
             if not self._rows.replace_open(row, claim.token) and not self._is_written(row):
                 raise SessionBusy(claim.session_id, claim.turn, "the claim was lost before the turn was done")
         finally:
@@ -186,7 +266,7 @@ class Store:
     def release(self, claim: Claim) -> None:
         """Give an unfinished turn back. Never fails: what cannot be removed is taken over or expires."""
         try:
-            self._rows.remove_open(claim.session_id, claim.turn, claim.token)
+            self._rows.remove_open(self._id(claim.session_id), claim.turn, claim.token)
         except ServiceError as error:
             log.warning("claim.release_failed turn=%d error=%s", claim.turn, error.code)
         finally:
@@ -199,28 +279,37 @@ class Store:
         """
         now = self._clock()
         try:
-            found = self._rows.newest(session_id, 2)  # the newest may be open
+            found = self._rows.newest(self._id(session_id), 2)  # the newest may be open
         except ServiceError:  # an outage, which ends the next call too, or rows that nobody can read: they go
-            self._rows.remove_all(session_id)
+            self._rows.remove_all(self._id(session_id))
             return True
         if found:
-            self._rows.remove_all(session_id)
+            self._rows.remove_all(self._id(session_id))
+            if self._list is not None:
+                self._list.remove(session_id, found[0].session_created_at)
         return any(row.state is not RowState.OPEN and not row.is_expired(now) for row in found)
 
     def close(self) -> None:
         """Let go of connections; no other call may follow."""
+        if self._heartbeat is not None:
+            self._heartbeat.end()
         self._rows.close()
 
     def _take_over(self, row: Row) -> bool:
-        """Whether `row`'s place is ours after all: written although no answer came, or left by our earlier life."""
+        """Whether `row`'s place is ours after all: written although no answer came, or left by one who is dead: our
+        earlier life, or another front.
+        """
         found = self._rows.get(row.session_id, row.turn)
         if found is None or found.state is not RowState.OPEN:
             return False
         if found.token == row.token:
             return True
-        if found.owner != row.owner or self._holds(found.token):
+        if self._holds(found.token) or (found.owner != row.owner and not self._is_dead(found.owner)):
             return False
         return self._rows.replace_open(row, found.token)
+
+    def _is_dead(self, owner: str) -> bool:
+        return is_dead(self._rows, owner, self._clock())
 
     def _is_written(self, row: Row) -> bool:
         """Whether an earlier attempt at writing `row` went through although no answer came."""

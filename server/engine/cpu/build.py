@@ -13,6 +13,7 @@ from pathlib import Path
 
 from server.engine.parallel.cache_folder import cache_folder
 from server.engine.parallel.processor import Level
+from server.own_folder import check_own_place
 
 _SOURCES = Path(__file__).parent / "native"
 _MAIN = _SOURCES / "kernels.cpp"
@@ -36,7 +37,8 @@ def library(level: Level, folder: Path | None = None) -> Path:
     """The compiled kernels for `level`: built ahead next to their source, or found or made in the user's cache folder.
 
     Raises:
-        BuildError: not built ahead, and this is no x86-64, there is no g++, or g++ fails.
+        BuildError: not built ahead, and this is no x86-64, there is no g++, g++ fails, or somebody else could have put
+            code there.
     """
     vectors = "avx2" if level is Level.AVX2 else "avx512"
     flags = (*_FLAGS, *_VECTORS[vectors])
@@ -45,6 +47,10 @@ def library(level: Level, folder: Path | None = None) -> Path:
     if folder is None and ahead.is_file():
         return ahead
     made = (folder or cache_folder()) / name
+    try:
+        check_own_place(made, "the kernels")
+    except ValueError as error:
+        raise BuildError(str(error)) from error
     if not made.is_file():
         _compile(made, flags)
     return made

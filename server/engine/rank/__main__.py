@@ -20,10 +20,10 @@ from server.config import ConfigError, Settings, from_env
 from server.engine.exit_status import FAILED, NO_SHARED_MEMORY, REFUSED
 from server.engine.parallel.cache_folder import cache_folder
 from server.engine.rank.liveness import READY_FILE, Heartbeat, end_process
-from server.engine.rank.own_folder import make_own_folder
 from server.engine.signs_of_life import give_signs
 from server.errors import PassingError
 from server.log_setup import set_up_logging
+from server.own_folder import check_own_place, make_own_folder
 
 log = logging.getLogger("server.engine")
 
@@ -64,6 +64,7 @@ def _serve(settings: Settings, rank: int, attempt: int) -> int:
     stopping = _Stopping()
     try:
         make_own_folder(settings.run_dir, "OCK_RUN_DIR")
+        check_own_place(cache_folder(), "XDG_CACHE_HOME")
         serving = Serving.start(settings, rank, attempt)
     except (ValueError, GoldenError) as error:
         sys.stderr.write(f"engine rank {rank}: {error}\n")

@@ -20,6 +20,9 @@ STATUS: dict[ErrorCode, HTTPStatus] = {
     ErrorCode.NOT_FOUND: HTTPStatus.NOT_FOUND,
     ErrorCode.SESSION_NOT_FOUND: HTTPStatus.NOT_FOUND,
     ErrorCode.METHOD_NOT_ALLOWED: HTTPStatus.METHOD_NOT_ALLOWED,
+    ErrorCode.INVALID_API_KEY: HTTPStatus.UNAUTHORIZED,
+    ErrorCode.FORBIDDEN: HTTPStatus.FORBIDDEN,
+    ErrorCode.RATE_LIMITED: HTTPStatus.TOO_MANY_REQUESTS,
     ErrorCode.SESSION_BUSY: HTTPStatus.CONFLICT,
     ErrorCode.CANCELLED: HTTPStatus.CONFLICT,
     ErrorCode.BODY_TOO_LARGE: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
@@ -41,6 +44,7 @@ _RETRYABLE_CODES -= {ErrorCode.CANCELLED}
 _OPENAI_CODES = {
     ErrorCode.PROMPT_TOO_LONG: "context_length_exceeded",
     ErrorCode.QUEUE_FULL: "rate_limit_exceeded",
+    ErrorCode.RATE_LIMITED: "rate_limit_exceeded",
     ErrorCode.UNSUPPORTED_FIELD: "unsupported_parameter",
     ErrorCode.UNKNOWN_FIELD: "unknown_parameter",
     ErrorCode.INVALID_FIELD: "invalid_value",

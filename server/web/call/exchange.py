@@ -6,13 +6,15 @@ import logging
 import re
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from flask import Request
 
-from server.chat.records.turn_records import TurnResult
+from server.chat.records.turn_records import TurnRequest, TurnResult
+from server.errors import ErrorCode
 from server.web.call.metrics import Metrics
 from server.web.call.tracing import EndedCall, Tracer, trace_id
+from server.web.keys.doorkeeper import Caller
 from server.web.limits.concurrency import Ticket
 from server.web.limits.slow_client import has_left
 
@@ -20,6 +22,7 @@ log = logging.getLogger("server.web.access")
 
 DOOR = "door"
 _SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
+CHARS_OF_TOKEN = 4  # about; what a turn came to is known at its end
 _QUIET = {"/ping", "/health", "/metrics"}  # asked every few seconds, logged at DEBUG
 
 
@@ -41,6 +44,9 @@ class Exchange:
         self.is_openai = request.path.startswith("/v1/")
         self.code = ""  # the error's word, where it ended in one
         self.ticket: Ticket | None = None
+        self.caller = Caller()
+        self._is_inside = False  # whether the caller's share counts this call
+        self._reserved: dict[str, int] = {}  # tokens by the turn they are set aside for
         self._method = request.method
         self._environ = request.environ
         self._tracer = tracer
@@ -57,9 +63,43 @@ class Exchange:
         return has_left(self._environ)
 
     @property
+    def turn_taker(self) -> str:
+        """As whom the call waits in the engine's queue: many inputs of one call, or calls of one key, take turns with
+        those of others.
+        """
+        return self.caller.turn_taker or self.request_id
+
+    @property
     def elapsed_s(self) -> float:
         """Seconds since the call began."""
         return time.monotonic() - self._started
+
+    def enter(self, caller: Caller) -> None:
+        """The call is `caller`'s. Raises ServiceError RATE_LIMITED when it has too many."""
+        self.caller = caller
+        if caller.share is not None:
+            caller.share.enter()
+            self._is_inside = True
+
+    def reserve(self, turns: Sequence[TurnRequest]) -> None:
+        """Set aside what `turns` may take at most, before any of them begins.
+
+        Raises:
+            ServiceError: RATE_LIMITED.
+        """
+        share = self.caller.share
+        if share is None:
+            return
+        wanted = {turn.request_id: _most_tokens(turn) for turn in turns}
+        left = share.reserve(sum(wanted.values()))
+        for turn_id, num_tokens in wanted.items():
+            self._reserved[turn_id] = min(num_tokens, left)
+            left -= self._reserved[turn_id]
+
+    def spend(self, num_tokens: int) -> None:
+        """Tokens of this call that are no turn's."""
+        if self.caller.share is not None:
+            self.caller.share.settle(0, num_tokens)
 
     def turn_id(self, index: int = 0) -> str:
         """An id for one turn, unlike every other's even when clients choose the same request id."""
@@ -77,12 +117,16 @@ class Exchange:
     def note_result(self, result: TurnResult) -> None:
         """A turn of this call was answered."""
         self._results.append(result)
+        reserved = self._reserved.pop(result.request_id, None)
+        if reserved is not None and self.caller.share is not None:
+            self.caller.share.settle(reserved, result.usage.prompt_tokens + result.usage.completion_tokens)
         self._metrics.turn_ended(result)
 
     def end(self, status: int) -> None:
         """The last byte was written, or the client has left."""
         if self.ticket is not None:
             self.ticket.leave()
+        self._leave_share()
         seconds = self.elapsed_s
         self._metrics.request_ended(self.route, status, self.code, seconds)
         level = logging.DEBUG if self.route in _QUIET and status == 200 else logging.INFO
@@ -107,6 +151,17 @@ class Exchange:
 
         if self._tracer is not None:
             self._tracer.ended(self._ended(status))
+
+    def _leave_share(self) -> None:
+        """What refused turns would have taken is given back; who leaves in the middle of one has had it."""
+        share = self.caller.share
+        if share is None or not self._is_inside:
+            return
+        self._is_inside = False
+        share.leave()
+        if self.code and self.code != ErrorCode.CANCELLED:
+            share.settle(sum(self._reserved.values()), 0)
+        self._reserved.clear()
 
     def _ended(self, status: int) -> EndedCall:
         attributes = {
@@ -136,3 +191,10 @@ class Exchange:
             sum(each.cached_tokens for each in usages),
             sum(each.completion_tokens for each in usages),
         )
+
+
+def _most_tokens(turn: TurnRequest) -> int:
+    """About what a turn takes at most, as far as that shows in the request: stored turns and passages do not."""
+    brought = sum(len(each.user) + len(each.reply) for each in turn.history or ())
+    num_chars = len(turn.text) + len(turn.system) + brought
+    return num_chars // CHARS_OF_TOKEN + turn.sampling.max_new_tokens

@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import cast
 
-from flask import Blueprint, g
+from flask import Blueprint, g, request
 
 from server.chat.services import Services
+from server.chat.store.store import Store
+from server.errors import ErrorCode, ServiceError
 from server.web.call.exchange import Exchange
 from server.web.call.metrics import Metrics
+from server.web.keys.doorkeeper import Doorkeeper
 from server.web.limits.concurrency import ConcurrencyLimit
 from server.web.limits.drain import Drain
 from server.web.limits.list_pool import ListPool
@@ -24,6 +27,7 @@ class Front:
     drain: Drain
     metrics: Metrics
     lists: ListPool
+    doorkeeper: Doorkeeper
 
 
 def current_exchange() -> Exchange:
@@ -31,12 +35,42 @@ def current_exchange() -> Exchange:
     return cast(Exchange, g.exchange)
 
 
+def store_of(services: Services, owner: str | None = None) -> Store:
+    """The conversations that this call may see: its key's own, or `owner`'s.
+
+    Raises:
+        ServiceError: FORBIDDEN for another's, where the key is no operator's.
+    """
+    return services.store.of(allowed_owner(owner))
+
+
+def allowed_owner(owner: str | None) -> str:
+    """Whose conversations this call is about: its key's own unless an operator names another owner.
+
+    Raises:
+        ServiceError: FORBIDDEN.
+    """
+    caller = current_exchange().caller
+    if owner is None or owner == caller.name:
+        return caller.name
+    if not caller.is_operator:
+        message = f"owner={owner!r}: only an operator's key may name another"
+        raise ServiceError(ErrorCode.FORBIDDEN, message, field="owner")
+    return owner
+
+
 def work_blueprint(name: str, front: Front, *, is_side: bool = False) -> Blueprint:
-    """A blueprint whose requests take a place before their body is read; of a side route, one of a few."""
+    """A blueprint whose requests show their key, and then take a place, before their body is read; of a side route,
+    one of a few.
+    """
     blueprint = Blueprint(name, __name__)
 
     @blueprint.before_request
     def admit() -> None:
-        current_exchange().ticket = front.concurrency.enter(side_route=name if is_side else "")
+        exchange = current_exchange()
+        if request.method != "OPTIONS":  # by which a browser asks before it sends a key
+            exchange.enter(front.doorkeeper.caller(request.headers))
+        caller = exchange.caller.turn_taker
+        exchange.ticket = front.concurrency.enter(caller, side_route=name if is_side else "")
 
     return blueprint

@@ -10,7 +10,10 @@ import msgspec
 
 from server.web.call.errors import ErrorBody
 from server.web.describe.operation import JSON, Operation
+from server.web.keys.doorkeeper import KEY_HEADER
 
+# Asked for where OCK_API_KEYS is set.
+_KEYS = {"bearer": {"type": "http", "scheme": "bearer"}, "key": {"type": "apiKey", "in": "header", "name": KEY_HEADER}}
 _REFERENCE = "#/components/schemas/{name}"
 
 
@@ -29,7 +32,8 @@ def openapi_document(title: str, table: Sequence[Operation]) -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {"title": title, "version": "1.0.0", "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"}},
         "paths": paths,
-        "components": {"schemas": components},
+        "components": {"schemas": components, "securitySchemes": _KEYS},
+        "security": [{}, *({name: []} for name in _KEYS)],
     }
 
 
@@ -66,7 +70,8 @@ def _responses(operation: Operation, schema_of: dict[Any, Any]) -> dict[str, Any
     ok: dict[str, Any] = {"description": "Success.", "content": content}
     if operation.headers:
         ok["headers"] = {name: {"schema": {"type": "string"}} for name in operation.headers}
-    others = dict.fromkeys(operation.errors, (ErrorBody,)) | operation.also
+    keyed = (401, 403) if HTTPStatus.TOO_MANY_REQUESTS in operation.errors else ()  # routes that do work
+    others = dict.fromkeys((*operation.errors, *keyed), (ErrorBody,)) | operation.also
     refused = {
         str(status): {
             "description": f"{HTTPStatus(status).phrase}.",

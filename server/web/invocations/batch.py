@@ -37,6 +37,7 @@ def answer_each(front: Front, exchange: Exchange, requests: Sequence[TurnRequest
 
 
 def _outcomes(front: Front, exchange: Exchange, requests: Sequence[TurnRequest]) -> list[TurnResult | ServiceError]:
+    exchange.reserve(requests)
     futures = front.lists.submit([partial(_outcome, front, exchange, request) for request in requests])
     return [future.result() for future in futures]
 

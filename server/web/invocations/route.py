@@ -13,7 +13,7 @@ from server.chat.records.turn_records import TurnRequest
 from server.chat.services import Services
 from server.errors import ErrorCode, ServiceError
 from server.web.call.errors import ErrorBody
-from server.web.call.front import Front, current_exchange, work_blueprint
+from server.web.call.front import Front, current_exchange, store_of, work_blueprint
 from server.web.describe.operation import EVENT, JSON, REFUSED, Operation, in_header
 from server.web.invocations.batch import answer_all
 from server.web.invocations.batch_transform import BATCH_STRATEGY, ExecutionParameters, answer_lines
@@ -49,6 +49,7 @@ from server.web.invocations.turn_request import turn_request
 from server.web.invocations.turn_stream import stream_turns
 from server.web.reading.body import has_lines, json_response, read_json, read_lines
 from server.web.reading.struct_reader import invalid, read_struct
+from server.web.sessions.listing import ListAction, SessionPage, list_sessions
 from server.web.sessions.route import delete_session, session_history
 from server.web.sessions.schema import SESSION_ID_PATTERN, SessionDeleted, SessionHistory
 from server.web.sessions.turns import (
@@ -67,10 +68,11 @@ OPERATIONS = (
     Operation(
         "post", "/invocations",
         "Answer a question or a list of questions; open or close a sticky session; read or erase a conversation.",
-        takes=[Invocation, SessionAction, CancelAction, DeleteTurnAction, FeedbackAction, RequestType, ChatBody],
+        takes=[Invocation, SessionAction, ListAction, CancelAction, DeleteTurnAction, FeedbackAction, RequestType,
+               ChatBody],
         gives={
             JSON: [Answer, {"type": "array", "items": [Answer, FailedInput]}, StickySession, SessionHistory,
-                   SessionDeleted, Cancelled, TurnChanged, {"type": "object"}],
+                   SessionDeleted, SessionPage, Cancelled, TurnChanged, {"type": "object"}],
             JSON_LINES: [Pieces, Answer, ErrorBody],
             SSE: [Pieces, Answer, ErrorBody, EVENT],
         },
@@ -83,7 +85,7 @@ OPERATIONS = (
     ),
     Operation(
         "get", "/execution-parameters", "How SageMaker's batch transform should send records.",
-        gives={JSON: [ExecutionParameters]}, errors=(429, 503),
+        gives={JSON: [ExecutionParameters]},
     ),
 )  # fmt: skip
 
@@ -105,28 +107,38 @@ def blueprint(front: Front, others: Mapping[str, Answerer]) -> Blueprint:
                 return answer(data)
         if (action := TURN_ACTIONS.get(str(data.get("action")))) is not None:
             return act_on_turn(front.services, read_struct(data, action))
+        if data.get("action") == "list":
+            return list_sessions(front, read_struct(data, ListAction))
         if "action" in data:
             return _act(front.services, read_struct(data, SessionAction))
         if (asked := session_request(data)) is not None:
             return answer_session_request(front.services, asked, sticky_session_id(request))
         return _invoke(front, checked_invocation(data, front.services))
 
+    return routes
+
+
+def batch_transform_blueprint(front: Front) -> Blueprint:
+    """What SageMaker itself asks, which has no key."""
+    routes = Blueprint("batch_transform", __name__)
+    megabytes = max(1, front.services.settings.max_body_bytes // 2**20)
+
     @routes.get("/execution-parameters")
     def execution_parameters() -> Response:
-        megabytes = max(1, settings.max_body_bytes // 2**20)
         return json_response(ExecutionParameters(front.concurrency.limit, BATCH_STRATEGY, megabytes))
 
     return routes
 
 
 def _act(services: Services, action: SessionAction) -> Response:
+    store = store_of(services, action.owner)
     if action.action == "history":
-        return session_history(services.store, action.session_id, action.page)
+        return session_history(store, action.session_id, action.page)
     for field in ("after", "limit"):
         if getattr(action, field) is not None:
             message = f"{field} is not supported with action='delete', which erases the whole conversation"
             raise ServiceError(ErrorCode.UNSUPPORTED_FIELD, message, field=field)
-    return delete_session(services.store, action.session_id)
+    return delete_session(store, action.session_id)
 
 
 def _invoke(front: Front, invocation: Invocation) -> Response:
@@ -174,6 +186,7 @@ def _answer_one(front: Front, turn: TurnRequest, streams: bool) -> Response:
         turn = turn if turn.session_id else _with_early_id(front.services, turn)
         stream_format = InvocationStreamFormat.for_request(request, exchange.request_id)
         return with_session(stream_turns(front, exchange, [turn], stream_format=stream_format), str(turn.session_id))
+    exchange.reserve([turn])
     result = front.services.turns.answer(turn, exchange.client_has_left)
     exchange.note_result(result)
     return with_session(json_response(invocation_body(result, exchange.request_id)), result.session_id)
@@ -189,4 +202,4 @@ def _with_early_id(services: Services, turn: TurnRequest) -> TurnRequest:
 def _in_new_session(services: Services, turn: TurnRequest) -> TurnRequest:
     """`turn` in a session made for it; a question that is refused leaves none behind."""
     services.turns.check(turn)
-    return msgspec.structs.replace(turn, session_id=services.store.create(new_session_id()).session_id)
+    return msgspec.structs.replace(turn, session_id=store_of(services).create(new_session_id()).session_id)

@@ -11,7 +11,7 @@ from server.chat.records.turn_records import Citation, Source, TurnResult, Usage
 from server.web.call.errors import ErrorDetail
 from server.web.invocations.parameters import Parameters
 from server.web.limits.table import MAX_HISTORY_TURNS, MAX_INPUTS, MAX_QUESTION_CHARS
-from server.web.sessions.schema import After, HistoryPage, Limit, SessionId
+from server.web.sessions.schema import After, HistoryPage, Limit, Owner, SessionId
 
 Inputs = (
     Annotated[str, Meta(min_length=1, max_length=MAX_QUESTION_CHARS, description="One question.")]
@@ -45,6 +45,7 @@ class SessionAction(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     session_id: SessionId
     after: After | None = None  # these two with "history" alone
     limit: Limit | None = None
+    owner: Owner | None = None
 
     @property
     def page(self) -> HistoryPage:

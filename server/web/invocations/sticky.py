@@ -16,6 +16,7 @@ from flask import Request, Response
 from server.chat.records.session_ids import check_session_id, new_session_id
 from server.chat.services import Services
 from server.errors import ErrorCode, ServiceError
+from server.web.call.front import store_of
 from server.web.reading.body import json_response
 from server.web.reading.struct_reader import invalid
 
@@ -67,7 +68,7 @@ def session_request(body: Mapping[str, object]) -> SessionRequest | None:
 def answer_session_request(services: Services, asked: SessionRequest, sticky: str | None) -> Response:
     """Open a session, or close the one that the header names. Raises ServiceError."""
     if asked is SessionRequest.NEW_SESSION:
-        session_id = services.store.create(new_session_id()).session_id
+        session_id = store_of(services).create(new_session_id()).session_id
         return with_new_session(json_response(StickySession(session_id)), session_id, services.settings.session_ttl_s)
     if sticky is None or sticky == NEW_SESSION:
         message = f"{SESSION_HEADER} is missing; it names the session to close"

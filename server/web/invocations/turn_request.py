@@ -9,6 +9,7 @@ import msgspec
 
 from server.chat.records.turn_records import TurnRequest
 from server.chat.services import Services
+from server.web.call.front import current_exchange
 from server.web.invocations.parameters import Parameters, sampling
 from server.web.invocations.search_fields import search_wish, searches
 
@@ -27,11 +28,13 @@ def turn_request(
 
     `sampled` are further fields of its `wire.Sampling`, `more` further fields of the request.
     """
-    settings = services.settings
+    settings, exchange = services.settings, current_exchange()
     wished = sampling(parameters, _default_new_tokens(services))
     asked = TurnRequest(
         request_id=turn_id,
         text=text,
+        caller=exchange.turn_taker,
+        owner=exchange.caller.name,
         sampling=msgspec.structs.replace(wished, **(sampled or {})),
         retrieval=searches(parameters),
         search=search_wish(parameters),

@@ -77,6 +77,7 @@ def stream_turns(
     Raises:
         ServiceError: a turn failed before the first event; a later failure is an error inside the stream.
     """
+    exchange.reserve(requests)
     streams = [front.services.turns.stream(request) for request in requests]
     events = merged(streams)
     first = next(events)

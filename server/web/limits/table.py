@@ -38,6 +38,9 @@ MAX_FEEDBACK_CHARS = 4000  # that a reader writes of a reply
 MAX_SYSTEM_CHARS = 16_384  # of instructions that a session carries
 MAX_HISTORY_TURNS = 1000  # of a conversation in one answer
 MAX_HISTORY_BYTES = 4_000_000  # of them; SageMaker passes on no more than some megabytes
+MAX_LISTED_SESSIONS = 100  # of a key's owner, in one answer
+MAX_LIST_WORDS_CHARS = 200  # of the words that one's conversations are searched for
+MAX_SEARCHED_TURNS = 2000  # about; of conversations that one call looks through
 
 # How a request may come in. One thread reads heads and bodies of all clients, before any other has to do with them.
 LONGEST_HEAD_S = 10.0  # for the whole head of a request, however its bytes are spread

@@ -19,6 +19,7 @@ def choices(turn: TurnRequest, count: int) -> list[TurnRequest]:
 
 def answer_choices(front: Front, exchange: Exchange, turns: Sequence[TurnRequest]) -> list[TurnResult]:
     """Their answers, in order, made side by side. Raises ServiceError when one fails."""
+    exchange.reserve(turns)
     answer = partial(front.services.turns.answer, has_left=exchange.client_has_left)
     if len(turns) == 1:
         results = [answer(turns[0])]

@@ -13,7 +13,7 @@ from msgspec import Meta
 from server.chat.text.visible import is_blank
 from server.errors import ErrorCode, ServiceError
 from server.retrieval.retriever import Embedder, RetrievalError, embedder_of
-from server.web.call.front import Front, work_blueprint
+from server.web.call.front import Front, current_exchange, work_blueprint
 from server.web.describe.operation import JSON, REFUSED, Operation
 from server.web.limits.table import MAX_EMBEDDING_CHARS, MAX_EMBEDDING_TEXTS, MAX_NAME_CHARS
 from server.web.openai.idle_fields import without_idle_fields
@@ -85,7 +85,9 @@ def blueprint(front: Front) -> Blueprint:
         asked = _read(read_json(request, settings.max_body_bytes))
         if asked.model != embedder.encoder_name:
             check_model(asked.model, settings.model_name)
-        return json_response(_encode(embedder, asked))
+        encoded = _encode(embedder, asked)
+        current_exchange().spend(encoded.usage.total_tokens)
+        return json_response(encoded)
 
     return routes
 

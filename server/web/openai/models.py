@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from flask import Blueprint, Response
+from flask import Blueprint, Response, request
 
 from server.web.call.front import Front
 from server.web.describe.operation import JSON, TEXT, Operation, in_path
@@ -13,10 +13,10 @@ from server.web.openai.response import Model, ModelList
 from server.web.reading.body import json_response
 
 OPERATIONS = (
-    Operation("get", "/v1/models", "The model that is served.", gives={JSON: [ModelList]}),
+    Operation("get", "/v1/models", "The model that is served.", gives={JSON: [ModelList]}, errors=(401,)),
     Operation(
         "get", "/v1/models/{model}", "The model, if it is served.",
-        gives={JSON: [Model]}, parameters=[in_path("model", TEXT, "The model's name.")], errors=(404,),
+        gives={JSON: [Model]}, parameters=[in_path("model", TEXT, "The model's name.")], errors=(401, 404),
     ),
 )  # fmt: skip
 
@@ -29,6 +29,11 @@ def blueprint(front: Front) -> Blueprint:
 
     def model() -> Model:
         return Model(name, "model", started, owned_by="openchatkit", max_model_len=front.services.max_context_tokens)
+
+    @routes.before_request
+    def check_key() -> None:  # by asking for the models clients find out whether their key is good
+        if request.method != "OPTIONS":
+            front.doorkeeper.caller(request.headers)
 
     @routes.get("/v1/models")
     def models() -> Response:

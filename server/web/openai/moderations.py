@@ -11,6 +11,7 @@ from flask import Blueprint, Response, request
 from server.chat.text.normal import hidden_text, normalise
 from server.chat.text.visible import is_blank
 from server.errors import ErrorCode, ServiceError
+from server.web.call.exchange import CHARS_OF_TOKEN
 from server.web.call.front import Front, current_exchange, work_blueprint
 from server.web.describe.operation import JSON, REFUSED, Operation
 from server.web.limits import table
@@ -46,12 +47,13 @@ def blueprint(front: Front) -> Blueprint:
         _check_texts(asked)
         with _lane(lanes):
             texts = [_judged_text(text) for text in asked.texts]
-            judgements = services.moderator.judge(texts, asked.role, services.settings.request_deadline_s)
+            exchange, deadline_s = current_exchange(), services.settings.request_deadline_s
+            judgements = services.moderator.judge(texts, asked.role, deadline_s, caller=exchange.turn_taker)
+        exchange.spend(sum(map(len, texts)) // CHARS_OF_TOKEN)
         for judgement in judgements:
             front.metrics.judged(asked.role.value, judgement)
         results = tuple(moderation_result(each) for each in judgements)
-        request_id = current_exchange().request_id
-        return json_response(ModerationResponse(f"modr-{request_id}", services.policy.name, results))
+        return json_response(ModerationResponse(f"modr-{exchange.request_id}", services.policy.name, results))
 
     return routes
 

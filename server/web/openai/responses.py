@@ -13,7 +13,7 @@ from server.chat.records.session_ids import check_session_id, new_session_id
 from server.chat.records.turn_records import TurnRequest
 from server.errors import ErrorCode, ServiceError
 from server.web.call.errors import ErrorBody
-from server.web.call.front import Front, current_exchange, work_blueprint
+from server.web.call.front import Front, current_exchange, store_of, work_blueprint
 from server.web.describe.operation import EVENT, JSON, REFUSED, Operation
 from server.web.invocations.parameters import Parameters, check_window
 from server.web.invocations.stream_format import SSE
@@ -62,6 +62,7 @@ def blueprint(front: Front) -> Blueprint:
         turn = _turn(front, asked, session_id)
         if asked.stream:
             return stream_turns(front, exchange, [turn], stream_format=ResponseFormat(begun, exchange.request_id))
+        exchange.reserve([turn])
         result = front.services.turns.answer(turn, exchange.client_has_left)
         exchange.note_result(result)
         return json_response(whole_response(begun, result, exchange.request_id))
@@ -86,7 +87,7 @@ def _place(front: Front, asked: ResponsesRequest) -> tuple[str, int]:
     named = _ID.fullmatch(before)
     session = None
     if named is not None:
-        session = front.services.store.load(check_session_id(named["session"], "previous_response_id"), max_turns=1)
+        session = store_of(front.services).load(check_session_id(named["session"], "previous_response_id"), max_turns=1)
     if named is None or session is None or not session.turns:
         message = f"previous_response_id={printable_value(before)}: no such response, or it has expired"
         raise ServiceError(ErrorCode.SESSION_NOT_FOUND, message, field="previous_response_id")

@@ -10,7 +10,7 @@ from server.web.describe.operation import TEXT, Operation
 OPERATIONS = (
     Operation(
         "get", "/metrics", "Metrics for Prometheus, in OpenMetrics where Accept names it.",
-        gives={"text/plain": [TEXT], "application/openmetrics-text": [TEXT]},
+        gives={"text/plain": [TEXT], "application/openmetrics-text": [TEXT]}, errors=(401, 403),
     ),
 )  # fmt: skip
 
@@ -18,9 +18,12 @@ OPERATIONS = (
 def blueprint(front: Front) -> Blueprint:
     """The route over `front`."""
     routes = Blueprint("metrics", __name__)
+    is_open = front.services.settings.metrics == "open"
 
     @routes.get("/metrics")
     def metrics() -> Response:
+        if not is_open:
+            front.doorkeeper.operator(request.headers)
         body, content_type = front.metrics.exposition(request.headers.get("Accept", ""))
         return Response(body, content_type=content_type)
 

@@ -44,7 +44,7 @@ OPERATIONS = (
         "get", "/ping", "Whether this container can answer; 200 after a forward pass ran on every rank.",
         gives={"text/plain": [{"const": ""}], JSON: [PingDetail]},
         parameters=[in_query("detail", {"type": "string"}, "Anything but empty: say more, as JSON.")],
-        also={503: [ErrorBody, PingDetail]},
+        errors=(401, 403), also={503: [ErrorBody, PingDetail]},
     ),
     Operation(
         "get", "/health", "The same for load balancers and clients that ask for this name.",
@@ -61,6 +61,7 @@ def blueprint(front: Front) -> Blueprint:
     def ping() -> Response:
         state = _state(front)
         if request.args.get("detail"):
+            front.doorkeeper.operator(request.headers)
             return json_response(_detail(front, state), 200 if state == "ready" else 503)
         return _health(state)
 

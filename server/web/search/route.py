@@ -52,7 +52,8 @@ def blueprint(front: Front) -> Blueprint:
             _check_before_it_leaves(front, query.query)
         passages = _search(front, retriever, query)
         if verdicts is not None:
-            passages = verdicts.allowed(passages, settings.request_deadline_s)
+            caller = current_exchange().turn_taker
+            passages = verdicts.allowed(passages, settings.request_deadline_s, caller=caller)
         return json_response(SearchResults(tuple(map(Source.of, passages))))
 
     return routes
@@ -71,7 +72,8 @@ def _check_before_it_leaves(front: Front, query: str) -> None:
     """Judge a query that a search on the web would tell others. Raises ServiceError INVALID_FIELD where it blocks."""
     if front.services.moderator is None:
         return
-    [judgement] = front.services.moderator.judge([query], Role.INPUT, front.services.settings.request_deadline_s)
+    deadline_s, caller = front.services.settings.request_deadline_s, current_exchange().turn_taker
+    [judgement] = front.services.moderator.judge([query], Role.INPUT, deadline_s, caller=caller)
     front.metrics.judged(Role.INPUT.value, judgement)
     if judgement.blocked:
         raise ServiceError(ErrorCode.INVALID_FIELD, judgement.message, field="query")

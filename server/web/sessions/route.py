@@ -8,7 +8,7 @@ from flask import Blueprint, Response, request
 from server.chat.records.session_ids import check_session_id
 from server.chat.store.store import Store
 from server.errors import ErrorCode, ServiceError
-from server.web.call.front import Front, work_blueprint
+from server.web.call.front import Front, store_of, work_blueprint
 from server.web.describe.operation import JSON, Operation, in_path, in_query
 from server.web.limits.table import MAX_HISTORY_BYTES, MAX_HISTORY_TURNS
 from server.web.reading.body import json_response
@@ -17,6 +17,8 @@ from server.web.sessions.schema import (
     After,
     HistoryPage,
     Limit,
+    Owner,
+    OwnerOnly,
     SessionDeleted,
     SessionHistory,
     SessionId,
@@ -29,16 +31,17 @@ _PAGE = [  # the fields of `HistoryPage`
     in_query("after", After, "Absent: from the beginning."),
     in_query("limit", Limit, f"Absent: {MAX_HISTORY_TURNS}."),
 ]
+OWNER = in_query("owner", Owner, "Whose, for operators.")
 _ERRORS = (400, 404, 429, 503)
 
 OPERATIONS = (
     Operation(
         "get", "/sessions/{session_id}", "A conversation, oldest turn first; next_after says when there is more.",
-        gives={JSON: [SessionHistory]}, parameters=[_SESSION, *_PAGE], errors=_ERRORS,
+        gives={JSON: [SessionHistory]}, parameters=[_SESSION, *_PAGE, OWNER], errors=_ERRORS,
     ),
     Operation(
         "delete", "/sessions/{session_id}", "Erase a conversation.",
-        gives={JSON: [SessionDeleted]}, parameters=[_SESSION], errors=_ERRORS,
+        gives={JSON: [SessionDeleted]}, parameters=[_SESSION, OWNER], errors=_ERRORS,
     ),
 )  # fmt: skip
 
@@ -50,11 +53,12 @@ def blueprint(front: Front) -> Blueprint:
     @routes.get("/sessions/<session_id>")
     def history(session_id: str) -> Response:
         page = read_struct(request.args.to_dict(), HistoryPage, strict=False)
-        return session_history(front.services.store, session_id, page)
+        return session_history(store_of(front.services, page.owner), session_id, page)
 
     @routes.delete("/sessions/<session_id>")
     def delete(session_id: str) -> Response:
-        return delete_session(front.services.store, session_id)
+        asked = read_struct(request.args.to_dict(), OwnerOnly)
+        return delete_session(store_of(front.services, asked.owner), session_id)
 
     return routes
 

@@ -31,11 +31,24 @@ After = Annotated[
 Limit = Annotated[int, Meta(ge=1, le=MAX_HISTORY_TURNS, description="At most this many turns in one answer.")]
 
 
+Owner = Annotated[
+    str,
+    Meta(max_length=64, description="Whose conversations, for operators; absent: one's own. Empty: those of nobody."),
+]
+
+
 class HistoryPage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Which part of a conversation is asked for."""
 
     after: After = 0
     limit: Limit = MAX_HISTORY_TURNS
+    owner: Owner | None = None
+
+
+class OwnerOnly(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Whose conversation it is, where nothing else is asked for."""
+
+    owner: Owner | None = None
 
 
 class StoredTurn(msgspec.Struct, frozen=True):

@@ -12,12 +12,12 @@ from server.chat.records.session_ids import check_session_id
 from server.chat.records.turn_records import Feedback
 from server.chat.services import Services
 from server.errors import ErrorCode, ServiceError
-from server.web.call.front import Front, work_blueprint
+from server.web.call.front import Front, allowed_owner, store_of, work_blueprint
 from server.web.describe.operation import JSON, Operation, in_path
 from server.web.limits.table import MAX_FEEDBACK_CHARS, MAX_REQUEST_ID_CHARS
 from server.web.reading.body import json_response, read_json
 from server.web.reading.struct_reader import invalid, read_struct
-from server.web.sessions.schema import SessionId
+from server.web.sessions.schema import Owner, SessionId
 
 TurnNumber = Annotated[int, Meta(ge=1, le=2**53, description="The turn's number in its conversation.")]
 FeedbackText = Annotated[str, Meta(max_length=MAX_FEEDBACK_CHARS)]
@@ -29,6 +29,7 @@ class CancelAction(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     action: Literal["cancel"]
     session_id: SessionId | None = None
     request_id: Annotated[str, Meta(min_length=1, max_length=MAX_REQUEST_ID_CHARS)] | None = None
+    owner: Owner | None = None
 
 
 class DeleteTurnAction(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -37,6 +38,7 @@ class DeleteTurnAction(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     action: Literal["delete_turn"]
     session_id: SessionId
     turn: TurnNumber
+    owner: Owner | None = None
 
 
 class GivenFeedback(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -54,6 +56,7 @@ class FeedbackAction(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     turn: TurnNumber
     rating: Literal["up", "down"]
     text: FeedbackText = ""
+    owner: Owner | None = None
 
 
 class Cancelled(msgspec.Struct, frozen=True):
@@ -126,15 +129,16 @@ def act_on_turn(services: Services, action: TurnAction) -> Response:
             message = "action='cancel' takes session_id or request_id, one of the two"
             raise ServiceError(ErrorCode.INVALID_FIELD, message, field="session_id")
         session_id = None if action.session_id is None else _id(action.session_id)
-        return json_response(Cancelled(services.turns.cancel(session_id, action.request_id)))
-    session_id, turn = _id(action.session_id), action.turn
+        owner = allowed_owner(action.owner)
+        return json_response(Cancelled(services.turns.cancel(session_id, action.request_id, owner=owner)))
+    store, session_id, turn = store_of(services, action.owner), _id(action.session_id), action.turn
     if isinstance(action, DeleteTurnAction):
-        changed, found = TurnChanged(session_id, turn, "deleted"), services.store.delete_turn(session_id, turn)
+        changed, found = TurnChanged(session_id, turn, "deleted"), store.delete_turn(session_id, turn)
     else:
         given = Feedback(action.rating, action.text)
         changed, found = (
             TurnChanged(session_id, turn, "feedback"),
-            services.store.give_feedback(session_id, turn, given),
+            store.give_feedback(session_id, turn, given),
         )
     if not found:
         message = f"session_id={session_id!r}, turn={turn}: no such turn, or it has expired"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -13,6 +14,7 @@ from playwright.sync_api import BrowserContext, Page, expect
 from server.chat.records.turn_records import Citation, FoundSources, Source, TextPiece, Turn, TurnRequest, TurnResult
 from server.errors import ErrorCode, ServiceError
 from tests.unit.web.fakes import Fakes, result
+from tests.unit.web.keys.made_keys import MadeKeys
 from tests.unit.web.loopback import served
 
 MARKDOWN = """# A title
@@ -281,3 +283,21 @@ def test_on_a_phone_the_list_is_behind_a_button_and_goes_away_by_keyboard(page: 
     page.keyboard.press("Escape")
     expect(page.get_by_role("searchbox")).to_be_hidden()
     expect(page.get_by_role("button", name=re.compile("Menu"))).to_be_focused()
+
+
+def test_a_key_from_the_settings_is_sent_with_every_question(context: BrowserContext, tmp_path: Path) -> None:
+    keys = MadeKeys(tmp_path)
+    keys.add("alice")
+    with served(keys.fakes()) as address:
+        page = context.new_page()
+        page.goto(f"{address}/")
+        expect(page.locator("#status")).to_have_attribute("data-state", "ready")
+        ask(page, "Hello")
+        expect(page.locator("#turns")).to_contain_text("the API key is missing")
+        page.locator("#open-settings").click()
+        page.locator("#api_key").fill(keys.secrets["alice"])
+        page.locator("#close-settings").click()
+        ask(page, "Hello again")
+        expect(page.locator("#turns")).to_contain_text("You said: Hello again")
+        page.reload()
+        expect(page.locator("#turns")).to_contain_text("You said: Hello again")

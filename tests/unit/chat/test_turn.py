@@ -308,7 +308,9 @@ def test_a_question_that_asks_for_care_is_answered_with_a_preface_and_told_to_th
         )
         policy = dataclasses.replace(Judge.policy, rules={**Judge.policy.rules, Role.INPUT: rule})
 
-        def judge(self, texts: Sequence[str], role: Role, deadline_s: float | None = None) -> list[Judgement]:
+        def judge(
+            self, texts: Sequence[str], role: Role, deadline_s: float | None = None, *, caller: str = ""
+        ) -> list[Judgement]:
             return [
                 msgspec.structs.replace(each, caution="advice" in text)
                 for each, text in zip(super().judge(texts, role), texts, strict=True)

@@ -58,12 +58,14 @@ class Judge:
         self.noted: list[tuple[str, Role, bool, str]] = []
         self.begun = threading.Event()
 
-    def judge(self, texts: Sequence[str], role: Role, deadline_s: float | None = None) -> list[Judgement]:
+    def judge(
+        self, texts: Sequence[str], role: Role, deadline_s: float | None = None, *, caller: str = ""
+    ) -> list[Judgement]:
         self.asked += [(role, text) for text in texts]
         self.begun.set()
         return [self._judged(text) for text in texts]
 
-    def judge_reply(self, span: ReplySpan, deadline_s: float) -> Judgement:
+    def judge_reply(self, span: ReplySpan, deadline_s: float, *, caller: str = "") -> Judgement:
         return self._judged(span.whole or " ".join((*span.before, span.text)))
 
     def _judged(self, text: str) -> Judgement:

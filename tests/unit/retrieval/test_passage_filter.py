@@ -8,6 +8,7 @@ from server.retrieval.guarded import Guarded
 from server.retrieval.index.retriever import IndexRetriever
 from server.retrieval.passage_filter import PassageFilter
 from server.retrieval.query import Exchange, Query
+from server.retrieval.retriever import Passage, RetrievalError
 from tests.unit.retrieval.test_composite import Answering
 
 
@@ -56,3 +57,26 @@ def test_a_retriever_that_knows_no_filters_is_filtered() -> None:
     assert {each.document_id for each in guarded.search(Query("q", 5, only=wanted))} == {found[0].document_id}
     assert guarded.search(Query("q", 5, only=PassageFilter(documents=("none",)))) == []
     guarded.close()
+
+
+def test_whatever_a_retriever_gives_a_passage_has_bounds() -> None:
+    class Endless(Answering):
+        def search(self, query: Query) -> list[Passage]:
+            long = "x" * 1_000_000
+            return [
+                Passage(long, long, title=long, section=long, text=long, score=0.5, url=f"https://e.example/{long}")
+            ]
+
+    [passage] = Guarded("own", Endless(), timeout_s=30).search(Query("a", 1, 0))
+    assert len(passage.text) == 32_768
+    assert {len(each) for each in (passage.passage_id, passage.document_id, passage.title, passage.section)} == {512}
+    assert passage.url == ""
+
+
+def test_a_field_that_is_no_text_is_the_retrievers_failure() -> None:
+    class Odd(Answering):
+        def search(self, query: Query) -> list[Passage]:
+            return [Passage("1", "d", title="t", section="", text=None, score=0.5, url="")]  # type: ignore[arg-type]
+
+    with pytest.raises(RetrievalError, match="TypeError"):
+        Guarded("own", Odd(), timeout_s=30).search(Query("a", 1, 0))

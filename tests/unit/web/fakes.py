@@ -81,6 +81,10 @@ class FakeStore:
         self.sessions: dict[str, list[Turn]] = {}
         self.turns_read = 0  # by `history`
 
+    def of(self, owner: str) -> FakeStore:
+        assert owner == "", "the tests of keys have a real store"
+        return self
+
     def load(self, session_id: str, max_turns: int) -> Session | None:
         turns = self.sessions.get(session_id)
         return None if turns is None else Session(session_id, 0.0, tuple(turns[-max_turns:]))
@@ -151,7 +155,7 @@ class FakeTurns:
         if (refusal := self.refusals.get(request.text)) is not None:
             raise refusal
 
-    def cancel(self, session_id: str | None = None, request_id: str | None = None) -> int:
+    def cancel(self, session_id: str | None = None, request_id: str | None = None, *, owner: str = "") -> int:
         self.cancelled_names.append(session_id or request_id or "")
         return 1
 
@@ -209,7 +213,9 @@ class FakeModerator:
     def __init__(self) -> None:
         self.roles: list[Role] = []
 
-    def judge(self, texts: Sequence[str], role: Role, deadline_s: float | None = None) -> list[Judgement]:
+    def judge(
+        self, texts: Sequence[str], role: Role, deadline_s: float | None = None, *, caller: str = ""
+    ) -> list[Judgement]:
         self.roles.append(role)
         return [judgement("kill" in text) for text in texts]
 

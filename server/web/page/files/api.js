@@ -1,12 +1,20 @@
 // The routes that the page uses.
 
 import { messages } from "./event_stream.js";
+import { recall } from "./memory.js";
 
+const KEY = "api_key";
 const ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes";
+
+// A request with the key of the settings dialog, where there is one.
+function send(path, { headers, ...options } = {}) {
+  const key = recall(KEY);
+  return fetch(path, { ...options, headers: { ...headers, ...(key ? { "x-api-key": key } : {}) } });
+}
 
 // Streams the answer to a question: `onSession(id)` once, then `onMessage(message)` for each.
 export async function ask(question, parameters, { signal, onSession, onMessage }) {
-  const response = await fetch("invocations", {
+  const response = await send("invocations", {
     method: "POST",
     headers: { "Content-Type": "application/json", Accept: "text/event-stream" },
     body: JSON.stringify({ inputs: question, parameters, stream: true }),
@@ -22,7 +30,7 @@ export async function history(session) {
   const turns = [];
   let after = 0;
   do {
-    const response = await fetch(`sessions/${encodeURIComponent(session)}?after=${after}`);
+    const response = await send(`sessions/${encodeURIComponent(session)}?after=${after}`);
     if (response.status === 404) return null;
     if (!response.ok) throw await problem(response);
     const page = await response.json();
@@ -34,16 +42,16 @@ export async function history(session) {
 
 // End what is under way in a conversation. A server that cannot be reached notices the closed connection by itself.
 export async function cancel(session) {
-  await fetch(`sessions/${encodeURIComponent(session)}/cancel`, { method: "POST" }).catch(() => {});
+  await send(`sessions/${encodeURIComponent(session)}/cancel`, { method: "POST" }).catch(() => {});
 }
 
 export async function erase(session) {
-  const response = await fetch(`sessions/${encodeURIComponent(session)}`, { method: "DELETE" });
+  const response = await send(`sessions/${encodeURIComponent(session)}`, { method: "DELETE" });
   if (!response.ok && response.status !== 404) throw await problem(response);
 }
 
 export async function rate(session, turn, rating) {
-  const response = await fetch(`sessions/${encodeURIComponent(session)}/turns/${turn}/feedback`, {
+  const response = await send(`sessions/${encodeURIComponent(session)}/turns/${turn}/feedback`, {
     method: "POST",
     headers: { "Content-Type": "application/json" },
     body: JSON.stringify({ rating }),
@@ -54,7 +62,9 @@ export async function rate(session, turn, rating) {
 // How the server is: a state, and a line for people.
 export async function status() {
   try {
-    const detail = await (await fetch("ping?detail=1")).json();
+    const response = await send("ping?detail=1");
+    if (response.status === 401 || response.status === 403) return plainStatus();
+    const detail = await response.json();
     if (detail.status !== "ready") return ["starting", `the engine is ${detail.status}`];
     const { world, dtype } = detail.engine;
     const index = detail.index ? "with passages" : "no index";
@@ -62,6 +72,11 @@ export async function status() {
   } catch {
     return ["down", "the server does not answer"];
   }
+}
+
+// What those may see who are no operators.
+async function plainStatus() {
+  return (await send("ping")).ok ? ["ready", "the server answers"] : ["starting", "the server does not answer questions yet"];
 }
 
 async function problem(response) {

@@ -3,6 +3,7 @@
 import { forget, recall, remember } from "./memory.js";
 
 const NUMBERS = ["temperature", "top_k", "max_new_tokens", "search_k"]; // fields, and parameters of POST /invocations
+const KEY = "api_key";
 const RETRIEVAL = "retrieval";
 
 const field = (name) => document.getElementById(name);
@@ -20,9 +21,9 @@ export function setUpPreferences() {
   field("open-settings").addEventListener("click", () => dialog.showModal());
   field("close-settings").addEventListener("click", () => dialog.close());
   field("reset-settings").addEventListener("click", () => {
-    NUMBERS.forEach((id) => set(id, ""));
+    [...NUMBERS, KEY].forEach((id) => set(id, ""));
   });
-  for (const id of NUMBERS) {
+  for (const id of [...NUMBERS, KEY]) {
     field(id).value = recall(id) ?? "";
     field(id).addEventListener("change", () => set(id, field(id).validity.valid ? field(id).value : ""));
   }

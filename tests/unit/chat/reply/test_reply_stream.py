@@ -55,7 +55,7 @@ class Judge:
     def worse(self, first: Judgement, second: Judgement) -> Judgement:
         return first if first.blocked else second
 
-    def judge_reply(self, span: ReplySpan, deadline_s: float) -> Judgement:
+    def judge_reply(self, span: ReplySpan, deadline_s: float, *, caller: str = "") -> Judgement:
         self.asked.append(span.text)
         blocked = self._word in span.text
         return Judgement("needs intervention" if blocked else "casual", {}, {}, blocked, "No." if blocked else "")
@@ -133,7 +133,7 @@ def test_a_span_is_judged_with_what_stands_before_it_its_question_and_the_whole_
     spans: list[ReplySpan] = []
 
     class Noting(Judge):
-        def judge_reply(self, span: ReplySpan, deadline_s: float) -> Judgement:
+        def judge_reply(self, span: ReplySpan, deadline_s: float, *, caller: str = "") -> Judgement:
             spans.append(span)
             return super().judge_reply(span, deadline_s)
 
@@ -197,7 +197,7 @@ def test_a_lost_group_fails_the_reply_and_nothing_unjudged_has_left(piecewise: b
 
 def test_a_classification_that_fails_fails_the_reply() -> None:
     class Broken(Judge):
-        def judge_reply(self, span: ReplySpan, deadline_s: float) -> Judgement:
+        def judge_reply(self, span: ReplySpan, deadline_s: float, *, caller: str = "") -> Judgement:
             raise ServiceError(ErrorCode.QUEUE_FULL, "full")
 
     with pytest.raises(ServiceError, match="full"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
 import msgspec
@@ -9,13 +10,17 @@ import pytest
 
 from deploy.client import ChatClient, ChatError, RetryPolicy
 from deploy.client.http_transport import HttpTransport
+from deploy.client.sagemaker_transport import SageMakerTransport
 from deploy.measure.moderation_cases import Case, judge
 from server.chat.records.turn_records import Judgement, Source, TurnResult, Usage
 from server.errors import ErrorCode, ServiceError
+from server.web.app import create_app
 from server.web.call.errors import STATUS, error_body
 from server.web.invocations.schema import Invocation, Pieces, SessionAction, invocation_body
 from server.web.openai.moderation_schema import ModerationRequest, ModerationResponse, moderation_result
 from tests.unit.deploy.container_double import Answer, Container, ContainerHandler, ModerationHandler, serving
+from tests.unit.web.keys.made_keys import MadeKeys
+from tests.unit.web.loopback import served
 
 JUDGEMENT = Judgement("casual", {"casual": 0.9, "needs intervention": 0.1}, {"casual": -0.1}, blocked=False)
 RESULT = TurnResult(
@@ -97,3 +102,28 @@ def test_a_verdict_of_the_server_is_read_and_its_question_is_legal():
         (judged,) = judge(HttpTransport(url, 10.0, "/v1/moderations"), [Case("hi", "casual", False)], "output")
     assert (judged.label, judged.blocked, judged.scores["casual"]) == ("casual", False, 0.9)
     msgspec.convert(container.asked[0], ModerationRequest)
+
+
+def test_a_key_of_the_environment_opens_a_server_that_asks_for_keys(tmp_path, monkeypatch):
+    keys = MadeKeys(tmp_path)
+    monkeypatch.setenv("OPENCHATKIT_API_KEY", keys.add("alice"))
+    with served(keys.fakes()) as url:
+        assert ChatClient(url).chat("hello").text == "You said: hello"
+        monkeypatch.delenv("OPENCHATKIT_API_KEY")
+        with pytest.raises(ChatError, match="the API key is missing"):
+            ChatClient(url).chat("hello")
+
+
+def test_through_sagemaker_the_key_goes_in_the_header_that_is_passed_on(tmp_path, monkeypatch):
+    keys = MadeKeys(tmp_path)
+    monkeypatch.setenv("OPENCHATKIT_API_KEY", keys.add("alice"))
+    client = create_app(keys.fakes().services).test_client()
+
+    class Runtime:
+        def invoke_endpoint(self, Body: bytes, CustomAttributes: str, **_: Any) -> dict[str, Any]:  # noqa: N803
+            headers = {"X-Amzn-SageMaker-Custom-Attributes": CustomAttributes}
+            answer = client.post("/invocations", data=Body, headers=headers, content_type="application/json")
+            return {"Body": io.BytesIO(answer.data)}
+
+    transport = SageMakerTransport(Runtime(), "chat")
+    assert ChatClient(transport=transport).chat("hello").text == "You said: hello"

@@ -4,10 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from server.engine.rank.liveness import BEAT_FILE, EXIT_STUCK, Heartbeat, Watchdog
-from server.engine.rank.own_folder import make_own_folder
 from tests import ROOT
 
 
@@ -76,12 +73,3 @@ with Watchdog(0.2, "rank 1"):
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=25, cwd=ROOT)
     assert ended.returncode == EXIT_STUCK
     assert "rank 1: a step ran longer than OCK_STEP_TIMEOUT_S=0.2" in ended.stderr
-
-
-def test_a_folder_of_this_user_is_taken_and_one_that_others_may_write_to_is_not(tmp_path: Path) -> None:
-    make_own_folder(tmp_path / "new" / "run", "OCK_RUN_DIR")
-    assert (tmp_path / "new" / "run").stat().st_mode & 0o777 == 0o700
-    (tmp_path / "open").mkdir()
-    (tmp_path / "open").chmod(0o777)
-    with pytest.raises(ValueError, match=r"OCK_RUN_DIR=.*others may write to it \(mode 777\)"):
-        make_own_folder(tmp_path / "open", "OCK_RUN_DIR")

@@ -102,7 +102,9 @@ def test_more_than_can_be_judged_in_a_call_is_refused_with_the_numbers() -> None
 
 def test_a_few_calls_are_judged_at_once_and_the_others_wait_or_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     class Slow(FakeModerator):
-        def judge(self, texts: Sequence[str], role: Role, deadline_s: float | None = None) -> list[Judgement]:
+        def judge(
+            self, texts: Sequence[str], role: Role, deadline_s: float | None = None, *, caller: str = ""
+        ) -> list[Judgement]:
             begun.release()
             assert go_on.wait(30)
             return super().judge(texts, role, deadline_s)
