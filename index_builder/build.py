@@ -22,12 +22,12 @@ from index_builder.documents.source import SourceError, open_source, source_byte
 from index_builder.embeddings.directionless import NO_DIRECTION, drop_directionless
 from index_builder.embeddings.encoding import EmbedRequest, embed_on_cluster, embed_passages, plan_embedding
 from index_builder.embeddings.vector_shard import rows_of_shard
+from index_builder.embeddings.vector_shards import VectorShards
 from index_builder.estimate import described, estimate, refuse_small_disk
 from index_builder.evaluation.evaluate import evaluate, queries_for
 from index_builder.evaluation.score_floor import small_talk_floor
 from index_builder.index.choice import IndexChoice, IndexKind, named_factory
 from index_builder.index.index_files import write_index_files
-from index_builder.index.vector_shards import VectorShards
 from index_builder.installation import install
 from index_builder.manifest import IndexDescription, encoder_facts, new_manifest, passage_facts, store_manifest
 from index_builder.passages.passage_shards import PassageRequest, PassageTotals, write_passages

@@ -14,15 +14,23 @@ from pathlib import Path
 from typing import Any
 
 from index_builder.bench import (
-    concurrency,
-    conversations,
+    answers as conversations,
+)
+from index_builder.bench import (
+    building as memory,
+)
+from index_builder.bench import (
     encoding,
-    fidelity,
     large_index,
-    memory,
     opening,
     parsing,
     questions,
+)
+from index_builder.bench import (
+    reading as fidelity,
+)
+from index_builder.bench import (
+    searching as concurrency,
 )
 from index_builder.bench.machine import bench_facts
 

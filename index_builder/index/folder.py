@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from numpy.lib import format as npy
 
 from index_builder.embeddings.vector_shard import read_shard, rows_of_shard
-from index_builder.index.vector_shards import VectorShards
+from index_builder.embeddings.vector_shards import VectorShards
 from index_builder.progress import Progress
 from index_builder.work_folder import WorkFolder, drafted
 from server.retrieval.index.passage_table import SCHEMA

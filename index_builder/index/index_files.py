@@ -7,12 +7,12 @@ from pathlib import Path
 
 import faiss
 
+from index_builder.embeddings.vector_shards import VectorShards
 from index_builder.index.choice import IndexChoice, IndexKind, choose_index
 from index_builder.index.folder import DOCUMENTS_FILE, write_document_file, write_passage_file, write_vector_file
 from index_builder.index.inverted_file import write_inverted_file
-from index_builder.index.inverted_words import write_inverted_words
 from index_builder.index.lexical import write_lexical_files
-from index_builder.index.vector_shards import VectorShards
+from index_builder.index.words import write_inverted_words
 from index_builder.progress import Progress
 from index_builder.work_folder import WorkFolder, write_whole
 from server.retrieval.index.manifest import IndexFacts

@@ -99,7 +99,7 @@ def _cut_in_processes(
 def _cut_on_cluster(
     source: Source, request: PassageRequest, first_item: int, workers: Workers, reading: ReadReport
 ) -> Iterator[PassageBatch]:
-    from index_builder.cluster.passages import cut_batches
+    from index_builder.cluster.stages import cut_batches
 
     # A source goes to other processes without its list of files, so the task that reads them opens it anew.
     name = request.source if request.source == SAMPLE else str(Path(request.source).expanduser().absolute())

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from index_builder.bench import conversations
+from index_builder.bench import answers as conversations
 from index_builder.bench.questions import measure, read_questions
 from index_builder.build import build
 from index_builder.build_plan import BuildPlan

@@ -14,8 +14,8 @@ import pytest
 
 from index_builder.documents import Document, SkippedError
 from index_builder.documents.files import RawFile, parse_file
-from tests.unit.index_builder.office_files import PRICES, book, slides, word, workbook
-from tests.unit.index_builder.pdfs import pdf
+from tests.unit.index_builder.documents.office_files import PRICES, book, slides, word, workbook
+from tests.unit.index_builder.documents.pdfs import pdf
 
 ROWS = ("Product: Anvil; Price: 120 EUR; Unit: piece", "Product: Nails; Price: 4 EUR; Unit: kilogram")
 

@@ -8,7 +8,7 @@ import pytest
 
 from index_builder.documents import Document, ReadReport, SkippedError, read_documents
 from index_builder.documents.files import RawFile, parse_file
-from tests.unit.index_builder.pdfs import encrypted, pdf, scanned
+from tests.unit.index_builder.documents.pdfs import encrypted, pdf, scanned
 
 
 def parsed(folder: Path, name: str, content: str | bytes) -> Document:

@@ -16,8 +16,8 @@ from index_builder.commands import main
 from index_builder.documents import ReadReport, SkippedError, SourceError, open_source, read_documents
 from index_builder.documents.columns import Columns
 from index_builder.documents.source import source_bytes, source_fingerprint
+from tests.unit.index_builder.documents.pdfs import pdf
 from tests.unit.index_builder.dumps import article, write_dump
-from tests.unit.index_builder.pdfs import pdf
 
 
 @pytest.fixture

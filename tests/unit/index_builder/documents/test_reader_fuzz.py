@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from index_builder.documents import SkippedError
 from index_builder.documents.files import KINDS, RawFile, parse_file
-from tests.unit.index_builder.office_files import PRICES, book, slides, word, workbook
-from tests.unit.index_builder.pdfs import pdf
+from tests.unit.index_builder.documents.office_files import PRICES, book, slides, word, workbook
+from tests.unit.index_builder.documents.pdfs import pdf
 
 MAX_S = 5.0
 MAX_BYTES = 500 << 20

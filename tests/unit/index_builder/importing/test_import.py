@@ -20,7 +20,7 @@ from server.retrieval.index.manifest import Manifest, read_manifest
 from server.retrieval.index.retriever import IndexRetriever
 from server.retrieval.index.stored_vectors import VECTORS_FILE, StoredVectors
 from server.retrieval.query import Query
-from tests.unit.index_builder.published import texts, write_published
+from tests.unit.index_builder.importing.published import texts, write_published
 
 QUIET = Progress(quiet=True)
 TEXTS = texts(num_documents=300)  # two shards

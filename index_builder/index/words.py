@@ -20,6 +20,7 @@ from server.retrieval.index.terms import FIRST_TERM
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+
 _PART_PAIRS = 1 << 22  # sorted at once, of eight bytes
 _BLOCK_ROWS = 1 << 16
 
