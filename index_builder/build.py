@@ -19,22 +19,18 @@ from index_builder.build_plan import (
 )
 from index_builder.cluster.connection import connected
 from index_builder.documents.source import SourceError, open_source, source_bytes
-from index_builder.embeddings.directionless import NO_DIRECTION, drop_directionless
 from index_builder.embeddings.encoding import EmbedRequest, embed_on_cluster, embed_passages, plan_embedding
-from index_builder.embeddings.vector_shard import rows_of_shard
-from index_builder.embeddings.vector_shards import VectorShards
+from index_builder.embeddings.vector_shards import NO_DIRECTION, VectorShards, drop_directionless, rows_of_shard
 from index_builder.estimate import described, estimate, refuse_small_disk
-from index_builder.evaluation.evaluate import evaluate, queries_for
-from index_builder.evaluation.score_floor import small_talk_floor
+from index_builder.evaluation.evaluate import evaluate, queries_for, small_talk_floor
 from index_builder.index.choice import IndexChoice, IndexKind, named_factory
 from index_builder.index.index_files import write_index_files
-from index_builder.installation import install
 from index_builder.manifest import IndexDescription, encoder_facts, new_manifest, passage_facts, store_manifest
 from index_builder.passages.passage_shards import PassageRequest, PassageTotals, write_passages
 from index_builder.passages.window import WindowShape
 from index_builder.processes import Workers
 from index_builder.progress import Progress
-from index_builder.work_folder import WorkFolder, WorkFolderError, sweep_drafts
+from index_builder.work_folder import WorkFolder, WorkFolderError, install, sweep_drafts
 from server.artifacts.folder import MANIFEST
 from server.retrieval.encoder.encoder import Encoder
 from server.retrieval.index.manifest import Manifest, read_manifest

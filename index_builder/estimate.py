@@ -15,7 +15,7 @@ import pyarrow as pa
 from index_builder.documents import ReadReport
 from index_builder.documents.source import Source, source_bytes
 from index_builder.embeddings.encoding import EmbedRequest
-from index_builder.embeddings.vector_shard import embedded_texts
+from index_builder.embeddings.vector_shards import embedded_texts
 from index_builder.index.choice import IndexKind, choose_index, code_bytes_of, usual_sample_bytes
 from index_builder.passages.batch import BatchCutter, item_batches
 from index_builder.passages.window import WindowShape

@@ -13,25 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from index_builder.bench import (
-    answers as conversations,
-)
-from index_builder.bench import (
-    building as memory,
-)
-from index_builder.bench import (
-    encoding,
-    large_index,
-    opening,
-    parsing,
-    questions,
-)
-from index_builder.bench import (
-    reading as fidelity,
-)
-from index_builder.bench import (
-    searching as concurrency,
-)
+from index_builder.bench import answers, building, large_index, reading, searching
 from index_builder.bench.machine import bench_facts
 
 Flags = argparse.Namespace
@@ -73,24 +55,26 @@ def bench_parser() -> argparse.ArgumentParser:
 def _add_building(verbs: Any) -> None:
     verb = verbs.add_parser("parsing", help="dump to documents, MB/s on one core")
     verb.add_argument("--source", default="sample")
-    verb.set_defaults(run=lambda flags: parsing.measure(flags.source))
+    verb.set_defaults(run=lambda flags: reading.measure_parsing(flags.source))
     verb = verbs.add_parser("fidelity", help="what a reader of a wiki page sees, by kind of markup")
     verb.add_argument("--cases", type=Path, default=Path("tests/data/wikitext_fidelity.jsonl"))
     verb.add_argument("--source", default="sample")
-    verb.set_defaults(run=lambda flags: fidelity.measure(flags.cases, flags.source))
+    verb.set_defaults(run=lambda flags: reading.measure_fidelity(flags.cases, flags.source))
     verb = verbs.add_parser("encoding", help="the embedding stage beside bare SentenceTransformer.encode")
     verb.add_argument("--source", default="sample")
     verb.add_argument("--encoder", default="sample")
     verb.add_argument("--passages", type=int, default=2048)
     verb.add_argument("--rounds", type=int, default=2)
     verb.set_defaults(
-        run=lambda flags: encoding.measure(flags.source, flags.encoder, flags.passages, num_rounds=flags.rounds)
+        run=lambda flags: building.measure_encoding(
+            flags.source, flags.encoder, flags.passages, num_rounds=flags.rounds
+        )
     )
     verb = verbs.add_parser("memory", help="peak memory of builds from a sample repeated 10 and 100 times")
     verb.add_argument("--pages", type=int, default=211, help="of the sample, from its beginning")
     verb.add_argument("--repeats", type=int, nargs="+", default=[10, 100])
-    verb.add_argument("--encoder", default=memory.STAND_IN, help="or a real one, which takes much longer")
-    verb.set_defaults(run=lambda flags: memory.measure(flags.pages, flags.repeats, flags.encoder))
+    verb.add_argument("--encoder", default=building.STAND_IN, help="or a real one, which takes much longer")
+    verb.set_defaults(run=lambda flags: building.measure_memory(flags.pages, flags.repeats, flags.encoder))
 
 
 def _add_searching(verbs: Any) -> None:
@@ -103,27 +87,29 @@ def _add_searching(verbs: Any) -> None:
     verb = verbs.add_parser("opening", help="time and memory of opening an index beside its encoder")
     verb.add_argument("--index", type=Path, required=True)
     verb.add_argument("--encoder", default="sample")
-    verb.set_defaults(run=lambda flags: opening.measure(flags.index, flags.encoder))
+    verb.set_defaults(run=lambda flags: searching.measure_opening(flags.index, flags.encoder))
     verb = verbs.add_parser("concurrency", help="many searches at once beside one at a time")
     verb.add_argument("--index", type=Path, required=True)
     verb.add_argument("--encoder", default="sample")
     verb.add_argument("--searches", type=int, default=100)
     verb.add_argument("--rounds", type=int, default=3)
     verb.set_defaults(
-        run=lambda flags: concurrency.measure(flags.index, flags.encoder, flags.searches, num_rounds=flags.rounds)
+        run=lambda flags: searching.measure_concurrency(
+            flags.index, flags.encoder, flags.searches, num_rounds=flags.rounds
+        )
     )
     verb = verbs.add_parser("questions", help="how often the right article and passage answer questions")
     verb.add_argument("--index", type=Path, required=True)
     verb.add_argument("--encoder", default="sample")
     verb.add_argument("--questions", type=Path, required=True, help='lines of {"question", "title", "answers"}')
-    verb.set_defaults(run=lambda flags: questions.measure(flags.index, flags.encoder, flags.questions))
+    verb.set_defaults(run=lambda flags: answers.measure_questions(flags.index, flags.encoder, flags.questions))
     verb = verbs.add_parser("conversations", help="how often the questions of conversations find their passage")
     verb.add_argument("--index", type=Path, required=True)
     verb.add_argument("--encoder", default="sample")
     verb.add_argument(
         "--conversations", type=Path, required=True, help="lines of {turns}: question, kind, title, answers"
     )
-    verb.set_defaults(run=lambda flags: conversations.measure(flags.index, flags.encoder, flags.conversations))
+    verb.set_defaults(run=lambda flags: answers.measure_conversations(flags.index, flags.encoder, flags.conversations))
 
 
 def _run_large(flags: Flags) -> dict[str, object]:

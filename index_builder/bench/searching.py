@@ -1,4 +1,4 @@
-"""Many searches at once beside the same searches one at a time, through the retriever that serves."""
+"""What opening an index costs, and many searches at once beside one at a time."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from index_builder.bench.machine import resident_mib
 from server.retrieval.encoder.encoder import Encoder
 from server.retrieval.index.manifest import read_manifest
 from server.retrieval.index.passage_table import PassageTable
@@ -17,9 +18,10 @@ from server.retrieval.query import Query
 
 _QUESTION_CHARS = 48
 _K, _WINDOW, _THRESHOLD = 1, 5, 0.5  # what a turn asks for
+_QUESTION = "Which river flows through the city?"
 
 
-def measure(index: Path, encoder_name: str, num_searches: int, num_rounds: int) -> dict[str, object]:
+def measure_concurrency(index: Path, encoder_name: str, num_searches: int, num_rounds: int) -> dict[str, object]:
     """Searches/s of both in turns, and how long callers wait."""
     floor = read_manifest(index).score_floor
     retriever = IndexRetriever(index, Encoder(encoder_name, num_threads=1, precision="auto"), floor, timeout_s=120)
@@ -77,3 +79,27 @@ def _at_once(retriever: IndexRetriever, queries: list[str]) -> tuple[float, np.n
         started = time.perf_counter()
         waits = np.array([wait.result() for wait in waiting])
         return time.perf_counter() - started, waits
+
+
+def measure_opening(index: Path, encoder_name: str) -> dict[str, object]:
+    """Seconds and resident memory, without reading or checking the files beforehand."""
+    encoder = Encoder(encoder_name)
+    encoder.encode([_QUESTION])
+    before = resident_mib()
+    started = time.perf_counter()
+    retriever = IndexRetriever(index, encoder, score_floor=-1.0, timeout_s=60)
+    seconds = time.perf_counter() - started
+    opened = resident_mib()
+    started = time.perf_counter()
+    retriever.search(Query(_QUESTION, 5, 0, threshold=1.0))
+    first_search = time.perf_counter() - started
+    facts = retriever.info()
+    searched = resident_mib()
+    retriever.close()
+    return {
+        "passages": facts["passages"],
+        "open_s": round(seconds, 3),
+        "added_mib": round(opened - before, 1),
+        "first_search_ms": round(first_search * 1e3, 1),
+        "added_after_a_search_mib": round(searched - before, 1),
+    }

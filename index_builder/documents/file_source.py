@@ -10,12 +10,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from index_builder.documents.archives import Member, is_archive, members
-from index_builder.documents.columns import Columns
-from index_builder.documents.compressed import COMPRESSED, blocks, plain_blocks
+from index_builder.documents.compressed import COMPRESSED, Member, blocks, is_archive, members, plain_blocks
 from index_builder.documents.document import Document, ReadReport, SkippedError, note_skipped
 from index_builder.documents.files import RawFile, file_kind, max_file_bytes, parse_file
 from index_builder.documents.records import (
+    Columns,
     RawRecord,
     check_json,
     check_parquet,

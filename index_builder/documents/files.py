@@ -18,9 +18,8 @@ from index_builder.documents.formats.html_page import read_html_file
 from index_builder.documents.formats.mail import read_mail_file
 from index_builder.documents.formats.office import read_docx_file, read_pptx_file, read_xlsx_file
 from index_builder.documents.formats.pdf import read_pdf_file
-from index_builder.documents.formats.plain_text import read_text
 from index_builder.documents.formats.restructured import read_rst_file
-from index_builder.documents.formats.text import read_markdown_file
+from index_builder.documents.formats.text import read_markdown_file, read_text
 from index_builder.documents.outline import Outline
 
 Reader = Callable[[bytes, str, Outline], str]

@@ -1,14 +1,26 @@
-"""Headings, paragraphs, tables and code in the order they are met, as the sections of a document."""
+"""What readers add headings, paragraphs, tables and code to; and tables as sentences: a row a text, every value behind
+the heading of its column.
+"""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 from index_builder.documents.document import Document, Section, SkippedError
-from index_builder.documents.grid import row_texts
 
+_NUMBER = re.compile(r"^[^\w]*\d[\d.,\s%€$£¥/:-]*\w{0,3}$")
+_DIGIT = re.compile(r"\d")
+_MAX_COLUMN_CHARS = 80
+_MAX_ROW_CHARS = 900  # a longer row is cut into several texts, each with the headings of its values
+_FIRST_ROWS = 10  # among which a table's headings are looked for, below its title
+_LOOKED_AT = 20
+
+Row = Sequence[str]
+MAX_SPAN = 200
+_MAX_CELLS = 500
 MAX_HEADING_CHARS = 300
 MAX_FIELD_CHARS = 300
 MAX_FIELD_VALUES = 100
@@ -18,6 +30,143 @@ _UNPRINTABLE = re.compile(r"[\x00-\x08\x0e-\x1f\x7f\ud800-\udfff\ufeff]")
 _SPACE = re.compile(r"[\s\u200b]+")
 _WORD = re.compile(r"\w")
 _PERMALINK = re.compile(r"(?:\s*[¶🔗]|\s+#)$")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell as it is written; it may reach down and across."""
+
+    text: str
+    is_heading: bool = False
+    down: int = 1
+    across: int = 1
+
+
+def span(written: str) -> int:
+    """How many rows or columns a cell says it covers."""
+    value = written.strip().strip("\"'")
+    return min(max(1, int(value)), MAX_SPAN) if value.isascii() and value.isdigit() and len(value) < 6 else 1
+
+
+def spread(written: Iterable[Sequence[Cell]]) -> tuple[list[list[str]], bool | None]:
+    """The rows of a table, spans filled in, and whether the first holds the columns' headings (None: it does not say).
+
+    Rows of headings become one; a row that begins with its own heading has it before its first value.
+    """
+    rows: list[list[str]] = []
+    num_headers = 0
+    any_heading = False
+    spans: dict[int, tuple[int, str]] = {}  # column → rows still to fill, and with what
+    for cells in written:
+        headings = [cell.is_heading for cell in cells]
+        any_heading = any_heading or any(headings)
+        if cells and all(headings) and len(cells) > 1 and num_headers == len(rows):
+            num_headers += 1
+        rows.append(_filled(cells, spans))
+        if headings[:1] == [True] and headings.count(True) == 1 and len(cells) > 1 and not num_headers:
+            rows[-1][:2] = [": ".join(part.rstrip(":") for part in rows[-1][:2] if part)]
+    if num_headers and num_headers < len(rows):
+        return [_merged(rows[:num_headers]), *rows[num_headers:]], True
+    return rows, False if any_heading else None
+
+
+def _filled(cells: Sequence[Cell], spans: dict[int, tuple[int, str]]) -> list[str]:
+    """A row's values, with those that reach down from earlier rows."""
+    row: list[str] = []
+    for cell in cells:
+        _reach_down(row, spans)
+        for number in range(cell.across):
+            if len(row) >= _MAX_CELLS:
+                return row
+            if cell.down > 1:
+                spans[len(row)] = (cell.down - 1, cell.text)
+            row.append(cell.text if number == 0 or cell.is_heading else "")
+    _reach_down(row, spans)
+    return row
+
+
+def _reach_down(row: list[str], spans: dict[int, tuple[int, str]]) -> None:
+    while (left := spans.get(len(row))) is not None and len(row) < _MAX_CELLS:
+        if left[0] > 1:
+            spans[len(row)] = (left[0] - 1, left[1])
+        else:
+            del spans[len(row)]
+        row.append(left[1])
+
+
+def _merged(headers: list[list[str]]) -> list[str]:
+    """Several rows of headings as one, from top to bottom."""
+    width = max(len(row) for row in headers)
+    columns = [[row[number] for row in headers if number < len(row) and row[number]] for number in range(width)]
+    return [" ".join(dict.fromkeys(column)) for column in columns]
+
+
+def row_texts(rows: Sequence[Row], has_header: bool | None = None) -> Iterator[str]:
+    """The texts of a table's rows, whose cells are of one line each; rows may be of different lengths.
+
+    Args:
+        has_header: whether the first row holds the columns' headings; None: told by what it holds.
+    """
+    filled = [row for row in rows if any(row)]
+    header = _header_row(filled) if has_header is None else 0 if has_header and len(filled) > 1 else None
+    for row in filled if header is None else filled[:header]:
+        yield from _row(_pair(row), ())
+    if header is not None:
+        for row in filled[header + 1 :]:
+            yield from _row(row, filled[header])
+
+
+def is_number(cell: str) -> bool:
+    """Whether a cell holds a number, a date, an amount: no heading of a column."""
+    return bool(_NUMBER.match(cell))
+
+
+def _header_row(rows: Sequence[Row]) -> int | None:
+    """The row that names the columns, which only titles stand above; None when no row does."""
+    for number, row in enumerate(rows[:_FIRST_ROWS]):
+        if len([cell for cell in row if cell]) >= 2:
+            return number if _is_header(row, rows[number + 1 : number + 1 + _LOOKED_AT]) else None
+    return None
+
+
+def _is_header(row: Row, below: Sequence[Row]) -> bool:
+    """Whether a row names columns: short, different texts, no numbers, one a column of the rows below. Of two columns
+    only when numbers stand below: else each row is a name and its value.
+    """
+    names = [cell for cell in row if cell]
+    width = max((len([cell for cell in each if cell]) for each in below), default=0)
+    if not below or len(names) < width - 1 or len(set(names)) < len(names):
+        return False
+    if any(len(name) > _MAX_COLUMN_CHARS or _NUMBER.match(name) for name in names):
+        return False
+    second = [each[1] for each in below if len(each) > 1 and each[1]]
+    return width > 2 or (
+        not any(_DIGIT.search(name) for name in names)
+        and sum(bool(_DIGIT.search(value)) for value in second) > len(second) / 2
+    )
+
+
+def _pair(row: Row) -> Row:
+    """A row of a name and its value as one text."""
+    cells = [cell for cell in row if cell]
+    if len(cells) == 2 and len(cells[0]) <= _MAX_COLUMN_CHARS and not _NUMBER.match(cells[0]):
+        return [f"{cells[0].rstrip(':')}: {cells[1]}"]
+    return cells
+
+
+def _row(row: Row, headings: Row) -> Iterator[str]:
+    text = ""
+    for number, value in enumerate(row):
+        if not value:
+            continue
+        heading = headings[number].rstrip(":") if number < len(headings) else ""
+        part = f"{heading}: {value}" if heading and heading != value else value
+        if text and len(text) + len(part) > _MAX_ROW_CHARS:
+            yield text
+            text = ""
+        text = f"{text}; {part}" if text else part
+    if text:
+        yield text
 
 
 def one_line(text: str) -> str:

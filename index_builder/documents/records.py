@@ -1,10 +1,10 @@
-"""Tables whose rows are documents: Parquet, JSON lines and CSV, read as a stream. Other columns become fields."""
+"""Tables of documents, a row each: Parquet, JSON lines, CSV; and which of their columns hold what."""
 
 from __future__ import annotations
 
 import datetime
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path, PurePosixPath
@@ -12,12 +12,11 @@ from pathlib import Path, PurePosixPath
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from index_builder.documents.columns import ColumnError, Columns
 from index_builder.documents.compressed import COMPRESSED, note_damage, whole_content
 from index_builder.documents.document import Document, ReadReport, SkippedError, note_skipped
 from index_builder.documents.encodings import decoded
 from index_builder.documents.formats.delimited import csv_rows, delimiter_of
-from index_builder.documents.formats.plain_text import read_text
+from index_builder.documents.formats.text import read_text
 from index_builder.documents.outline import MAX_FIELD_CHARS, MAX_FIELD_VALUES, Outline, one_line
 from index_builder.documents.wiki import enterprise
 
@@ -26,6 +25,44 @@ MAX_LINE_BYTES = 64 << 20
 _BUFFER_BYTES = 1 << 20
 _LINES_LOOKED_AT = 100
 _MAX_CSV_BYTES = 256 << 20
+
+
+class ColumnError(ValueError):
+    """A table without a column that was asked for; the sentence names those there are."""
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Column names as a user gave them; None means the usual name, and for all but the text, if it is there.
+
+    Raises:
+        ColumnError: from `found_in`, see there.
+    """
+
+    text: str | None = None
+    title: str | None = None
+    id: str | None = None
+    url: str | None = None
+
+    def found_in(self, table: str, names: Collection[str]) -> dict[str, str]:
+        """What each column of `table` is for → its name, out of `names`: always "text", the others if they are there.
+
+        Raises:
+            ColumnError: a column that was named, or the one of the text, is not among `names`.
+        """
+        found = {}
+        for usual in ("text", "title", "id", "url"):
+            named = getattr(self, usual)
+            name = named or usual
+            if name in names:
+                found[usual] = name
+            elif named or usual == "text":
+                there = ", ".join(repr(each) for each in sorted(names)) or "none"
+                raise ColumnError(f"{table} has no column {name!r} (--{usual}-column); its columns are {there}")
+        return found
+
+
+USUAL_COLUMNS = Columns()
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
 
-from index_builder.documents.columns import USUAL_COLUMNS, ColumnError, Columns
 from index_builder.documents.document import (
     Document,
     ReadReport,
@@ -18,6 +17,7 @@ from index_builder.documents.document import (
     note_skipped,
 )
 from index_builder.documents.file_source import LEGAL, FileSource, file_bytes, folder_source, kind_suffix
+from index_builder.documents.records import USUAL_COLUMNS, ColumnError, Columns
 
 SAMPLE = "sample"
 _SAMPLE_FILE = "test/test_data/enwiki-latest-pages-articles1.xml-p000000010p000030302-shortened.bz2"

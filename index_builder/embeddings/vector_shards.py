@@ -1,16 +1,106 @@
-"""The vector shards of a build as one long matrix that is never in memory as a whole."""
+"""One shard of passages as one shard of vectors. Plain functions on Arrow tables, so any cluster can run them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import io
+import logging
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
+
+from index_builder.passages.passage_shards import write_table
+from index_builder.work_folder import WorkFolder, write_whole
+from server.retrieval.encoder.encoder import Encoder, Precision, pick_device, pick_precision
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+
+EMBEDDED = "{title}. {section}. {text}"
+log = logging.getLogger(__name__)
+NO_DIRECTION = "passage whose vector is zero or not a number"
+
+
+def embedded_texts(passages: pa.Table) -> list[str]:
+    """What the encoder reads of every passage: its title and heading, if any, tell what "he" and "it" mean."""
+    columns = (passages[name].to_pylist() for name in ("title", "section", "text"))
+    return [". ".join(part for part in parts if part) for parts in zip(*columns, strict=True)]
+
+
+def read_shard(path: Path) -> pa.Table:
+    """A passage shard, memory-mapped."""
+    return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+
+
+def rows_of_shard(path: Path) -> int:
+    """How many passages a passage shard holds."""
+    with pa.memory_map(str(path)) as source:
+        file = pa.ipc.open_file(source)
+        return sum(file.get_batch(batch).num_rows for batch in range(file.num_record_batches))
+
+
+def encoded_texts(texts: list[str], encoder: Encoder, on_step: Callable[[int], object] | None = None) -> bytes:
+    """The content of a vector shard: a .npy file with the float16 matrix of these texts."""
+    file = io.BytesIO()
+    np.save(file, encoder.encode(texts, on_step).astype(np.float16))
+    return file.getvalue()
+
+
+def write_vectors(
+    passages: Path, vectors: Path, encoder: Encoder, on_step: Callable[[int], object] | None = None
+) -> None:
+    """Encode the passage shard at `passages` into a vector shard at `vectors`, written whole."""
+    content = encoded_texts(embedded_texts(read_shard(passages)), encoder, on_step)
+    write_whole(vectors, lambda draft: draft.write_bytes(content))
+
+
+def resolved_precision(precision: Precision) -> Precision:
+    """What an encoder on this machine computes in when it is asked for `precision`."""
+    return pick_precision(precision, pick_device("auto"))
+
+
+def drop_directionless(work: WorkFolder) -> int:
+    """Take such passages out of the shards, and name them; how many there were, an earlier run's among them."""
+    num_dropped = 0
+    for number, path in enumerate(work.vector_shards()):
+        vectors = np.load(path)
+        bad = ~(np.isfinite(vectors).all(axis=1) & vectors.any(axis=1))
+        if bad.any():
+            _drop(work, number, vectors, bad=bad)
+        num_dropped += _num_dropped(work, number)
+    return num_dropped
+
+
+def _drop(work: WorkFolder, number: int, vectors: NDArray[np.float16], bad: NDArray[np.bool_]) -> None:
+    """Passages first: a run that stopped between the two finds fewer of them than vectors, by as many as are bad."""
+    path = work.passage_shard(number)
+    if rows_of_shard(path) == len(vectors):
+        table = read_shard(path)
+        for name in table["passage_id"].filter(pa.array(bad)).to_pylist():
+            log.warning("passage.skipped id=%s cause=%s", name, NO_DIRECTION)
+        write_whole(_count_path(work, number), partial(Path.write_text, data=str(int(bad.sum()))))
+        kept = table.filter(pa.array(~bad)).combine_chunks().replace_schema_metadata(table.schema.metadata)
+        write_whole(path, partial(write_table, table=kept))
+    write_whole(work.vector_shard(number), partial(_save, matrix=vectors[~bad]))
+
+
+def _num_dropped(work: WorkFolder, number: int) -> int:
+    path = _count_path(work, number)
+    return int(path.read_text()) if path.exists() else 0
+
+
+def _count_path(work: WorkFolder, number: int) -> Path:
+    return work.path / "vectors" / f"{number:06d}.dropped"
+
+
+def _save(path: Path, matrix: NDArray[np.float16]) -> None:
+    with path.open("wb") as file:
+        np.save(file, matrix)
 
 
 @dataclass(frozen=True)

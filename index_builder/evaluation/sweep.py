@@ -1,4 +1,4 @@
-"""An index measured at several operating points, and the best of them."""
+"""Exact nearest neighbours, computed in blocks so that memory does not grow with the corpus."""
 
 from __future__ import annotations
 
@@ -13,8 +13,6 @@ import faiss
 import msgspec
 import numpy as np
 
-from index_builder.evaluation.exact import exact_neighbours
-from index_builder.evaluation.queries import Queries
 from index_builder.progress import Progress
 from server.retrieval.index.manifest import IndexFacts
 from server.retrieval.index.relevance import NUM_CANDIDATES
@@ -24,9 +22,31 @@ from server.retrieval.index.vector_index import INDEX_FILE, VectorIndex
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+
+BLOCK_ROWS = 4096  # with 500 queries some 30 MiB at a time
 DEPTHS = (1, 5, 10, NUM_CANDIDATES)  # the last is what the server ranks
 _SAME_SCORE = 1e-5
 _NORMAL_95 = 1.96
+
+
+def exact_neighbours(
+    queries: NDArray[np.float32],
+    vectors: StoredVectors,
+    k: int,
+    on_rows: Callable[[int], object] = lambda _: None,
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:  # [num_queries, k] each
+    """The `k` largest inner products of every query and their rows, best first; `on_rows` hears of each block."""
+    scores = np.full((len(queries), k), -np.inf, dtype=np.float32)
+    rows = np.full((len(queries), k), -1, dtype=np.int64)
+    for start, block in vectors.blocks(BLOCK_ROWS):
+        found = queries @ block.T
+        best = np.argpartition(-found, min(k, found.shape[1]) - 1, axis=1)[:, :k]
+        scores = np.concatenate([scores, np.take_along_axis(found, best, axis=1)], axis=1)
+        rows = np.concatenate([rows, best + start], axis=1)
+        order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+        scores, rows = np.take_along_axis(scores, order, axis=1), np.take_along_axis(rows, order, axis=1)
+        on_rows(len(block))
+    return scores, rows
 
 
 class OperatingPoint(msgspec.Struct, frozen=True):
@@ -43,6 +63,14 @@ class OperatingPoint(msgspec.Struct, frozen=True):
     p50_ms: float
     p95_ms: float
     queries_per_s: float
+
+
+@dataclass(frozen=True)
+class Queries:
+    """Unit vectors, and where they come from, for the manifest."""
+
+    vectors: NDArray[np.float32]  # [num_queries, dimension]
+    origin: str
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from index_builder.embeddings.vector_shard import read_shard
-from index_builder.importing.layout import LayoutError
-from index_builder.importing.rows import PublishedPassage
+from index_builder.embeddings.vector_shards import read_shard
+from index_builder.importing.rows import LayoutError, PublishedPassage
 from index_builder.importing.vectors import PublishedVectors, unit_vectors
 from index_builder.passages.batch import SHARD_SCHEMA, term_row
 from index_builder.passages.passage_shards import write_table
-from index_builder.passages.sentences import sentence_spans
+from index_builder.passages.window import sentence_spans
 from index_builder.work_folder import WorkFolder, write_whole
 from server.retrieval.encoder.encoder import Encoder
 from server.retrieval.index.terms import TermReader

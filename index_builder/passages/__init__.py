@@ -1,5 +1,5 @@
 """Documents cut into passages: windows of sentences under one heading."""
 
-from index_builder.passages.sentences import split_sentences
+from index_builder.passages.window import split_sentences
 
 __all__ = ["split_sentences"]

@@ -14,7 +14,7 @@ from index_builder.documents import Document, ReadReport, SkippedError
 from index_builder.documents.document import broken_document, note_document, note_skipped
 from index_builder.documents.source import Source
 from index_builder.passages.window import WindowShape, cut_document
-from index_builder.watched import Budget, Call, LimitError, watched
+from index_builder.processes import Budget, Call, LimitError, watched
 from server.retrieval.index.lexical_index import OPENING, SENTENCE
 from server.retrieval.index.passage_table import SCHEMA
 from server.retrieval.index.terms import TermReader

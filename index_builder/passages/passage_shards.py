@@ -6,7 +6,9 @@ earlier run was killed: items are taken in fixed batches, and a shard ends with 
 
 from __future__ import annotations
 
+import hashlib
 import logging
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,10 +18,9 @@ import msgspec
 import pyarrow as pa
 
 from index_builder.documents import ReadReport
-from index_builder.documents.columns import USUAL_COLUMNS, Columns
+from index_builder.documents.records import USUAL_COLUMNS, Columns
 from index_builder.documents.source import SAMPLE, Source, open_source, source_bytes
 from index_builder.passages.batch import SHARD_SCHEMA, BatchCutter, PassageBatch, item_batches
-from index_builder.passages.unique_ids import UniqueIds
 from index_builder.passages.window import WindowShape
 from index_builder.processes import Workers, ordered_map
 from index_builder.progress import Progress
@@ -29,6 +30,7 @@ log = logging.getLogger(__name__)
 _FACTS = b"shard"
 _PARALLEL_BYTES = 32 << 20
 SMALL_SOURCE_BYTES = 100 << 20
+_EMPTY = 0
 
 
 class PassageTotals(msgspec.Struct):
@@ -99,7 +101,7 @@ def _cut_in_processes(
 def _cut_on_cluster(
     source: Source, request: PassageRequest, first_item: int, workers: Workers, reading: ReadReport
 ) -> Iterator[PassageBatch]:
-    from index_builder.cluster.stages import cut_batches
+    from index_builder.cluster.passages import cut_batches
 
     # A source goes to other processes without its list of files, so the task that reads them opens it anew.
     name = request.source if request.source == SAMPLE else str(Path(request.source).expanduser().absolute())
@@ -194,3 +196,50 @@ class _ShardWriter:
         write_whole(self._work.passage_shard(self._next_shard), lambda draft: write_table(draft, table))
         self._next_shard += 1
         self._waiting = []
+
+
+class UniqueIds:
+    """Every id once; a later document of the same id is called `id~2`, `id~3`...
+
+    Holds 8 to 32 bytes an id (open addressing over 64-bit hashes), whatever their length.
+    """
+
+    def __init__(self) -> None:
+        self._slots = array("Q", bytes(8 * 1024))
+        self._num_ids = 0
+
+    def __len__(self) -> int:
+        return self._num_ids
+
+    def take(self, document_id: str) -> str:
+        """`document_id`, or the first free variant of it; it is taken afterwards."""
+        candidate = document_id
+        copy = 1
+        while not self._add(candidate):
+            copy += 1
+            candidate = f"{document_id}~{copy}"
+        return candidate
+
+    def _add(self, document_id: str) -> bool:
+        if self._num_ids * 2 >= len(self._slots):
+            self._double()
+        key = int.from_bytes(hashlib.blake2b(document_id.encode(), digest_size=8).digest(), "little") or 1
+        slot = self._slot(key)
+        if self._slots[slot] == key:
+            return False
+        self._slots[slot] = key
+        self._num_ids += 1
+        return True
+
+    def _slot(self, key: int) -> int:
+        mask = len(self._slots) - 1
+        slot = key & mask
+        while self._slots[slot] not in (_EMPTY, key):
+            slot = (slot + 1) & mask
+        return slot
+
+    def _double(self) -> None:
+        keys = [key for key in self._slots if key != _EMPTY]
+        self._slots = array("Q", bytes(2 * 8 * len(self._slots)))
+        for key in keys:
+            self._slots[self._slot(key)] = key

@@ -18,10 +18,10 @@ import pyarrow as pa
 
 from index_builder.build import finish
 from index_builder.build_plan import IndexRequest, Inputs, RecallDemand, made_by, passage_inputs, vector_inputs
-from index_builder.documents.columns import USUAL_COLUMNS, Columns
+from index_builder.documents.records import USUAL_COLUMNS, Columns
 from index_builder.documents.source import open_source
 from index_builder.embeddings.encoding import EmbedRequest, plan_embedding
-from index_builder.embeddings.vector_shard import embedded_texts, read_shard
+from index_builder.embeddings.vector_shards import embedded_texts, read_shard
 from index_builder.index.choice import IndexChoice
 from index_builder.index.inverted_file import write_emptied
 from index_builder.manifest import encoder_revision
@@ -29,8 +29,7 @@ from index_builder.passages.passage_shards import PassageRequest, PassageTotals,
 from index_builder.passages.window import WindowShape
 from index_builder.processes import Workers
 from index_builder.progress import Progress
-from index_builder.updating.changed_items import ChangedItems
-from index_builder.updating.old_index import OldIndex, text_digest
+from index_builder.updating.old_index import ChangedItems, OldIndex, text_digest
 from index_builder.work_folder import WorkFolder, sweep_drafts, write_whole
 from server.retrieval.encoder.encoder import Encoder, Precision
 from server.retrieval.index.manifest import Manifest

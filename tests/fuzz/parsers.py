@@ -13,10 +13,9 @@ from container.artifacts.folders import check_model
 from container.refusal import Refusal
 from deploy.errors import DeployError
 from deploy.specification import endpoint_file
-from index_builder.documents.columns import Columns
 from index_builder.documents.document import ReadReport, SkippedError
 from index_builder.documents.files import KINDS, RawFile, parse_file
-from index_builder.documents.records import json_records, parse_record
+from index_builder.documents.records import Columns, json_records, parse_record
 from index_builder.documents.wiki.mediawiki import pages_of, parse_page
 from server import wire
 from server.artifacts.fetch_journal import FetchJournal

@@ -7,8 +7,7 @@ import io
 from collections.abc import Iterator
 
 from index_builder.documents.encodings import decoded
-from index_builder.documents.grid import is_number
-from index_builder.documents.outline import Outline
+from index_builder.documents.outline import Outline, is_number
 
 _SNIFFED_CHARS = 1 << 16
 _DELIMITERS = ",;\t|"

@@ -1,32 +1,162 @@
-"""HTML pages: headings, paragraphs, list items, rows of tables and code, without what surrounds the text."""
+"""Pages nested deeper than any browser nests them, flattened: a parser's time grows with the square of the depth."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
 from index_builder.documents.encodings import declared_in_html, decoded
-from index_builder.documents.formats.html_depth import flattened
-from index_builder.documents.formats.html_nodes import (
-    BLOCKS,
-    CellReader,
-    children,
-    code_text,
-    dropped_kind,
-    formula_text,
-    is_layout,
-    table_rows,
-)
-from index_builder.documents.outline import Outline, one_line
+from index_builder.documents.outline import Cell, Outline, one_line, span, spread
 
+MAX_DEPTH = 400  # browsers stop at some 500
+_TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9:-]{0,40})(?=[\s/>])[^<>]{0,2000}>|<(/?)([a-zA-Z][a-zA-Z0-9:-]{0,40})>")
+# They end where the next of their kind begins, or hold nothing: an open one is no depth.
+_FLAT_NAMES = (
+    "p li dt dd td th tr thead tbody tfoot option optgroup colgroup rp rt area base br col embed hr img input link "
+    "meta source track wbr param script style textarea title"
+)
+_FLAT = frozenset(_FLAT_NAMES.split())
+_BLOCK_NAMES = (
+    "address article blockquote body center details summary dd div dl dt fieldset figcaption figure header hgroup hr "
+    "html li main ol p section ul table tbody thead tfoot tr td th caption pre"
+)
+BLOCKS = frozenset(_BLOCK_NAMES.split())
+# What holds no text of the page, and how it is counted; "" is not counted, since nothing can be missed in it.
+_KINDS = {
+    **dict.fromkeys(("script", "style", "noscript", "template", "head", "canvas", "source", "track"), ""),
+    **dict.fromkeys(("nav", "menu", "footer"), "navigation"),
+    "aside": "side note",
+    **dict.fromkeys(("form", "button", "select", "textarea", "input", "dialog"), "form"),
+    **dict.fromkeys(("img", "svg", "picture"), "image"),
+    **dict.fromkeys(("iframe", "object", "embed", "video", "audio"), "embedded media"),
+}  # fmt: skip
+_ROLES = {
+    "navigation": "navigation", "search": "form", "banner": "navigation", "contentinfo": "navigation",
+    "complementary": "side note",
+}  # fmt: skip
+_LAYOUT = "table, h1, h2, h3, h4, h5, h6, pre"
+_TEX_WRAPPER = re.compile(r"^\{\\displaystyle\s?(.*)\}$", re.DOTALL)
 DroppedPart = Callable[[LexborNode, str], str | None]
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
 _SPACE = re.compile(r"\s+")
 _FIELDS = frozenset(
     ["author", "keywords", "date", "category", "department", "language", "subject", "status", "audience"]
 )
+
+
+def flattened(markup: str) -> str:
+    """`markup` without the tags of elements below a depth of MAX_DEPTH; their text stays."""
+    if markup.count("<") <= MAX_DEPTH:
+        return markup
+    pieces: list[str] = []
+    depth = position = 0
+    for tag in _TAG.finditer(markup):
+        name = (tag.group(2) or tag.group(4)).lower()
+        if name in _FLAT:
+            continue
+        closes = bool(tag.group(1) or tag.group(3))
+        depth = max(0, depth - 1) if closes else depth + 1
+        if depth > MAX_DEPTH or (closes and depth == MAX_DEPTH):
+            pieces.append(markup[position : tag.start()])
+            position = tag.end()
+    return "".join([*pieces, markup[position:]]) if pieces else markup
+
+
+def children(node: LexborNode) -> Iterator[LexborNode]:
+    """The nodes right below one."""
+    child = node.child
+    while child is not None:
+        yield child
+        child = child.next
+
+
+def dropped_kind(node: LexborNode, tag: str) -> str | None:
+    """How a node that holds no text of the page is counted; "" when it is not; None when it is read."""
+    if tag in _KINDS:
+        return _KINDS[tag]
+    if not (node.is_element_node or node.is_document_node):
+        return ""
+    attributes = node.attrs
+    if "hidden" in attributes or attributes.get("aria-hidden") == "true":
+        return "hidden element"
+    return _ROLES.get(attributes.get("role") or "")
+
+
+def code_text(node: LexborNode) -> str:
+    """The text of an element as it stands."""
+    return node.text(separator="")
+
+
+def formula_text(node: LexborNode) -> str:
+    """A formula as it was written, in TeX if its annotation or alternative says so, else its symbols."""
+    annotation = node.css_first("annotation")
+    written = (
+        node.attributes.get("alttext")
+        or (annotation.text() if annotation is not None else "")
+        or node.text(separator=" ")
+    )
+    tex = _TEX_WRAPPER.match(written.strip())
+    return f" {_SPACE.sub(' ', tex.group(1) if tex else written).strip()} "
+
+
+def is_layout(table: LexborNode) -> bool:
+    """Whether a table only places things on the page, or holds parts of a document of their own."""
+    if (table.attributes.get("role") or "") in ("presentation", "none"):
+        return True
+    return any(inner.mem_id != table.mem_id for inner in table.css(_LAYOUT))
+
+
+@dataclass(frozen=True)
+class CellReader:
+    """The text of a cell as one line.
+
+    Attributes:
+        dropped_part: how a node that is no text is counted, "" when it is not, None to read it.
+        drop: hears of each.
+    """
+
+    dropped_part: Callable[[LexborNode, str], str | None]
+    drop: Callable[[str], None]
+
+    def __call__(self, cell: LexborNode) -> str:
+        """The text of `cell`."""
+        pieces: list[str] = []
+        stack = list(reversed(list(children(cell))))
+        while stack:
+            node = stack.pop()
+            tag = node.tag or ""
+            if node.is_text_node:
+                pieces.append(node.text_content or "")
+            elif (kind := self.dropped_part(node, tag)) is not None:
+                self.drop(kind)
+            elif tag == "math":
+                pieces.append(formula_text(node))
+            elif (kind := dropped_kind(node, tag)) is not None:
+                self.drop(kind)
+            else:
+                if tag == "br" or tag in BLOCKS:
+                    pieces.append(" ")
+                stack.extend(reversed(list(children(node))))
+        return _SPACE.sub(" ", "".join(pieces)).strip()
+
+
+def table_rows(table: LexborNode, read: CellReader) -> tuple[list[list[str]], bool | None]:
+    """The rows of a table, and whether the first holds the columns' headings (None: it does not say)."""
+    return spread(
+        [
+            Cell(read(cell), cell.tag == "th", span(cell.attributes.get("rowspan") or ""), across=_across(cell))
+            for cell in children(row)
+            if cell.tag in ("td", "th")
+        ]
+        for row in table.css("tr")
+    )
+
+
+def _across(cell: LexborNode) -> int:
+    return span(cell.attributes.get("colspan") or "")
 
 
 def read_html_file(content: bytes, name: str, outline: Outline) -> str:

@@ -10,7 +10,7 @@ from email.message import EmailMessage
 from index_builder.documents.document import SkippedError
 from index_builder.documents.encodings import decoded
 from index_builder.documents.formats.html_page import read_html_file
-from index_builder.documents.formats.plain_text import read_text
+from index_builder.documents.formats.text import read_text
 from index_builder.documents.outline import Outline, one_line
 
 ReadAttachment = Callable[[bytes, str, Outline], bool]

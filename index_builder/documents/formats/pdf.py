@@ -13,7 +13,7 @@ from pypdf.errors import DependencyError, FileNotDecryptedError, PyPdfError
 
 from index_builder.documents.compressed import plain_stem
 from index_builder.documents.document import SkippedError
-from index_builder.documents.formats.plain_text import read_text
+from index_builder.documents.formats.text import read_text
 from index_builder.documents.outline import Outline, one_line
 
 # What pypdf raises on files that break the format's rules in ways that it does not foresee.

@@ -1,8 +1,4 @@
-"""Wiki markup to plain sections, in a few linear passes: the text as a reader of the rendered page sees it.
-
-A full parse (mwparserfromhell) reads about 1.6 MB/s on one core; retrieval needs text only, so markup is removed by
-scanners that look at every character a bounded number of times, whatever the page holds.
-"""
+"""Bold and italic: which apostrophes are marks and which belong to the text, by MediaWiki's own rules."""
 
 from __future__ import annotations
 
@@ -13,12 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from index_builder.documents.document import Section
-from index_builder.documents.wiki.apostrophes import without_marks
-from index_builder.documents.wiki.appendices import is_appendix
 from index_builder.documents.wiki.balanced import Unfolder, drop_elements
-from index_builder.documents.wiki.site import UNKNOWN_SITE, Site
+from index_builder.documents.wiki.site import UNKNOWN_SITE, Site, is_appendix
 from index_builder.documents.wiki.tex import readable
 
+_MARKS = re.compile(r"('{2,})")
 _COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
 _NOWIKI = re.compile(r"<nowiki>(.*?)(?:</nowiki>|\Z)", re.DOTALL | re.IGNORECASE)
 _EMPTY_NOWIKI = re.compile(r"<nowiki\s{0,5}/>", re.IGNORECASE)
@@ -30,7 +25,6 @@ _CODE = re.compile(
 _SHIELD = str.maketrans(
     "[]{}|='<>&*#:;", "\ue000\ue001\ue002\ue003\ue004\ue005\ue006\ue007\ue008\ue009\ue00a\ue00b\ue00c\ue00d"
 )
-_UNSHIELD = {shield: plain for plain, shield in _SHIELD.items()}
 _SIMPLE_LINK = re.compile(r"\[\[(?:[^\[\]|{}\n:]{1,300}\|)?([^\[\]|{}\n:]{1,300})\]\]")
 _URL_LINK = re.compile(r"\[(?:https?:|ftp:|mailto:)?//[^\s\[\]]{1,2000}(?:[ \t]+([^\[\]\n]{0,500}))?\]")
 _VARIANT = re.compile(r"(?<!\{)-\{(?!\{)([^{}]{0,2000})\}-")
@@ -54,6 +48,50 @@ _VARIANTS_HIDDEN = re.compile(r"^\s*[HT+\-]\s*\|")
 _VARIANT_CHOICE = re.compile(
     r"(?:^|[;|])\s*(?:[^;|:=]{0,60}=>)?\s*([a-z]{2,3}(?:-[a-z]{2,4})?)\s*:\s*([^;]*)", re.IGNORECASE
 )
+
+
+def without_marks(text: str) -> str:
+    """`text` without the marks of bold and italic; apostrophes beside them stay."""
+    if "''" not in text:
+        return text
+    return "\n".join(_line(line) if "''" in line else line for line in text.split("\n"))
+
+
+def _line(line: str) -> str:
+    pieces = _MARKS.split(line)
+    lengths = []
+    for number in range(1, len(pieces), 2):
+        length = len(pieces[number])
+        literal = 1 if length == 4 else max(0, length - 5)
+        pieces[number - 1] += "'" * literal
+        lengths.append(length - literal)
+    bold = sum(length in (3, 5) for length in lengths)
+    italic = sum(length in (2, 5) for length in lengths)
+    if bold % 2 and italic % 2:
+        _give_one_back(pieces, lengths)
+    return "".join(pieces[::2])
+
+
+def _give_one_back(pieces: list[str], lengths: list[int]) -> None:
+    """Marks that do not pair: one bold mark is an apostrophe and an italic one, best behind a word of one letter."""
+    letter = word = space = None
+    for number, length in enumerate(lengths):
+        if length != 3:
+            continue
+        before = pieces[2 * number]
+        if before[-1:] == " " or not before:
+            space = number if space is None else space
+        elif before[-2:-1] == " ":
+            letter = number
+            break
+        elif word is None:
+            word = number
+    chosen = next((number for number in (letter, word, space) if number is not None), None)
+    if chosen is not None:
+        pieces[2 * chosen] += "'"
+
+
+_UNSHIELD = {shield: plain for plain, shield in _SHIELD.items()}
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from index_builder.bench import answers as conversations
-from index_builder.bench.questions import measure, read_questions
+from index_builder.bench.answers import measure_conversations, measure_questions, read_questions
 from index_builder.build import build
 from index_builder.build_plan import BuildPlan
 from index_builder.progress import Progress
@@ -42,7 +41,7 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_questions_find_the_article_and_the_passage_that_answer_them(index: Path) -> None:
-    found = measure(index, "sample", QUESTIONS)
+    found = measure_questions(index, "sample", QUESTIONS)
     assert found["window_sentences"] == 3
     assert float(str(found["article_first"])) >= 0.98, found
     assert float(str(found["answer_among_5"])) >= 0.97, found
@@ -50,7 +49,7 @@ def test_questions_find_the_article_and_the_passage_that_answer_them(index: Path
 
 
 def test_questions_of_conversations_find_their_passage(index: Path) -> None:
-    found = conversations.measure(index, "sample", CONVERSATIONS)
+    found = measure_conversations(index, "sample", CONVERSATIONS)
     told, alone = (_shares(found[name]) for name in ("in_conversation", "alone"))
     assert told["pronoun"] >= 0.85 > 0.65 > alone["pronoun"], found
     assert told["ellipsis"] >= 0.85 > 0.65 > alone["ellipsis"], found

@@ -14,8 +14,7 @@ from index_builder import build_verbs
 from index_builder.build_verbs import deliver
 from index_builder.commands import main
 from index_builder.progress import Progress
-from index_builder.publish import PublishError
-from index_builder.publish.targets import S3Target
+from index_builder.publish import PublishError, S3Target
 from server.artifacts.folder import MANIFEST
 from server.retrieval.index.manifest import FileFacts, read_manifest
 from tests.unit.index_builder.dumps import article, write_dump

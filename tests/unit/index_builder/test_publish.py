@@ -9,8 +9,7 @@ import pytest
 
 from index_builder.manifest import file_facts, store_manifest
 from index_builder.progress import Progress
-from index_builder.publish import PublishError, publish
-from index_builder.publish.targets import LocalTarget
+from index_builder.publish import LocalTarget, PublishError, publish
 from server.artifacts.folder import MANIFEST
 from server.retrieval.index.files import local_index
 from server.retrieval.index.manifest import FileFacts, IndexFacts, Manifest, encode_manifest, read_manifest
@@ -78,7 +77,7 @@ def test_another_index_under_the_version_of_one_that_broke_off_is_published_whol
     tmp_path: Path, index: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as broken:
-        broken.setattr("index_builder.publish.publication.MANIFEST", "no/such/file")
+        broken.setattr("index_builder.publish.MANIFEST", "no/such/file")
         with pytest.raises(OSError, match="no/such/file"):
             publish(index, str(tmp_path / "root"), 0.95, QUIET, "v1")
     assert not (tmp_path / "root" / "v1" / MANIFEST).exists()

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from index_builder import installation
-from index_builder.installation import install
+from index_builder import work_folder
+from index_builder.work_folder import install
 
 
 def folder_of(path: Path, **files: str) -> Path:
@@ -35,7 +35,7 @@ def test_an_earlier_index_is_replaced_and_what_a_person_put_beside_it_stays(
     result = folder_of(out / ".work" / "result", a_npy="new", manifest_json="{new}")
     opened = (out / "a.npy").open()
     if not can_exchange:
-        monkeypatch.setattr(installation, "_exchange", lambda *_: (_ for _ in ()).throw(OSError("no")))
+        monkeypatch.setattr(work_folder, "_exchange", lambda *_: (_ for _ in ()).throw(OSError("no")))
     install(result, out)
     assert names(out) == {"a.npy": "new", "manifest.json": "{new}", "notes.txt": "mine"}
     assert opened.read() == "old", "whoever has the earlier file open goes on with it"
@@ -45,13 +45,13 @@ def test_an_earlier_index_is_replaced_and_what_a_person_put_beside_it_stays(
 def test_at_no_moment_is_the_folder_without_a_manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = folder_of(tmp_path / "out", a_npy="old", manifest_json="{old}")
     result = folder_of(tmp_path / "result", a_npy="new", manifest_json="{new}")
-    move = installation._move
+    move = work_folder._move
 
     def looked_at(source: Path, target: Path) -> None:
         assert (out / "manifest.json").read_text() == "{old}"
         assert (out / "a.npy").read_text() == "old"
         move(source, target)
 
-    monkeypatch.setattr(installation, "_move", looked_at)
+    monkeypatch.setattr(work_folder, "_move", looked_at)
     install(result, out)
     assert names(out) == {"a.npy": "new", "manifest.json": "{new}"}

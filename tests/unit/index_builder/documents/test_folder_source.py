@@ -14,7 +14,7 @@ import pytest
 
 from index_builder.commands import main
 from index_builder.documents import ReadReport, SkippedError, SourceError, open_source, read_documents
-from index_builder.documents.columns import Columns
+from index_builder.documents.records import Columns
 from index_builder.documents.source import source_bytes, source_fingerprint
 from tests.unit.index_builder.documents.pdfs import pdf
 from tests.unit.index_builder.dumps import article, write_dump

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from index_builder.documents import Document, ReadReport, SkippedError, SourceError, open_source
-from index_builder.documents.columns import USUAL_COLUMNS, Columns
+from index_builder.documents.records import USUAL_COLUMNS, Columns
 
 ROWS = [
     {"id": 7, "title": "Owls", "text": "They fly.\n\nAt night.", "url": "http://x.example/owls", "n": 1},

@@ -10,9 +10,8 @@ import pytest
 
 from index_builder.documents.source import open_source
 from index_builder.passages.passage_shards import PassageRequest, PassageTotals, write_passages
-from index_builder.processes import Workers
+from index_builder.processes import Budget, Call, LimitError, Workers, watched
 from index_builder.progress import Progress
-from index_builder.watched import Budget, Call, LimitError, watched
 from index_builder.work_folder import WorkFolder
 
 SMALL = Budget(1.0, 64 << 20)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from index_builder.bench import reading as fidelity
+from index_builder.bench.reading import cases_by_kind
 from index_builder.documents.wiki.site import Site
 from index_builder.documents.wiki.wikitext import plain, read_markup
 
@@ -176,7 +176,7 @@ def test_hostile_markup_is_read_in_the_end(hostile: str) -> None:
 
 
 def test_every_kind_of_markup_reads_as_a_reader_sees_it() -> None:
-    kinds = fidelity.cases_by_kind(Path("tests/data/wikitext_fidelity.jsonl"))
+    kinds = cases_by_kind(Path("tests/data/wikitext_fidelity.jsonl"))
     assert len(kinds) >= 17
     wrong = {kind: found["ours"] for kind, found in kinds.items() if len(set(found["ours"].split("/"))) > 1}
     assert not wrong

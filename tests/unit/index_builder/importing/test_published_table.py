@@ -11,9 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from index_builder.documents import ReadReport
-from index_builder.documents.columns import USUAL_COLUMNS, Columns
-from index_builder.importing.layout import LayoutError, find_layout
-from index_builder.importing.rows import PublishedPassage, PublishedTable
+from index_builder.documents.records import USUAL_COLUMNS, Columns
+from index_builder.importing.rows import LayoutError, PublishedPassage, PublishedTable, find_layout
 from index_builder.importing.vectors import ArrayVectors, IndexVectors, unit_vectors
 from tests.unit.index_builder.vectors import clustered
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from index_builder.passages.sentences import MAX_SENTENCE_CHARS, sentence_spans, split_sentences
+from index_builder.passages.window import MAX_SENTENCE_CHARS, sentence_spans, split_sentences
 
 
 @pytest.mark.parametrize(
