@@ -188,28 +188,32 @@ def is_archive(name: str) -> bool:
     return name.lower().endswith((".zip", *_TAR_ENDINGS))
 
 
-def members(path: Path, report: ReadReport) -> Iterator[Member]:
+def members(path: Path, report: ReadReport, content: bytes | None = None) -> Iterator[Member]:
     """The files of an archive in order; damage ends it, is counted and logged.
+
+    Args:
+        content: of an archive that lies in another one, where `path` is.
 
     Raises:
         OSError: the archive cannot be opened.
     """
     try:
-        yield from _zipped(path) if path.suffix.lower() == ".zip" else _tarred(path)
+        with path.open("rb") if content is None else io.BytesIO(content) as file:
+            yield from _zipped(file) if path.suffix.lower() == ".zip" else _tarred(file, path.name)
     except _BROKEN_ARCHIVES as error:
         note_damage(path, report, f"{type(error).__name__}: {error}")
 
 
-def _zipped(path: Path) -> Iterator[Member]:
-    with zipfile.ZipFile(path) as archive:
+def _zipped(packed: BinaryIO) -> Iterator[Member]:
+    with zipfile.ZipFile(packed) as archive:
         for entry in archive.infolist():
             if not entry.is_dir():
                 with archive.open(entry) as file:
                     yield Member(entry.filename, entry.file_size, file)  # type: ignore[arg-type]
 
 
-def _tarred(path: Path) -> Iterator[Member]:
-    with _tar(path) as archive:
+def _tarred(packed: BinaryIO, name: str) -> Iterator[Member]:
+    with _tar(packed, name) as archive:
         for entry in archive:
             file = archive.extractfile(entry) if entry.isfile() else None
             if file is not None:
@@ -217,10 +221,10 @@ def _tarred(path: Path) -> Iterator[Member]:
 
 
 @contextmanager
-def _tar(path: Path) -> Iterator[tarfile.TarFile]:
-    if path.name.lower().endswith((".tar.zst", ".tzst")):
-        with path.open("rb") as file, tarfile.open(fileobj=opened(file, ".zst"), mode="r|") as archive:
+def _tar(packed: BinaryIO, name: str) -> Iterator[tarfile.TarFile]:
+    if name.lower().endswith((".tar.zst", ".tzst")):
+        with tarfile.open(fileobj=opened(packed, ".zst"), mode="r|") as archive:
             yield archive
     else:
-        with tarfile.open(path, mode="r|*") as archive:
+        with tarfile.open(fileobj=packed, mode="r|*") as archive:
             yield archive

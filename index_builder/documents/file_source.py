@@ -33,6 +33,8 @@ _JSON_LINES = frozenset({".jsonl", ".ndjson"})
 _CSV = frozenset({".csv", ".tsv", ".tab"})
 _DUMP = ".xml"
 _ARCHIVE = "archive"
+_MAX_ARCHIVES = 4  # within one another
+_MAX_INNER_BYTES = 256 << 20  # of an archive within another
 LEGAL = (
     "a MediaWiki dump (.xml, .bz2), a table (.parquet, .jsonl, .csv), a document (.txt, .md, .html, .pdf, .docx, "
     ".pptx, .xlsx, .epub, .eml, .rst, .adoc), each of them compressed (.gz, .bz2, .xz, .zst) "
@@ -183,11 +185,11 @@ class FileSource:
         inside = ReadReport()  # its bytes are unpacked ones
         for member in members(path, report):
             name = f"{self.name(path)}/{_printable(member.name)}"
-            yield from self._items_of_member(member, path, name, report=inside)
+            yield from self._items_of_member(member, path, name, report=inside, depth=1)
         inside.source_bytes = path.stat().st_size
         report.add(inside)
 
-    def _items_of_member(self, member: Member, path: Path, name: str, report: ReadReport) -> Iterator[Item]:
+    def _items_of_member(self, member: Member, path: Path, name: str, report: ReadReport, depth: int) -> Iterator[Item]:
         kind = _kind(member.name)
         plain = PurePosixPath(member.name.lower()).suffix not in COMPRESSED
         if any(_hidden(part) for part in PurePosixPath(member.name).parts):
@@ -196,12 +198,24 @@ class FileSource:
             yield from json_records(plain_blocks(member.file, report), name, self.columns, report=report)
         elif kind == _DUMP and plain:
             yield from self._pages_of(plain_blocks(member.file, report), path, name, report=report)
+        elif kind == _ARCHIVE and depth < _MAX_ARCHIVES:
+            yield from self._items_of_inner(member, path, name, report=report, depth=depth)
         elif not file_kind(member.name):
             note_skipped(report, SkippedError(_another_kind(member.name), name))
         elif member.num_bytes > max_file_bytes(member.name):
             note_skipped(report, SkippedError("file over the size limit", name, f"{member.num_bytes} bytes"))
         else:
             yield RawFile(path, name, member.file.read(member.num_bytes))
+
+    def _items_of_inner(self, member: Member, path: Path, name: str, report: ReadReport, depth: int) -> Iterator[Item]:
+        """The items of an archive within an archive, which is held in memory."""
+        content = member.file.read(_MAX_INNER_BYTES + 1)
+        if len(content) > _MAX_INNER_BYTES:
+            note_skipped(report, SkippedError("file over the size limit", name, f"more than {_MAX_INNER_BYTES} bytes"))
+            return
+        for inner in members(path.parent / PurePosixPath(member.name).name, report, content):
+            inner_name = f"{name}/{_printable(inner.name)}"
+            yield from self._items_of_member(inner, path, inner_name, report=report, depth=depth + 1)
 
     def _pages_of(self, content: Iterator[bytes], path: Path, name: str, report: ReadReport) -> Iterator[RawPage]:
         num_pages = 0

@@ -231,6 +231,23 @@ class Outline:
         self._parts = kept
         return num_removed
 
+    def absorb(self, inner: Outline, heading: str = "") -> None:
+        """Add what another outline has collected, all of it under a heading: a file within a file, a chapter of a book.
+
+        What names the other document, and is known of it, stays behind; a heading is not needed where it has its own.
+        """
+        above = (one_line(heading)[:MAX_HEADING_CHARS],) if _WORD.search(heading) else ()
+        self._parts.extend(((*above, *path), paragraphs) for path, paragraphs in inner._parts)
+        self._parts.append(((), []))
+        self._path = []
+        self._left_out.extend(inner._left_out)
+        self._dropped.update(inner._dropped)
+
+    @property
+    def has_headings(self) -> bool:
+        """Whether any heading was added."""
+        return bool(self._first_heading)
+
     def leave_out(self, part: SkippedError) -> None:
         """Note a part that could not be read."""
         self._left_out.append(part)

@@ -11,6 +11,7 @@ from index_builder.documents.outline import Outline
 
 _HEADING = re.compile(r"^(={1,6}|#{1,6})[ \t]+(.{1,300}?)(?:[ \t]+\1)?[ \t]*$")
 _ATTRIBUTE = re.compile(r"^:(!?[\w][\w-]{0,60}!?):(?:[ \t]+(.{0,1000}))?$")
+_AUTHOR = re.compile(r"^([\w.'’ -]{2,100}?)[ \t]+<([^<>@\s]{1,100}@[^<>\s]{1,100})>$")
 _BLOCK_LINE = re.compile(r"^\[[^\]]{0,500}\][ \t]*$")
 _BLOCK_TITLE = re.compile(r"^\.([^\s.].{0,300})$")
 _MACRO_LINE = re.compile(r"^(image|include|video|audio|toc|ifdef|ifndef|endif|ifeval)::")
@@ -52,6 +53,7 @@ class _Reader:
         self._outline = outline
         self._attributes: dict[str, str] = {}
         self._waiting: list[str] = []  # lines of the paragraph that is open
+        self._is_in_header = False  # between the title and the first blank line
         self._block = ""  # the attributes of the block that comes next
 
     def read(self) -> None:
@@ -59,6 +61,7 @@ class _Reader:
             line = self._lines[self._next].rstrip()
             self._next += 1
             if not line:
+                self._is_in_header = False
                 self._flush()
             elif not self._waiting and _DELIMITER.match(line):
                 self._read_block(line)
@@ -73,6 +76,9 @@ class _Reader:
         if heading := _HEADING.match(line):
             self._flush()
             self._outline.add_heading(len(heading.group(1)), self._plain(heading.group(2)))
+            self._is_in_header = len(heading.group(1)) == 1
+        elif self._is_in_header and (author := _AUTHOR.match(line)):
+            self._outline.add_field("author", author.group(1))
         elif attribute := _ATTRIBUTE.match(line):
             self._flush()
             self._attributes[attribute.group(1)] = attribute.group(2) or ""

@@ -17,6 +17,7 @@ from index_builder.documents.outline import Outline
 
 _CONTAINER = "META-INF/container.xml"
 _BROKEN = (KeyError, ElementTree.ParseError, zipfile.BadZipFile, zlib.error, NotImplementedError, ValueError, OSError)
+_CONTENTS = "application/x-dtbncx+xml"
 _PAGES = ("application/xhtml+xml", "text/html")
 
 
@@ -30,8 +31,11 @@ def read_epub_file(content: bytes, name: str, outline: Outline) -> str:
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             package_name, package = _package(archive)
+            labels = _labels(archive, package_name, package)
             for chapter in _chapters(package_name, package):
-                _read_chapter(archive, chapter, name, outline=outline)
+                inner = Outline()
+                _read_chapter(archive, chapter, name, outline=inner)
+                outline.absorb(inner, "" if inner.has_headings else labels.get(chapter, ""))
     except RuntimeError as error:
         raise SkippedError("encrypted document", name, str(error)) from error
     except _BROKEN as error:
@@ -57,7 +61,30 @@ def _chapters(package_name: str, package: ElementTree.Element) -> Iterator[str]:
     }
     for reference in package.iterfind(".//{*}spine/{*}itemref"):
         if href := pages.get(reference.get("idref")):
-            yield posixpath.normpath(posixpath.join(posixpath.dirname(package_name), unquote(href)))
+            yield _place(package_name, href)
+
+
+def _labels(archive: zipfile.ZipFile, package_name: str, package: ElementTree.Element) -> dict[str, str]:
+    """What the table of contents of older books calls the chapters, which may have no heading of their own."""
+    found: dict[str, str] = {}
+    for item in package.iterfind(".//{*}manifest/{*}item"):
+        if item.get("media-type") != _CONTENTS:
+            continue
+        name = _place(package_name, item.get("href", ""))
+        try:
+            points = _element(archive.read(name)).iterfind(".//{*}navPoint")
+        except (*_BROKEN, RuntimeError):
+            continue
+        for point in points:
+            content = point.find("{*}content")
+            href = "" if content is None else content.get("src", "").partition("#")[0]
+            found.setdefault(_place(name, href), point.findtext("{*}navLabel/{*}text") or "")
+    return found
+
+
+def _place(beside: str, href: str) -> str:
+    """Where a link in the file `beside` leads, within the archive."""
+    return posixpath.normpath(posixpath.join(posixpath.dirname(beside), unquote(href)))
 
 
 def _read_chapter(archive: zipfile.ZipFile, chapter: str, name: str, outline: Outline) -> None:

@@ -17,6 +17,7 @@ ReadAttachment = Callable[[bytes, str, Outline], bool]
 """Adds a file's content by the kind its name tells; False for one of another kind."""
 _FIELDS = {"from": "from", "to": "to", "cc": "cc", "date": "date"}
 _MAX_DEPTH = 5
+_MAIL = "message/rfc822"
 
 
 def read_mail_file(content: bytes, name: str, outline: Outline, read_attachment: ReadAttachment) -> str:
@@ -37,14 +38,28 @@ def read_mail_file(content: bytes, name: str, outline: Outline, read_attachment:
 def _read_parts(mail: EmailMessage, name: str, outline: Outline, read_attachment: ReadAttachment) -> None:
     body = _best_body(mail)
     if body is not None:
-        _read_body(body, name, outline)
+        text = Outline()
+        _read_body(body, name, text)
+        outline.absorb(text)
     for depth, part in _files(mail):
         if part is body:
             continue
-        file_name = one_line(str(part.get_filename() or ""))
-        label = f"{name}, {file_name or part.get_content_type()}"
-        if depth > _MAX_DEPTH or not _read_file(part, label, outline, read_attachment=read_attachment):
-            outline.drop("image" if part.get_content_maintype() == "image" else "attachment of another kind")
+        if depth > _MAX_DEPTH:
+            outline.drop("attachment of another kind")
+        elif part.get_content_type() == _MAIL:
+            _read_inner_mail(part, name, outline, read_attachment=read_attachment)
+        else:
+            _read_file(part, name, outline, read_attachment=read_attachment)
+
+
+def _read_inner_mail(part: EmailMessage, name: str, outline: Outline, read_attachment: ReadAttachment) -> None:
+    """Add a mail that is attached to another, under its subject."""
+    messages = part.get_payload()
+    for message in messages if isinstance(messages, list) else []:
+        if isinstance(message, EmailMessage):
+            inner = Outline()
+            _read_parts(message, name, inner, read_attachment=read_attachment)
+            outline.absorb(inner, _header(message, "subject"))
 
 
 def _best_body(mail: EmailMessage) -> EmailMessage | None:
@@ -74,7 +89,9 @@ def _files(mail: EmailMessage) -> list[tuple[int, EmailMessage]]:
         depth, part = stack.pop()
         if not isinstance(part, EmailMessage):
             continue
-        if part.is_multipart() and depth < 50:
+        if depth and part.get_content_type() == _MAIL:
+            found.append((depth, part))
+        elif part.is_multipart() and depth < 50:
             inner = part.get_payload()
             assert isinstance(inner, list)
             stack.extend((depth + 1, each) for each in reversed(inner))
@@ -83,12 +100,17 @@ def _files(mail: EmailMessage) -> list[tuple[int, EmailMessage]]:
     return found
 
 
-def _read_file(part: EmailMessage, label: str, outline: Outline, read_attachment: ReadAttachment) -> bool:
+def _read_file(part: EmailMessage, name: str, outline: Outline, read_attachment: ReadAttachment) -> None:
+    """Add a file that is attached, under its name."""
+    file_name = one_line(str(part.get_filename() or ""))
+    inner = Outline()
     try:
-        return read_attachment(_payload(part), label, outline)
+        if read_attachment(_payload(part), f"{name}, {file_name or part.get_content_type()}", inner):
+            outline.absorb(inner, file_name)
+        else:
+            outline.drop("image" if part.get_content_maintype() == "image" else "attachment of another kind")
     except SkippedError as skipped:
         outline.leave_out(skipped)
-        return True
 
 
 def _payload(part: EmailMessage) -> bytes:

@@ -12,13 +12,17 @@ from typing import Any
 
 from index_builder.documents.compressed import plain_stem
 from index_builder.documents.document import SkippedError
-from index_builder.documents.outline import Outline, one_line
+from index_builder.documents.outline import Outline, one_line, row_texts
 
 MAX_UNPACKED_BYTES = 256 << 20
 _MAX_CELLS = 1_000_000
 _HEADING_STYLE = re.compile(
     r"^(?:heading|überschrift|titre|título|titolo|kop|rubrik|overskrift)\s*([1-9])$", re.IGNORECASE
 )
+_HEADER_PART = re.compile(r"/(?:header|footer)\d{0,3}\.xml$")
+_MERGED = re.compile(rb'<mergeCell ref="([A-Z]{1,3}\d{1,7}:[A-Z]{1,3}\d{1,7})"')
+_MAX_MERGED, _MAX_REACH = 10_000, 1000
+_UNKNOWN_VALUE = re.compile(rb"</f>\s{0,9}(?:<v\s?/>|<v></v>)?\s{0,9}</c>")
 _OLE = b"\xd0\xcf\x11\xe0"
 
 
@@ -76,6 +80,8 @@ def read_xlsx_file(content: bytes, name: str, outline: Outline) -> str:
 
     with _opened(content, name, "Excel"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of styles and charts, which are not read
+        archive = zipfile.ZipFile(io.BytesIO(content))
+        outline.drop("formula without a stored value", _num_unknown(archive))
         book = openpyxl.load_workbook(io.BytesIO(content), read_only=True, data_only=True)
         _core_fields(book.properties, outline)
         for sheet in book.worksheets:
@@ -83,7 +89,7 @@ def read_xlsx_file(content: bytes, name: str, outline: Outline) -> str:
                 outline.drop("hidden sheet")
                 continue
             outline.add_heading(2, sheet.title)
-            outline.add_table(_sheet_rows(sheet, outline))
+            outline.add_table(_sheet_rows(sheet, outline, _merged_down(archive, sheet)))
         return _title(book.properties.title) or plain_stem(name)
     raise AssertionError("unreachable")
 
@@ -166,18 +172,30 @@ def _heading_level(paragraph: Any) -> int | None:
 
 
 def _add_docx_table(table: Any, outline: Outline) -> None:
+    outline.add_table(_docx_rows(table))
+
+
+def _docx_rows(table: Any) -> list[list[str]]:
     rows = []
     for row in table.rows:
         cells, seen = [], None
         for cell in row.cells:
-            cells.append("" if cell._tc is seen else " ".join(_cell_lines(cell)))
+            cells.append("" if cell._tc is seen else _cell_text(cell))
             seen = cell._tc
         rows.append(cells)
-    outline.add_table(rows)
+    return rows
+
+
+def _cell_text(cell: Any) -> str:
+    """A cell's own lines, then the tables in it, row by row."""
+    inner = (text for table in cell.tables for text in row_texts(_docx_rows(table)))
+    return ". ".join(part for part in (" ".join(_cell_lines(cell)).strip(), *inner) if part)
 
 
 def _cell_lines(cell: Any) -> Iterator[str]:
     for paragraph in cell._tc.xpath(".//w:p"):
+        if paragraph.xpath("ancestor::w:tc[1]")[0] is not cell._tc:
+            continue  # of a table in it
         texts = paragraph.xpath(".//w:t | .//w:tab")
         yield "".join(node.text or ("\t" if node.tag.endswith("}tab") else "") for node in texts)
 
@@ -194,6 +212,8 @@ def _add_docx_extras(found: Any, outline: Outline) -> None:
                 outline.add_paragraph("".join(text.text or "" for text in note.iterfind(".//{*}t")))
         elif name.endswith("/comments.xml"):
             outline.drop("comments of a document")
+        elif _HEADER_PART.search(name) and b"<w:t" in part.blob:
+            outline.drop("header or footer of a page")
 
 
 def _shapes(shapes: Any) -> Iterator[Any]:
@@ -232,21 +252,54 @@ def _add_chart(chart: Any, outline: Outline) -> None:
         outline.add_table(rows, has_header=True)
 
 
-def _sheet_rows(sheet: Any, outline: Outline) -> Iterator[list[str]]:
+def _sheet_rows(sheet: Any, outline: Outline, merged: dict[tuple[int, int], int]) -> Iterator[list[str]]:
+    """The rows that hold anything; a cell that reaches down holds its text in each."""
     num_cells = 0
-    for row in sheet.iter_rows(values_only=True):
+    above: dict[int, str] = {}  # by its column, the text of the last cell that began a merged area
+    for number, row in enumerate(sheet.iter_rows(), start=1):
         num_cells += len(row)
         if num_cells > _MAX_CELLS:
             outline.drop("rows of a sheet over the size limit")
             return
-        if any(value is not None for value in row):
-            yield [_written(value) for value in row]
+        if not any(cell.value is not None for cell in row):
+            continue
+        texts = [_written(cell.value, getattr(cell, "number_format", "")) for cell in row]
+        for place, text in enumerate(texts, start=1):
+            if merged.get((number, place)) == number:
+                above[place] = text
+            elif (number, place) in merged:
+                texts[place - 1] = above.get(place, "")
+        yield texts
 
 
-def _written(value: object) -> str:
+def _merged_down(archive: zipfile.ZipFile, sheet: Any) -> dict[tuple[int, int], int]:
+    """The cells of merged areas of several rows, in their first column: (row, column) → first row."""
+    from openpyxl.utils.cell import range_boundaries
+
+    found: dict[tuple[int, int], int] = {}
+    try:
+        xml = archive.read(str(getattr(sheet, "_worksheet_path", "")).lstrip("/"))
+    except KeyError:
+        return found
+    for reference in _MERGED.findall(xml)[:_MAX_MERGED]:
+        left, top, _, bottom = range_boundaries(reference.decode())
+        for number in range(top, min(bottom, top + _MAX_REACH) + 1) if bottom > top else ():
+            found[number, left] = top
+    return found
+
+
+def _num_unknown(archive: zipfile.ZipFile) -> int:
+    """Formulas whose values no program has stored: what makes workbooks without computing them leaves them out."""
+    sheets = [name for name in archive.namelist() if name.startswith("xl/worksheets/") and name.endswith(".xml")]
+    return sum(len(_UNKNOWN_VALUE.findall(archive.read(name))) for name in sheets)
+
+
+def _written(value: object, number_format: str) -> str:
     """A cell as it reads."""
     if value is None:
         return ""
+    if isinstance(value, int | float) and not isinstance(value, bool) and "%" in (number_format or ""):
+        return f"{100 * value:.10g}%"
     if isinstance(value, float):
         return f"{value:.10g}"
     if isinstance(value, datetime.datetime) and value.time() == datetime.time():

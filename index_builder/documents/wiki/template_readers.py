@@ -15,6 +15,7 @@ from index_builder.documents.wiki.template_names import (
     PREFIXES,
     QUOTES,
     RANGES,
+    SYMBOLS,
     UNITS,
 )
 
@@ -240,7 +241,41 @@ def _hours(call: Call) -> str:
     )
 
 
+def _years(call: Call) -> str:
+    """`{{circa|1400|1410}}` reads "c. 1400 – c. 1410", `{{reign|1400|1410}}` "r. 1400–1410"."""
+    before = PREFIXES.get(call.name, "")
+    numbers = [number for number in call.positional[:2] if number]
+    if call.name in _OF_EACH:
+        return " – ".join(f"{before}{number}" for number in numbers)
+    return before + "–".join(numbers) if numbers else ""
+
+
+_OF_EACH = frozenset({"circa", "c.", "ca.", "ca", "circa2"})
+
+
+def _titled(call: Call) -> str:
+    """`{{Mme|Dupont}}` reads "Mme Dupont"."""
+    return f"{SYMBOLS[call.name]} {call.argument(1)}".strip()
+
+
+def _height(call: Call) -> str:
+    """`{{height|ft=6|in=2}}` reads "6 ft 2 in"."""
+    found = [f"{call.named[unit]} {unit}" for unit in ("m", "cm", "ft", "in") if call.named.get(unit)]
+    return " ".join(found)
+
+
+def _marriage(call: Call) -> str:
+    """`{{marriage|Ann|1990|2000}}` reads "Ann (m. 1990–2000)"."""
+    years = "–".join(part for part in (call.argument(2), call.argument(3)) if part)
+    return f"{call.argument(1)} (m. {years})" if years else call.argument(1)
+
+
 READERS = (
+    (_OF_EACH | {"reign", "r.", "floruit", "fl."}, _years),
+    (frozenset({"m.", "mme", "mlle", "mm.", "mgr", "dr", "me", "pr"}), _titled),
+    (frozenset({"height"}), _height),
+    (frozenset({"marriage", "married"}), _marriage),
+    (frozenset({"pourcentage", "porcentaje", "prozent"}), lambda call: f"{call.argument(1)} %"),
     (MEASURES, _measure),
     (FRACTIONS, _fraction),
     (QUOTES, _quote),

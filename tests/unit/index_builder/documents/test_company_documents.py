@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import bz2
+import datetime
 import email.message
 import gzip
+import io
 import lzma
 import time
+import zipfile
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
-from index_builder.documents import Document, SkippedError
+from index_builder.documents import Document, ReadReport, SkippedError, read_documents
 from index_builder.documents.files import RawFile, parse_file
 from tests.unit.index_builder.documents.office_files import PRICES, book, slides, word, workbook
 from tests.unit.index_builder.documents.pdfs import pdf
@@ -204,3 +207,102 @@ def test_a_megabyte_of_nesting_is_read_in_no_time(tmp_path: Path, opening: str) 
     assert document.text.startswith("Above.")
     assert document.text.endswith("Below.")
     assert time.process_time() - started < 5
+
+
+def test_a_table_within_a_cell_is_read_row_by_row(tmp_path: Path) -> None:
+    import docx
+
+    document = docx.Document()
+    document.sections[0].header.paragraphs[0].text = "CONFIDENTIAL"
+    outer = document.add_table(2, 2)
+    for cell, text in zip(outer.rows[0].cells, ("Class", "Limits"), strict=True):
+        cell.text = text
+    outer.cell(1, 0).text = "Economy"
+    inner = outer.cell(1, 1).add_table(2, 2)
+    for number, row in enumerate((("Region", "A night"), ("Asia", "150 USD"))):
+        for cell, text in zip(inner.rows[number].cells, row, strict=True):
+            cell.text = text
+    document.save(str(tmp_path / "n.docx"))
+    found = parse_file(RawFile(tmp_path / "n.docx", "n.docx"))
+    assert found.text == "Class: Economy; Limits: Region: Asia; A night: 150 USD"
+    assert found.dropped == {"header or footer of a page": 1}
+
+
+def test_a_workbook_reads_as_it_is_shown(tmp_path: Path) -> None:
+    import openpyxl
+
+    book = openpyxl.Workbook()
+    sheet = book.active
+    for row in (["Who", "From", "Rate", "Total"], ["Ann", datetime.date(2026, 3, 14), 0.125, "=C2*2"], [None, 2, 0.5]):
+        sheet.append(row)
+    sheet.merge_cells("A2:A3")
+    sheet["C2"].number_format = "0.0%"
+    book.save(tmp_path / "b.xlsx")
+    found = parse_file(RawFile(tmp_path / "b.xlsx", "b.xlsx"))
+    assert found.text.split("\n") == ["Who: Ann; From: 2026-03-14; Rate: 12.5%", "Who: Ann; From: 2; Rate: 0.5"]
+    assert found.dropped == {"formula without a stored value": 1}
+
+
+def test_what_is_attached_to_a_mail_stands_under_its_name_and_does_not_name_the_mail(tmp_path: Path) -> None:
+    mail = email.message.EmailMessage()
+    mail["Subject"] = "Figures"
+    mail.set_content("See below.")
+    mail.add_attachment(b"# Notes\n\nAll is well.", maintype="text", subtype="markdown", filename="notes.md")
+    inner = email.message.EmailMessage()
+    inner["Subject"] = "An earlier one"
+    inner.set_content("It was blue.")
+    inner.add_attachment(b"Colour;Number\nred;3\n", maintype="text", subtype="csv", filename="c.csv")
+    mail.add_attachment(inner)
+    found = parsed(tmp_path, "m.eml", bytes(mail))
+    assert found.title == "Figures"
+    assert outline(found) == [
+        ("", ("See below.",)),
+        ("notes.md > Notes", ("All is well.",)),
+        ("An earlier one", ("It was blue.",)),
+        ("An earlier one > c.csv", ("Colour: red; Number: 3",)),
+    ]
+
+
+def test_chapters_without_a_heading_have_that_of_the_contents(tmp_path: Path) -> None:
+    opf = (
+        '<package xmlns="http://www.idpf.org/2007/opf"><metadata xmlns:dc="http://purl.org/dc/elements/1.1/"><dc:title>'
+        'Ships</dc:title></metadata><manifest><item id="n" href="toc.ncx" media-type="application/x-dtbncx+xml"/>'
+        '<item id="a" href="T/a%201.xhtml" media-type="application/xhtml+xml"/><item id="b" href="T/b.xhtml" '
+        'media-type="application/xhtml+xml"/></manifest><spine><itemref idref="b"/><itemref idref="a"/></spine>'
+        "</package>"
+    )
+    ncx = (
+        '<ncx xmlns="http://www.daisy.org/z3986/2005/ncx/"><navMap><navPoint><navLabel><text>The sea</text></navLabel>'
+        '<content src="T/a%201.xhtml#x"/></navPoint></navMap></ncx>'
+    )
+    container = '<container><rootfiles><rootfile full-path="O/c.opf"/></rootfiles></container>'
+    with zipfile.ZipFile(tmp_path / "s.epub", "w") as archive:
+        archive.writestr("META-INF/container.xml", container)
+        archive.writestr("O/c.opf", opf)
+        archive.writestr("O/toc.ncx", ncx)
+        archive.writestr("O/T/b.xhtml", "<html><body><h1>Harbours</h1><p>It was quiet.</p></body></html>")
+        archive.writestr("O/T/a 1.xhtml", "<html><body><p>It was rough.</p></body></html>")
+    found = parse_file(RawFile(tmp_path / "s.epub", "s.epub"))
+    assert found.title == "Ships"
+    assert outline(found) == [("Harbours", ("It was quiet.",)), ("The sea", ("It was rough.",))]
+
+
+def test_archives_in_archives_are_read_but_not_without_end(tmp_path: Path) -> None:
+    content, name = b"# Inner\n\nIt is green.", "inner.md"
+    for depth in range(6):
+        packed = io.BytesIO()
+        with zipfile.ZipFile(packed, "w") as archive:
+            archive.writestr(name, content)
+            archive.writestr("beside.txt", f"At depth {depth}.")
+        content, name = packed.getvalue(), f"{depth}.zip"
+    (tmp_path / "outer.zip").write_bytes(content)
+    report = ReadReport()
+    texts = {document.document_id: document.text for document in read_documents(str(tmp_path), report)}
+    assert texts["outer.zip/4.zip/3.zip/beside.txt"] == "At depth 3."
+    assert len(texts) == 4
+    assert report.skipped == {"file of another kind (.zip)": 1}
+
+
+def test_the_author_of_an_asciidoc_file_is_a_field(tmp_path: Path) -> None:
+    found = parsed(tmp_path, "a.adoc", "= Runbook\nAnn Lee <ann@example.org>\n\nRestart it.\n")
+    assert (found.text, found.fields["author"]) == ("Restart it.", ("Ann Lee",))
