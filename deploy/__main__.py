@@ -17,6 +17,7 @@ VERBS = {
     "image": ("deploy.verbs.image", "build the image and push it to ECR, here or in CodeBuild"),
     "local": ("deploy.verbs.local", "run the image here as the endpoint would"),
     "upload": ("deploy.verbs.upload", "packaged folders to S3"),
+    "index": ("deploy.verbs.index", "build the index in AWS, from documents in S3"),
     "create": ("deploy.verbs.create", "make the endpoint and wait until it serves"),
     "terraform": ("deploy.verbs.terraform", "the endpoint and what it needs as Terraform's JSON"),
     "status": ("deploy.verbs.status", "what the endpoint is doing"),

@@ -6,6 +6,7 @@
 #   torch-cpu.txt       that build of torch
 #   deepspeed.lock      DeepSpeed, built with its shared-memory operator
 #   demo.lock           what building the demo index needs besides
+#   builder-gpu.lock, builder-cpu.lock   what building an index needs besides, with Faiss for GPUs in the first
 #   sbom.lock           what lists the image's parts and licences; not part of the image
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -22,6 +23,11 @@ resolve pyproject.toml --extra server --extra cpu --extra otel "${without_torch[
 mapfile -t without_cpu < <(leave_out $(pins $locks/cpu.lock))
 resolve pyproject.toml --extra index --extra cpu --extra demo --constraint $locks/cpu.lock \
     "${without_torch[@]}" "${without_cpu[@]}" --output-file $locks/demo.lock
+for flavor in gpu cpu; do
+    mapfile -t without_server < <(leave_out $(pins $locks/$flavor.lock))
+    resolve pyproject.toml --extra index --extra ray --extra $flavor --constraint $locks/cpu.lock \
+        "${without_torch[@]}" "${without_server[@]}" --output-file $locks/builder-$flavor.lock
+done
 grep --only-matching '"deepspeed==[^"]*' pyproject.toml | tr -d '"' | resolve - --no-deps --output-file $locks/deepspeed.lock
 grep --only-matching '^torch==[^ ]*' $locks/gpu.lock | sed 's/$/+cpu/' >$locks/torch-cpu.txt
 sed -n '/^sbom = \[/,/^\]/s/^ *"\([^"]*\)".*/\1/p' pyproject.toml | resolve - --output-file $locks/sbom.lock

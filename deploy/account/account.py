@@ -32,10 +32,13 @@ class Account:
         self._ensure_role(self._file.role, SAGEMAKER, policies.endpoint_policies(self._file))
         if self._file.image.codebuild_role:
             self._ensure_role(self._file.image.codebuild_role, CODEBUILD, policies.build_policies(self._file))
+        if self._file.index_job:
+            self._ensure_role(self._file.index_job.role, SAGEMAKER, policies.index_policies(self._file))
 
     def own_roles(self) -> Iterator[str]:
         """The names of the roles that `prepare` made."""
-        for arn in (self._file.role, self._file.image.codebuild_role):
+        job = self._file.index_job
+        for arn in (self._file.role, self._file.image.codebuild_role, job and job.role):
             if arn is None:
                 continue
             found = self._aws.find(

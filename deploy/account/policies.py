@@ -8,7 +8,7 @@ from string import Template
 
 from deploy.aws.partitions import dns_suffix
 from deploy.specification.endpoint_file import EndpointFile
-from deploy.specification.names import build_project
+from deploy.specification.names import build_project, index_job_prefix
 from deploy.storage.artifact_sizes import buckets
 from server.artifacts.listing import split_uri
 
@@ -51,6 +51,21 @@ def build_policies(file: EndpointFile) -> dict[str, str]:
     return policies
 
 
+def index_policies(file: EndpointFile) -> dict[str, str]:
+    """What the job that builds the index may do: read documents and encoder, write below artifacts.index."""
+    job, index, encoder = file.index_job, file.artifacts.index, file.artifacts.encoder
+    if job is None or index is None or encoder is None:
+        return {}
+    found = {"index": _for(file, "index_job", **_place(index.s3))}
+    for name, uri in (("source", job.source), ("encoder", encoder.s3)):
+        found[name] = _for(file, "artifact", **_place(uri))
+    if file.encryption.storage_key:
+        found["key"] = _for(file, "index_key", KEY=_key_arn(file, file.encryption.storage_key))
+    if file.network.subnets:
+        found["network"] = _for(file, "network")
+    return found
+
+
 def deployer_policy(file: EndpointFile) -> str:
     """What a person needs for every command on this file but those that make and remove roles (`preparer_policy`).
 
@@ -59,6 +74,8 @@ def deployer_policy(file: EndpointFile) -> str:
     parts = [_for(file, "deployer", ENDPOINT=file.name.lower(), TABLE=table_name(file) or "no-table")]
     for number, bucket in enumerate(buckets(file), 1):
         parts.append(_for(file, "deployer_bucket", BUCKET=bucket, NUMBER=str(number) if number > 1 else ""))
+    if file.index_job:
+        parts.append(_for(file, "deployer_index", JOB=index_job_prefix(file).lower(), **_place(file.index_job.source)))
     for use in ("storage_key", "volume_key"):
         key = getattr(file.encryption, use)
         if key:
@@ -82,6 +99,12 @@ def table_name(file: EndpointFile) -> str | None:
     return store.removeprefix(TABLE_PREFIX) if store.startswith(TABLE_PREFIX) else None
 
 
+def _place(uri: str) -> dict[str, str]:
+    """An S3 address as policies name it: everything that begins with it."""
+    bucket, _, prefix = uri.removeprefix("s3://").partition("/")
+    return {"BUCKET": bucket, "PREFIX": prefix}
+
+
 def _key_arn(file: EndpointFile, key: str) -> str:
     """The key as a policy names it. It cannot name an alias: then every key of the account, for the service alone."""
     if ":key/" in key:
@@ -91,7 +114,7 @@ def _key_arn(file: EndpointFile, key: str) -> str:
 
 
 def _for(file: EndpointFile, name: str, **more: str) -> str:
-    roles = [role for role in (file.role, file.image.codebuild_role) if role]
+    roles = [role for role in (file.role, file.image.codebuild_role, file.index_job and file.index_job.role) if role]
     values = {
         "REGION": file.region,
         "ACCOUNT": file.account,

@@ -4,6 +4,7 @@ The standard library is enough. Settings of the module's own command, from the e
     FLAVOR          gpu (default) or cpu
     IMAGE           the tag, openchatkit:FLAVOR by default
     BASE_IMAGE      instead of the Dockerfile's; "local" makes one with container/base-image.sh
+    TARGET          builder for the image that makes indexes, instead of the one that serves
     PIP_FIND_LINKS  a folder with the CPU build of torch, instead of downloading it (podman only)
 """
 
@@ -14,6 +15,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.errors import DeployError
@@ -23,6 +25,22 @@ from deploy.image.sources import revision
 ROOT = Path(__file__).resolve().parents[2]
 _BASE = "ARG BASE_IMAGE="
 _LOCAL_BASE = "localhost/openchatkit-base:bookworm"
+BUILDER = "builder"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What is built: the folder of the sources, the Dockerfile's arguments, and its stage; "": the one that serves."""
+
+    context: Path
+    arguments: Mapping[str, str]
+    target: str = ""
+
+    def flags(self, changed: Mapping[str, str] | None = None) -> list[str]:
+        """What `build` is told of them."""
+        named = sorted({**self.arguments, **(changed or {})}.items())
+        given = [part for name, value in named for part in ("--build-arg", f"{name}={value}")]
+        return [*given, *(["--target", self.target] if self.target else [])]
 
 
 def build_args(context: Path, flavor: str, base_image: str | None = None, given: Iterable[str] = ()) -> dict[str, str]:
@@ -43,25 +61,25 @@ def build_args(context: Path, flavor: str, base_image: str | None = None, given:
     return arguments
 
 
-def build(tool: ContainerTool, context: Path, tag: str, arguments: Mapping[str, str]) -> None:
-    """Builds `context` as `tag`. Raises DeployError when the tool fails."""
-    if base := arguments.get("BASE_IMAGE") or _named_base(context):
-        arguments = {**arguments, "BASE_IMAGE": tool.pinned(base)}
-    given = [part for name, value in arguments.items() for part in ("--build-arg", f"{name}={value}")]
-    tool.run("build", *tool.build_flags(), *given, "--tag", tag, str(context))
+def build(tool: ContainerTool, recipe: Recipe, tag: str) -> None:
+    """Builds the recipe as `tag`. Raises DeployError when the tool fails."""
+    base = recipe.arguments.get("BASE_IMAGE") or _named_base(recipe.context)
+    flags = recipe.flags({"BASE_IMAGE": tool.pinned(base)} if base else None)
+    tool.run("build", *tool.build_flags(), *flags, "--tag", tag, str(recipe.context))
 
 
 def main(environ: Mapping[str, str]) -> int:
     """Builds the image of these sources and says how big it is; the exit status."""
     flavor = environ.get("FLAVOR") or "gpu"
-    tag = environ.get("IMAGE") or f"openchatkit:{flavor}"
+    target = environ.get("TARGET", "")
+    tag = environ.get("IMAGE") or "-".join(filter(None, (f"openchatkit:{flavor}", target)))
     try:
         base = environ.get("BASE_IMAGE")
         if base == "local":
             base = _LOCAL_BASE
             subprocess.run([ROOT / "container" / "base-image.sh", base], check=True)
         tool = find_tool(None)
-        build(tool, ROOT, tag, arguments=build_args(ROOT, flavor, base))
+        build(tool, Recipe(ROOT, build_args(ROOT, flavor, base), target), tag)
         print(f"{tag}: {tool.image_bytes(tag) // 10**6} MB")
     except (DeployError, subprocess.CalledProcessError) as error:
         print(f"error: {error}", file=sys.stderr)

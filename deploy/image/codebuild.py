@@ -6,13 +6,13 @@ import hashlib
 import json
 import shlex
 import time
-from pathlib import Path
 from typing import Any
 
 from deploy.aws.api import Aws, Call, Say
 from deploy.aws.new_role import send_once_assumable
 from deploy.errors import DeployError
 from deploy.image import ecr
+from deploy.image.build import Recipe
 from deploy.image.container_tool import PLATFORM
 from deploy.image.sources import zipped
 from deploy.specification.endpoint_file import EndpointFile
@@ -40,12 +40,11 @@ def project_exists(aws: Aws, file: EndpointFile, assumed: bool = False) -> bool:
 def build_in_aws(
     aws: Aws,
     file: EndpointFile,
-    context: Path,
-    build_args: dict[str, str],
+    recipe: Recipe,
     say: Say,
     poll_s: float = 10.0,
 ) -> None:
-    """Zips `context`, builds it and pushes the image to ECR. Returns when the push is done.
+    """Zips the recipe's context, builds it and pushes the image to ECR. Returns when the push is done.
 
     Raises:
         DeployError: endpoint.toml names no role or place for sources, or the build failed; the sentence has the phase.
@@ -54,11 +53,11 @@ def build_in_aws(
     if role is None or place is None:
         raise DeployError("image.codebuild_role and image.codebuild_source are needed to build in CodeBuild")
     ecr.ensure_repository(aws, file, say)
-    location = _send_sources(aws, place, zipped(context), say=say)
+    location = _send_sources(aws, place, zipped(recipe.context), say=say)
     if not project_exists(aws, file):
         send_once_assumable(aws, create_project(file, role, location), say)
         say(f"made CodeBuild project {build_project(file)}")
-    started = aws.send(start_build(file, location, build_args), {"build": {"id": f"{build_project(file)}:0"}})
+    started = aws.send(start_build(file, location, recipe), {"build": {"id": f"{build_project(file)}:0"}})
     _wait(aws, file, str(started["build"]["id"]), say=say, poll_s=poll_s)
 
 
@@ -66,7 +65,7 @@ def create_project(file: EndpointFile, role: str, location: str) -> Call:
     """CreateProject; what changes from build to build is given to StartBuild."""
     parameters = {
         "name": build_project(file),
-        "source": {"type": "S3", "location": location, "buildspec": _buildspec({})},
+        "source": {"type": "S3", "location": location, "buildspec": _buildspec([])},
         "artifacts": {"type": "NO_ARTIFACTS"},
         "environment": {
             "type": "LINUX_CONTAINER",
@@ -81,14 +80,14 @@ def create_project(file: EndpointFile, role: str, location: str) -> Call:
     return Call("codebuild", "CreateProject", parameters)
 
 
-def start_build(file: EndpointFile, location: str, build_args: dict[str, str]) -> Call:
+def start_build(file: EndpointFile, location: str, recipe: Recipe) -> Call:
     """StartBuild of the sources at `location`, for the file's image."""
     variables = {"REGISTRY": file.registry, "IMAGE": file.image_tag_uri}
     parameters = {
         "projectName": build_project(file),
         "sourceTypeOverride": "S3",
         "sourceLocationOverride": location,
-        "buildspecOverride": _buildspec(build_args),
+        "buildspecOverride": _buildspec(recipe.flags()),
         "environmentVariablesOverride": [
             {"name": name, "value": value, "type": "PLAINTEXT"} for name, value in variables.items()
         ],
@@ -105,11 +104,10 @@ def _send_sources(aws: Aws, place: str, archive: bytes, say: Say) -> str:
     return f"{bucket}/{key}"
 
 
-def _buildspec(build_args: dict[str, str]) -> str:
+def _buildspec(flags: list[str]) -> str:
     """A build specification as JSON, which is YAML."""
-    arguments = [part for name, value in sorted(build_args.items()) for part in ("--build-arg", f"{name}={value}")]
     login = 'aws ecr get-login-password | docker login --username AWS --password-stdin "$REGISTRY"'
-    command = shlex.join(["docker", "build", "--platform", PLATFORM, *arguments])
+    command = shlex.join(["docker", "build", "--platform", PLATFORM, *flags])
     build = f'{_ONE_IMAGE} {command} -t "$IMAGE" .'
     push = 'test "$CODEBUILD_BUILD_SUCCEEDING" = 1 && docker push "$IMAGE"'
     phases = {"pre_build": login, "build": build, "post_build": push}

@@ -16,8 +16,11 @@ _INDEXES = (
 )
 
 
-def image_address(aws: Aws, file: EndpointFile, say: Say) -> str:
+def image_address(aws: Aws, file: EndpointFile, say: Say, build: str = "image build") -> str:
     """The image pinned by its digest, so that pushing the tag again is a change and an old endpoint keeps its image.
+
+    Args:
+        build: the command that makes it.
 
     Raises:
         DeployError: the image has not been pushed, or is an index of images, which SageMaker does not take.
@@ -28,7 +31,9 @@ def image_address(aws: Aws, file: EndpointFile, say: Say) -> str:
     assumed = {"imageDetails": [{"imageDigest": wanted or _UNKNOWN_DIGEST}]}
     answer = aws.find(describe_image(file), assumed)
     if answer is None:
-        raise DeployError(f"{_name(file)} is not in ECR; run: python -m deploy image build, then image push")
+        raise DeployError(
+            f"{_name(file)} is not in ECR; run: python -m deploy {build}, then {build.replace('build', 'push', 1)}"
+        )
     if aws.dry and not wanted:
         say("dry run: the image's digest is not known, zeros stand for it and the names' hashes differ from a real run")
     details = answer["imageDetails"][0]

@@ -16,6 +16,7 @@ from server import cuda
 Setting = str | int | float | bool
 NAME_PATTERN = r"[a-zA-Z0-9](-*[a-zA-Z0-9])*"
 DEFAULT_FILE = Path("endpoint.toml")
+ROLE_PATTERN = r"^arn:aws[a-z\-]*:iam::\d{12}:role/.+$"
 S3_PREFIX_PATTERN = r"^s3://[a-z0-9][a-z0-9.\-]{1,61}[a-z0-9]/(.+/)?$"
 
 
@@ -35,7 +36,7 @@ class Image(Table):
     flavor: Literal["gpu", "cpu"] = "gpu"
     cuda: str = cuda.VERSION
     base_image: str | None = None
-    codebuild_role: str | None = Field(default=None, pattern=r"^arn:aws[a-z\-]*:iam::\d{12}:role/.+$")
+    codebuild_role: str | None = Field(default=None, pattern=ROLE_PATTERN)
     codebuild_source: str | None = Field(default=None, pattern=S3_PREFIX_PATTERN)
 
 
@@ -140,12 +141,25 @@ class Update(Table):
     rollback_alarms: tuple[str, ...] = Field(default=(), max_length=10)
 
 
+class IndexJob(Table):
+    """How `index` builds artifacts.index from documents in S3: a SageMaker Processing job of the builder image."""
+
+    source: str = Field(pattern=r"^s3://[a-z0-9][a-z0-9.\-]{1,61}[a-z0-9]/.+$")  # an object, or all below a prefix in /
+    role: str = Field(pattern=ROLE_PATTERN)
+    instance_type: str = Field(default="ml.g5.4xlarge", pattern=r"^ml\.[a-z0-9\-]+\.[a-z0-9]+$")
+    volume_gb: int = Field(default=500, ge=1, le=16384)
+    limit_hours: int = Field(default=24, ge=1, le=120)
+    flags: tuple[str, ...] = Field(
+        default=(), max_length=50
+    )  # of `index_builder build`, beside those that deploy gives
+
+
 class EndpointFile(Table):
     """The whole of endpoint.toml."""
 
     name: str = Field(pattern=f"^{NAME_PATTERN}$", max_length=50)
     region: str = Field(pattern=r"^[a-z]{2,5}(-[a-z]+)+-\d{1,2}$")
-    role: str = Field(pattern=r"^arn:aws[a-z\-]*:iam::\d{12}:role/.+$")
+    role: str = Field(pattern=ROLE_PATTERN)
     variant: str = Field(default="main", pattern=f"^{NAME_PATTERN}$", max_length=63)
     image: Image = Image()
     artifacts: Artifacts = Artifacts()
@@ -158,6 +172,7 @@ class EndpointFile(Table):
     metrics: Metrics = Metrics()
     autoscaling: Autoscaling | None = None
     asynchronous: Asynchronous | None = None
+    index_job: IndexJob | None = None
     update: Update = Update()
     tags: dict[str, str] = {}
 
@@ -207,6 +222,12 @@ def parse(given: dict[str, Any], path: Path) -> EndpointFile:
     return _resolve_folders(file, path.absolute().parent)
 
 
+def builder_of(file: EndpointFile) -> EndpointFile:
+    """`file` with the image that builds indexes in place of the one that serves: another tag of the same repository."""
+    image = file.image.model_copy(update={"tag": f"{file.image.tag}-builder", "digest": None})
+    return file.model_copy(update={"image": image})
+
+
 def _sentence(error: ValidationError) -> str:
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"])
@@ -241,6 +262,10 @@ def _check_together(file: EndpointFile, path: Path) -> None:
     if (partition := partition_of(file.region)) != file.partition:
         belongs = f"belongs to partition {partition}" if partition else "is in no partition that botocore knows"
         raise DeployError(f"{path}: region={file.region!r} {belongs}, and role to {file.partition}")
+    if file.index_job and not (file.artifacts.index and file.artifacts.encoder):
+        raise DeployError(f"{path}: index_job needs artifacts.index, where it publishes, and artifacts.encoder")
+    if file.index_job and file.image.uri:
+        raise DeployError(f"{path}: index_job runs a builder image of image.repository; image.uri names none")
     if file.image.uri and file.image.digest:
         raise DeployError(f"{path}: image.digest belongs to image.repository; write image.uri as NAME@{'sha256:...'}")
 

@@ -9,6 +9,8 @@ from deploy.specification.endpoint_file import EndpointFile
 OWNER_TAG = "openchatkit:endpoint"
 PREVIOUS_TAG = "openchatkit:previous-config"
 HASH_DIGITS = 12
+PROCESSING_LOGS = "/aws/sagemaker/ProcessingJobs"
+_JOB_CHARS = 40  # of the endpoint's name in that of a job, which has 63 and ends with the time
 
 
 def belongs_to(endpoint: str, name: str) -> bool:
@@ -34,3 +36,8 @@ def build_project(file: EndpointFile) -> str:
 def log_group(endpoint: str) -> str:
     """Where the containers of `endpoint` log to."""
     return f"/aws/sagemaker/Endpoints/{endpoint}"
+
+
+def index_job_prefix(file: EndpointFile) -> str:
+    """What the names of the jobs begin with that build the endpoint's index."""
+    return f"{file.name[:_JOB_CHARS].rstrip('-')}-index-"

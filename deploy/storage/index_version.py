@@ -22,7 +22,7 @@ def with_pinned_index(aws: Aws, file: EndpointFile, say: Say) -> EndpointFile:
     index = file.artifacts.index
     if index is None or aws.dry:
         return file
-    version = _newest(aws, index.s3)
+    version = newest_version(aws, index.s3)
     if version is None:
         return file
     say(f"artifacts.index: {version} is the newest version under {index.s3}")
@@ -30,7 +30,7 @@ def with_pinned_index(aws: Aws, file: EndpointFile, say: Say) -> EndpointFile:
     return file.model_copy(update={"artifacts": artifacts})
 
 
-def _newest(aws: Aws, uri: str) -> str | None:
+def newest_version(aws: Aws, uri: str) -> str | None:
     """The newest version below `uri`; None when it is an index itself, or holds none."""
     bucket, prefix = split_uri(uri)
     names = {str(entry["Key"]).removeprefix(prefix) for entry in aws.pages(list_objects(uri), "Contents")}

@@ -10,9 +10,9 @@ from deploy import cli
 from deploy.aws.api import Aws
 from deploy.errors import DeployError
 from deploy.image import codebuild, ecr
-from deploy.image.build import build, build_args
+from deploy.image.build import BUILDER, Recipe, build, build_args
 from deploy.image.container_tool import ContainerTool, find_tool
-from deploy.specification.endpoint_file import EndpointFile
+from deploy.specification.endpoint_file import EndpointFile, builder_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,6 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("step", choices=("build", "push"), help="--codebuild builds and pushes in one step")
     cli.add_file(parser)
     cli.add_dry_run(parser)
+    parser.add_argument("--builder", action="store_true", help="the image that `index` runs, in place of the server's")
     parser.add_argument("--codebuild", action="store_true", help="build in AWS CodeBuild; nothing is needed here")
     parser.add_argument("--tool", choices=("docker", "podman"), help="default: whichever is installed")
     parser.add_argument("--context", type=Path, default=Path(), help="the folder with the Dockerfile (default: here)")
@@ -31,17 +32,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Builds or pushes the image that endpoint.toml names."""
     file = cli.load(arguments)
+    if arguments.builder:
+        file = builder_of(file)
     if file.image.uri:
         raise DeployError(f"image.uri={file.image.uri}: an image of another registry is neither built nor pushed here")
     aws = cli.connect(arguments, file)
     if arguments.codebuild:
-        codebuild.build_in_aws(
-            aws, file, arguments.context, build_args=_build_args(file, arguments), say=cli.say, poll_s=arguments.poll_s
-        )
+        codebuild.build_in_aws(aws, file, _recipe(file, arguments), say=cli.say, poll_s=arguments.poll_s)
         return 0
     tool = find_tool(arguments.tool, sys.stdout if aws.dry else None)
     if arguments.step == "build":
-        build(tool, arguments.context, file.image_tag_uri, arguments=_build_args(file, arguments))
+        build(tool, _recipe(file, arguments), file.image_tag_uri)
         cli.say(f"built {file.image_tag_uri}")
     else:
         _push(aws, tool, file, image=arguments.image)
@@ -61,5 +62,6 @@ def _push(aws: Aws, tool: ContainerTool, file: EndpointFile, image: str | None) 
     cli.say(f"pushed {file.image_tag_uri}")
 
 
-def _build_args(file: EndpointFile, arguments: argparse.Namespace) -> dict[str, str]:
-    return build_args(arguments.context, file.image.flavor, file.image.base_image, given=arguments.build_arg)
+def _recipe(file: EndpointFile, arguments: argparse.Namespace) -> Recipe:
+    given = build_args(arguments.context, file.image.flavor, file.image.base_image, given=arguments.build_arg)
+    return Recipe(arguments.context, given, BUILDER if arguments.builder else "")

@@ -21,6 +21,7 @@ from deploy.specification.names import endpoint_arn
 from tests.aws.deploy.aws_account import ACCOUNT, REGION, ROLE
 
 BUILDER = f"arn:aws:iam::{ACCOUNT}:role/builds/builder"
+INDEX_JOB = f'[index_job]\nsource = "s3://papers/all/"\nrole = "arn:aws:iam::{ACCOUNT}:role/indexer"\n'
 SERVICES = {
     "application-autoscaling": "application-autoscaling",
     "codebuild": "codebuild",
@@ -112,7 +113,7 @@ def file_with(endpoint_toml: Path, *changes: tuple[str, str]) -> EndpointFile:
 
 
 def test_the_deployers_policy_allows_every_operation_that_the_code_names(endpoint_toml):
-    file = read(endpoint_toml)
+    file = file_with(endpoint_toml, ("[tags]", INDEX_JOB + "[tags]"))
     actions = {**allowed(policies.deployer_policy(file)), **allowed(policies.preparer_policy(file))}
     operations = operations_of_the_code()
     assert len(operations) > 50
