@@ -73,7 +73,9 @@ def post_worker_init(worker: Any) -> None:
 
 
 def _reload_on_hangup(read_again: Callable[[], None]) -> None:
-    """On SIGHUP read policy and keys again, in a thread of its own: a signal's handler must not wait for a lock."""
+    """On SIGHUP read policy and keys again and look for a newer index, in a thread of its own: a signal's handler must
+    not wait for a lock.
+    """
     signal.signal(signal.SIGHUP, lambda _number, _frame: threading.Thread(target=read_again, name="reload").start())
     signal.siginterrupt(signal.SIGHUP, False)
 

@@ -37,6 +37,7 @@ class Settings(BaseModel):
     output_moderation_model: str = ""  # empty: the input model judges replies too
     index: str = ""  # empty: no retrieval
     encoder: str = ""  # empty: the encoder named in the index manifest
+    index_poll_s: float = Field(60.0, ge=0, le=_DAY_S)  # how often a newer index is looked for; 0: only on SIGHUP
     artifact_dir: Path = Path("/tmp/openchatkit/artifacts")  # noqa: S108
 
     # Engine group.

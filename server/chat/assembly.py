@@ -62,7 +62,7 @@ def open_services(settings: Settings) -> Services:
     with_ = Collaborators(
         engine, _prompts(settings), store, executor, moderator=moderator, retriever=retriever, gate=gate
     )
-    turns = TurnService(with_, _turn_settings(settings, "" if retriever is None else retriever.version))
+    turns = TurnService(with_, _turn_settings(settings))
     return Services(
         settings, engine, turns, store=store, policy=policy, moderator=moderator, retriever=retriever,
         store_watch=_watched(store), signs_of_life=_signs_of_life(settings),
@@ -155,11 +155,10 @@ def _prompts(settings: Settings) -> PromptBuilder:
     )
 
 
-def _turn_settings(settings: Settings, index_version: str) -> TurnSettings:
+def _turn_settings(settings: Settings) -> TurnSettings:
     return TurnSettings(
         model=model_version(Path(settings.chat_model)),
         owner=front_owner(settings.run_dir, settings.store),
-        index_version=index_version,
         search=SearchSettings(
             k=settings.search_k,
             window=settings.search_window,

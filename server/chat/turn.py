@@ -56,7 +56,6 @@ class TurnSettings:
 
     model: str
     owner: str  # this front's name for its claims: the same after a restart, different from any other live front's
-    index_version: str = ""
     search: SearchSettings = field(default_factory=SearchSettings)
     require_session: bool = False
     judge_before_search: bool = False  # a question that leaves the house is judged before it does
@@ -93,7 +92,6 @@ class TurnService:
         self._cleaner = ReplyCleaner(with_.prompts.chat_format)
         self._settings = settings
         self._clock = clock
-        self._versions = {"model": settings.model, "index_version": settings.index_version}
         self._ending = threading.Event()
         self._under_way = TurnsUnderWay()
         self._waits = Waits(with_.executor, self._ending)
@@ -285,8 +283,14 @@ class TurnService:
     def _complete(self, turn: OpenTurn, result: TurnResult) -> None:
         turn.go_on()
         if turn.claim is not None:
-            record = turn.record(turn.claim, result, self._clock(), self._versions)
+            record = turn.record(turn.claim, result, self._clock(), self._versions())
             self._store.of(turn.request.owner).complete(turn.claim, record)
+
+    def _versions(self) -> dict[str, str]:
+        """What answers now; an index may be renewed while the server runs."""
+        retriever = self._with.retriever
+        index_version = "" if retriever is None else retriever.version
+        return {"model": self._settings.model, "index_version": index_version}
 
     def _log_end(self, turn: OpenTurn, result: TurnResult) -> None:
         log.info(

@@ -59,6 +59,11 @@ class Composite:
         """Every member's facts."""
         return {"version": self.version} | {name: member.info() for name, member in self._members.items()}
 
+    def renew(self) -> None:
+        """Let every member look for newer data."""
+        for member in self._members.values():
+            member.renew()
+
     def close(self) -> None:
         """Close every member."""
         for member in self._members.values():

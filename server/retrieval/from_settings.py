@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 from importlib.metadata import entry_points
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from server.config import Settings
@@ -68,8 +69,10 @@ def _opener(name: str) -> Opener:
 def _open_index(settings: Settings) -> Retriever:
     from server.retrieval.encoder.encoder import Encoder
     from server.retrieval.encoder.reranker import Reranker
+    from server.retrieval.encoder.shared import SharedEncoder
     from server.retrieval.index.files import local_index
     from server.retrieval.index.manifest import read_manifest
+    from server.retrieval.index.renewed import RenewedIndex
     from server.retrieval.index.retriever import IndexRetriever
     from server.retrieval.reranked import Reranked
 
@@ -77,14 +80,26 @@ def _open_index(settings: Settings) -> Retriever:
         raise RetrievalError(
             "OCK_RETRIEVERS names 'index', but OCK_INDEX is empty; legal are a folder and an s3:// prefix"
         )
-    folder = local_index(settings.index, settings.artifact_dir, deadline_s=settings.start_timeout_s)
-    manifest = read_manifest(folder)
-    floor = manifest.score_floor if settings.score_floor is None else settings.score_floor
-    encoder = Encoder(
-        settings.encoder or manifest.encoder.name, settings.encoder_device, settings.encoder_threads, precision="auto"
+
+    def find() -> Path:
+        return local_index(settings.index, settings.artifact_dir, deadline_s=settings.start_timeout_s)
+
+    folder = find()
+    encoder = SharedEncoder(
+        Encoder(
+            settings.encoder or read_manifest(folder).encoder.name,
+            settings.encoder_device,
+            settings.encoder_threads,
+            precision="auto",
+        )
     )
+
+    def opened(folder: Path) -> IndexRetriever:
+        floor = read_manifest(folder).score_floor if settings.score_floor is None else settings.score_floor
+        return IndexRetriever(folder, encoder, floor, timeout_s=settings.retrieval_timeout_s)
+
     reranker = Reranker(settings.reranker, settings.encoder_device) if settings.reranker else None
-    index = IndexRetriever(folder, encoder, floor, timeout_s=settings.retrieval_timeout_s)
+    index = RenewedIndex(find, opened, settings.index_poll_s, cache=settings.artifact_dir)
     return index if reranker is None else Reranked(index, reranker)
 
 

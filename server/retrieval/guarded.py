@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
 
 from server.retrieval.query import Query
-from server.retrieval.retriever import Embedder, Passage, RetrievalError, Retriever, embedder_of
+from server.retrieval.retriever import Embedder, Passage, RetrievalError, Retriever, embedder_of, renew
 
 log = logging.getLogger(__name__)
 
@@ -79,6 +79,10 @@ class Guarded:
     def info(self) -> dict[str, object]:
         """The retriever's own."""
         return self._retriever.info()
+
+    def renew(self) -> None:
+        """Let the retriever look for newer data."""
+        renew(self._retriever)
 
     def close(self) -> None:
         """Close the retriever; a search that hangs is left behind."""

@@ -8,7 +8,7 @@ import numpy as np
 
 from server.retrieval.encoder.reranker import Reranker
 from server.retrieval.query import Query
-from server.retrieval.retriever import Embedder, Passage, Retriever, embedder_of
+from server.retrieval.retriever import Embedder, Passage, Retriever, embedder_of, renew
 
 _LEAST_READ = 16  # passages: what is ranked lower is hardly ever the answer
 
@@ -44,6 +44,10 @@ class Reranked:
     def info(self) -> dict[str, object]:
         """The retriever's own."""
         return self._retriever.info()
+
+    def renew(self) -> None:
+        """Let the retriever look for newer data."""
+        renew(self._retriever)
 
     def close(self) -> None:
         """Close the retriever."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -77,6 +77,12 @@ class Retriever(Protocol):
     def close(self) -> None:
         """Release files and threads; no search may follow."""
         ...
+
+
+def renew(retriever: Retriever | None) -> None:
+    """Let a retriever that has a method `renew` look for newer data now; it searches on meanwhile."""
+    look: Callable[[], None] = getattr(retriever, "renew", lambda: None)
+    look()
 
 
 def embedder_of(retriever: Retriever | None) -> Embedder | None:

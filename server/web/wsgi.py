@@ -14,7 +14,7 @@ from server.chat.services import Services
 from server.config import ConfigError, from_env
 from server.errors import ServiceError
 from server.log_setup import set_up_logging
-from server.retrieval.retriever import RetrievalError
+from server.retrieval.retriever import RetrievalError, renew
 from server.web.app import create_app
 from server.web.call.front import Front
 
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 def build() -> Flask:
     """The front over the real parts, as the environment's settings name them.
 
-    `app.extensions` has "close", which lets go of what they hold open, and "reload", for the policy and the keys.
+    `app.extensions` has "close", which lets go of what they hold open, and "reload", for policy, keys and index.
     """
     settings = from_env(os.environ)
     set_up_logging(settings)
@@ -39,6 +39,7 @@ def build() -> Flask:
 
 def _reload(services: Services, front: Front) -> None:
     front.doorkeeper.reload()
+    renew(services.retriever)
     reload_policy(services)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from server.retrieval.encoder.encoder import Encoder
+from server.retrieval.encoder.prompts import Prompts, Role
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,10 +36,15 @@ class SharedEncoder:
         """Length of a vector."""
         return self._encoder.dimension
 
-    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:  # [num_texts, dimension]
-        """Unit vectors of queries, all at once."""
+    @property
+    def prompts(self) -> Prompts:
+        """What stands before queries and passages."""
+        return self._encoder.prompts
+
+    def encode(self, texts: Sequence[str], role: Role = "query") -> NDArray[np.float32]:  # [num_texts, dimension]
+        """Unit vectors of texts, all at once."""
         with self._one_at_a_time:
-            return self._encoder.encode(texts, role="query")
+            return self._encoder.encode(texts, role=role)
 
     def embed(self, texts: Sequence[str]) -> tuple[NDArray[np.float32], int]:  # [num_texts, dimension]
         """Unit vectors and how many tokens were read for them."""

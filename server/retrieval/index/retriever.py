@@ -37,7 +37,7 @@ class IndexRetriever:
 
     Args:
         folder: complete and verified, with its manifest.
-        encoder: the one that made the index; a probe in the manifest is checked against it.
+        encoder: the one that made the index, maybe shared; a probe in the manifest is checked against it.
         score_floor: passages whose cosine similarity to the query is lower are not relevant.
         timeout_s: how long a search waits for its batch.
 
@@ -45,10 +45,10 @@ class IndexRetriever:
         RetrievalError: the folder cannot be opened, or the encoder is another than the one that built it.
     """
 
-    def __init__(self, folder: Path, encoder: Encoder, score_floor: float, timeout_s: float) -> None:
+    def __init__(self, folder: Path, encoder: Encoder | SharedEncoder, score_floor: float, timeout_s: float) -> None:
         self._manifest = read_manifest(folder)
-        _check_encoder(encoder, self._manifest)
-        self.embedder = SharedEncoder(encoder)
+        self.embedder = encoder if isinstance(encoder, SharedEncoder) else SharedEncoder(encoder)
+        _check_encoder(self.embedder, self._manifest)
         self._score_floor = score_floor
         self._timeout_s = timeout_s
         self._table = PassageTable(folder / PASSAGES_FILE)
@@ -56,7 +56,7 @@ class IndexRetriever:
         self._vectors = parts.vectors
         if len(self._table) != len(self._vectors):
             raise RetrievalError(f"index {folder} has {len(self._table)} passages but {len(self._vectors)} vectors")
-        ranking = Ranking(parts, QuestionVectors(self.embedder), SmallTalk(encoder), score_floor=score_floor)
+        ranking = Ranking(parts, QuestionVectors(self.embedder), SmallTalk(self.embedder), score_floor=score_floor)
         self._allowed = lru_cache(_FILTERS_KEPT)(self._table.matching)
         self._batcher: Batcher[Wanted, Hits] = Batcher(ranking.find, _MAX_BATCH, "retrieval")
         log.info("index.open version=%s passages=%d", self.version, len(self._table))
@@ -139,22 +139,25 @@ class IndexRetriever:
         )
 
 
-def _check_encoder(encoder: Encoder, manifest: Manifest) -> None:
-    facts = manifest.encoder
+def _check_encoder(encoder: SharedEncoder, manifest: Manifest) -> None:
+    facts, name = manifest.encoder, encoder.encoder_name
     if encoder.dimension != facts.dimension:
         raise RetrievalError(
-            f"encoder {encoder.name!r} gives vectors of {encoder.dimension} numbers; "
+            f"encoder {name!r} gives vectors of {encoder.dimension} numbers; "
             f"index {manifest.label} was built by {facts.name!r} with {facts.dimension}"
         )
     mine, theirs = encoder.prompts, Prompts(facts.query_prompt, facts.passage_prompt)
     if mine != theirs:
         raise RetrievalError(
-            f"encoder {encoder.name!r} puts {mine.query!r} before queries and {mine.passage!r} before passages; index "
-            f"{manifest.label} was built with {theirs.query!r} and {theirs.passage!r}: build it again"
+            f"encoder {name!r} puts {mine.query!r} before queries and {mine.passage!r} before passages; "
+            f"index {manifest.label} was built with {theirs.query!r} and {theirs.passage!r}: build it again"
         )
-    similarity = float(encoder.encode([facts.probe_text])[0] @ np.asarray(facts.probe_vector, dtype=np.float32))
+    similarity = float(
+        encoder.encode([facts.probe_text], role="passage")[0] @ np.asarray(facts.probe_vector, dtype=np.float32)
+    )
     if similarity < _PROBE_SIMILARITY:
         raise RetrievalError(
-            f"encoder {encoder.name!r} is not the one that built index {manifest.label}: its vector of the manifest's "
-            f"probe text has similarity {similarity:.3f} to {facts.name!r}'s; at least {_PROBE_SIMILARITY} is legal"
+            f"encoder {name!r} is not the one that built index {manifest.label}: its vector of the "
+            f"manifest's probe text has similarity {similarity:.3f} to {facts.name!r}'s; at least "
+            f"{_PROBE_SIMILARITY} is legal"
         )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from server.retrieval.encoder.encoder import Encoder
+from server.retrieval.encoder.shared import SharedEncoder
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -55,7 +56,7 @@ _MARGIN = 0.08
 class SmallTalk:
     """Examples, encoded once."""
 
-    def __init__(self, encoder: Encoder) -> None:
+    def __init__(self, encoder: Encoder | SharedEncoder) -> None:
         vectors = encoder.encode([*SMALL_TALK, *_REMARKS, *_FOLLOW_UPS], role="query")
         self._remarks, self._follow_ups = np.split(vectors, [len(SMALL_TALK) + len(_REMARKS)])
 

@@ -89,7 +89,7 @@ def request(text: str, **fields: Any) -> TurnRequest:
 
 
 def test_a_turn_is_answered_and_stored_by_one_read_one_claim_and_one_write() -> None:
-    bench = Bench(index=Index(), index_version="index 1")
+    bench = Bench(index=Index())
     for number in (1, 2):
         result = bench.ask()
         assert (result.outputs, result.finish_reason, result.turn) == ("It is so.", "stop", number)
