@@ -4,6 +4,7 @@ folder, so that they may run as separate commands."""
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -18,7 +19,7 @@ from index_builder.build_plan import (
     vector_inputs,
 )
 from index_builder.cluster.connection import connected
-from index_builder.documents.source import SourceError, open_source, source_bytes
+from index_builder.documents.source import Source, SourceError, open_source, source_bytes
 from index_builder.embeddings.encoding import EmbedRequest, embed_on_cluster, embed_passages, plan_embedding
 from index_builder.embeddings.vector_shards import NO_DIRECTION, VectorShards, drop_directionless, rows_of_shard
 from index_builder.estimate import described, estimate, refuse_small_disk
@@ -27,10 +28,11 @@ from index_builder.index.choice import IndexChoice, IndexKind, named_factory
 from index_builder.index.index_files import write_index_files
 from index_builder.manifest import IndexDescription, encoder_facts, new_manifest, passage_facts, store_manifest
 from index_builder.passages.passage_shards import PassageRequest, PassageTotals, write_passages
+from index_builder.passages.quarantine import read_failures, write_failures
 from index_builder.passages.window import WindowShape
 from index_builder.processes import Workers
 from index_builder.progress import Progress
-from index_builder.work_folder import WorkFolder, WorkFolderError, install, sweep_drafts
+from index_builder.work_folder import QUARANTINE_FILE, WorkFolder, WorkFolderError, install, sweep_drafts
 from server.artifacts.folder import MANIFEST
 from server.retrieval.encoder.encoder import Encoder
 from server.retrieval.index.manifest import Manifest, read_manifest
@@ -49,9 +51,8 @@ def build(plan: BuildPlan, folder: Path, work: WorkFolder, progress: Progress) -
         WorkFolderError: another process works in the same folder.
     """
     source = open_source(plan.source, plan.columns)
-    fingerprint = index_fingerprint(
-        vector_inputs(passage_inputs(source, plan.passages), plan.vectors), plan.factory or plan.index
-    )
+    inputs = passage_inputs(source, plan.passages)  # looks at every file of the source: once
+    fingerprint = index_fingerprint(vector_inputs(inputs, plan.vectors), plan.factory or plan.index)
     with work.locked():
         if (found := finished(folder)) is not None and found.fingerprint == fingerprint:
             log.info("build.unchanged folder=%s version=%s", folder, found.version)
@@ -63,9 +64,10 @@ def build(plan: BuildPlan, folder: Path, work: WorkFolder, progress: Progress) -
             log.info("%s", described(expected, None, plan.workers.number))
             refuse_small_disk(expected, folder if plan.workers.ray else work.path)
         with connected(plan.workers.ray):
-            cut(plan.passages, work, plan.workers, progress=progress)
+            request = replace(plan.passages, quarantine=folder / QUARANTINE_FILE)
+            _cut(source, inputs, request, work=work, workers=plan.workers, progress=progress)
             embed(plan.vectors, work, plan.workers, progress=progress)
-        return finish(plan.wanted_index, work, folder, demand=plan.demand, progress=progress)
+            return finish(plan.wanted_index, work, folder, demand=plan.demand, progress=progress)
 
 
 def finish(request: IndexRequest, work: WorkFolder, folder: Path, demand: RecallDemand, progress: Progress) -> Manifest:
@@ -94,7 +96,14 @@ def cut(request: PassageRequest, work: WorkFolder, workers: Workers, progress: P
         SourceError: it cannot be read, or holds nothing to cut.
     """
     source = open_source(request.source, request.columns)
-    work.claim("passages", passage_inputs(source, request))
+    inputs = passage_inputs(source, request)
+    return _cut(source, inputs, request, work=work, workers=workers, progress=progress)
+
+
+def _cut(
+    source: Source, inputs: Inputs, request: PassageRequest, work: WorkFolder, workers: Workers, progress: Progress
+) -> PassageTotals:
+    work.claim("passages", inputs)
     with connected(workers.ray):
         totals = write_passages(source, request, work, workers=workers, progress=progress)
     if not totals.num_passages:
@@ -139,6 +148,9 @@ def write_index(request: IndexRequest, work: WorkFolder, encoder: Encoder, progr
     _refuse_other_counts(work, totals.num_passages)
     work.claim("index", {"index": request.factory or request.kind})
     facts, names = write_index_files(_wanted(request, work), work, work.result, progress=progress)
+    if failures := read_failures(work.quarantine):
+        write_failures(work.result / QUARANTINE_FILE, failures.values())
+        names.append(QUARANTINE_FILE)
     about = IndexDescription(
         source=request.name or totals.source,
         fingerprint=index_fingerprint(vectors, request.factory or request.kind),

@@ -6,12 +6,13 @@ import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from index_builder.code_version import cutter_version, parser_version, writer_version
 from index_builder.documents.records import USUAL_COLUMNS, Columns
 from index_builder.documents.source import Source, source_fingerprint
 from index_builder.embeddings.encoding import EmbedRequest
 from index_builder.embeddings.vector_shards import EMBEDDED
 from index_builder.index.choice import IndexChoice, IndexKind
-from index_builder.manifest import cutter_version, encoder_revision, parser_version, writer_version
+from index_builder.manifest import encoder_revision
 from index_builder.passages.passage_shards import PassageRequest, usual_shard_passages
 from index_builder.passages.window import WindowShape
 from index_builder.processes import Workers
@@ -93,11 +94,6 @@ def vector_inputs(passages: Inputs, request: EmbedRequest) -> Inputs:
         "embedded": EMBEDDED,
         "precision": request.precision,
     }
-
-
-def made_by() -> str:
-    """Names the code that makes passages of a source."""
-    return f"{parser_version()}-{cutter_version()}"
 
 
 def index_fingerprint(vectors: Inputs, kind: str) -> str:

@@ -1,4 +1,4 @@
-"""The manifest of a finished index folder, and which code has made it."""
+"""The manifest of a finished index folder."""
 
 from __future__ import annotations
 
@@ -6,11 +6,9 @@ import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache
-from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
 from pathlib import Path
 
+from index_builder.code_version import made_by
 from index_builder.index.index_files import ROWS_PER_BATCH
 from index_builder.passages.passage_shards import PassageTotals
 from index_builder.passages.window import WindowShape
@@ -30,18 +28,6 @@ from server.retrieval.index.manifest import (
 )
 
 PROBE_TEXT = "Mercury is the planet closest to the Sun, and a metal that is liquid at room temperature."
-_PARSERS = ("index_builder.documents",)
-_CUTTERS = ("index_builder.passages", "server.retrieval.index.terms")
-_WRITERS = (
-    "index_builder.index",
-    "server.retrieval.index.passage_table",
-    "server.retrieval.index.lexical_index",
-    "server.retrieval.index.inverted_words",
-)
-_PARSER_LIBRARIES = (
-    "charset-normalizer", "docutils", "markdown-it-py", "openpyxl", "pypdf", "python-docx", "python-pptx", "selectolax",
-)  # fmt: skip
-_CUTTER_LIBRARIES = ("sentencex", "pystemmer")
 
 
 def encoder_facts(encoder: Encoder) -> EncoderFacts:
@@ -71,7 +57,7 @@ def passage_facts(totals: PassageTotals, shape: WindowShape, embedded: str) -> P
         num_passages=totals.num_passages,
         rows_per_batch=ROWS_PER_BATCH,
         skipped=totals.skipped,
-        made_by=f"{parser_version()}-{cutter_version()}",
+        made_by=made_by(),
     )
 
 
@@ -132,45 +118,3 @@ def encoder_revision(name: str) -> str:
         if path.suffix in (".json", ".safetensors", ".bin", ".txt") and path.is_file()
     }
     return hashlib.sha256(repr(digests).encode()).hexdigest()
-
-
-def parser_version() -> str:
-    """Changes with the code and libraries that turn files into documents."""
-    return _code_digest(_PARSERS, _PARSER_LIBRARIES)
-
-
-def cutter_version() -> str:
-    """Changes with the code and libraries that turn documents into passages and words."""
-    return _code_digest(_CUTTERS, _CUTTER_LIBRARIES)
-
-
-def writer_version() -> str:
-    """Changes with the code that lays out an index folder."""
-    return _code_digest(_WRITERS, ())
-
-
-@cache
-def _code_digest(modules: tuple[str, ...], libraries: tuple[str, ...]) -> str:
-    digest = hashlib.sha256()
-    for module in modules:
-        for path in _sources(module):
-            digest.update(path.name.encode() + path.read_bytes())
-    for library in libraries:
-        digest.update(f"{library}={_version(library)}".encode())
-    return digest.hexdigest()[:16]
-
-
-def _sources(module: str) -> list[Path]:
-    spec = find_spec(module)
-    assert spec is not None, module
-    if spec.submodule_search_locations:
-        return sorted(path for folder in spec.submodule_search_locations for path in Path(folder).rglob("*.py"))
-    assert spec.origin is not None, module
-    return [Path(spec.origin)]
-
-
-def _version(library: str) -> str:
-    try:
-        return version(library)
-    except PackageNotFoundError:
-        return "none"

@@ -22,6 +22,7 @@ from server.retrieval.retriever import RetrievalError
 
 _DRAFT = ".draft-"
 _LOCK = ".lock"
+QUARANTINE_FILE = "quarantine.jsonl"  # documents that failed whenever they were tried
 log = logging.getLogger(__name__)
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2  # renameat2(2)
@@ -61,6 +62,11 @@ class WorkFolder:
     def vector_shard(self, number: int) -> Path:
         """Where the vectors of passage shard `number` go."""
         return self.path / "vectors" / f"{number:06d}.npy"
+
+    @property
+    def quarantine(self) -> Path:
+        """Where documents are listed that failed whenever they were tried."""
+        return self.path / QUARANTINE_FILE
 
     @property
     def result(self) -> Path:

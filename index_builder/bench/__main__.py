@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from index_builder.bench import answers, building, large_index, reading, searching
+from index_builder.bench import answers, building, factories, large_index, reading, searching
 from index_builder.bench.machine import bench_facts
 
 Flags = argparse.Namespace
@@ -75,6 +75,11 @@ def _add_building(verbs: Any) -> None:
     verb.add_argument("--repeats", type=int, nargs="+", default=[10, 100])
     verb.add_argument("--encoder", default=building.STAND_IN, help="or a real one, which takes much longer")
     verb.set_defaults(run=lambda flags: building.measure_memory(flags.pages, flags.repeats, flags.encoder))
+    verb = verbs.add_parser("update", help="an update of a few documents beside the build of all")
+    verb.add_argument("--repeats", type=int, default=1, help="of the sample")
+    verb.add_argument("--percent", type=float, default=1.0, help="of the pages that have changed")
+    verb.add_argument("--encoder", default="sample")
+    verb.set_defaults(run=lambda flags: building.measure_update(flags.repeats, flags.percent, flags.encoder))
 
 
 def _add_searching(verbs: Any) -> None:
@@ -84,6 +89,17 @@ def _add_searching(verbs: Any) -> None:
     verb.add_argument("--index", default="auto", choices=["auto", "flat", "ivfpq", "hnsw"])
     verb.add_argument("--out", type=Path, help="kept; a temporary folder")
     verb.set_defaults(run=_run_large)
+    verb = verbs.add_parser(
+        "factories", help="kinds of index on the same vectors: build, size, recall, time of a query"
+    )
+    verb.add_argument("--vectors", type=int, default=1_000_000)
+    verb.add_argument("--dimension", type=int, default=768)
+    verb.add_argument("--factory", nargs="+", default=["ours"], help="Faiss' names; `ours`: what the builder chooses")
+    verb.add_argument("--per-list", type=int, default=64, help="vectors that each list is trained on")
+    verb.add_argument("--iterations", type=int, default=10, help="of the training")
+    verb.add_argument("--threads", type=int, nargs="+", help="only: one query by so many threads, with what is built")
+    verb.add_argument("--out", type=Path, required=True, help="kept: a second run measures what is missing")
+    verb.set_defaults(run=_run_factories)
     verb = verbs.add_parser("opening", help="time and memory of opening an index beside its encoder")
     verb.add_argument("--index", type=Path, required=True)
     verb.add_argument("--encoder", default="sample")
@@ -117,6 +133,13 @@ def _run_large(flags: Flags) -> dict[str, object]:
         return large_index.measure(flags.out, flags.vectors, flags.dimension, kind=flags.index)
     with tempfile.TemporaryDirectory() as folder:
         return large_index.measure(Path(folder), flags.vectors, flags.dimension, kind=flags.index)
+
+
+def _run_factories(flags: Flags) -> dict[str, object]:
+    if flags.threads:
+        return factories.measure_threads(flags.out, flags.threads)
+    train = factories.Training(flags.per_list, flags.iterations)
+    return factories.measure_factories(flags.out, flags.vectors, flags.dimension, names=flags.factory, train=train)
 
 
 if __name__ == "__main__":

@@ -49,39 +49,63 @@ def measure_memory(num_pages: int, repeats: list[int], encoder: str) -> dict[str
     return {"pages": len(pages), "encoder": encoder, "builds": builds, "ratio": round(max(peaks) / min(peaks), 3)}
 
 
-def _write_dump(path: Path, pages: list[RawPage], count: int) -> None:
-    """The pages again and again, every copy with ids of its own."""
+def measure_update(repeats: int, percent: float, encoder: str) -> dict[str, object]:
+    """A build of the sample, repeated, and an update in which so many percent of its pages have another sentence."""
+    (path,) = open_source("sample").files
+    pages = list(raw_pages(path, ReadReport()))
+    with tempfile.TemporaryDirectory() as folder:
+        dump, index = Path(folder) / "sample.xml", Path(folder) / "index"
+        _write_dump(dump, pages, repeats)
+        built = _run("build", "--source", str(dump), "--encoder", encoder, "--out", str(index), "--workers", "1")
+        _write_dump(dump, pages, repeats, changed_every=round(100 / percent))
+        updated = _run("update", "--source", str(dump), "--encoder", encoder, "--index", str(index), "--workers", "1")
+    share = float(str(updated["seconds"])) / float(str(built["seconds"]))
+    return {"repeats": repeats, "percent": percent, "build": built, "update": updated, "share": round(share, 4)}
+
+
+def _write_dump(path: Path, pages: list[RawPage], count: int, changed_every: int | None = None) -> None:
+    """The pages again and again, every copy with ids of its own; some of them with another sentence."""
+    number = 0
     with path.open("wb") as file:
         file.write(_HEAD)
         for copy in range(count):
             for page in pages:
+                number += 1
                 start = max(page.xml.find(b"<page>"), 0)
                 own = _ID.search(page.xml, start)
                 assert own is not None, page.xml[:200]
-                file.write(page.xml[start : own.start(1)])
-                file.write(b"%d" % (int(own[1]) + copy * _COPY_IDS) + page.xml[own.end(1) :])
+                rest = page.xml[own.end(1) :]
+                if changed_every and not number % changed_every:
+                    rest = rest.replace(b"</text>", b" This page was changed by its editors.</text>", 1)
+                file.write(page.xml[start : own.start(1)] + b"%d" % (int(own[1]) + copy * _COPY_IDS) + rest)
         file.write(b"</mediawiki>\n")
 
 
 def _build(dump: Path, encoder: str) -> dict[str, object]:
     out = dump.with_suffix(".index")
-    flags = ["--source", str(dump), "--encoder", encoder, "--out", str(out), "--workers", "1"]
+    return _run("build", "--source", str(dump), "--encoder", encoder, "--out", str(out), "--workers", "1")
+
+
+def _run(*arguments: str) -> dict[str, object]:
+    """One command of the builder in a process of its own, and what it reports."""
     started = time.perf_counter()
-    command = [sys.executable, "-m", "index_builder", "--quiet", "build", *flags]
+    command = [sys.executable, "-m", "index_builder", "--quiet", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise RuntimeError(f"the build ended with status {done.returncode}: {done.stderr[-500:]}")
+        raise RuntimeError(f"{arguments[0]} ended with status {done.returncode}: {done.stderr[-500:]}")
     return {"seconds": round(time.perf_counter() - started, 1), **_reported(done.stdout)}
 
 
 def _reported(report: str) -> dict[str, object]:
-    """Counts, and the peaks of the stages and of all, from the build's report."""
+    """Counts, seconds of the stages, and the peaks of the stages and of all, from the report of a build."""
     documents, passages = re.search(r"documents (\d+), passages (\d+)", report).groups()  # type: ignore[union-attr]
+    seconds = dict(re.findall(r"^  (\w+) +([\d.]+) s   peak memory", report, re.MULTILINE))
     stages = dict(re.findall(r"^  (\w+) .* peak memory (\d+) MiB", report, re.MULTILINE))
     (peak,) = re.findall(r"^  peak memory of all, (\d+) MiB", report, re.MULTILINE)
     return {
         "documents": int(documents),
         "passages": int(passages),
+        "seconds_of": {stage: float(taken) for stage, taken in seconds.items()},
         "peak_mib_of": {stage: int(mib) for stage, mib in stages.items()},
         "peak_mib": int(peak),
     }

@@ -7,6 +7,7 @@ import logging
 import os
 import re
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -53,6 +54,15 @@ def connected(address: str | None) -> Iterator[None]:
         raise ClusterError(f"a task on the Ray cluster failed: {_cause(error)}; finished shards are kept") from error
     finally:
         ray.shutdown()
+
+
+def is_connected() -> bool:
+    """Whether a block of `connected` to a cluster is running."""
+    if "ray" not in sys.modules:
+        return False
+    import ray
+
+    return bool(ray.is_initialized())
 
 
 def num_workers(wanted: int | None) -> int:

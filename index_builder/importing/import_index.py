@@ -11,6 +11,7 @@ import msgspec
 
 from index_builder import build
 from index_builder.build_plan import IndexRequest, Inputs, RecallDemand, index_fingerprint, vector_inputs
+from index_builder.code_version import cutter_version
 from index_builder.documents import ReadReport
 from index_builder.documents.records import USUAL_COLUMNS, Columns
 from index_builder.documents.source import files_fingerprint
@@ -19,7 +20,6 @@ from index_builder.importing.rows import LayoutError, PublishedFolder, Published
 from index_builder.importing.shards import RunReader, ShardWriter, runs
 from index_builder.importing.vectors import ArrayVectors, IndexVectors, PublishedVectors
 from index_builder.index.choice import IndexKind
-from index_builder.manifest import cutter_version
 from index_builder.passages.passage_shards import PassageTotals
 from index_builder.processes import Workers, ordered_map
 from index_builder.progress import Progress

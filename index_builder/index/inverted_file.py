@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import logging
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from queue import Empty, Queue
 
 import faiss
 import numpy as np
 from faiss.contrib.ondisk import merge_ondisk
 
+from index_builder.cluster.connection import is_connected
 from index_builder.embeddings.vector_shards import VectorShard, VectorShards
 from index_builder.index.choice import IndexChoice, sample_rows, usual_sample_bytes
 from index_builder.progress import Progress
@@ -34,13 +39,11 @@ def write_inverted_file(
             train_index(choice, vectors, trained)
             bar.update()
     filled = []
+    runs = [(work.path / "index" / f"{n:06d}.index", run) for n, run in enumerate(vectors.runs(SHARD_VECTORS))]
     with progress.stage("index", vectors.num_rows, "vector") as bar:
-        for number, run in enumerate(vectors.runs(SHARD_VECTORS)):
-            path = work.path / "index" / f"{number:06d}.index"
-            if not path.exists():
-                _fill(trained, run, path)
+        for path, num_rows in _all_filled(trained, runs):
             filled.append(path)
-            bar.update(sum(shard.num_rows for shard in run))
+            bar.update(num_rows)
     with progress.stage("merge", vectors.num_rows, "vector") as bar:
         _merge(trained, filled, folder)
         bar.update(vectors.num_rows)  # one call into Faiss, which tells nothing on the way
@@ -62,33 +65,76 @@ def _trained(work: WorkFolder) -> Path:
     return work.path / "index" / "trained.index"
 
 
-def _fill(trained: Path, run: tuple[VectorShard, ...], path: Path) -> None:
-    """A copy of the trained index with the rows of `run`, under their numbers in the whole matrix."""
-    index = _filled_on_gpu(trained, run) if faiss.get_num_gpus() > 0 else None
-    if index is None:
-        index = _filled(faiss.read_index(str(trained)), run)
-    write_whole(path, lambda draft: faiss.write_index(index, str(draft)))
+Run = tuple[VectorShard, ...]
 
 
-def _filled(index: faiss.Index, run: tuple[VectorShard, ...]) -> faiss.Index:
+def _all_filled(trained: Path, runs: list[tuple[Path, Run]]) -> Iterator[tuple[Path, int]]:
+    """Every filled copy and how many rows it holds, in order; by tasks of the cluster where one is connected."""
+    if is_connected():
+        from index_builder.cluster.filling import mapped_beside
+
+        yield from mapped_beside(trained, _fill_alone, [(trained, path, run) for path, run in runs])
+        return
+    filler = Filler(trained)
+    with ThreadPoolExecutor(filler.num_at_once) as pool:
+        yield from pool.map(filler.fill_missing, *zip(*runs, strict=True))
+
+
+def _fill_alone(trained: Path, path: Path, run: Run) -> tuple[Path, int]:
+    """One task of a cluster."""
+    return Filler(trained).fill_missing(path, run)
+
+
+class Filler:
+    """Makes copies of a trained index that hold the rows of a run: on every GPU one at a time, else on this processor.
+
+    A GPU that cannot take an index of this shape or size is not asked again.
+    """
+
+    def __init__(self, trained: Path) -> None:
+        self._trained = trained
+        self._gpus: Queue[tuple[int, faiss.StandardGpuResources]] = Queue()
+        for number in range(faiss.get_num_gpus()):
+            self._gpus.put((number, faiss.StandardGpuResources()))
+        self.num_at_once = max(1, self._gpus.qsize())
+        self._on_processor = threading.Lock()  # which Faiss uses all cores of
+
+    def fill_missing(self, path: Path, run: Run) -> tuple[Path, int]:
+        """Write the copy with the rows of `run`, under their numbers in the whole matrix, unless it is there; its path
+        and how many rows it holds.
+        """
+        if not path.exists():
+            index = self._on_gpu(run)
+            if index is None:
+                with self._on_processor:
+                    index = _filled(faiss.read_index(str(self._trained)), run)
+            write_whole(path, lambda draft: faiss.write_index(index, str(draft)))
+        return path, sum(shard.num_rows for shard in run)
+
+    def _on_gpu(self, run: Run) -> faiss.Index | None:
+        """The filled index, back in this machine's memory; None when there is no GPU that can take it."""
+        try:
+            number, resources = self._gpus.get_nowait()
+        except Empty:
+            return None
+        options = faiss.GpuClonerOptions()
+        options.useFloat16 = True  # tables of codes of 56 bytes and more fit a multiprocessor in half precision only
+        options.allowCpuCoarseQuantizer = True  # there is no graph over the lists on GPUs
+        try:
+            index = faiss.index_cpu_to_gpu(resources, number, faiss.read_index(str(self._trained)), options)
+            found = faiss.index_gpu_to_cpu(_filled(index, run))
+        except RuntimeError as error:
+            log.warning("index.fill_on_cpu gpu=%d reason=%s", number, str(error).strip().splitlines()[0][:300])
+            return None
+        self._gpus.put((number, resources))
+        return found
+
+
+def _filled(index: faiss.Index, run: Run) -> faiss.Index:
     for shard in run:
         rows = shard.read()
         index.add_with_ids(rows, np.arange(shard.start, shard.start + len(rows)))
     return index
-
-
-def _filled_on_gpu(trained: Path, run: tuple[VectorShard, ...]) -> faiss.Index | None:
-    """The filled index, back in this machine's memory; None when the GPU cannot take one of this shape or size."""
-    options = faiss.GpuClonerOptions()
-    options.useFloat16 = True  # tables of codes of 56 bytes and more fit a multiprocessor in half precision only
-    options.allowCpuCoarseQuantizer = True  # there is no graph over the lists on GPUs
-    resources = faiss.StandardGpuResources()
-    try:
-        index = faiss.index_cpu_to_gpu(resources, 0, faiss.read_index(str(trained)), options)
-        return faiss.index_gpu_to_cpu(_filled(index, run))
-    except RuntimeError as error:
-        log.warning("index.fill_on_cpu reason=%s", str(error).strip().splitlines()[0][:300])
-        return None
 
 
 def _merge(trained: Path, filled: list[Path], folder: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import islice
 
@@ -13,6 +13,7 @@ import pyarrow as pa
 from index_builder.documents import Document, ReadReport, SkippedError
 from index_builder.documents.document import broken_document, note_document, note_skipped
 from index_builder.documents.source import Source
+from index_builder.passages.quarantine import Failure
 from index_builder.passages.window import WindowShape, cut_document
 from index_builder.processes import Budget, Call, LimitError, watched
 from server.retrieval.index.lexical_index import OPENING, SENTENCE
@@ -42,6 +43,7 @@ class PassageBatch:
     rows: pa.RecordBatch
     documents: tuple[tuple[str, int], ...]
     report: ReadReport
+    failures: tuple[Failure, ...] = ()  # documents that took too much, now or when they were tried before
 
 
 def item_batches(items: Iterable[object], first_item: int) -> Iterator[ItemBatch]:
@@ -61,26 +63,37 @@ class CutDocument:
     rows: list[dict[str, object]]
 
 
+class _FailedError(Exception):
+    """A document that took too much whenever it was tried."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure)
+        self.failure = failure
+
+
 @dataclass(frozen=True)
 class BatchCutter:
-    """Cuts the documents of a batch into passages; callable in any process."""
+    """Cuts the documents of a batch into passages, but for those known to fail; callable in any process."""
 
     source: Source
     shape: WindowShape
+    known_failures: Mapping[str, Failure] = field(default_factory=dict)
 
     def __call__(self, batch: ItemBatch) -> PassageBatch:
         """The batch's passages, and what was left out."""
         report = ReadReport()
         rows: list[dict[str, object]] = []
         documents: list[tuple[str, int]] = []
+        failures: list[Failure] = []
         for item in batch.items:
             try:
                 found = self._cut(item)
             except SkippedError as skipped:
                 note_skipped(report, skipped)
                 continue
-            except LimitError as error:
-                note_skipped(report, SkippedError(error.cause, self.source.item_name(item), error.detail))
+            except _FailedError as error:
+                failures.append(error.failure)
+                note_skipped(report, error.failure.skipped)
                 continue
             except Exception as error:  # noqa: BLE001 - a document costs itself only, whatever is wrong with it
                 note_skipped(report, broken_document(self.source.item_name(item), error))
@@ -90,7 +103,11 @@ class BatchCutter:
             rows.extend(found.rows)
         next_item = batch.first_item + len(batch.items)
         return PassageBatch(
-            next_item, pa.RecordBatch.from_pylist(rows, schema=SHARD_SCHEMA), tuple(documents), report=report
+            next_item,
+            pa.RecordBatch.from_pylist(rows, schema=SHARD_SCHEMA),
+            tuple(documents),
+            report=report,
+            failures=tuple(failures),
         )
 
     def _cut(self, item: object) -> CutDocument:
@@ -98,8 +115,13 @@ class BatchCutter:
         wanted = (self.source, self.shape, item)
         if not self.source.is_risky(item):
             return cut_item(wanted)
-        num_bytes = self.source.item_bytes(item)
-        return watched(Call(cut_item, wanted), _budget(num_bytes))
+        if self.known_failures and (known := self.known_failures.get(self.source.item_digest(item).hex())):
+            raise _FailedError(known)
+        try:
+            return watched(Call(cut_item, wanted), _budget(self.source.item_bytes(item)))
+        except LimitError as error:
+            skipped = SkippedError(error.cause, self.source.item_name(item), error.detail)
+            raise _FailedError(Failure.of(self.source.item_digest(item), skipped)) from error
 
 
 def term_row(reader: TermReader, title: str, sentences: Iterable[str], opens: bool) -> list[int]:

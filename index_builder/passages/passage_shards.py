@@ -21,6 +21,7 @@ from index_builder.documents import ReadReport
 from index_builder.documents.records import USUAL_COLUMNS, Columns
 from index_builder.documents.source import SAMPLE, Source, open_source, source_bytes
 from index_builder.passages.batch import SHARD_SCHEMA, BatchCutter, PassageBatch, item_batches
+from index_builder.passages.quarantine import append_failures, read_failures
 from index_builder.passages.window import WindowShape
 from index_builder.processes import Workers, ordered_map
 from index_builder.progress import Progress
@@ -51,12 +52,14 @@ class PassageRequest:
     Attributes:
         columns: of a source that is a table.
         shard_passages: at least how many a shard holds; None: by the source's size.
+        quarantine: a file of documents that are known to fail, as that of the index which is there.
     """
 
     source: str
     shape: WindowShape = field(default_factory=WindowShape)
     columns: Columns = USUAL_COLUMNS
     shard_passages: int | None = None
+    quarantine: Path | None = None
 
 
 def usual_shard_passages(source: Source) -> int:
@@ -74,10 +77,12 @@ def write_passages(
         return msgspec.convert(done, PassageTotals)
     writer = _ShardWriter(work, request.source, request.shard_passages or usual_shard_passages(source))
     reading = ReadReport()
+    known = read_failures(request.quarantine) | read_failures(work.quarantine)
+    cutter = BatchCutter(source, request.shape, known)
     with progress.stage("passages", source_bytes(source), "B") as bar:
         first_item = writer.totals.next_item
         cut = _cut_in_processes if workers.ray is None else _cut_on_cluster
-        batches = cut(source, request, first_item, workers, reading)
+        batches = cut(cutter, request, first_item, workers=workers, reading=reading)
         for batch in batches:
             writer.add(batch)
             bar.update(reading.source_bytes - bar.n)
@@ -92,23 +97,22 @@ def write_passages(
 
 
 def _cut_in_processes(
-    source: Source, request: PassageRequest, first_item: int, workers: Workers, reading: ReadReport
+    cutter: BatchCutter, request: PassageRequest, first_item: int, workers: Workers, reading: ReadReport
 ) -> Iterator[PassageBatch]:
-    batches = item_batches(source.items(reading), first_item)
-    return ordered_map(BatchCutter(source, request.shape), batches, _num_processes(source, workers))
+    del request
+    batches = item_batches(cutter.source.items(reading), first_item)
+    return ordered_map(cutter, batches, _num_processes(cutter.source, workers))
 
 
 def _cut_on_cluster(
-    source: Source, request: PassageRequest, first_item: int, workers: Workers, reading: ReadReport
+    cutter: BatchCutter, request: PassageRequest, first_item: int, workers: Workers, reading: ReadReport
 ) -> Iterator[PassageBatch]:
     from index_builder.cluster.passages import cut_batches
 
     # A source goes to other processes without its list of files, so the task that reads them opens it anew.
     name = request.source if request.source == SAMPLE else str(Path(request.source).expanduser().absolute())
-    opened = partial(open_source, name, source.columns)
-    return cut_batches(
-        opened, BatchCutter(source, request.shape), first_item, wanted_workers=workers.number, reading=reading
-    )
+    opened = partial(open_source, name, request.columns)
+    return cut_batches(opened, cutter, first_item, wanted_workers=workers.number, reading=reading)
 
 
 def _num_processes(source: Source, workers: Workers) -> int:
@@ -147,6 +151,8 @@ class _ShardWriter:
             self._resume(shards)
 
     def add(self, batch: PassageBatch) -> None:
+        if batch.failures:
+            append_failures(self._work.quarantine, batch.failures)
         rows = self._with_unique_ids(batch)
         self._waiting.append(rows)
         self.totals.next_item = batch.next_item

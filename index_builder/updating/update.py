@@ -17,7 +17,8 @@ import numpy as np
 import pyarrow as pa
 
 from index_builder.build import finish
-from index_builder.build_plan import IndexRequest, Inputs, RecallDemand, made_by, passage_inputs, vector_inputs
+from index_builder.build_plan import IndexRequest, Inputs, RecallDemand, passage_inputs, vector_inputs
+from index_builder.code_version import made_by
 from index_builder.documents.records import USUAL_COLUMNS, Columns
 from index_builder.documents.source import open_source
 from index_builder.embeddings.encoding import EmbedRequest, plan_embedding
@@ -26,11 +27,12 @@ from index_builder.index.choice import IndexChoice
 from index_builder.index.inverted_file import write_emptied
 from index_builder.manifest import encoder_revision
 from index_builder.passages.passage_shards import PassageRequest, PassageTotals, write_passages, write_table
+from index_builder.passages.quarantine import Failure, read_failures, write_failures
 from index_builder.passages.window import WindowShape
 from index_builder.processes import Workers
 from index_builder.progress import Progress
 from index_builder.updating.old_index import ChangedItems, OldIndex, text_digest
-from index_builder.work_folder import WorkFolder, sweep_drafts, write_whole
+from index_builder.work_folder import QUARANTINE_FILE, WorkFolder, sweep_drafts, write_whole
 from server.retrieval.encoder.encoder import Encoder, Precision
 from server.retrieval.index.manifest import Manifest
 from server.retrieval.retriever import RetrievalError
@@ -96,6 +98,7 @@ def update_index(plan: UpdatePlan, folder: Path, work: WorkFolder, progress: Pro
         num_passages = _write_shards(old, kept, fresh, work=work, progress=progress)
         if not num_passages:
             raise UpdateError(f"index {old.manifest.label} would hold no passage; remove its folder instead")
+        write_failures(work.quarantine, _failures(plan, old, fresh))
         shutil.rmtree(fresh.path, ignore_errors=True)
         _mark_done(
             plan, old, work, totals=_totals(plan, old, totals, num_passages=num_passages, change=change), change=change
@@ -131,7 +134,9 @@ def _cut_changed(
     totals = PassageTotals(plan.source or plan.add or old.manifest.source)
     if plan.source or plan.add:
         changed = ChangedItems(open_source(plan.source or plan.add, plan.columns), old, _is_cut_alike(old))
-        request = PassageRequest(plan.source or plan.add, _shape(old), plan.columns)
+        request = PassageRequest(
+            plan.source or plan.add, _shape(old), plan.columns, quarantine=old.folder / QUARANTINE_FILE
+        )
         totals = write_passages(changed, request, fresh, workers=plan.workers, progress=progress)
         if plan.source:
             kept = changed.seen
@@ -263,6 +268,14 @@ def _totals(plan: UpdatePlan, old: OldIndex, cut: PassageTotals, num_passages: i
         num_passages=num_passages,
         skipped=skipped,
     )
+
+
+def _failures(plan: UpdatePlan, old: OldIndex, fresh: WorkFolder) -> list[Failure]:
+    """What is known to fail: of a whole source what it holds now, else what was known as well; nothing forgotten."""
+    found = read_failures(fresh.quarantine)
+    if not plan.source:
+        found = read_failures(old.folder / QUARANTINE_FILE) | found
+    return [failure for failure in found.values() if failure.name not in plan.forget]
 
 
 def _mark_done(plan: UpdatePlan, old: OldIndex, work: WorkFolder, totals: PassageTotals, change: Change) -> None:

@@ -14,8 +14,12 @@ from safetensors.torch import load_file
 from container.artifacts.folders import check_encoder
 from container.refusal import Refusal
 from deploy.__main__ import main
+from index_builder.commands import main as build_index
+from server.config import Settings
 from server.retrieval.encoder.encoder import Encoder
 from server.retrieval.encoder.source import encoder_path
+from server.retrieval.from_settings import open_retriever
+from server.retrieval.query import Query
 
 TEXTS = ["Who was Abraham Lincoln?", "The Eiffel Tower stands in Paris."]
 
@@ -54,3 +58,29 @@ def test_a_finished_one_is_left_alone_and_another_is_not_written_over(pickled: P
     assert (tmp_path / "encoder" / "manifest.json").stat().st_mtime_ns == before
     assert main(["package", "--encoder", encoder_path("sample"), "--out", str(tmp_path)]) == 1
     assert "holds another encoder" in capsys.readouterr().err
+
+
+def test_a_bare_pickled_bert_becomes_an_index_that_is_searched(pickled: Path, tmp_path: Path) -> None:
+    """As facebook/contriever-msmarco is published: weights in a pickle, and nothing of sentence-transformers beside."""
+    for path in pickled.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif "sentence" in path.name or path.name in ("modules.json", "README.md"):
+            path.unlink()
+    assert sorted(path.suffix for path in pickled.iterdir() if path.suffix not in (".json", ".txt")) == [".bin"]
+    assert main(["package", "--encoder", str(pickled), "--out", str(tmp_path)]) == 0
+    encoder, documents, index = tmp_path / "encoder", tmp_path / "documents", tmp_path / "index"
+    documents.mkdir()
+    (documents / "owls.md").write_text("# Owls\n\nOwls hunt at night. They eat mice and small birds.\n")
+    (documents / "trains.md").write_text("# Trains\n\nTrains run on rails. The first railway opened in 1825.\n")
+    assert (
+        build_index(["--quiet", "build", "--source", str(documents), "--encoder", str(encoder), "--out", str(index)])
+        == 0
+    )
+    retriever = open_retriever(Settings(index=str(index), encoder=str(encoder), score_floor=-1.0))
+    assert retriever is not None
+    try:
+        (found,) = retriever.search(Query("What do owls eat?", 1, 0, threshold=1.0))
+    finally:
+        retriever.close()
+    assert found.title == "Owls"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,6 +12,7 @@ import pytest
 
 from index_builder.embeddings import encoding
 from index_builder.embeddings.encoding import EmbedPlan, EmbedRequest, embed_passages, plan_embedding
+from index_builder.index import inverted_file
 from index_builder.index.choice import choose_index
 from index_builder.index.index_files import write_faiss_index
 from index_builder.processes import Workers
@@ -23,7 +25,7 @@ QUIET = Progress(quiet=True)
 
 
 def filled(folder: Path) -> bytes:
-    shards = write_shards(folder / "vectors", clustered(2000, 32), [1500, 500])
+    shards = write_shards(folder / "vectors", clustered(2000, 32), [500] * 4)
     write_faiss_index(choose_index("ivfpq", 2000, 32), shards, WorkFolder(folder / "work"), folder, QUIET)
     return (folder / INDEX_FILE).read_bytes()
 
@@ -52,6 +54,29 @@ def test_lists_are_filled_on_a_gpu_with_tables_in_half_precision(tmp_path: Path,
     assert all(options == SimpleNamespace(useFloat16=True, allowCpuCoarseQuantizer=True) for options in gpu)
 
 
+def test_every_gpu_fills_runs_with_resources_that_are_made_once(
+    tmp_path: Path, gpu: list[SimpleNamespace], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used: list[tuple[object, int]] = []
+    made: list[object] = []
+    together = threading.Barrier(2, timeout=60)
+
+    def to_gpu(resources: object, device: int, index: faiss.Index, options: object) -> faiss.Index:
+        used.append((resources, device))
+        together.wait()  # both GPUs work at the same time
+        return index
+
+    monkeypatch.setattr(faiss, "get_num_gpus", lambda: 2)
+    monkeypatch.setattr(faiss, "StandardGpuResources", lambda: made.append(object()) or made[-1])
+    monkeypatch.setattr(faiss, "index_cpu_to_gpu", to_gpu)
+    monkeypatch.setattr(inverted_file, "SHARD_VECTORS", 500)
+    filled(tmp_path)
+    assert sorted({device for _, device in used}) == [0, 1]
+    assert len(used) % 2 == 0
+    assert len(made) == 2
+    assert {each for each, _ in used} == set(made)
+
+
 def test_what_a_gpu_refuses_is_filled_by_the_processor_and_the_reason_logged(
     tmp_path: Path, gpu: list[SimpleNamespace], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -61,9 +86,10 @@ def test_what_a_gpu_refuses_is_filled_by_the_processor_and_the_reason_logged(
     (tmp_path / "gpu").mkdir()
     expected = filled(tmp_path / "gpu")
     monkeypatch.setattr(faiss, "index_cpu_to_gpu", refuse)
+    monkeypatch.setattr(inverted_file, "SHARD_VECTORS", 500)  # several runs
     (tmp_path / "cpu").mkdir()
     assert len(filled(tmp_path / "cpu")) == pytest.approx(len(expected), abs=100)
-    assert "index.fill_on_cpu reason=Error in GpuIndexIVFPQ" in caplog.text
+    assert caplog.text.count("index.fill_on_cpu gpu=0 reason=Error in GpuIndexIVFPQ") == 1, "it is not asked again"
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ import pytest
 from index_builder.build import build
 from index_builder.build_plan import BuildPlan, RecallDemand
 from index_builder.commands import main
-from index_builder.processes import Workers
+from index_builder.passages import batch
+from index_builder.processes import OVER_TIME, Budget, Call, LimitError, Workers
 from index_builder.progress import Progress
 from index_builder.updating import update as updating
 from index_builder.updating.update import Change, UpdatePlan, update_index
@@ -19,6 +20,7 @@ from index_builder.work_folder import WorkFolder
 from server.retrieval.index.manifest import Manifest, read_manifest
 from server.retrieval.index.passage_table import PassageRow, PassageTable
 from server.retrieval.index.stored_vectors import VECTORS_FILE, StoredVectors
+from server.retrieval.index.terms import TermReader
 
 QUIET = Progress(quiet=True)
 TEXTS = {
@@ -96,6 +98,20 @@ def test_a_forgotten_document_is_in_no_file(index: Path) -> None:
     assert not (index / ".work").exists()
 
 
+def test_the_words_of_a_forgotten_document_are_in_no_list_of_words(index: Path) -> None:
+    wanted = TermReader("en").terms("Zyzzyva password xylophone Quixote")
+    assert set(wanted) <= terms_in_files(index)
+    updated(index, forget=("secret.md",))
+    assert set(wanted) & terms_in_files(index) == set()
+    assert len(vectors(index)) == 3
+
+
+def terms_in_files(index: Path) -> set[int]:
+    """Every number of the lexical files, which keep words as numbers."""
+    arrays = [np.load(path) for path in index.glob("*.npy") if path.name != VECTORS_FILE]
+    return {int(number) for array in arrays for number in array.ravel()}
+
+
 def test_a_source_is_followed_and_only_what_changed_is_encoded(docs: Path, index: Path, tmp_path: Path) -> None:
     (docs / "mice.md").write_text(TEXTS["mice.md"].replace("grain", "cheese"))
     (docs / "secret.md").unlink()
@@ -109,6 +125,33 @@ def test_a_source_is_followed_and_only_what_changed_is_encoded(docs: Path, index
     assert all(float(mine[name] @ anew[name]) > 0.999 for name in anew)
     assert manifest.passages == whole.passages
     assert manifest.fingerprint == build(plan(docs), index, WorkFolder(index / ".work"), QUIET).fingerprint
+
+
+def test_documents_that_fail_are_tried_by_no_update_and_forgotten_with_the_others(
+    docs: Path, index: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[str] = []
+
+    def watched(call: Call[object], budget: Budget) -> object:
+        name = call.argument[2].name  # type: ignore[index]
+        tried.append(name)
+        if name == "bad.html":
+            raise LimitError(OVER_TIME, "as it is")
+        return call.function(call.argument)
+
+    monkeypatch.setattr(batch, "watched", watched)
+    (docs / "bad.html").write_text("<p>Endless.")
+    for _ in range(2):
+        manifest, change = updated(index, source=str(docs))
+        assert change.num_kept == 4
+        assert manifest.passages.skipped == {OVER_TIME: 1}
+    assert tried == ["bad.html"]
+    assert "quarantine.jsonl" in read_manifest(index).files
+    updated(index, forget=("mice.md",))
+    assert (index / "quarantine.jsonl").exists()
+    (docs / "bad.html").unlink()
+    updated(index, source=str(docs))
+    assert not (index / "quarantine.jsonl").exists()
 
 
 def test_documents_are_added_and_replaced_beside_what_is_there(index: Path, tmp_path: Path) -> None:

@@ -1,0 +1,231 @@
+"""What kinds of index cost and find on the same vectors: build time, size, recall with its interval, time of a query.
+
+The vectors have the dimension and the spectrum of real ones: their variance falls along the principal axes as that of
+the sample's passages does (the power -0.8 of the axis' number), around centres of a hundred each, all turned at random.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import faiss
+import numpy as np
+
+from index_builder.evaluation.sweep import exact_neighbours, interval
+from index_builder.index.choice import choose_index
+from index_builder.progress import peak_mib
+from server.retrieval.index.stored_vectors import VECTORS_FILE, StoredVectors
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Row = dict[str, object]
+
+_BLOCK_ROWS = 1 << 16
+_DECAY = 0.8
+_ROWS_PER_CENTRE = 100
+_WITHIN = 0.33  # of the variance that a row has around its centre
+_NUM_QUERIES = 500
+_QUERY_NOISE = 0.6  # beside the row it asks for: a cosine similarity of about 0.77, as questions have
+_DEPTHS = (10, 64)
+_CANDIDATES = (64, 128, 256, 512)
+_BREADTHS = (4, 8, 16, 32, 64, 128, 256)
+_FLOOR = 0.95
+_TIMED_QUERIES = 200
+
+
+def measure_factories(folder: Path, num_vectors: int, dimension: int, names: list[str], train: Training) -> Row:
+    """Build and measure every index named that was not measured before in `folder`; all results there are.
+
+    "ours" is what the builder chooses. Results are kept, so that a long table is made by several runs.
+    """
+    vectors, queries, least = _prepared(folder, num_vectors, dimension)
+    for name in names:
+        factory = choose_index("ivfpq", num_vectors, dimension).factory if name == "ours" else name
+        path = folder / f"{factory}.json"
+        if not path.exists():
+            path.write_text(json.dumps(_measure(factory, folder, vectors, queries=queries, least=least, train=train)))
+    return {"vectors": num_vectors, "dimension": dimension, "factories": _results(folder)}
+
+
+class Training:
+    """How an index is trained: samples a list, and iterations."""
+
+    def __init__(self, per_list: int, iterations: int) -> None:
+        self.per_list = per_list
+        self.iterations = iterations
+
+
+def measure_threads(folder: Path, threads: list[int]) -> Row:
+    """Milliseconds of one query by the threads that share it, at its chosen point, for every index there is."""
+    vectors, queries = StoredVectors(folder / VECTORS_FILE), np.load(folder / "queries.npy")
+    found: Row = {}
+    for result in _results(folder):
+        index = faiss.read_index(str(folder / f"{result['factory']}.index"), faiss.IO_FLAG_MMAP_IFC)
+        point = result["chosen"]
+        assert isinstance(point, dict), result
+        found[str(result["factory"])] = {
+            str(number): _times(index, vectors, queries, point=point, threads=number) for number in threads
+        }
+    return {"one_query_ms_by_threads": found}
+
+
+def _results(folder: Path) -> list[Row]:
+    return [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
+
+
+def _prepared(
+    folder: Path, num_vectors: int, dimension: int
+) -> tuple[StoredVectors, NDArray[np.float32], NDArray[np.float32]]:
+    """Vectors, queries, and the least score of each query's true neighbours at every depth; made once."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / "least.npy").exists():
+        _write_vectors(folder / VECTORS_FILE, num_vectors, dimension)
+        vectors = StoredVectors(folder / VECTORS_FILE)
+        generator = np.random.default_rng(7)
+        rows = vectors.rows(np.sort(generator.choice(num_vectors, _NUM_QUERIES, replace=False)))
+        noise = _spectral(generator, _NUM_QUERIES, dimension) @ _rotation(dimension)
+        queries = _unit(rows + _QUERY_NOISE * noise / np.linalg.norm(noise, axis=1, keepdims=True) * 1.4)
+        scores, _ = exact_neighbours(queries, vectors, max(_DEPTHS))
+        np.save(folder / "queries.npy", queries)
+        np.save(folder / "least.npy", scores[:, [depth - 1 for depth in _DEPTHS]])
+    return StoredVectors(folder / VECTORS_FILE), np.load(folder / "queries.npy"), np.load(folder / "least.npy")
+
+
+def _write_vectors(path: Path, num_vectors: int, dimension: int) -> None:
+    generator = np.random.default_rng(11)
+    turned = _rotation(dimension)
+    centres = _spectral(generator, max(8, num_vectors // _ROWS_PER_CENTRE), dimension)
+    matrix = np.lib.format.open_memmap(path, "w+", np.float16, (num_vectors, dimension))
+    for start in range(0, num_vectors, _BLOCK_ROWS):
+        size = min(_BLOCK_ROWS, num_vectors - start)
+        rows = (1 - _WITHIN) ** 0.5 * centres[generator.integers(len(centres), size=size)]
+        rows += _WITHIN**0.5 * _spectral(generator, size, dimension)
+        matrix[start : start + size] = _unit(rows @ turned)
+    matrix.flush()
+
+
+def _spectral(generator: np.random.Generator, size: int, dimension: int) -> NDArray[np.float32]:
+    """Rows whose variance falls along the axes as that of real vectors does."""
+    scale = np.arange(1, dimension + 1, dtype=np.float32) ** (-_DECAY / 2)
+    return generator.standard_normal((size, dimension), dtype=np.float32) * scale
+
+
+def _rotation(dimension: int) -> NDArray[np.float32]:
+    turned, _ = np.linalg.qr(np.random.default_rng(5).standard_normal((dimension, dimension)))
+    found: NDArray[np.float32] = turned.astype(np.float32)
+    return found
+
+
+def _unit(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    found: NDArray[np.float32] = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    return found
+
+
+def _measure(
+    factory: str,
+    folder: Path,
+    vectors: StoredVectors,
+    queries: NDArray[np.float32],
+    least: NDArray[np.float32],
+    train: Training,
+) -> Row:
+    started = time.perf_counter()
+    index = _trained(factory, vectors, train)
+    trained_s = time.perf_counter() - started
+    for start, block in vectors.blocks(_BLOCK_ROWS):
+        index.add_with_ids(block, np.arange(start, start + len(block))) if "IVF" in factory else index.add(block)
+    built_s = time.perf_counter() - started
+    faiss.write_index(index, str(folder / f"{factory}.index"))
+    points = [
+        point for breadth in _BREADTHS for point in _points(index, vectors, queries, least=least, breadth=breadth)
+    ]
+    good = [point for point in points if point["recall_at_10_low"] >= _FLOOR and point["recall_at_64_low"] >= _FLOOR]
+    best = min(good or points, key=lambda point: point["search_ms"] if good else -point["recall_at_10"])
+    return {
+        "factory": factory,
+        "train_s": round(trained_s, 1),
+        "train_rows_per_list": train.per_list,
+        "train_iterations": train.iterations,
+        "build_s": round(built_s, 1),
+        "threads": faiss.omp_get_max_threads(),
+        "index_mib": round((folder / f"{factory}.index").stat().st_size / 2**20, 1),
+        "bytes_a_vector": round((folder / f"{factory}.index").stat().st_size / len(vectors), 1),
+        "peak_mib": peak_mib(),
+        "reaches_the_floor": bool(good),
+        "chosen": best | {"ms": _times(index, vectors, queries, point=best, threads=1)},
+        "points": points,
+    }
+
+
+def _trained(factory: str, vectors: StoredVectors, train: Training) -> faiss.Index:
+    index = faiss.index_factory(vectors.dimension, factory, faiss.METRIC_INNER_PRODUCT)
+    num_lists = 1
+    if "IVF" in factory:
+        inverted = faiss.extract_index_ivf(index)
+        num_lists, inverted.cp.niter, inverted.cp.seed = inverted.nlist, train.iterations, 1234
+        inverted.cp.max_points_per_centroid = train.per_list
+        whole = faiss.downcast_index(inverted)
+        if hasattr(whole, "do_polysemous_training"):
+            whole.do_polysemous_training = False
+    number = min(len(vectors), max(65536, train.per_list * num_lists))
+    rows = np.sort(np.random.default_rng(3).choice(len(vectors), number, replace=False))
+    index.train(vectors.rows(rows))
+    return index
+
+
+def _points(
+    index: faiss.Index,
+    vectors: StoredVectors,
+    queries: NDArray[np.float32],
+    least: NDArray[np.float32],
+    breadth: int,
+) -> list[dict[str, float]]:
+    """Recall at every number of candidates, which are ranked again by their stored vectors, and Faiss' own time."""
+    started = time.perf_counter()
+    _, rows = index.search(queries, max(_CANDIDATES), params=_parameters(index, breadth))
+    search_ms = (time.perf_counter() - started) * 1e3 / len(queries)
+    exact = np.full(rows.shape, -np.inf, dtype=np.float32)
+    for number, query in enumerate(queries):
+        held = rows[number] >= 0
+        exact[number, held] = vectors.rows(rows[number, held]) @ query
+    points = []
+    for candidates in _CANDIDATES:
+        ranked = -np.sort(-exact[:, :candidates], axis=1)
+        point: dict[str, float] = {"breadth": breadth, "candidates": candidates, "search_ms": round(search_ms, 3)}
+        for place, depth in enumerate(_DEPTHS):
+            found = float((ranked[:, :depth] >= least[:, place : place + 1] - 1e-5).mean())
+            low, high = interval(found, len(queries))
+            point |= {f"recall_at_{depth}": round(found, 4), f"recall_at_{depth}_low": round(low, 4)}
+            point[f"recall_at_{depth}_high"] = round(high, 4)
+        points.append(point)
+    return points
+
+
+def _times(
+    index: faiss.Index, vectors: StoredVectors, queries: NDArray[np.float32], point: dict[str, float], threads: int
+) -> dict[str, float]:
+    """Milliseconds of a query alone, ranking again included; several threads share its lists."""
+    faiss.omp_set_num_threads(threads)
+    if faiss.try_extract_index_ivf(index) is not None:
+        faiss.extract_index_ivf(index).parallel_mode = 1 if threads > 1 else 0
+    parameters = _parameters(index, int(point["breadth"]))
+    seconds = []
+    for query in queries[:_TIMED_QUERIES]:
+        started = time.perf_counter()
+        _, rows = index.search(query[None], int(point["candidates"]), params=parameters)
+        _ = vectors.rows(rows[0][rows[0] >= 0]) @ query
+        seconds.append(time.perf_counter() - started)
+    return {f"p{share}": round(float(np.percentile(seconds, share)) * 1e3, 2) for share in (50, 95)}
+
+
+def _parameters(index: faiss.Index, breadth: int) -> faiss.SearchParameters:
+    if isinstance(index, faiss.IndexPreTransform):
+        inner = _parameters(faiss.downcast_index(index.index), breadth)
+        return faiss.SearchParametersPreTransform(index_params=inner)
+    if isinstance(index, faiss.IndexHNSW):
+        return faiss.SearchParametersHNSW(efSearch=max(breadth, 16))
+    return faiss.SearchParametersIVF(nprobe=breadth)
