@@ -6,15 +6,24 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
+from index_builder.cluster.connection import connected
 from index_builder.commands import main
+from index_builder.index import inverted_file
+from index_builder.index.choice import choose_index
+from index_builder.index.index_files import write_faiss_index
+from index_builder.progress import Progress
+from index_builder.work_folder import WorkFolder
 from server.ports import free_loopback_port
 from tests.unit.index_builder.dumps import article, page, write_dump
+from tests.unit.index_builder.vectors import clustered, write_shards
 
 NUM_PAGES = 70
 ENVIRONMENT = {
@@ -24,6 +33,11 @@ ENVIRONMENT = {
     "RAY_AUTH_MODE": "token",
     "RAY_AUTH_TOKEN": uuid.uuid4().hex,
 }
+OTHER_LANGUAGES = (
+    page("Isar", "Die Isar ist ein Fluss. Sie ist {{unité|292|km}} lang. [[Datei:I.jpg|mini|Die Isar]]", page_id=901),
+    page("Loire", "La Loire est un fleuve. Elle coule au {{s-|XIX|e}}. L'''eau'' est claire.", page_id=902),
+    page("富士山", "富士山は日本の山である。標高は{{Convert|3776|m}}である。", page_id=903),
+)
 BESIDE_PYTHON = Path(sys.executable).parent
 
 
@@ -31,25 +45,37 @@ BESIDE_PYTHON = Path(sys.executable).parent
 def address() -> Iterator[str]:
     """A cluster of one machine with two cores, on loopback; its address."""
     port = free_loopback_port()
-    options = {"port": port, "num-cpus": 2, "node-ip-address": "127.0.0.1", "object-store-memory": 128 << 20}
-    flags = [f"--{name}={value}" for name, value in options.items()]
-    command = [BESIDE_PYTHON / "ray", "start", "--head", "--block", "--include-dashboard=false", *flags]
+    with machine("--head", "--include-dashboard=false", f"--port={port}", "--num-cpus=2"):
+        yield f"127.0.0.1:{port}"
+
+
+@contextmanager
+def machine(*flags: str) -> Iterator[subprocess.Popen[str]]:
+    """One machine of a cluster, as processes of its own."""
+    usual = ["--block", "--node-ip-address=127.0.0.1", f"--object-store-memory={128 << 20}"]
+    command = [BESIDE_PYTHON / "ray", "start", *usual, *flags]
     with subprocess.Popen(
         command, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True, start_new_session=True
-    ) as cluster:
+    ) as processes:
         try:
-            assert cluster.stdout is not None
-            assert any("Ray runtime started" in line for line in cluster.stdout)
-            yield f"127.0.0.1:{port}"
+            assert processes.stdout is not None
+            assert any("Ray runtime started" in line for line in processes.stdout)
+            yield processes
         finally:
-            os.killpg(cluster.pid, signal.SIGKILL)
-            cluster.communicate(timeout=60)
+            with suppress(ProcessLookupError):
+                os.killpg(processes.pid, signal.SIGKILL)
+            processes.communicate(timeout=60)
 
 
 @pytest.fixture(scope="module")
 def dump(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pages = [article(n, 7) if n % 4 else page(f"R{n}", "#REDIRECT [[X]]") for n in range(NUM_PAGES)]
-    return write_dump(tmp_path_factory.mktemp("dump") / "d.xml.bz2", *pages, "<page><title>Broken</title><ns></page>")
+    return write_dump(
+        tmp_path_factory.mktemp("dump") / "d.xml.bz2",
+        *pages,
+        *OTHER_LANGUAGES,
+        "<page><title>Broken</title><ns></page>",
+    )
 
 
 def on_cluster(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -95,6 +121,42 @@ def test_a_cluster_makes_the_shards_of_one_machine_and_goes_on_from_those_that_e
     assert {path: path.stat().st_mtime_ns for path in kept if path.suffix == ".npy"} == {
         path: time for path, time in kept.items() if path.suffix == ".npy"
     }
+
+
+def test_what_a_lost_machine_worked_on_is_done_again(address: str, tmp_path: Path) -> None:
+    pages = [article(n, 400) for n in range(500)]  # 12 MB: several tasks for every core
+    dump = write_dump(tmp_path / "d.xml", *pages)
+    command = [sys.executable, "-m", "index_builder", "--quiet", *passages(dump, tmp_path / "w"), "--ray", address]
+    with machine(f"--address={address}", "--num-cpus=2") as lost:
+        running = subprocess.Popen(command, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True)
+        first, deadline = tmp_path / "w" / "passages" / "000000.arrow", time.monotonic() + 100
+        while not first.exists() and running.poll() is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        assert running.poll() is None, "it was killed while it worked"
+        os.killpg(lost.pid, signal.SIGKILL)
+        _, told = running.communicate(timeout=200)
+    assert running.returncode == 0, told
+    assert main(["--quiet", *passages(dump, tmp_path / "alone")]) == 0
+    assert files(tmp_path / "w") == files(tmp_path / "alone")
+
+
+def test_a_cluster_fills_the_lists_of_an_index_as_one_machine_does(
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inverted_file, "SHARD_VECTORS", 500)
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    made = {}
+    for cluster in (None, address):
+        folder = tmp_path / str(cluster is None)
+        shards = write_shards(folder / "vectors", clustered(2000, 32), [500] * 4)
+        with connected(cluster):
+            choice = choose_index("ivfpq", 2000, 32)
+            write_faiss_index(choice, shards, WorkFolder(folder / "work"), folder, Progress(quiet=True))
+        made[cluster] = [path.read_bytes() for path in sorted((folder / "work" / "index").iterdir())]
+    assert len(made[None]) == 5
+    assert made[address] == made[None]
 
 
 def test_a_cluster_started_for_the_run_makes_the_same_passages_from_nothing(

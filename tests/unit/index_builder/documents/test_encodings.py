@@ -21,7 +21,8 @@ JAPANESE = "東京は日本の首都であり、世界でも有数の大都市�
 @pytest.mark.parametrize(
     ("text", "encoding"),
     [(FRENCH, "cp1252"), ("café", "cp1252"), (RUSSIAN, "cp1251"), (RUSSIAN, "koi8_r"), (POLISH, "cp1250"),
-     (JAPANESE, "shift_jis"), (JAPANESE, "euc_jp"), (FRENCH, "utf-16-le"), (FRENCH, "utf-16-be"), (FRENCH, "utf-16"), ("Plain English text", "utf-16-le"), ("Plain English", "utf-16-be"),
+     (JAPANESE, "shift_jis"), (JAPANESE, "euc_jp"), (FRENCH, "utf-16-le"), (FRENCH, "utf-16-be"), (FRENCH, "utf-16"),
+     ("Plain English text", "utf-16-le"), ("Plain English", "utf-16-be"),
      (FRENCH, "utf-8-sig"), (RUSSIAN, "utf-8"), (FRENCH, "utf-32")],
 )  # fmt: skip
 def test_a_text_that_says_nothing_is_read_as_what_it_is(text: str, encoding: str) -> None:
