@@ -158,7 +158,9 @@ def write_index(request: IndexRequest, work: WorkFolder, encoder: Encoder, progr
         passages=passage_facts(totals, _shape(inputs), vectors["embedded"]),
         index=facts,
         file_names=names,
-        score_floor=small_talk_floor(encoder, StoredVectors(work.result / VECTORS_FILE), progress),
+        score_floor=small_talk_floor(
+            encoder, StoredVectors(work.result / VECTORS_FILE), inputs["language"], progress=progress
+        ),
     )
     manifest = new_manifest(work.result, about, progress)
     store_manifest(work.result, manifest)

@@ -20,7 +20,7 @@ from server.retrieval.encoder.encoder import Encoder
 from server.retrieval.index.manifest import Manifest, read_manifest
 from server.retrieval.index.passage_table import PassageTable
 from server.retrieval.index.retriever import PASSAGES_FILE
-from server.retrieval.index.small_talk import SMALL_TALK
+from server.retrieval.index.small_talk import SMALL_TALK, SMALL_TALK_OF
 from server.retrieval.index.stored_vectors import StoredVectors
 from server.retrieval.retriever import RetrievalError
 
@@ -103,10 +103,11 @@ def draw(points: list[OperatingPoint], chosen: OperatingPoint, floor: float, pat
     figure.savefig(path, dpi=120, format="png")
 
 
-def small_talk_floor(encoder: Encoder, vectors: StoredVectors, progress: Progress) -> float:
-    """The cosine similarity to its nearest passage that nearly all small talk stays under."""
+def small_talk_floor(encoder: Encoder, vectors: StoredVectors, language: str, progress: Progress) -> float:
+    """The cosine similarity to its nearest passage that nearly all small talk of a language stays under."""
+    said = SMALL_TALK_OF.get(language, SMALL_TALK)
     with progress.stage("floor", len(vectors), "vector") as bar:
-        scores, _ = exact_neighbours(encoder.encode(SMALL_TALK, role="query"), vectors, 1, on_rows=bar.update)
+        scores, _ = exact_neighbours(encoder.encode(said, role="query"), vectors, 1, on_rows=bar.update)
     return round(float(np.percentile(scores[:, 0], SHARE_UNDER_FLOOR)), 3)
 
 

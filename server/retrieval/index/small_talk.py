@@ -28,6 +28,48 @@ SMALL_TALK = (
     "I had a long day at work", "What should I cook for dinner?", "My dog is sick", "Happy birthday!", "Good luck",
     "Congratulations!", "What do you think?", "That makes no sense", "You are wrong", "I agree with you",
 )  # fmt: skip
+# The same in other languages, for the floor of an index in one of them.
+SMALL_TALK_OF = {
+    "de": (
+        "Guten Morgen", "Guten Abend", "Gute Nacht", "Hallo", "Hi!", "Tschüss", "Bis bald", "Danke!", "Vielen Dank",
+        "Bitte schön", "Wie geht es dir?", "Alles klar?", "Schönes Wochenende", "Okay", "Ja", "Nein", "Klingt gut",
+        "Das ist toll", "Haha", "Entschuldigung", "Wie bitte?", "Moment mal", "Kannst du mir helfen?", "Wer bist du?",
+        "Erzähl mir einen Witz", "Wie heißt du?", "Was kannst du?", "Ich bin müde", "Mir ist langweilig",
+        "Alles Gute zum Geburtstag", "Viel Glück", "Herzlichen Glückwunsch", "Was denkst du?", "Ich mag dich",
+    ),
+    "fr": (
+        "Bonjour", "Bonsoir", "Bonne nuit", "Salut", "Au revoir", "À bientôt", "Merci !", "Merci beaucoup", "De rien",
+        "Comment ça va ?", "Quoi de neuf ?", "Bon week-end", "D'accord", "Oui", "Non", "C'est super", "Ha ha",
+        "Pardon", "Excusez-moi", "Attends un instant", "Tu peux m'aider ?", "Qui es-tu ?", "Raconte-moi une blague",
+        "Comment tu t'appelles ?", "Que sais-tu faire ?", "Je suis fatigué", "Je m'ennuie", "Joyeux anniversaire",
+        "Bonne chance", "Félicitations", "Qu'en penses-tu ?", "Je t'aime bien",
+    ),
+    "es": (
+        "Buenos días", "Buenas tardes", "Buenas noches", "Hola", "Adiós", "Hasta luego", "¡Gracias!", "Muchas gracias",
+        "De nada", "¿Cómo estás?", "¿Qué tal?", "Buen fin de semana", "Vale", "Sí", "No", "Suena bien", "Qué bien",
+        "Jaja", "Perdón", "Un momento", "¿Me puedes ayudar?", "¿Quién eres?", "Cuéntame un chiste", "¿Cómo te llamas?",
+        "¿Qué sabes hacer?", "Estoy cansado", "Me aburro", "Feliz cumpleaños", "Buena suerte", "Felicidades",
+        "¿Qué piensas?", "Me caes bien",
+    ),
+    "it": (
+        "Buongiorno", "Buonasera", "Buonanotte", "Ciao", "Arrivederci", "A presto", "Grazie!", "Grazie mille", "Prego",
+        "Come stai?", "Come va?", "Buon fine settimana", "Va bene", "Sì", "No", "Che bello", "Ahah", "Scusa",
+        "Un attimo", "Mi puoi aiutare?", "Chi sei?", "Raccontami una barzelletta", "Come ti chiami?", "Cosa sai fare?",
+        "Sono stanco", "Mi annoio", "Buon compleanno", "Buona fortuna", "Congratulazioni", "Che ne pensi?",
+    ),
+    "pt": (
+        "Bom dia", "Boa tarde", "Boa noite", "Olá", "Tchau", "Até logo", "Obrigado!", "Muito obrigado", "De nada",
+        "Como vai você?", "Tudo bem?", "Bom fim de semana", "Tá bom", "Sim", "Não", "Que legal", "Haha", "Desculpe",
+        "Um momento", "Você pode me ajudar?", "Quem é você?", "Conte uma piada", "Qual é o seu nome?",
+        "O que você sabe fazer?", "Estou cansado", "Estou entediado", "Feliz aniversário", "Boa sorte", "Parabéns",
+    ),
+    "nl": (
+        "Goedemorgen", "Goedenavond", "Welterusten", "Hallo", "Hoi", "Doei", "Tot ziens", "Dank je!", "Bedankt",
+        "Graag gedaan", "Hoe gaat het?", "Alles goed?", "Fijn weekend", "Oké", "Ja", "Nee", "Klinkt goed", "Wat leuk",
+        "Haha", "Sorry", "Wacht even", "Kun je me helpen?", "Wie ben jij?", "Vertel een mop", "Hoe heet je?",
+        "Wat kun je?", "Ik ben moe", "Ik verveel me", "Gefeliciteerd", "Veel succes", "Wat denk je?",
+    ),
+}  # fmt: skip
 # What they say in the middle of a conversation.
 _REMARKS = (
     "thanks", "thank you very much, that helps", "ok thanks, bye", "perfect, thank you", "great, thanks for your help",
