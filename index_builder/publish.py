@@ -18,7 +18,8 @@ from index_builder.work_folder import write_whole
 from server.artifacts.error import ArtifactError
 from server.artifacts.folder import MANIFEST
 from server.artifacts.listing import split_uri
-from server.artifacts.upload import is_same, send_file
+from server.artifacts.resumed_upload import send_resumed
+from server.artifacts.upload import is_same
 from server.retrieval.index.manifest import FileFacts, Manifest, read_manifest
 
 log = logging.getLogger(__name__)
@@ -186,7 +187,7 @@ class S3Target:
         """Send a file in parallel parts; S3 shows it when all of them have come."""
         with _told(self.address):
             place = {"Bucket": self._bucket, "Key": f"{self._prefix}{name}"}
-            send_file(self._client, path, place, sha256=facts.sha256, on_bytes=progress)
+            send_resumed(self._client, path, place, sha256=facts.sha256, on_bytes=progress)
 
     def probe(self) -> None:
         """Write a small object and delete it; one that may not be deleted stays, and does no harm."""
