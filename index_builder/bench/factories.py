@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -133,13 +134,8 @@ def _measure(
     least: NDArray[np.float32],
     train: Training,
 ) -> Row:
-    started = time.perf_counter()
-    index = _trained(factory, vectors, train)
-    trained_s = time.perf_counter() - started
-    for start, block in vectors.blocks(_BLOCK_ROWS):
-        index.add_with_ids(block, np.arange(start, start + len(block))) if "IVF" in factory else index.add(block)
-    built_s = time.perf_counter() - started
-    faiss.write_index(index, str(folder / f"{factory}.index"))
+    index, train_s = _kept(folder / f"{factory}.trained", lambda: _trained(factory, vectors, train))
+    index, fill_s = _kept(folder / f"{factory}.index", lambda: _filled(index, vectors))
     points = [
         point for breadth in _BREADTHS for point in _points(index, vectors, queries, least=least, breadth=breadth)
     ]
@@ -147,10 +143,10 @@ def _measure(
     best = min(good or points, key=lambda point: point["search_ms"] if good else -point["recall_at_10"])
     return {
         "factory": factory,
-        "train_s": round(trained_s, 1),
+        "train_s": train_s,
         "train_rows_per_list": train.per_list,
         "train_iterations": train.iterations,
-        "build_s": round(built_s, 1),
+        "build_s": round(train_s + fill_s, 1),
         "threads": faiss.omp_get_max_threads(),
         "index_mib": round((folder / f"{factory}.index").stat().st_size / 2**20, 1),
         "bytes_a_vector": round((folder / f"{factory}.index").stat().st_size / len(vectors), 1),
@@ -159,6 +155,27 @@ def _measure(
         "chosen": best | {"ms": _times(index, vectors, queries, point=best, threads=1)},
         "points": points,
     }
+
+
+def _kept(path: Path, make: Callable[[], faiss.Index]) -> tuple[faiss.Index, float]:
+    """What was made by an earlier run, or is made now, and the seconds it took: a long one goes on after a pause."""
+    note = path.with_suffix(f"{path.suffix}.seconds")
+    if not note.exists():
+        started = time.perf_counter()
+        index = make()
+        seconds = round(time.perf_counter() - started, 1)
+        faiss.write_index(index, str(path))
+        note.write_text(str(seconds))
+    return faiss.read_index(str(path)), float(note.read_text())
+
+
+def _filled(index: faiss.Index, vectors: StoredVectors) -> faiss.Index:
+    for start, block in vectors.blocks(_BLOCK_ROWS):
+        if "IVF" in type(faiss.downcast_index(index)).__name__ or isinstance(index, faiss.IndexPreTransform):
+            index.add_with_ids(block, np.arange(start, start + len(block)))
+        else:
+            index.add(block)
+    return index
 
 
 def _trained(factory: str, vectors: StoredVectors, train: Training) -> faiss.Index:

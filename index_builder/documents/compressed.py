@@ -42,17 +42,22 @@ _BROKEN_ARCHIVES = (
 )
 
 
-def blocks(path: Path, report: ReadReport) -> Iterator[bytes]:
+def blocks(path: Path, report: ReadReport, start: int = 0) -> Iterator[bytes]:
     """The content of a file, plain or compressed by its name (.bz2 of one stream or many, .gz, .xz, .zst), in blocks;
     damage is counted and logged.
+
+    Args:
+        start: the byte of the file from which on it is read; of a .bz2 file from the next stream on, of other
+            compressed ones only 0 is legal.
 
     Raises:
         OSError: the file cannot be opened or read at all.
     """
     suffix = path.suffix.lower()
     with path.open("rb") as file:
+        file.seek(start)
         if suffix == ".bz2":
-            yield from _Bz2Blocks(path, file, report)
+            yield from _Bz2Blocks(path, file, report, seeks=start > 0)
         elif suffix in COMPRESSED:
             yield from _decompressed_blocks(path, file, report)
         else:
@@ -127,11 +132,13 @@ def _decompressed_blocks(path: Path, file: BinaryIO, report: ReadReport) -> Iter
 class _Bz2Blocks:
     """Blocks of a .bz2 file; after damage it goes on at the next stream (dumps hold 100 pages a stream)."""
 
-    def __init__(self, path: Path, file: BinaryIO, report: ReadReport) -> None:
+    def __init__(self, path: Path, file: BinaryIO, report: ReadReport, seeks: bool = False) -> None:
         self._path = path
         self._file = file
         self._report = report
         self._pending = b""
+        if seeks:
+            self._seek_stream(0)
 
     def __iter__(self) -> Iterator[bytes]:
         while self._pending or self._read():

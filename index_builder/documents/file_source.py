@@ -7,7 +7,8 @@ import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from index_builder.documents.compressed import COMPRESSED, Member, blocks, is_archive, members, plain_blocks
@@ -33,6 +34,7 @@ _JSON_LINES = frozenset({".jsonl", ".ndjson"})
 _CSV = frozenset({".csv", ".tsv", ".tab"})
 _DUMP = ".xml"
 _ARCHIVE = "archive"
+_UNSEEKABLE = frozenset(COMPRESSED) - {".bz2"}
 _MAX_ARCHIVES = 4  # within one another
 _MAX_INNER_BYTES = 256 << 20  # of an archive within another
 LEGAL = (
@@ -117,6 +119,23 @@ class FileSource:
                 yield from self._items_of(path, report)
             except OSError as error:
                 note_skipped(report, SkippedError("unreadable file", self.name(path), _reason(error)))
+
+    def spread_items(self, report: ReadReport, number: int) -> Iterator[Iterator[Item]]:
+        """Items from `number` places spread over the source on, each to be read as far as one likes; of a single file
+        that is no dump from its beginning alone.
+        """
+        if len(self.paths) >= number:
+            for first in range(number):
+                yield replace(self, paths=self.paths[first::number], left_out=()).items(report)
+            return
+        for path in self.paths:
+            if kind_suffix(path) != _DUMP or path.suffix.lower() in _UNSEEKABLE:
+                yield self._items_of(path, report)
+                continue
+            for place in range(number):
+                start = place * file_bytes(path) // number
+                pages = pages_of(blocks(path, report, start), path, ReadReport())
+                yield islice(pages, 1, None) if start else pages  # the first is half a page
 
     def document(self, item: object) -> Document:
         """The document of one item.

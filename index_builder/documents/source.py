@@ -49,6 +49,10 @@ class Source(Protocol):
         """Raw items in order, the same on every run; picklable."""
         ...
 
+    def spread_items(self, report: ReadReport, number: int) -> Iterator[Iterator[object]]:
+        """Items from `number` places spread over the source on."""
+        ...
+
     def document(self, item: object) -> Document:
         """The document of one item.
 
