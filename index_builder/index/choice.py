@@ -19,8 +19,9 @@ MIN_ROWS_PER_LIST = 39  # Faiss warns of fewer: centres learnt from a handful of
 MIN_APPROXIMATE = 1000  # fewer vectors cannot train codes of 256 values, and are searched exactly in no time
 _MANY_VECTORS = 10_000_000  # from so many on, Faiss' own table takes 65,536 lists
 _LARGE_COARSE = 16384  # from so many lists on, finding the nearest lists needs a graph of its own
+_ID_BYTES = 8
 _MIN_LISTS, _MAX_LISTS = 16, 65536
-_NUMBERS_PER_CODE = 8
+_NUMBERS_PER_CODE = (8, 16)  # that one byte stands for: the first where the codes fit a quarter of the memory
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,7 @@ def _flat(why: str) -> IndexChoice:
 
 def _inverted_file(num_vectors: int, dimension: int, sample_bytes: int) -> IndexChoice:
     num_lists = _num_lists(num_vectors, dimension, sample_bytes)
-    code_bytes = _code_bytes(dimension)
+    code_bytes = _code_bytes(num_vectors, dimension, budget=2 * sample_bytes)
     coarse = f"IVF{num_lists}" if num_lists < _LARGE_COARSE else f"IVF{num_lists}_HNSW32"
     return IndexChoice(
         "ivfpq",
@@ -136,6 +137,12 @@ def _num_lists(num_vectors: int, dimension: int, sample_bytes: int) -> int:
     return found
 
 
-def _code_bytes(dimension: int) -> int:
-    """Sub-quantizers: the largest number up to an eighth of the dimension that divides it."""
-    return next(count for count in range(max(1, dimension // _NUMBERS_PER_CODE), 0, -1) if dimension % count == 0)
+def _code_bytes(num_vectors: int, dimension: int, budget: int) -> int:
+    """Sub-quantizers: the largest number that divides the dimension, up to an eighth of it; fewer where the lists would
+    not stay in memory, from which every search reads some.
+    """
+    for numbers in _NUMBERS_PER_CODE:
+        found = next(count for count in range(max(1, dimension // numbers), 0, -1) if dimension % count == 0)
+        if num_vectors * (found + _ID_BYTES) <= budget:
+            break
+    return found
