@@ -52,10 +52,12 @@ def address() -> Iterator[str]:
 @contextmanager
 def machine(*flags: str) -> Iterator[subprocess.Popen[str]]:
     """One machine of a cluster, as processes of its own."""
+    joins = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "1"}  # or Ray takes it for a system on which none can join
+    environment = ENVIRONMENT if "--head" in flags else ENVIRONMENT | joins
     usual = ["--block", "--node-ip-address=127.0.0.1", f"--object-store-memory={128 << 20}"]
     command = [BESIDE_PYTHON / "ray", "start", *usual, *flags]
     with subprocess.Popen(
-        command, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True, start_new_session=True
+        command, env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True
     ) as processes:
         try:
             assert processes.stdout is not None
