@@ -17,7 +17,7 @@ import numpy as np
 from index_builder import build
 from index_builder.build_plan import BuildPlan, IndexRequest, RecallDemand
 from index_builder.documents.records import Columns
-from index_builder.documents.source import open_source
+from index_builder.documents.source import forget_fetched, open_source
 from index_builder.embeddings.encoding import EmbedRequest
 from index_builder.estimate import described, estimate, refuse_small_disk
 from index_builder.index.choice import IndexKind
@@ -85,6 +85,7 @@ def run_build(flags: Flags, progress: Progress) -> None:
         _dry_run(plan, flags)
         return
     deliver(flags, progress, lambda folder, work: build.build(plan, folder, work, progress=progress))
+    forget_fetched(flags.source)
 
 
 def _dry_run(plan: BuildPlan, flags: Flags) -> None:
@@ -175,7 +176,9 @@ def columns_named(flags: Flags) -> Columns:
 
 def _source_flags(verb: argparse.ArgumentParser) -> None:
     shape = WindowShape()
-    verb.add_argument("--source", required=True, help="a dump, table, document, or a folder of them, or `sample`")
+    verb.add_argument(
+        "--source", required=True, help="a dump, table, document, or a folder of them, here or at s3://, or `sample`"
+    )
     add_column_flags(verb)
     verb.add_argument("--window-sentences", type=positive, default=shape.sentences, help="sentences of a passage")
     verb.add_argument("--stride-sentences", type=positive, help="sentences from one passage to the next; the window's")

@@ -35,6 +35,7 @@ _CSV = frozenset({".csv", ".tsv", ".tab"})
 _DUMP = ".xml"
 _ARCHIVE = "archive"
 _UNSEEKABLE = frozenset(COMPRESSED) - {".bz2"}
+_FETCH_NOTES = frozenset({".fetched.jsonl", ".whole.json"})  # beside a source that was fetched from S3
 _MAX_ARCHIVES = 4  # within one another
 _MAX_INNER_BYTES = 256 << 20  # of an archive within another
 LEGAL = (
@@ -264,7 +265,7 @@ def folder_source(root: Path, columns: Columns) -> FileSource:
 
     for folder, subfolders, names in os.walk(root, onerror=lambda error: leave_out("unreadable folder", _path(error))):
         subfolders[:] = [each for each in subfolders if _is_walked(Path(folder, each), leave_out)]
-        for path in (Path(folder, name) for name in names):
+        for path in (Path(folder, name) for name in names if name not in _FETCH_NOTES):
             if cause := _cause_to_leave_out(path):
                 leave_out(cause, path)
             else:

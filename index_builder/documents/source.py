@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
@@ -18,9 +19,11 @@ from index_builder.documents.document import (
 )
 from index_builder.documents.file_source import LEGAL, FileSource, file_bytes, folder_source, kind_suffix
 from index_builder.documents.records import USUAL_COLUMNS, ColumnError, Columns
+from server.artifacts.error import ArtifactError
 
 SAMPLE = "sample"
 _SAMPLE_FILE = "test/test_data/enwiki-latest-pages-articles1.xml-p000000010p000030302-shortened.bz2"
+_FETCHED = "index-builds/sources"  # below the current folder: what lies in S3 may be large
 _EDGE_BYTES = 1 << 20
 
 
@@ -79,12 +82,12 @@ class Source(Protocol):
 
 
 def open_source(name: str, columns: Columns = USUAL_COLUMNS) -> Source:
-    """The source that `name` names; "sample" is the Wikipedia dump of the `demo` extra.
+    """The source that `name` names; "sample" is the Wikipedia dump of the `demo` extra. One in S3 is fetched first.
 
     Raises:
         SourceError: there is nothing there, nothing that can be read, or a table lacks a column.
     """
-    path = _sample_dump() if name == SAMPLE else Path(name).expanduser()
+    path = local_source(name)
     if not path.exists():
         raise SourceError(f"--source {name!r}: no such file or folder; legal are {LEGAL}, and {SAMPLE!r}.")
     source = folder_source(path, columns) if path.is_dir() else FileSource(path.parent, (path,), columns)
@@ -97,6 +100,41 @@ def open_source(name: str, columns: Columns = USUAL_COLUMNS) -> Source:
     except ColumnError as error:
         raise SourceError(f"--source {name!r}: {error}") from error
     return source
+
+
+def local_source(name: str) -> Path:
+    """Where a source lies on this machine. One in S3, an object or all below a prefix, is fetched below the current
+    folder unless it is there; a fetch that broke off goes on.
+
+    Raises:
+        SourceError: it cannot be fetched.
+    """
+    if name == SAMPLE:
+        return _sample_dump()
+    return _fetched(name) if name.startswith("s3://") else Path(name).expanduser()
+
+
+def forget_fetched(name: str) -> None:
+    """Delete what was fetched of a source in S3."""
+    if name.startswith("s3://"):
+        shutil.rmtree(_staging(name), ignore_errors=True)
+
+
+def _staging(uri: str) -> Path:
+    return Path(_FETCHED).absolute() / hashlib.sha256(uri.encode()).hexdigest()[:12]
+
+
+def _fetched(uri: str) -> Path:
+    from server.artifacts.fetch import fetch_prefix
+
+    above, _, last = uri.rstrip("/").rpartition("/")
+    is_object = not uri.endswith("/") and bool(kind_suffix(Path(last)))
+    folder = _staging(uri) / ("object" if is_object else last)
+    try:
+        fetch_prefix(above if is_object else uri, folder, keep=(lambda each: each == last) if is_object else bool)
+    except ArtifactError as error:
+        raise SourceError(f"--source {uri!r}: {error}") from error
+    return folder / last if is_object else folder
 
 
 def read_documents(name: str, report: ReadReport | None = None) -> Iterator[Document]:

@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from index_builder.documents import ReadReport
 from index_builder.documents.records import USUAL_COLUMNS, Columns
-from index_builder.documents.source import SAMPLE, Source, open_source, source_bytes
+from index_builder.documents.source import SAMPLE, Source, local_source, open_source, source_bytes
 from index_builder.passages.batch import SHARD_SCHEMA, BatchCutter, PassageBatch, item_batches
 from index_builder.passages.quarantine import append_failures, read_failures
 from index_builder.passages.window import WindowShape
@@ -110,7 +110,7 @@ def _cut_on_cluster(
     from index_builder.cluster.passages import cut_batches
 
     # A source goes to other processes without its list of files, so the task that reads them opens it anew.
-    name = request.source if request.source == SAMPLE else str(Path(request.source).expanduser().absolute())
+    name = request.source if request.source == SAMPLE else str(local_source(request.source).absolute())
     opened = partial(open_source, name, request.columns)
     return cut_batches(opened, cutter, first_item, wanted_workers=workers.number, reading=reading)
 
