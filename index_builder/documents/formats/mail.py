@@ -35,30 +35,35 @@ def read_mail_file(content: bytes, name: str, outline: Outline, read_attachment:
     return _header(mail, "subject")
 
 
-def _read_parts(mail: EmailMessage, name: str, outline: Outline, read_attachment: ReadAttachment) -> None:
+def _read_parts(
+    mail: EmailMessage, name: str, outline: Outline, read_attachment: ReadAttachment, depth: int = 0
+) -> None:
+    """Add a mail that lies so many mails deep in another."""
     body = _best_body(mail)
     if body is not None:
         text = Outline()
         _read_body(body, name, text)
         outline.absorb(text)
-    for depth, part in _files(mail):
+    for level, part in _files(mail):
         if part is body:
             continue
-        if depth > _MAX_DEPTH:
+        if level > _MAX_DEPTH or depth > _MAX_DEPTH:
             outline.drop("attachment of another kind")
         elif part.get_content_type() == _MAIL:
-            _read_inner_mail(part, name, outline, read_attachment=read_attachment)
+            _read_inner_mail(part, name, outline, read_attachment=read_attachment, depth=depth + 1)
         else:
             _read_file(part, name, outline, read_attachment=read_attachment)
 
 
-def _read_inner_mail(part: EmailMessage, name: str, outline: Outline, read_attachment: ReadAttachment) -> None:
+def _read_inner_mail(
+    part: EmailMessage, name: str, outline: Outline, read_attachment: ReadAttachment, depth: int
+) -> None:
     """Add a mail that is attached to another, under its subject."""
     messages = part.get_payload()
     for message in messages if isinstance(messages, list) else []:
         if isinstance(message, EmailMessage):
             inner = Outline()
-            _read_parts(message, name, inner, read_attachment=read_attachment)
+            _read_parts(message, name, inner, read_attachment=read_attachment, depth=depth)
             outline.absorb(inner, _header(message, "subject"))
 
 

@@ -263,6 +263,21 @@ def test_what_is_attached_to_a_mail_stands_under_its_name_and_does_not_name_the_
     ]
 
 
+def test_mails_within_mails_end_somewhere(tmp_path: Path) -> None:
+    mail = email.message.EmailMessage()
+    mail.set_content("The innermost.")
+    for number in range(40):
+        outer = email.message.EmailMessage()
+        outer["Subject"] = f"Number {number}"
+        outer.set_content(f"Text {number}.")
+        outer.add_attachment(mail)
+        mail = outer
+    found = parsed(tmp_path, "m.eml", bytes(mail))
+    assert found.text.split("\n")[:2] == ["Text 39.", "Text 38."]
+    assert "innermost" not in found.text
+    assert found.dropped == {"attachment of another kind": 1}
+
+
 def test_chapters_without_a_heading_have_that_of_the_contents(tmp_path: Path) -> None:
     opf = (
         '<package xmlns="http://www.idpf.org/2007/opf"><metadata xmlns:dc="http://purl.org/dc/elements/1.1/"><dc:title>'
