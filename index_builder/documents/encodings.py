@@ -30,6 +30,7 @@ _META_CHARSET = re.compile(
     re.IGNORECASE,
 )
 _HEAD_BYTES = 4096
+_WIDE_BYTES = 16
 
 
 def decoded(content: bytes, name: str, declared: str = "") -> str:
@@ -44,7 +45,7 @@ def decoded(content: bytes, name: str, declared: str = "") -> str:
     for bom, encoding in _BOMS:
         if content.startswith(bom):
             return _without_nul(content.decode(encoding, errors="replace"), name)
-    if wide := _wide(content):
+    if len(content) >= _WIDE_BYTES and (wide := _wide(content)):  # ASCII with zeros between is UTF-8, too, but no text
         return _without_nul(content.decode(wide, errors="replace"), name)
     known = webencodings.lookup(declared) if declared else None
     for encoding in (known, webencodings.UTF8) if known is not None else (webencodings.UTF8,):
@@ -82,6 +83,8 @@ def _with_gaps(content: bytes, encoding: str) -> str | None:
 
 def _detected(content: bytes, name: str, known: webencodings.Encoding | None) -> str:
     """The text by its own look; windows-1252, which every byte is something in, when nothing else is likely."""
+    if wide := _wide(content):
+        return content.decode(wide, errors="replace")
     if b"\0" in content or len(_CONTROL.findall(content[:_DETECTED_BYTES].decode("latin-1"))) * 20 > len(content):
         raise SkippedError("no text of a known encoding", name, "it holds control characters as no text does")
     western = content.decode("cp1252", errors="replace")
