@@ -14,7 +14,8 @@ import numpy as np
 import pyarrow as pa
 
 from index_builder.documents import ReadReport
-from index_builder.documents.source import Source, source_bytes
+from index_builder.documents.file_source import FileSource
+from index_builder.documents.source import source_bytes
 from index_builder.embeddings.encoding import EmbedRequest
 from index_builder.embeddings.vector_shards import embedded_texts
 from index_builder.index.choice import IndexKind, choose_index, code_bytes_of, usual_sample_bytes
@@ -69,7 +70,7 @@ class Estimate:
 
 
 def estimate(
-    source: Source, shape: WindowShape, request: EmbedRequest, kind: IndexKind, look_s: float = LOOK_S
+    source: FileSource, shape: WindowShape, request: EmbedRequest, kind: IndexKind, look_s: float = LOOK_S
 ) -> Estimate:
     """Cut what `look_s` seconds are enough for, at places spread over the source, encode some of it, and extrapolate
     each by the bytes of the source.
@@ -138,7 +139,7 @@ class _Look:
     weight: float
 
 
-def _looks(source: Source, shape: WindowShape, look_s: float) -> list[_Look]:
+def _looks(source: FileSource, shape: WindowShape, look_s: float) -> list[_Look]:
     """The source looked at: a small one from its beginning, a large one at places spread over it."""
     reading, total = ReadReport(), max(1, source_bytes(source))
     cutter = BatchCutter(source, shape)

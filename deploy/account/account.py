@@ -38,7 +38,7 @@ class Account:
     def own_roles(self) -> Iterator[str]:
         """The names of the roles that `prepare` made."""
         job = self._file.index_job
-        for arn in (self._file.role, self._file.image.codebuild_role, job and job.role):
+        for arn in (self._file.role, self._file.image.codebuild_role, job.role if job else None):
             if arn is None:
                 continue
             found = self._aws.find(

@@ -52,10 +52,6 @@ class Source(Protocol):
         """Raw items in order, the same on every run; picklable."""
         ...
 
-    def spread_items(self, report: ReadReport, number: int) -> Iterator[Iterator[object]]:
-        """Items from `number` places spread over the source on."""
-        ...
-
     def document(self, item: object) -> Document:
         """The document of one item.
 
@@ -81,7 +77,7 @@ class Source(Protocol):
         ...
 
 
-def open_source(name: str, columns: Columns = USUAL_COLUMNS) -> Source:
+def open_source(name: str, columns: Columns = USUAL_COLUMNS) -> FileSource:
     """The source that `name` names; "sample" is the Wikipedia dump of the `demo` extra. One in S3 is fetched first.
 
     Raises:
