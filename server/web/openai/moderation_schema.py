@@ -10,7 +10,7 @@ from msgspec import Meta
 from server.chat.moderation.policy import Role
 from server.chat.records.turn_records import Judgement
 from server.web.limits.table import MAX_MODERATION_TEXTS, MAX_NAME_CHARS
-from server.web.openai.message_schema import TextPart
+from server.web.openai.message_schema import Part
 
 _Text = Annotated[str, Meta(min_length=1)]
 
@@ -21,7 +21,7 @@ class ModerationRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
     input: (
         Annotated[str, Meta(min_length=1)]
         | Annotated[
-            list[Annotated[str, Meta(min_length=1)] | TextPart], Meta(min_length=1, max_length=MAX_MODERATION_TEXTS)
+            list[Annotated[str, Meta(min_length=1)] | Part], Meta(min_length=1, max_length=MAX_MODERATION_TEXTS)
         ]
     )
     model: Annotated[str, Meta(max_length=MAX_NAME_CHARS, description="The policy's name, or empty.")] | None = None

@@ -19,6 +19,7 @@ T = TypeVar("T", bound=msgspec.Struct)
 _AT = re.compile(r" - at `\$(.*)`$", re.DOTALL)
 _UNKNOWN = re.compile(r"Object contains unknown field `(.*)`$", re.DOTALL)
 _MISSING = re.compile(r"Object missing required field `(.*)`$", re.DOTALL)
+_CHOICE = re.compile(r"Invalid (?:enum )?value '")
 _STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+)\]")
 
 
@@ -80,7 +81,9 @@ def _refusal(message: str, data: dict[str, Any], kind: type[msgspec.Struct]) -> 
         field = _join(path, match[1])
         return ServiceError(ErrorCode.INVALID_FIELD, f"{field} is missing", field=field)
     found = _value_at(data, path)
-    return invalid(_join(path), found, f"{_lowered(cause)}{_found_length(found, cause)}")
+    legal = _choices_at(kind, path) if _CHOICE.match(cause) else []
+    words = f"legal are {', '.join(legal)}" if legal else f"{_lowered(cause)}{_found_length(found, cause)}"
+    return invalid(_join(path), found, words)
 
 
 def _join(path: str, name: str = "") -> str:
@@ -113,6 +116,39 @@ def _names_at(kind: type[msgspec.Struct], path: str) -> list[str]:
         found = _struct_of(found)
     assert isinstance(found, inspect.StructType), path
     return [field.encode_name for field in found.fields]
+
+
+def _choices_at(kind: type[msgspec.Struct], path: str) -> list[str]:
+    """The words that are legal at `path` inside `kind`; none where not only certain words are."""
+    found = [inspect.type_info(kind)]
+    for step in _STEP.finditer(path):
+        found = [inner for each in found for whole in _alternatives(each) for inner in _inside(whole, step[1])]
+    return [word for whole in found for each in _alternatives(whole) for word in _words(each)]
+
+
+def _words(found: inspect.Type) -> list[str]:
+    if isinstance(found, inspect.EnumType):
+        return [str(each.value) for each in found.cls]
+    return [str(each) for each in found.values] if isinstance(found, inspect.LiteralType) else []
+
+
+def _alternatives(found: inspect.Type) -> Sequence[inspect.Type]:
+    if isinstance(found, inspect.Metadata):
+        return _alternatives(found.type)
+    if isinstance(found, inspect.UnionType):
+        return [each for part in found.types for each in _alternatives(part)]
+    return [found]
+
+
+def _inside(found: inspect.Type, name: str | None) -> list[inspect.Type]:
+    """What may stand in a struct under `name`, which may tell its kind, or in a list."""
+    if isinstance(found, inspect.ListType):
+        return [found.item_type] if name is None else []
+    if not isinstance(found, inspect.StructType):
+        return []
+    if name is not None and name == found.tag_field:
+        return [inspect.LiteralType((found.tag,))]
+    return [field.type for field in found.fields if field.encode_name == name]
 
 
 def _struct_of(found: inspect.Type) -> inspect.Type:

@@ -53,6 +53,7 @@ def fill(patch: pytest.MonkeyPatch, fleet: Fleet) -> None:
             raise models.ValidationError(message=f"Cannot create already existing endpoint {name}")
         endpoint = create(self, **given)
         endpoint.endpoint_status = "Creating"
+        endpoint.data_capture_config = endpoint.data_capture_config or None  # an empty one is none of AWS's answers
         reason = fleet.next_outcome()
         fleet.moving[name] = (LOOKS_BEFORE_SETTLING, lambda: _settle_create(endpoint, reason))
         return endpoint

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import argparse
+import importlib
+import json
 import re
+import shlex
 import subprocess
 from collections.abc import Iterator
 
 import pytest
 
+from deploy.__main__ import VERBS
 from server.chat.prompt.choose_format import TEMPLATE
 from server.chat.prompt.formats import FORMATS
 from server.dtypes import DTYPES
@@ -78,3 +83,38 @@ def test_the_page_of_models_names_what_there_is_and_tests_that_there_are() -> No
     for path in [*DOCS.glob("*.md"), ROOT / "README.md"]:
         for named in re.findall(r"`(tests/[\w./-]+)`", path.read_text("utf-8")):
             assert (ROOT / named).exists(), f"{path.name}: {named}"
+
+
+README = (ROOT / "README.md").read_text("utf-8")
+
+
+def test_the_readme_s_first_question_is_answered_as_it_shows(address: str) -> None:
+    [command] = re.findall(r"^\$ (curl .+)$", README, re.MULTILINE)
+    done = subprocess.run(
+        ["bash", "-ec", command.replace("localhost:18080", address.removeprefix("http://"))],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    shown = re.findall(r'(?:^ *|[{,] ?)"(\w+)":', README.split(command)[1].split("```")[0], re.MULTILINE)
+    answer = json.loads(done.stdout)
+    assert {"outputs", "session_id", "sources", "moderation", "usage"} <= set(shown)
+    for name in shown:
+        assert f'"{name}":' in done.stdout, name
+    assert answer["sources"][0]["title"] == "Abraham Lincoln"
+
+
+def test_every_target_of_make_that_a_document_names_is_one() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
+    for path in [*DOCS.glob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "deploy" / "ELSEWHERE.md"]:
+        named = re.findall(r"(?:^ {4}|^|`)make ([a-z-]+)", path.read_text("utf-8"), re.MULTILINE)
+        assert set(named) <= targets, path.name
+
+
+@pytest.mark.parametrize("command", re.findall(r"^ {4}python -m deploy (.+?)(?:\s+#.*)?$", README, re.MULTILINE))
+def test_a_command_of_the_readme_is_one_that_its_verb_takes(command: str) -> None:
+    verb, *words = shlex.split(command)
+    parser = argparse.ArgumentParser(exit_on_error=False)
+    importlib.import_module(VERBS[verb][0]).add_arguments(parser)
+    parser.parse_args(words)

@@ -257,6 +257,33 @@ def test_what_a_message_holds_beside_its_text_is_taken(fakes: Fakes, client: Fla
     assert (asked.system, asked.text) == ("Late word.", "Thanks")
 
 
+def test_what_an_assistant_refused_with_is_text_and_a_picture_is_refused_with_what_is_legal(
+    fakes: Fakes, client: FlaskClient
+) -> None:
+    refused = {"role": "assistant", "content": [{"type": "refusal", "refusal": "I will not."}]}
+    assert client.post(PATH, json={"messages": [*HELLO, refused, *HELLO]}).status_code == 200
+    assert [turn.reply for turn in fakes.turns.requests[0].history or ()] == ["I will not."]
+    picture = {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:,"}}]}
+    error = client.post(PATH, json={"messages": [picture]}).json["error"]
+    assert error["param"] == "messages[0].content[0].type"
+    assert error["message"].endswith("='image_url': legal are text, input_text, output_text, refusal")
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "legal"),
+    [
+        ("retrieval", "maybe", "off, auto, required"),
+        ("response_format", {"type": "xml"}, "text, json_object, json_schema"),
+        ("messages", [{"role": "boss"}], "assistant, developer, function, system, tool, user"),
+    ],
+)
+def test_a_word_that_is_not_one_of_the_legal_ones_is_refused_with_them(
+    client: FlaskClient, field: str, value: Any, legal: str
+) -> None:
+    message = post(client, **{field: value}).json["error"]["message"]
+    assert set(message.partition("legal are ")[2].split(", ")) == set(legal.split(", "))
+
+
 def test_a_last_message_of_the_assistant_begins_the_reply(fakes: Fakes, client: FlaskClient) -> None:
     said = [*HELLO, {"role": "assistant", "content": "Once upon"}]
     fields = {"continue_final_message": True, "add_generation_prompt": False}
