@@ -46,6 +46,7 @@ class Exchange:
         self.ticket: Ticket | None = None
         self.caller = Caller()
         self._is_inside = False  # whether the caller's share counts this call
+        self._num_spent = 0  # tokens that are no turn's
         self._reserved: dict[str, int] = {}  # tokens by the turn they are set aside for
         self._method = request.method
         self._environ = request.environ
@@ -98,6 +99,7 @@ class Exchange:
 
     def spend(self, num_tokens: int) -> None:
         """Tokens of this call that are no turn's."""
+        self._num_spent += num_tokens
         if self.caller.share is not None:
             self.caller.share.settle(0, num_tokens)
 
@@ -129,11 +131,13 @@ class Exchange:
         self._leave_share()
         seconds = self.elapsed_s
         self._metrics.request_ended(self.route, status, self.code, seconds)
+        if self.caller.name:
+            self._metrics.key_used(self.caller.name, self._num_spent + sum(self._token_sums()[::2]))
         level = logging.DEBUG if self.route in _QUIET and status == 200 else logging.INFO
         log.log(
             level,
             "request.end id=%s trace=%s method=%s route=%s status=%d code=%s session=%s reason=%s turns=%d prompt=%d "
-            "cached=%d new=%d sources=%d first_text_ms=%s ms=%d",
+            "cached=%d new=%d sources=%d first_text_ms=%s ms=%d key=%s",
             self.request_id,
             trace_id(self._traceparent),
             self._method,
@@ -147,6 +151,7 @@ class Exchange:
             sum(len(each.sources) for each in self._results),
             "-" if self._first_text_s is None else round(self._first_text_s * 1000),
             round(seconds * 1000),
+            self.caller.name or "-",
         )
 
         if self._tracer is not None:

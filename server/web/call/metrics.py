@@ -41,6 +41,10 @@ class Metrics:
         )  # fmt: skip
         self._turns = Counter("ock_turns", "Turns answered.", ["finish_reason"], registry=registry)
         self._tokens = Counter("ock_tokens", "Tokens of answered turns.", ["kind"], registry=registry)
+        self._key_requests = Counter(
+            "ock_key_requests", "Requests ended, by the key's name.", ["key"], registry=registry
+        )
+        self._key_tokens = Counter("ock_key_tokens", "Tokens used, by the key's name.", ["key"], registry=registry)
         self._moderation = Counter(
             "ock_moderation_decisions", "Texts judged.", ["role", "label", "decision"], registry=registry
         )
@@ -69,6 +73,11 @@ class Metrics:
         """One request is over; `code` is the error's word or empty."""
         self._requests.labels(route, str(status), code).inc()
         self._seconds.labels(route).observe(seconds)
+
+    def key_used(self, key: str, num_tokens: int) -> None:
+        """One request of a key is over. Names are those of the file of keys, so there are few."""
+        self._key_requests.labels(key).inc()
+        self._key_tokens.labels(key).inc(num_tokens)
 
     def first_text(self, route: str, seconds: float) -> None:
         """A stream sent its first text."""

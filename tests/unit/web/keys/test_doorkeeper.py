@@ -97,6 +97,22 @@ def test_what_an_operator_reads_is_the_operators(client: FlaskClient, keys: Made
     assert client.get("/ping").status_code == 200
 
 
+def test_an_operator_sees_what_each_key_has_used(
+    client: FlaskClient, keys: MadeKeys, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    ask(client, keys.headers("alice"))
+    ask(client, keys.headers("alice"))
+    client.post("/v1/embeddings", json={"input": "x" * 150}, headers=keys.headers("bob"))
+    ask(client, {"x-api-key": "ock-wrong"})
+    shown = client.get("/metrics", headers=keys.headers("olga")).text
+    assert 'ock_key_requests_total{key="alice"} 2.0' in shown
+    assert 'ock_key_tokens_total{key="alice"} 46.0' in shown  # 20 of the prompt and 3 of the reply, twice
+    assert 'ock_key_tokens_total{key="bob"} 150.0' in shown
+    assert "wrong" not in shown
+    assert " key=alice\n" in caplog.text
+
+
 def test_metrics_can_be_left_open_to_a_scraper_that_has_no_key(keys: MadeKeys) -> None:
     client = create_app(keys.fakes(metrics="open").services).test_client()
     assert client.get("/metrics").status_code == 200
