@@ -74,6 +74,7 @@ def _open_index(settings: Settings) -> Retriever:
     from server.retrieval.index.manifest import read_manifest
     from server.retrieval.index.renewed import RenewedIndex
     from server.retrieval.index.retriever import IndexRetriever
+    from server.retrieval.index.small_talk import SmallTalk
     from server.retrieval.reranked import Reranked
 
     if not settings.index:
@@ -94,9 +95,11 @@ def _open_index(settings: Settings) -> Retriever:
         )
     )
 
+    small_talk = SmallTalk(encoder)
+
     def opened(folder: Path) -> IndexRetriever:
         floor = read_manifest(folder).score_floor if settings.score_floor is None else settings.score_floor
-        return IndexRetriever(folder, encoder, floor, timeout_s=settings.retrieval_timeout_s)
+        return IndexRetriever(folder, encoder, floor, timeout_s=settings.retrieval_timeout_s, small_talk=small_talk)
 
     reranker = Reranker(settings.reranker, settings.encoder_device) if settings.reranker else None
     index = RenewedIndex(find, opened, settings.index_poll_s, cache=settings.artifact_dir)

@@ -40,12 +40,20 @@ class IndexRetriever:
         encoder: the one that made the index, maybe shared; a probe in the manifest is checked against it.
         score_floor: passages whose cosine similarity to the query is lower are not relevant.
         timeout_s: how long a search waits for its batch.
+        small_talk: of the same encoder, where it is there already: opening then keeps nobody from the encoder for long.
 
     Raises:
         RetrievalError: the folder cannot be opened, or the encoder is another than the one that built it.
     """
 
-    def __init__(self, folder: Path, encoder: Encoder | SharedEncoder, score_floor: float, timeout_s: float) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        encoder: Encoder | SharedEncoder,
+        score_floor: float,
+        timeout_s: float,
+        small_talk: SmallTalk | None = None,
+    ) -> None:
         self._manifest = read_manifest(folder)
         self.embedder = encoder if isinstance(encoder, SharedEncoder) else SharedEncoder(encoder)
         _check_encoder(self.embedder, self._manifest)
@@ -56,7 +64,9 @@ class IndexRetriever:
         self._vectors = parts.vectors
         if len(self._table) != len(self._vectors):
             raise RetrievalError(f"index {folder} has {len(self._table)} passages but {len(self._vectors)} vectors")
-        ranking = Ranking(parts, QuestionVectors(self.embedder), SmallTalk(self.embedder), score_floor=score_floor)
+        ranking = Ranking(
+            parts, QuestionVectors(self.embedder), small_talk or SmallTalk(self.embedder), score_floor=score_floor
+        )
         self._allowed = lru_cache(_FILTERS_KEPT)(self._table.matching)
         self._batcher: Batcher[Wanted, Hits] = Batcher(ranking.find, _MAX_BATCH, "retrieval")
         log.info("index.open version=%s passages=%d", self.version, len(self._table))
