@@ -38,3 +38,19 @@ def test_every_pin_of_the_project_is_in_the_locks_of_the_image(extras: list[str]
 def test_every_locked_package_has_a_hash(lock: str) -> None:
     text = (LOCKS / lock).read_text()
     assert len(re.findall(r"^\S+==.* \\$", text, re.MULTILINE)) == len(locked(lock)) > 0
+
+
+def test_faiss_for_gpus_is_in_the_builders_image_alone() -> None:
+    assert [name for name in sorted(path.name for path in LOCKS.glob("*.lock")) if "faiss-gpu" in names_of(name)] == [
+        "builder-gpu.lock"
+    ]
+    stages = re.split(r"^FROM ", (ROOT / "Dockerfile").read_text(), flags=re.MULTILINE)[1:]
+    named = {stage.split()[2]: stage for stage in stages if stage.split()[1] == "AS"}
+    assert "builder-$FLAVOR.lock" in named["builder"]
+    assert 'ENTRYPOINT ["python", "-m", "index_builder"]' in named["builder"]
+    assert stages[-1].split()[1] != "AS", "what is built by default is the image that serves"
+    assert "builder" not in stages[-1]
+
+
+def names_of(lock: str) -> set[str]:
+    return {pin.partition("==")[0] for pin in locked(lock)}
