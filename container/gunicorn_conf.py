@@ -92,15 +92,18 @@ def when_ready(arbiter: Any) -> None:
 
 
 def forgiving_pauses(look: Callable[[], None], clock: Callable[[], float] = time.monotonic) -> Callable[[], None]:
-    """`look` at the heartbeats, but not right after gunicorn itself was held up: with a container that is paused, the
-    front was held up too, and beats again within a second.
+    """`look` at the heartbeats, but not soon after gunicorn itself was held up: with a container that is paused, the
+    front was held up too, and needs a moment to beat again.
     """
-    looked_at = clock()
+    looked_at = not_before = clock()
 
     def patient_look() -> None:
-        nonlocal looked_at
-        passed, looked_at = clock() - looked_at, clock()
-        if passed < _PAUSE_S:
+        nonlocal looked_at, not_before
+        now = clock()
+        if now - looked_at >= _PAUSE_S:
+            not_before = now + _PAUSE_S
+        looked_at = now
+        if now >= not_before:
             look()
 
     return patient_look

@@ -30,6 +30,7 @@ VERBS = {
     "rollback": ("deploy.verbs.rollback", "return to the configuration before"),
     "delete": ("deploy.verbs.delete", "take the endpoint away, with --everything all that costs money"),
     "bench": ("deploy.verbs.bench", "how long turns take, by number of clients, beside another server"),
+    "soak": ("deploy.measure.soak.verb", "mixed requests for hours, with faults, and books that must balance"),
     "evaluate-moderation": ("deploy.verbs.evaluate_moderation", "precision and recall of blocking on your own texts"),
 }
 

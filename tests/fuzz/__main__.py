@@ -40,6 +40,7 @@ def main() -> int:
     each.add_argument("--seconds", type=float, default=60)
     each.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
+    logging.disable(logging.CRITICAL)
     found = {"http": _http, "mutate": _mutate}[arguments.verb](arguments)
     print(json.dumps(found, indent=1))
     return 1 if found["faults"] else 0
@@ -70,13 +71,13 @@ def _mutate(arguments: argparse.Namespace) -> dict[str, Any]:
 def mutate(name: str, seconds: float, rng: random.Random, most: int = 10**9) -> dict[str, Any]:
     """Changed files of the corpus for so many seconds, or `most` of them."""
     faults: dict[str, str] = {}
-    corpus, number, slowest_s, end = seeds(name), 0, 0.0, time.monotonic() + seconds
-    logging.disable(logging.CRITICAL)
+    parser, corpus = PARSERS[name](), seeds(name)
+    number, slowest_s, end = 0, 0.0, time.monotonic() + seconds
     with tempfile.TemporaryDirectory(dir=_FAST) as folder:
         while time.monotonic() < end and number < most:
             content = damaged(rng.choice(corpus), rng)
             began = time.monotonic()
-            error = fault(PARSERS[name], content, Path(folder))
+            error = fault(parser, content, Path(folder))
             took = time.monotonic() - began
             if error is not None or took > SLOW_S:
                 faults.setdefault(type(error).__name__ + str(error)[:40], _kept(name, content, error, took))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -56,7 +55,6 @@ class AtOnce(FakeEngine):
 
 def make_app() -> Flask:
     """One front with conversations in memory."""
-    logging.getLogger("server").setLevel(logging.ERROR)
     policy = load_policy()
     engine, executor = AtOnce(policy.labels), ThreadPoolExecutor(8)
     classifier = Classifier.of(wire.INPUT_MODERATION, Bytes(), policy)

@@ -15,10 +15,9 @@ from pathlib import Path
 import atheris
 
 from tests import ROOT
+from tests.fuzz.parsers import CORPUS, PARSERS, fault
 
 OWN = ["server", "container", "deploy", "index_builder", "json", "tomllib", "gguf"]
-with atheris.instrument_imports(include=OWN):
-    from tests.fuzz.parsers import CORPUS, PARSERS, fault
 
 FINDINGS = ROOT / "build/fuzz"
 
@@ -33,7 +32,8 @@ def main() -> None:
     logging.disable(logging.CRITICAL)
     FINDINGS.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
-    parser = PARSERS[arguments.parser]
+    with atheris.instrument_imports(include=OWN):
+        parser = PARSERS[arguments.parser]()
 
     def one(content: bytes) -> None:
         error = fault(parser, content, folder)

@@ -51,7 +51,10 @@ def _fault(client: Any, request: Request, statuses: Counter[int]) -> str:
     """What is wrong with the answer; empty for one that may be."""
     try:
         response = client.open(request.path, method=request.method, data=request.body, headers=request.headers)
-        body = response.get_data()
+        try:
+            body = response.get_data()
+        finally:
+            response.close()  # as a server does: what the request held is free then
     except Exception as error:  # noqa: BLE001 - whatever comes out of the application is a fault of it
         return f"{type(error).__name__}: {error}"
     statuses[response.status_code] += 1

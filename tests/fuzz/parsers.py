@@ -7,34 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
-
-from container.artifacts.folders import check_model
-from container.refusal import Refusal
-from deploy.errors import DeployError
-from deploy.specification import endpoint_file
-from index_builder.documents.document import ReadReport, SkippedError
-from index_builder.documents.files import KINDS, RawFile, parse_file
-from index_builder.documents.records import Columns, json_records, parse_record
-from index_builder.documents.wiki.mediawiki import pages_of, parse_page
-from server import wire
-from server.artifacts.fetch_journal import FetchJournal
-from server.artifacts.listing import RemoteFile
-from server.chat.moderation.policy_file import PolicyError, load_policy
-from server.chat.records.turn_records import Turn
-from server.chat.store.rows import Row, RowState, read_record
-from server.engine.package import gguf
-from server.engine.weights import manifest as package
-from server.engine.weights.sources import WeightsError
-from server.errors import ServiceError
-from server.retrieval.index import manifest as index
-from server.retrieval.retriever import RetrievalError
-from server.web.reading.json_reader import read_object
 from tests import ROOT
 
 CORPUS = ROOT / "tests/data/fuzz"
 _NOWHERE = Path("fuzzed")
-_ENDINGS = sorted(KINDS)
+
+Read = Callable[[bytes, Path], object]
 
 
 @dataclass(frozen=True)
@@ -46,11 +24,11 @@ class Parser:
         refusals: what it raises of what it cannot read; anything else is a fault.
     """
 
-    read: Callable[[bytes, Path], object]
-    refusals: tuple[type[Exception], ...]
+    read: Read
+    refusals: tuple[type[Exception], ...] = ()
 
 
-def _in_file(name: str, read: Callable[[Path], object]) -> Callable[[bytes, Path], object]:
+def _in_file(name: str, read: Callable[[Path], object]) -> Read:
     def in_file(content: bytes, folder: Path) -> object:
         path = folder / name
         path.write_bytes(content)
@@ -59,70 +37,154 @@ def _in_file(name: str, read: Callable[[Path], object]) -> Callable[[bytes, Path
     return in_file
 
 
-def _checkpoint(content: bytes, folder: Path) -> None:
+def _body() -> Parser:
+    from server.errors import ServiceError
+    from server.web.reading.json_reader import read_object
+
+    return Parser(lambda content, _: read_object(content), (ServiceError,))
+
+
+def _frame_to_engine() -> Parser:
+    import msgspec
+
+    from server import wire
+
+    return Parser(lambda content, _: wire.decode_to_engine(content), (ValueError, msgspec.MsgspecError))
+
+
+def _frame_from_engine() -> Parser:
+    import msgspec
+
+    from server import wire
+
+    return Parser(lambda content, _: wire.decode_from_engine(content), (ValueError, msgspec.MsgspecError))
+
+
+def _stored_turn() -> Parser:
+    from server.chat.store.rows import Row, RowState, read_record
+
+    def read(content: bytes, _: Path) -> object:
+        record = content.decode("utf-8", "replace")
+        return read_record(Row("s", 1, RowState.DONE, session_created_at=0.0, record=record))
+
+    return Parser(read)
+
+
+def _fetch_journal() -> Parser:
+    from server.artifacts.fetch_journal import FetchJournal
+    from server.artifacts.listing import RemoteFile
+
+    file = RemoteFile("b", "k", "n", num_bytes=1, etag="e")
+    return Parser(_in_file(".fetched.jsonl", lambda path: FetchJournal(path.parent).has(file)))
+
+
+def _index_manifest() -> Parser:
+    from server.retrieval.index.manifest import read_manifest
+    from server.retrieval.retriever import RetrievalError
+
+    return Parser(_in_file("manifest.json", lambda path: read_manifest(path.parent)), (RetrievalError,))
+
+
+def _package_manifest() -> Parser:
+    from server.engine.weights.manifest import read_manifest
+    from server.engine.weights.sources import WeightsError
+
+    return Parser(_in_file("manifest.json", lambda path: read_manifest(path.parent)), (WeightsError,))
+
+
+def _checkpoint() -> Parser:
     """config.json, tokenizer.json and generation_config.json, parted by lines of three dashes."""
-    parts = content.split(b"\n---\n")
-    for number, name in enumerate(("config.json", "tokenizer.json", "generation_config.json")):
-        (folder / name).write_bytes(parts[number] if number < len(parts) else b"{}")
-    (folder / "model.safetensors").touch()
-    check_model("OCK_CHAT_MODEL", folder, 2)
+    from container.artifacts.folders import check_model
+    from container.refusal import Refusal
+
+    def read(content: bytes, folder: Path) -> None:
+        parts = content.split(b"\n---\n")
+        for number, name in enumerate(("config.json", "tokenizer.json", "generation_config.json")):
+            (folder / name).write_bytes(parts[number] if number < len(parts) else b"{}")
+        (folder / "model.safetensors").touch()
+        check_model("OCK_CHAT_MODEL", folder, 2)
+
+    return Parser(read, (Refusal,))
 
 
-def _dump(content: bytes, _: Path) -> None:
-    for page in pages_of(iter([content[:100], content[100:]]), _NOWHERE, ReadReport()):
-        try:
-            parse_page(page)
-        except SkippedError:
-            continue
+def _gguf() -> Parser:
+    from server.engine.package.gguf import check_reader
+    from server.engine.weights.sources import WeightsError
+
+    return Parser(_in_file("m.gguf", check_reader), (WeightsError,))
 
 
-def _records(content: bytes, _: Path) -> None:
-    for record in json_records(iter([content]), "f.jsonl", Columns(), ReadReport()):
-        try:
-            parse_record(record)
-        except SkippedError:
-            continue
+def _policy() -> Parser:
+    from server.chat.moderation.policy_file import PolicyError, load_policy
+
+    return Parser(_in_file("policy.toml", load_policy), (PolicyError,))
 
 
-def _document(content: bytes, _: Path) -> object:
+def _endpoint() -> Parser:
+    from deploy.errors import DeployError
+    from deploy.specification.endpoint_file import read
+
+    return Parser(_in_file("endpoint.toml", read), (DeployError,))
+
+
+def _dump() -> Parser:
+    from index_builder.documents.document import ReadReport, SkippedError
+    from index_builder.documents.wiki.mediawiki import pages_of, parse_page
+
+    def read(content: bytes, _: Path) -> None:
+        for page in pages_of(iter([content[:100], content[100:]]), _NOWHERE, ReadReport()):
+            try:
+                parse_page(page)
+            except SkippedError:
+                continue
+
+    return Parser(read)
+
+
+def _records() -> Parser:
+    from index_builder.documents.document import ReadReport, SkippedError
+    from index_builder.documents.records import Columns, json_records, parse_record
+
+    def read(content: bytes, _: Path) -> None:
+        for record in json_records(iter([content]), "f.jsonl", Columns(), ReadReport()):
+            try:
+                parse_record(record)
+            except SkippedError:
+                continue
+
+    return Parser(read, (SkippedError,))
+
+
+def _document() -> Parser:
     """A document of a kind that its first byte chooses."""
-    ending = _ENDINGS[content[0] % len(_ENDINGS)] if content else ".txt"
-    return parse_file(RawFile(Path(f"f{ending}"), f"f{ending}", content[1:]))
+    from index_builder.documents.document import SkippedError
+    from index_builder.documents.files import KINDS, RawFile, parse_file
+
+    endings = sorted(KINDS)
+
+    def read(content: bytes, _: Path) -> object:
+        ending = endings[content[0] % len(endings)] if content else ".txt"
+        return parse_file(RawFile(Path(f"f{ending}"), f"f{ending}", content[1:]))
+
+    return Parser(read, (SkippedError,))
 
 
-def _gguf(path: Path) -> object:
-    return gguf.check_reader(path)
-
-
-def _stored_turn(content: bytes, _: Path) -> Turn | None:
-    return read_record(Row("s", 1, RowState.DONE, session_created_at=0.0, record=content.decode("utf-8", "replace")))
-
-
-def _journal(path: Path) -> bool:
-    return FetchJournal(path.parent).has(RemoteFile("b", "k", "n", num_bytes=1, etag="e"))
-
-
-PARSERS: dict[str, Parser] = {
-    "body": Parser(lambda content, _: read_object(content), (ServiceError,)),
-    "frame_to_engine": Parser(lambda content, _: wire.decode_to_engine(content), (ValueError, msgspec.MsgspecError)),
-    "frame_from_engine": Parser(
-        lambda content, _: wire.decode_from_engine(content), (ValueError, msgspec.MsgspecError)
-    ),
-    "stored_turn": Parser(_stored_turn, ()),
-    "fetch_journal": Parser(_in_file(".fetched.jsonl", _journal), ()),
-    "index_manifest": Parser(
-        _in_file("manifest.json", lambda path: index.read_manifest(path.parent)), (RetrievalError,)
-    ),
-    "package_manifest": Parser(
-        _in_file("manifest.json", lambda path: package.read_manifest(path.parent)), (WeightsError,)
-    ),
-    "checkpoint": Parser(_checkpoint, (Refusal,)),
-    "gguf": Parser(_in_file("m.gguf", _gguf), (WeightsError,)),
-    "policy": Parser(_in_file("policy.toml", load_policy), (PolicyError,)),
-    "endpoint": Parser(_in_file("endpoint.toml", endpoint_file.read), (DeployError,)),
-    "dump": Parser(_dump, ()),
-    "records": Parser(_records, (SkippedError,)),
-    "document": Parser(_document, (SkippedError,)),
+# Each brings what it needs when it is asked for: a guided run watches every line of it, and of nothing else.
+PARSERS: dict[str, Callable[[], Parser]] = {
+    "body": _body,
+    "frame_to_engine": _frame_to_engine,
+    "frame_from_engine": _frame_from_engine,
+    "stored_turn": _stored_turn,
+    "fetch_journal": _fetch_journal,
+    "index_manifest": _index_manifest,
+    "package_manifest": _package_manifest,
+    "checkpoint": _checkpoint,
+    "gguf": _gguf,
+    "policy": _policy,
+    "endpoint": _endpoint,
+    "dump": _dump,
+    "records": _records,
+    "document": _document,
 }
 
 

@@ -9,3 +9,4 @@ def test_a_thousand_odd_requests_are_answered_or_refused_in_the_shape_of_all_err
     assert found.faults == []
     assert found.statuses[200] > 100
     assert found.statuses[400] > 200
+    assert found.statuses[429] == 0

@@ -11,8 +11,9 @@ from tests.fuzz.parsers import PARSERS, seeds
 
 @pytest.mark.parametrize("name", PARSERS)
 def test_each_file_of_the_corpus_is_read(name: str, tmp_path: Path) -> None:
+    parser = PARSERS[name]()
     for content in seeds(name):
-        PARSERS[name].read(content, tmp_path)
+        parser.read(content, tmp_path)
 
 
 @pytest.mark.parametrize("name", PARSERS)

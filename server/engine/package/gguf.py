@@ -11,6 +11,7 @@ from gguf import GGUFReader
 from tokenizers import pre_tokenizers
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from server.engine.package.gguf_header import check_header
 from server.engine.weights.family import FAMILIES, family_of
 from server.engine.weights.sources import WeightsError
 
@@ -59,6 +60,7 @@ def convert_gguf(file: Path, out: Path, dtype: torch.dtype) -> None:
 def check_reader(file: Path) -> str:
     """The kind of the file's pre-tokenizer. Raises WeightsError for what transformers' reader would lose."""
     try:
+        check_header(file)
         reader = GGUFReader(file)
         architecture = _text(reader, "general.architecture")
         scaling = _text(reader, f"{architecture}.rope.scaling.type")
