@@ -94,3 +94,11 @@ def test_pauses_are_random_grow_and_stay_bounded() -> None:
         found = [pauses[place] for pauses in seen]
         assert limit * 0.8 < max(found) <= limit
         assert min(found) < limit * 0.2
+
+
+def test_no_further_attempt_begins_when_the_time_for_all_is_over() -> None:
+    request = Request(*PASSING[:4])
+    with pytest.raises(ServiceError) as caught:
+        Retrying(sleep=lambda _: None, budget_s=-1.0).call(request)
+    assert caught.value.code is ErrorCode.STORE_UNAVAILABLE
+    assert request.num_calls == 1

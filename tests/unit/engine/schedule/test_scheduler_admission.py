@@ -172,6 +172,26 @@ def test_the_time_to_wait_follows_from_the_observed_rate() -> None:
     engine.drain()
 
 
+def test_a_reply_that_would_begin_after_its_deadline_is_refused_with_both_times() -> None:
+    engine = ToyEngine(SHAPES, ScheduleLimits(max_running=1, max_queue=50, max_step_tokens=16))
+
+    def pass_a_second() -> None:
+        engine.clock.now += 1.0
+
+    engine.generate((1,), 10)
+    engine.generate((2,), 10)
+    for _ in range(10):
+        engine.step(while_running=pass_a_second)  # the first ends: ten tokens a reply, a second each
+    engine.generate((3,), 10, deadline_s=100.0)
+    error = refusal(engine, "generate", (4,), 10, deadline_s=5.0)
+    assert error.code is ErrorCode.QUEUE_FULL
+    assert "the request has 5 s" in error.message
+    assert error.retry_after_s is not None
+    assert 5 <= error.retry_after_s <= 40
+    engine.generate((4,), 10, deadline_s=100.0)
+    engine.drain()
+
+
 def test_classifications_are_bounded_too() -> None:
     engine = ToyEngine(SHAPES, ScheduleLimits(max_running=1, max_queue=2, max_step_tokens=16))
     for n in range(3):
