@@ -65,7 +65,7 @@ def open_services(settings: Settings) -> Services:
     turns = TurnService(with_, _turn_settings(settings))
     return Services(
         settings, engine, turns, store=store, policy=policy, moderator=moderator, retriever=retriever,
-        store_watch=_watched(store), signs_of_life=_signs_of_life(settings),
+        gate=gate, store_watch=_watched(store), signs_of_life=_signs_of_life(settings),
     )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from server.chat.moderation.policy import Policy
 from server.chat.store.store import Store
 from server.chat.store.watch import StoreWatch
 from server.chat.turn import TurnService
+from server.chat.turn_gate import TurnGate
 from server.config import Settings
 from server.engine.engine import Engine
 from server.engine.signs_of_life import SignsOfLife
@@ -30,6 +31,7 @@ class Services:
     policy: Policy | None = None
     moderator: Moderator | None = None
     retriever: Retriever | None = None
+    gate: TurnGate | None = None
     store_watch: StoreWatch | None = None
     signs_of_life: Sequence[SignsOfLife] = ()  # of each group
 

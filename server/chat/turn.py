@@ -154,7 +154,7 @@ class TurnService:
                 yield from self._answered(turn, piecewise)
 
     def _let_in(self, request: TurnRequest) -> AbstractContextManager[None]:
-        return nullcontext() if self._with.gate is None else self._with.gate.inside(request.deadline_s)
+        return nullcontext() if self._with.gate is None else self._with.gate.inside(request.deadline_s, request.owner)
 
     def _answered(self, turn: OpenTurn, piecewise: bool) -> Iterator[TurnEvent]:
         request = turn.request

@@ -10,6 +10,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from server.chat.services import Services
 from server.errors import ErrorCode, ServiceError
 from server.web.call.cors import Origins
+from server.web.call.early_refusal import EarlyRefusal
 from server.web.call.errors import STATUS, error_body, service_error, unexpected_error
 from server.web.call.exchange import Exchange
 from server.web.call.front import Front, current_exchange
@@ -56,6 +57,7 @@ def create_app(services: Services) -> Flask:
     )  # fmt: skip
     app = Flask(__name__, static_folder=None)
     app.extensions["front"] = front
+    app.extensions["refuse_early"] = EarlyRefusal(front).answer
     app.wsgi_app = PlainPaths(app.wsgi_app)  # type: ignore[method-assign]
     _handle_calls(app, front)
     _handle_errors(app)

@@ -8,13 +8,18 @@ to be told at once.
 from __future__ import annotations
 
 import argparse
-import asyncio
+import itertools
 import json
 import random
+import re
+import selectors
+import socket
 import sys
+import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -28,7 +33,9 @@ _PATH = "/v1/chat/completions"
 _REFUSED = ("rate_limit_exceeded", "queue_full")
 _TIMEOUT_S = 120.0
 _BACKLOG_S = 0.05  # a generator that is later than that is itself the bottleneck, which the result says
-_CLIENTS = (8, 16, 32, 48)
+_CLIENTS = (16, 32, 40)
+_QUESTIONS = 64  # different ones, again and again
+_LENGTH = re.compile(rb"\r\ncontent-length: (\d+)\r\n", re.IGNORECASE)
 
 
 def add_overload_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,7 +49,7 @@ def overloaded(arguments: argparse.Namespace) -> dict[str, Any]:
     """The three runs and what they come to. Raises DeployError."""
     if not arguments.url:
         raise DeployError("bench overload needs --url: an endpoint's own front stands between it and the server")
-    return asyncio.run(_Overload(arguments).measured())
+    return _Overload(arguments).measured()
 
 
 @dataclass
@@ -77,94 +84,166 @@ class Load:
 
 class _Overload:
     def __init__(self, arguments: argparse.Namespace) -> None:
-        self._host, self._port = place_of(arguments.url)
         self._arguments = arguments
-        self._asked: Iterator[Conversation] = conversations(arguments.workload or "chat", arguments.seed)
+        asked = conversations(arguments.workload or "chat", arguments.seed)
+        self._bodies = itertools.cycle([self._body(next(asked)) for _ in range(_QUESTIONS)])
         self._rng = random.Random(arguments.seed)
 
-    async def measured(self) -> dict[str, Any]:
+    def measured(self) -> dict[str, Any]:
         """All runs and the comparison."""
         short_s = self._arguments.capacity_seconds
-        closed = [await self._run(f"{count} clients", self._closed(count, short_s)) for count in _CLIENTS]
+        self._run("warm-up", partial(Generator.closed, num_clients=_CLIENTS[0], seconds=short_s / 4))
+        closed = [
+            self._run(f"{count} clients", partial(Generator.closed, num_clients=count, seconds=short_s))
+            for count in _CLIENTS
+        ]
         best = max(closed, key=lambda load: load.figures()["answered_per_s"])
         rate = best.figures()["answered_per_s"]
         if not rate:
             raise DeployError(f"{self._arguments.url} answered nothing: {best.figures()['failed']}")
-        at_capacity = await self._run(f"{rate:.2f} a second", self._open(rate, 2 * short_s))
-        over = rate * self._arguments.factor
-        overload = await self._run(f"{over:.1f} a second", self._open(over, self._arguments.duration))
+        at_capacity = self._open(rate, 2 * short_s)
+        overload = self._open(rate * self._arguments.factor, self._arguments.duration)
         runs = [load.figures() for load in (*closed, at_capacity, overload)]
         return {"target": self._arguments.url, "fields": self._fields(), "runs": runs, **_compared(runs, overload)}
 
-    async def _run(self, name: str, work: Callable[[Load], Awaitable[None]]) -> Load:
+    def _open(self, rate: float, seconds: float) -> Load:
+        arrivals = itertools.accumulate(iter(lambda: self._rng.expovariate(rate), None))
+        return self._run(f"{rate:.1f} a second", partial(Generator.open, arrivals=arrivals, seconds=seconds))
+
+    def _run(self, name: str, work: Callable[[Generator], None]) -> Load:
         load = Load(name)
-        watching = asyncio.create_task(self._watch(load))
+        done = threading.Event()
+        watching = threading.Thread(target=_watch, args=(self._arguments.url, load, done), daemon=True)
+        watching.start()
         began = time.perf_counter()
-        await work(load)
-        load.seconds = load.seconds or time.perf_counter() - began
-        watching.cancel()
+        work(Generator(place_of(self._arguments.url), self._bodies, load))
+        load.seconds = time.perf_counter() - began
+        done.set()
+        watching.join()
         found = load.figures()
         print(f"{name}: {found['answered_per_s']} answers a second, {found['refused']} refused", file=sys.stderr)
         return load
-
-    def _closed(self, num_clients: int, seconds: float) -> Callable[[Load], Awaitable[None]]:
-        async def client(load: Load, until: float) -> None:
-            while time.perf_counter() < until:
-                await self._ask(load)
-
-        async def work(load: Load) -> None:
-            until = time.perf_counter() + seconds
-            await asyncio.gather(*(client(load, until) for _ in range(num_clients)))
-
-        return work
-
-    def _open(self, rate: float, seconds: float) -> Callable[[Load], Awaitable[None]]:
-        """Arrivals at random; what is answered after the last arrival counts as well, and so does its time."""
-
-        async def work(load: Load) -> None:
-            began = at = time.perf_counter()
-            under_way: set[asyncio.Task[None]] = set()
-            while (at := at + self._rng.expovariate(rate)) < began + seconds:
-                await asyncio.sleep(max(0.0, at - time.perf_counter()))
-                load.lateness.append(max(0.0, time.perf_counter() - at))
-                task = asyncio.create_task(self._ask(load))
-                under_way.add(task)
-                task.add_done_callback(under_way.discard)
-            await asyncio.gather(*under_way)
-
-        return work
 
     def _fields(self) -> dict[str, Any]:
         given = self._arguments
         fields = {"temperature": given.temperature, "top_k": given.top_k, "max_tokens": given.max_new_tokens}
         return {**fields, **({"no_retrieval": True} if given.no_retrieval else {})}
 
-    async def _ask(self, load: Load) -> None:
-        asked = next(self._asked)
+    def _body(self, asked: Conversation) -> bytes:
         message = {"role": "user", "content": asked.questions[0]}
-        body = json.dumps({**self._fields(), **asked.fields, "messages": [message]}).encode()
+        return json.dumps({**self._fields(), **asked.fields, "messages": [message]}).encode()
+
+
+def _watch(url: str, load: Load, done: threading.Event) -> None:
+    while True:
+        found = resident_bytes(url)
+        load.resident += [found] if found else []
+        if done.wait(1.0):
+            return
+
+
+class Generator:
+    """Asks from one thread over as many kept connections as are needed, for as little of the processor as it can:
+    what it takes, the server that it measures has not.
+    """
+
+    def __init__(self, place: tuple[str, int], bodies: Iterator[bytes], load: Load) -> None:
+        self._place = place
+        self._bodies = bodies
+        self._load = load
+        self._poller = selectors.DefaultSelector()
+        self._idle: list[socket.socket] = []
+        self._under_way: dict[socket.socket, tuple[float, bytearray]] = {}
+
+    def closed(self, num_clients: int, seconds: float) -> None:
+        """So many clients, each asking as soon as it was answered."""
+        until = time.perf_counter() + seconds
+        for _ in range(num_clients):
+            self._ask()
+        while self._under_way:
+            for _ in range(self._take(1.0)):
+                if time.perf_counter() < until:
+                    self._ask()
+        self._close()
+
+    def open(self, arrivals: Iterator[float], seconds: float) -> None:
+        """Arrivals, in seconds from now, whatever becomes of the ones before; the last ones are waited for."""
         began = time.perf_counter()
+        at = next(arrivals)
+        while at < seconds or self._under_way:
+            wait_s = began + at - time.perf_counter() if at < seconds else 1.0
+            if wait_s > 0:
+                self._take(wait_s)
+                continue
+            self._load.lateness.append(-wait_s)
+            self._ask()
+            at = next(arrivals)
+        self._close()
+
+    def _ask(self) -> None:
+        body, began = next(self._bodies), time.perf_counter()
         try:
-            answer = await asyncio.wait_for(posted(self._host, self._port, body), _TIMEOUT_S)
-        except (OSError, TimeoutError, ValueError, asyncio.IncompleteReadError) as error:
-            answer = {"error": {"code": type(error).__name__}}
-        usage, choice = answer.get("usage", {}), (answer.get("choices") or [{}])[0]
-        load.answers.append(
+            sock = self._idle.pop() if self._idle else socket.create_connection(self._place, timeout=_TIMEOUT_S)
+            sock.sendall(chat_head(self._place[0], len(body)) + body)
+        except OSError as error:
+            self._note(began, error=type(error).__name__)
+            return
+        self._under_way[sock] = (began, bytearray())
+        self._poller.register(sock, selectors.EVENT_READ)
+
+    def _take(self, wait_s: float) -> int:
+        """Read what has come within `wait_s`; how many answers are whole."""
+        num_whole = 0
+        for key, _ in self._poller.select(wait_s):
+            sock = key.fileobj
+            assert isinstance(sock, socket.socket)
+            num_whole += self._read(sock)
+        return num_whole
+
+    def _read(self, sock: socket.socket) -> bool:
+        began, answer = self._under_way[sock]
+        try:
+            piece = sock.recv(65536)
+        except OSError:
+            piece = b""
+        answer += piece
+        if piece and not _is_whole(answer):
+            return False
+        del self._under_way[sock]
+        self._poller.unregister(sock)
+        if piece:
+            self._idle.append(sock)
+            self._note(began, answer)
+        else:
+            sock.close()
+            self._note(began, error="ConnectionClosed")
+        return True
+
+    def _note(self, began: float, answer: bytearray | None = None, error: str = "") -> None:
+        seconds = time.perf_counter() - began
+        found: dict[str, Any] = {} if answer is None else json.loads(answer.partition(b"\r\n\r\n")[2])
+        usage, choice = found.get("usage", {}), (found.get("choices") or [{}])[0]
+        self._load.answers.append(
             Answer(
                 began,
-                time.perf_counter() - began,
+                seconds,
                 num_prompt_tokens=usage.get("prompt_tokens", 0),
                 num_new_tokens=usage.get("completion_tokens", 0),
                 finish_reason=choice.get("finish_reason") or "",
-                error=str(answer["error"]["code"]) if "error" in answer else "",
+                error=str(found["error"]["code"]) if "error" in found else error,
             )
         )
 
-    async def _watch(self, load: Load) -> None:
-        while True:
-            found = await asyncio.to_thread(resident_bytes, f"http://{self._host}:{self._port}")
-            load.resident += [found] if found else []
-            await asyncio.sleep(1.0)
+    def _close(self) -> None:
+        for sock in self._idle:
+            sock.close()
+        self._poller.close()
+
+
+def _is_whole(answer: bytearray) -> bool:
+    head_end = answer.find(b"\r\n\r\n")
+    found = _LENGTH.search(answer, 0, head_end + 2) if head_end >= 0 else None
+    return found is not None and len(answer) >= head_end + 4 + int(found[1])
 
 
 def place_of(url: str) -> tuple[str, int]:
@@ -173,20 +252,9 @@ def place_of(url: str) -> tuple[str, int]:
     return parts.hostname or "", parts.port or 80
 
 
-async def posted(host: str, port: int, body: bytes) -> dict[str, Any]:
-    """The answer to a chat request on a connection of its own. Raises OSError, ValueError and the like."""
-    reader, writer = await asyncio.open_connection(host, port)
-    try:
-        writer.write(chat_head(host, len(body)) + body)
-        answer: dict[str, Any] = json.loads((await reader.read()).partition(b"\r\n\r\n")[2])
-        return answer
-    finally:
-        writer.close()
-
-
 def chat_head(host: str, num_bytes: int) -> bytes:
     """The head of a chat request whose body has so many bytes."""
-    head = f"POST {_PATH} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\nConnection: close\r\n"
+    head = f"POST {_PATH} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
     return f"{head}Content-Length: {num_bytes}\r\n\r\n".encode()
 
 

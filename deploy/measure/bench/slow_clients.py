@@ -13,7 +13,7 @@ from typing import Any
 
 from deploy.errors import DeployError
 from deploy.measure.bench.figures import spread
-from deploy.measure.bench.overload import chat_head, place_of, posted
+from deploy.measure.bench.overload import chat_head, place_of
 
 _DRIP_EVERY_S = 0.5
 _HALF_A_HEAD = b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nX-Slow: "
@@ -55,9 +55,12 @@ async def _times(host: str, port: int, body: bytes, count: int) -> list[float]:
     times = []
     for _ in range(count):
         began = time.perf_counter()
-        answer = await posted(host, port, body)
-        if "error" in answer:
-            raise DeployError(f"the good client was refused: {answer['error']}")
+        reader, writer = await asyncio.open_connection(host, port)
+        writer.write(chat_head(host, len(body)).replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n") + body)
+        answer = (await reader.read()).partition(b"\r\n\r\n")[2]
+        writer.close()
+        if b'"error"' in answer:
+            raise DeployError(f"the good client was refused: {answer.decode()}")
         times.append(1000 * (time.perf_counter() - began))
     return times
 

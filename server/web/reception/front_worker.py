@@ -117,11 +117,28 @@ class FrontWorker(ThreadWorker):
 
     def _hand_over(self, conn: Any, incoming: Incoming) -> None:
         request, conn.rest = incoming.split()
+        if not incoming.is_cut and not conn.rest and self._refuse_early(conn, request):
+            return
         conn.framing, conn.is_cut, conn.num_bytes = incoming.framing, incoming.is_cut, len(request)
         conn.held.hold(request)
         self._reception.num_bytes_at_work += conn.num_bytes
         future = self._lane(incoming.target).submit(self.handle, conn)
         future.add_done_callback(partial(self.method_queue.defer, self.finish_request, conn))
+
+    def _refuse_early(self, conn: Any, request: bytes) -> bool:
+        """Whether the application knows already that it would refuse, and has."""
+        answer = self.wsgi.extensions["refuse_early"](request)
+        if answer is None:
+            return False
+        try:
+            is_sent = conn.sock.send(answer) == len(answer)
+        except OSError:
+            is_sent = False
+        if is_sent and _keeps_alive(request):
+            self._reception.await_request(conn)
+        else:
+            self._reception.let_go(conn)
+        return True
 
     def _lane(self, target: bytes) -> Executor:
         name = _OWN_THREADS.get(target)
@@ -133,6 +150,12 @@ class FrontWorker(ThreadWorker):
 
     def _refused(self, status: HTTPStatus, code: str) -> None:
         self.wsgi.extensions["front"].metrics.request_ended("unmatched", status.value, code, seconds=0.0)
+
+
+def _keeps_alive(request: bytes) -> bool:
+    """Whether the client goes on using the connection; in doubt not."""
+    head = request.partition(b"\r\n\r\n")[0].lower()
+    return b" http/1.1\r\n" in head and b"\r\nconnection: close" not in head
 
 
 def _check_framing(req: Any, framing: Framing | None) -> None:

@@ -76,8 +76,6 @@ class Reception:
             return
         if begun:
             self._take(guest, begun)
-        else:
-            self._read(guest)  # what has come already need not wait for another round
 
     def let_go(self, connection: Any) -> None:
         """Close once the client has what was sent: a socket with unread bytes would be reset, and the answer lost."""

@@ -23,11 +23,11 @@ class Engine:
         )
 
 
-def let_in(gate: TurnGate, stack: ExitStack, count: int, deadline_s: float = 60.0) -> int:
+def let_in(gate: TurnGate, stack: ExitStack, count: int, deadline_s: float = 60.0, owner: str = "") -> int:
     """How many of `count` turns get in; they stay for as long as `stack`."""
     for number in range(count):
         try:
-            stack.enter_context(gate.inside(deadline_s))
+            stack.enter_context(gate.inside(deadline_s, owner))
         except ServiceError as error:
             refusal = error
         else:
@@ -65,3 +65,31 @@ def test_where_the_pace_or_the_group_is_not_known_everybody_is_let_in() -> None:
     for engine in (unknown, gone, silent):
         with ExitStack() as stack:
             assert let_in(TurnGate(engine, longest_wait_s=1.0), stack, 50) == 50
+
+
+def test_a_queue_that_stands_is_kept_short_and_a_burst_may_wait() -> None:
+    now = [0.0]
+    gate = TurnGate(Engine(interval_s=0.5, max_running=8), longest_wait_s=10.0, clock=lambda: now[0])
+    with ExitStack() as stack:
+        assert let_in(gate, stack, 18) == 18
+        now[0] += 6.0
+        assert let_in(gate, stack, 1) == 0, "at most a quarter of the eight that run may wait now"
+    with ExitStack() as stack:
+        assert let_in(gate, stack, 18) == 18, "the queue was empty in between"
+    with ExitStack() as stack:
+        assert let_in(gate, stack, 9) == 9
+        now[0] += 6.0
+        assert let_in(gate, stack, 9) == 1
+        now[0] += 60.0
+        assert let_in(gate, stack, 9) == 0
+
+
+def test_an_owner_with_less_than_its_part_is_let_in_where_others_have_more() -> None:
+    now = [0.0]
+    gate = TurnGate(Engine(interval_s=1.0, max_running=8), longest_wait_s=0.5, clock=lambda: now[0])
+    with ExitStack() as stack:
+        assert let_in(gate, stack, 20, owner="greedy") == 8
+        assert let_in(gate, stack, 20, owner="other") == 4
+        assert let_in(gate, stack, 20, owner="third") == 2
+        assert let_in(gate, stack, 20) == 0
+        assert let_in(gate, stack, 20, owner="greedy") == 0

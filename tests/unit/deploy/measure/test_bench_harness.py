@@ -155,6 +155,7 @@ def test_an_answer_is_good_when_it_meets_all_of_the_objective() -> None:
 class Small(Slow):
     """Answers four at once, in 100 ms; more are refused."""
 
+    protocol_version = "HTTP/1.1"
     places = threading.BoundedSemaphore(4)
 
     def do_POST(self) -> None:
