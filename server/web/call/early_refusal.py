@@ -37,10 +37,8 @@ class EarlyRefusal:
 
     def answer(self, request: bytes) -> bytes | None:
         """A whole response, after which the connection is kept; None: the application is to answer `request`."""
-        if not request.startswith(_TURN_ROUTES) or self._front.doorkeeper.asks_for_keys:
-            return None
-        error = self._error()
-        if error is None or not _is_plain(request):
+        error = None if self._front.doorkeeper.asks_for_keys else self._error()
+        if error is None or not request.startswith(_TURN_ROUTES) or not _is_plain(request):
             return None
         route = request[5 : request.index(b" ", 5)].decode("ascii")
         self._front.metrics.request_ended(route, HTTPStatus.TOO_MANY_REQUESTS, error.code.value, seconds=0.0)

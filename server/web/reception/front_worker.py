@@ -8,6 +8,7 @@ clients that do not close.
 from __future__ import annotations
 
 import logging
+import time
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -27,6 +28,8 @@ from server.web.reception.reception import Callbacks, Reception
 from server.web.reception.refusals import unreadable
 
 log = logging.getLogger(__name__)
+
+_LOOK_EVERY_S = 0.25
 
 # What is asked while all threads are at work; each has a thread of its own.
 _OWN_THREADS = {b"/ping": "probe", b"/health": "probe", b"/metrics": "metrics"}
@@ -60,12 +63,15 @@ class FrontWorker(ThreadWorker):
 
     def init_process(self) -> None:
         """Called in the worker's own process; returns when the worker ends."""
+        self._look_again_at = 0.0
         self._lanes = {lane: ThreadPoolExecutor(1, thread_name_prefix=lane) for lane in set(_OWN_THREADS.values())}
         super().init_process()
 
     def run(self) -> None:
         """Serve until told to stop."""
-        callbacks = Callbacks(self._hand_over, self._gone, self._refused)
+        callbacks = Callbacks(
+            self._hand_over, self._gone, self._refused, answer_at_once=self.wsgi.extensions["refuse_early"]
+        )
         max_body_bytes = self.wsgi.extensions["front"].services.settings.max_body_bytes
         self._reception = Reception(
             self.poller, callbacks, max_body_bytes=max_body_bytes, idle_s=float(self.cfg.keepalive)
@@ -82,8 +88,11 @@ class FrontWorker(ThreadWorker):
             log.warning("connections.full limit=%d", self.worker_connections)
 
     def murder_pending(self) -> None:
-        """Called at least once a second: end what is late."""
-        self._reception.expire(None if self.alive else STOP_KEEPALIVE_LINGER)
+        """Called after every round, and at least once a second: end what is late, now and then."""
+        now = time.monotonic()
+        if now >= self._look_again_at:
+            self._look_again_at = now + _LOOK_EVERY_S
+            self._reception.expire(None if self.alive else STOP_KEEPALIVE_LINGER)
 
     def finish_request(self, conn: Any, fs: Future[Any]) -> None:
         """Called on the main thread when a thread has answered: wait for the next request, or let the client go."""
@@ -117,28 +126,11 @@ class FrontWorker(ThreadWorker):
 
     def _hand_over(self, conn: Any, incoming: Incoming) -> None:
         request, conn.rest = incoming.split()
-        if not incoming.is_cut and not conn.rest and self._refuse_early(conn, request):
-            return
         conn.framing, conn.is_cut, conn.num_bytes = incoming.framing, incoming.is_cut, len(request)
         conn.held.hold(request)
         self._reception.num_bytes_at_work += conn.num_bytes
         future = self._lane(incoming.target).submit(self.handle, conn)
         future.add_done_callback(partial(self.method_queue.defer, self.finish_request, conn))
-
-    def _refuse_early(self, conn: Any, request: bytes) -> bool:
-        """Whether the application knows already that it would refuse, and has."""
-        answer = self.wsgi.extensions["refuse_early"](request)
-        if answer is None:
-            return False
-        try:
-            is_sent = conn.sock.send(answer) == len(answer)
-        except OSError:
-            is_sent = False
-        if is_sent and _keeps_alive(request):
-            self._reception.await_request(conn)
-        else:
-            self._reception.let_go(conn)
-        return True
 
     def _lane(self, target: bytes) -> Executor:
         name = _OWN_THREADS.get(target)
@@ -150,12 +142,6 @@ class FrontWorker(ThreadWorker):
 
     def _refused(self, status: HTTPStatus, code: str) -> None:
         self.wsgi.extensions["front"].metrics.request_ended("unmatched", status.value, code, seconds=0.0)
-
-
-def _keeps_alive(request: bytes) -> bool:
-    """Whether the client goes on using the connection; in doubt not."""
-    head = request.partition(b"\r\n\r\n")[0].lower()
-    return b" http/1.1\r\n" in head and b"\r\nconnection: close" not in head
 
 
 def _check_framing(req: Any, framing: Framing | None) -> None:

@@ -49,11 +49,13 @@ class Callbacks:
         hand_over: a request is there, with what came behind it.
         gone: the connection is closed.
         refused: a request was answered here with this status.
+        answer_at_once: the whole answer to a request of moderate size, where it needs no thread; None where it does.
     """
 
     hand_over: Callable[[Any, Incoming], None]
     gone: Callable[[Any], None]
     refused: Callable[[HTTPStatus, str], None] = field(default=lambda _status, _code: None)
+    answer_at_once: Callable[[bytes], bytes | None] = field(default=lambda _request: None)
 
 
 class Reception:
@@ -163,7 +165,8 @@ class Reception:
             self._refuse(guest, error.status, error.code, error.message)
             return
         if is_whole:
-            self._hand_over(guest)
+            if not self._answered_at_once(guest):
+                self._hand_over(guest)
         elif not knew_head and guest.incoming.framing is not None and guest.incoming.framing.expects_continue:
             with suppress(OSError):
                 guest.connection.sock.send(_CONTINUE)
@@ -172,6 +175,26 @@ class Reception:
         guest.num_dropped += len(piece)
         if not piece or guest.num_dropped > table.MAX_DROPPED_BYTES:
             self._leave(guest)
+
+    def _answered_at_once(self, guest: Guest) -> bool:
+        """Whether the request is answered, and the connection waits for its next one."""
+        assert guest.incoming is not None
+        if guest.incoming.is_cut or guest.num_bytes > table.MAX_HEAD_BYTES:
+            return False
+        request, rest = guest.incoming.split()
+        answer = None if rest else self._callbacks.answer_at_once(request)
+        if answer is None:
+            return False
+        self._num_bytes -= guest.num_bytes
+        guest.since = time.monotonic()
+        guest.incoming = Incoming(guest.since, self._max_body_bytes)
+        is_sent = False
+        with suppress(OSError):
+            is_sent = guest.connection.sock.send(answer) == len(answer)
+        if not is_sent or not _keeps_alive(request):
+            self._forget(guest)
+            self.let_go(guest.connection)
+        return True
 
     def _hand_over(self, guest: Guest) -> None:
         assert guest.incoming is not None
@@ -212,3 +235,9 @@ class Reception:
         with suppress(OSError):
             connection.close()
         self._callbacks.gone(connection)
+
+
+def _keeps_alive(request: bytes) -> bool:
+    """Whether the client goes on using the connection; in doubt not."""
+    head = request.partition(b"\r\n\r\n")[0].lower()
+    return b" http/1.1\r\n" in head and b"\r\nconnection: close" not in head

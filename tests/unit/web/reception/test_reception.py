@@ -36,12 +36,14 @@ class Desk:
     handed: list[tuple[Connection, Incoming]] = field(default_factory=list)
     gone: list[Connection] = field(default_factory=list)
     refused: list[int] = field(default_factory=list)
+    answer: bytes | None = None
 
     def __post_init__(self) -> None:
         callbacks = Callbacks(
             lambda connection, incoming: self.handed.append((connection, incoming)),
             self.gone.append,
             lambda status, _code: self.refused.append(int(status)),
+            answer_at_once=lambda request: self.answer if request.startswith(b"POST") else None,
         )
         self.reception = Reception(self.poller, callbacks, max_body_bytes=10**6, idle_s=75.0)
 
@@ -192,3 +194,32 @@ def test_a_client_that_closes_in_the_middle_of_its_body_is_answered(desk: Desk) 
     desk.turn()
     [(_, incoming)] = desk.handed
     assert incoming.is_cut
+
+
+def test_what_needs_no_thread_is_answered_at_once_and_the_connection_goes_on(desk: Desk) -> None:
+    connection, theirs = desk.connect()
+    desk.answer = b"HTTP/1.1 429 Too Many Requests\r\n\r\n"
+    for _ in range(3):
+        theirs.sendall(HEAD + b"body")
+        desk.turn()
+        assert theirs.recv(100) == desk.answer
+    assert not desk.handed
+    theirs.sendall(HEAD.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n") + b"body")
+    desk.turn()
+    assert theirs.recv(100) == desk.answer
+    assert theirs.recv(100) == b""
+    theirs.close()
+    desk.turn()
+    assert desk.gone == [connection]
+
+
+def test_requests_one_behind_the_other_and_large_ones_are_handed_over(desk: Desk) -> None:
+    desk.answer = b"HTTP/1.1 429 Too Many Requests\r\n\r\n"
+    _, theirs = desk.connect()
+    theirs.sendall(HEAD + b"body" + HEAD)
+    desk.turn()
+    assert len(desk.handed) == 1
+    _, theirs = desk.connect()
+    theirs.sendall(b"POST / HTTP/1.1\r\nContent-Length: 70000\r\n\r\n" + b"x" * 70_000)
+    desk.turn()
+    assert len(desk.handed) == 2
