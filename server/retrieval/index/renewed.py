@@ -12,10 +12,11 @@ from pathlib import Path
 from server.artifacts.folder import MANIFEST
 from server.retrieval.index.retriever import IndexRetriever
 from server.retrieval.query import Query
-from server.retrieval.retriever import Embedder, Passage, RetrievalError
+from server.retrieval.retriever import Embedder, Passage
 
 log = logging.getLogger(__name__)
 
+_END_S = 2.0
 Identity = tuple[str, int, int]
 
 
@@ -77,7 +78,7 @@ class RenewedIndex:
         """End the looking, then close the index."""
         self._closed.set()
         self._wake.set()
-        self._watcher.join()
+        self._watcher.join(_END_S)  # it may be fetching an index; its process does not wait for it
         self._current.index.close()
 
     @contextmanager
@@ -109,12 +110,15 @@ class RenewedIndex:
                 return
             self._seen = identity
             self._swap(_Held(folder, self._opened(folder)))
-        except (RetrievalError, OSError) as error:
-            self._complain(str(error))
+        except Exception as error:  # noqa: BLE001 - whatever a newer index is like, the earlier one goes on
+            self._complain(str(error) or type(error).__name__)
         else:
             self._complaint = ""
 
     def _swap(self, fresh: _Held) -> None:
+        if self._closed.is_set():
+            fresh.index.close()
+            return
         with self._lock:
             before, self._current = self._current, fresh
             is_unused = not before.num_users
