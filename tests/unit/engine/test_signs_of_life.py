@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 from server.engine.signs_of_life import SILENT_AFTER_S, SignsOfLife, give_signs
+from tests import ROOT
 
 
 class Group:
@@ -59,3 +65,30 @@ def test_a_process_gives_signs_by_itself(tmp_path: Path) -> None:
     while len(seen) < 2:  # it is there, and it changes
         if path.exists():
             seen.add(path.stat().st_mtime_ns)
+
+
+def test_a_process_that_is_stopped_is_silent_and_one_that_goes_on_is_not(tmp_path: Path) -> None:
+    signs = SignsOfLife(tmp_path, 1)
+    code = "import pathlib, sys, time; from server.engine.signs_of_life import give_signs\n"
+    code += "give_signs(pathlib.Path(sys.argv[1]), 0); time.sleep(600)"
+    process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], cwd=ROOT)
+    try:
+        wait_until(lambda: (tmp_path / "rank-0.alive").exists())
+        for stop, silent in ((signal.SIGSTOP, [0]), (signal.SIGCONT, []), (signal.SIGKILL, [0])):
+            process.send_signal(stop)
+            wait_until(lambda silent=silent: look(signs) == silent)  # type: ignore[misc]
+    finally:
+        process.kill()
+        process.wait()
+
+
+def look(signs: SignsOfLife) -> list[int]:
+    time.sleep(0.05)
+    signs.look()
+    return signs.silent_ranks
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not true():
+        assert time.monotonic() < deadline
