@@ -1,13 +1,11 @@
-"""Writes the tables of this room from packages that carry the data: python -m server.chat.text.generate
+"""Writes the table of this room from the package that carries its data: python -m server.chat.text.generate
 
 lookalikes.json  letter or sign to the characters that look like it: Unicode's confusables.txt as confusable-homoglyphs
                  carries it, and the letters that Unicode's own names call a form of a Latin letter
-words.json       the frequent words of English, the most frequent first, as wordninja carries them
 """
 
 from __future__ import annotations
 
-import gzip
 import json
 import re
 import string
@@ -18,7 +16,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 _ROOM = Path(__file__).parent
-_NUM_WORDS = 90_000
 _LETTERS, _SIGNS = frozenset(string.ascii_lowercase), "<>/:"
 # A Latin letter with something to it: turned, small capital, squared, with a hook ...
 _NAMED = re.compile(
@@ -30,20 +27,9 @@ _NAMED = re.compile(
 
 
 def main() -> None:
-    """Write both files."""
+    """Write the file."""
     table = json.dumps(_table(), ensure_ascii=True, indent=0, sort_keys=True)
     (_ROOM / "lookalikes.json").write_text(table + "\n", "utf-8")
-    (_ROOM / "words.json").write_text(json.dumps(" ".join(_words())) + "\n", "utf-8")
-
-
-def _words() -> list[str]:
-    import wordninja  # type: ignore[import-not-found, import-untyped, unused-ignore]
-
-    packed = Path(wordninja.__file__).parent / "wordninja" / "wordninja_words.txt.gz"
-    words = gzip.decompress(packed.read_bytes()).decode("utf-8").split()
-    return [
-        word for word in words[:_NUM_WORDS] if word.isascii() and word.isalpha() and (len(word) > 1 or word in "ai")
-    ]
 
 
 def _table() -> dict[str, str]:

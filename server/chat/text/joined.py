@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice, product
 
-from server.chat.text.words import is_word, split_words
+from server.chat.text.words import is_word, most_frequent, split_words, written_out
 
 _LETTER = r"(?:[^\W_]|[@$!|\u20ac](?=[\W_]{0,4}[^\W_]))"
 _GAP = r"(?:[^\w@$!\u20ac]|_){1,4}?"
@@ -33,7 +33,10 @@ _LONG_RUN = re.compile(r"([a-z])\1{2,}")
 _ALPHA = re.compile(r"[a-z]++")
 _LONG = re.compile(r"(?<![a-z'\u2019])[a-z'\u2019]{11,400}+")
 _FREQUENT = 20_000
-_LEAST_LETTERS = 3.0  # a word on average, in letters that are words without blanks
+_SHORT = 3  # letters of a short word
+# Letters a word on average, in letters that are words without blanks; more where they may be one unknown word.
+_LEAST_LETTERS, _LEAST_LETTERS_OF_SHORT, _LONGEST_UNKNOWN = 2.4, 3.0, 15
+_ORDINAL = re.compile(r"\d+(?:st|nd|rd|th)")
 _COMMON = 3000  # words that are so frequent that short pieces which are all of them are a plain text
 
 
@@ -62,7 +65,7 @@ def _from_singles(run: str) -> str:
         return run
     parting = _parting(gaps)
     words = "".join(letter + (" " if gap in parting else "") for letter, gap in letters).split()
-    return " ".join(split_words(_from_mixed(word)) for word in words)
+    return " ".join(written_out(split_words(_from_mixed(word))) for word in words)
 
 
 def _parting(gaps: set[str]) -> set[str]:
@@ -76,7 +79,7 @@ def _parting(gaps: set[str]) -> set[str]:
 
 def _from_mixed(mixed: str) -> str:
     """A word with digits or signs for letters as the English word that it spells; anything else as it is."""
-    if mixed.isalpha() or mixed.isdigit():
+    if mixed.isalpha() or mixed.isdigit() or _ORDINAL.fullmatch(mixed):
         return mixed
     start = len(mixed) - len(mixed.lstrip("!|+(#*"))
     end = max(start, len(mixed.rstrip("!|+(#*")))
@@ -130,8 +133,17 @@ def _from_long(letters: str) -> str:
         return letters
     bare = letters.replace("'", "").replace("\u2019", "")
     words = split_words(bare).split()
-    likely = len(words) > 2 and all(map(is_word, words)) and len(bare) >= _LEAST_LETTERS * len(words)
-    return " ".join(words) if likely else letters
+    may_be_one = len(bare) <= _LONGEST_UNKNOWN
+    if may_be_one and {"a", "i"} & {*words[1:]}:
+        return letters
+    least = _LEAST_LETTERS_OF_SHORT if may_be_one else _LEAST_LETTERS
+    likely = len(words) > 2 and all(map(_stands_alone, words)) and len(bare) >= least * len(words)
+    return written_out(" ".join(words)) if likely else letters
+
+
+def _stands_alone(word: str) -> bool:
+    """Whether a word among letters without blanks is likely one: a short one only where it is common."""
+    return is_word(word) if len(word) > _SHORT else is_word(word, _COMMON)
 
 
 def _from_drawn(word: str) -> str:
@@ -141,9 +153,11 @@ def _from_drawn(word: str) -> str:
     runs = list(islice(_LONG_RUN.finditer(word), _MOST_RUNS))
     if not runs:
         return word
-    for lengths in islice(product((2, 1), repeat=len(runs)), _MOST_SPELLINGS):
-        sizes = iter(lengths)
-        short = _LONG_RUN.sub(lambda run, sizes=sizes: run[1] * next(sizes, 1), word)  # type: ignore[misc]
-        if is_word(short):
-            return short
-    return word
+    drawn = (_shortened(word, lengths) for lengths in islice(product((2, 1), repeat=len(runs)), _MOST_SPELLINGS))
+    return most_frequent(drawn) or word
+
+
+def _shortened(word: str, lengths: Iterable[int]) -> str:
+    """`word` with its runs of one letter cut to `lengths`; further runs to one letter."""
+    sizes = iter(lengths)
+    return _LONG_RUN.sub(lambda run: run[1] * next(sizes, 1), word)

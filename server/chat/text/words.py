@@ -2,31 +2,67 @@
 
 from __future__ import annotations
 
-import json
 import math
+from collections.abc import Iterable
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
+_PACKAGE, _FILE = "symspellpy", "frequency_dictionary_en_82_765.txt"  # the package that carries words with their counts
 _UNKNOWN_LETTER = 12.0  # the cost of a letter that is in no word; a frequent word costs about 5, a rare one 16
 _LONGEST_WORD = 18
+# How often each of "don't", "I'm" is counted: books hardly use them, people do; and what is a rarer word than these.
+_CONTRACTED, _RARE = 100_000_000, 10_000_000
+
+
+@cache
+def _lines() -> list[tuple[str, int]]:
+    """The package's words with their counts, those with an apostrophe among them."""
+    spec = find_spec(_PACKAGE)
+    assert spec is not None
+    assert spec.origin is not None
+    lines = Path(spec.origin).with_name(_FILE).read_text("utf-8-sig").splitlines()
+    return [(word, int(count)) for word, count in map(str.split, lines) if word.isascii()]
+
+
+@cache
+def _contractions() -> dict[str, str]:
+    """The letters of contractions that are no other word of some frequency, with how they are written: dont, don't."""
+    plain = {word for word, count in _lines() if count > _RARE}
+    written = {word.replace("'", ""): word for word, _ in _lines() if "'" in word}
+    return {letters: word for letters, word in written.items() if letters not in plain}
+
+
+@cache
+def _counts() -> dict[str, int]:
+    """Word to how often it is used, the most frequent first; read when it is first needed."""
+    counts = {word: count for word, count in _lines() if word.isalpha()}
+    counts |= dict.fromkeys(_contractions(), _CONTRACTED)
+    return dict(sorted(counts.items(), key=lambda pair: -pair[1]))
 
 
 @cache
 def _ranks() -> dict[str, int]:
-    """Word to its place among the frequent ones; read when it is first needed."""
-    words: str = json.loads(Path(__file__).with_name("words.json").read_text("utf-8"))
-    return {word: rank for rank, word in enumerate(words.split())}
+    """Word to its place among the frequent ones."""
+    return {word: rank for rank, word in enumerate(_counts())}
 
 
 @cache
 def _costs() -> dict[str, float]:
-    """Word to how surprising it is, by Zipf's law."""
-    return {word: math.log((rank + 1) * math.log(len(_ranks()))) for word, rank in _ranks().items()}
+    """Word to how surprising it is."""
+    total = math.log(sum(_counts().values()))
+    return {word: total - math.log(count) for word, count in _counts().items()}
 
 
 def is_word(letters: str, most: int = 1 << 30) -> bool:
     """Whether `letters`, in lower case, are one of the `most` frequent words."""
     return _ranks().get(letters, most) < most
+
+
+def most_frequent(candidates: Iterable[str]) -> str | None:
+    """The one of `candidates` that is used most; None where none is a word."""
+    words = [each for each in candidates if is_word(each)]
+    return min(words, key=lambda each: _ranks()[each], default=None)
 
 
 def split_words(letters: str) -> str:
@@ -41,6 +77,11 @@ def split_words(letters: str) -> str:
         best.append(cost)
         lengths.append(length)
     return " ".join(_cut(letters, lengths))
+
+
+def written_out(words: str) -> str:
+    """`words` with the apostrophes of contractions: i dont, i don't."""
+    return " ".join(_contractions().get(word, word) for word in words.split(" "))
 
 
 def _cut(letters: str, lengths: list[int]) -> list[str]:

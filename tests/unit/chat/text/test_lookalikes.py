@@ -39,12 +39,28 @@ PLAIN = [
     "mp3 and h2o and covid19 on the 2nd",
     "I will call you tonight!",
     "It is up to me, so we can go on as we do.",
+    "The 19th and the 22nd are free, the 3rd is not.",
+    "Platformists are systemizing collectivised farms.",
+    "Rindfleischetikettierung und Donaudampfschiff",
 ]
 
 
 @pytest.mark.parametrize("text", APART)
 def test_a_text_whose_letters_are_apart_is_also_read_together(text: str) -> None:
     assert readings(text)[-1] == SAID
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("Leeet's beeeat theee neeew kiiid", "let's beat the new kid"),
+        ("Idon'tknowwhyhehatesme", "i don't know why he hates me"),
+        ("I c a n ' t d o t h i s a n y m o r e", "i can't do this anymore"),
+        ("anditwillbeme", "anditwillbeme"),  # it may be a word of another language
+    ],
+)
+def test_of_all_words_that_letters_may_be_the_frequent_ones_are_read(written: str, read: str) -> None:
+    assert readings(written)[-1].lower() == read
 
 
 @pytest.mark.parametrize("text", PLAIN)
