@@ -8,6 +8,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+import gensim
+
 from index_builder.documents import read_documents
 from index_builder.passages import split_sentences
 
@@ -55,6 +57,14 @@ def read_articles(cache: Path, source: str = "sample") -> list[Article]:
         cache.write_text(json.dumps(rows), "utf-8")
     rows = json.loads(cache.read_text("utf-8"))
     return [Article(title, tuple(tuple(section) for section in sections)) for title, sections in rows]
+
+
+def read_news(held_out: bool = False) -> list[str]:
+    """Sentences of the news reports that gensim carries; one in seven is held out."""
+    reports = Path(gensim.__file__).parent / "test" / "test_data" / "lee_background.cor"
+    told = [sentence for report in reports.read_text("utf-8").splitlines() for sentence in split_sentences(report)]
+    plain = [sentence for sentence in dict.fromkeys(told) if 4 <= len(sentence.split()) <= 40]
+    return [each for number, each in enumerate(plain) if (number % HELD_OUT_EVERY == 3) == held_out]
 
 
 def _parse(source: str) -> list[Article]:

@@ -6,7 +6,7 @@ import random
 import re
 import tomllib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from container.demo.data.articles import Article, is_clean
@@ -30,6 +30,12 @@ _SHARE_OF_RELATIVES = 0.35
 _MOST_WORDS_BESIDE = 18
 _GREETINGS = ("Hello.", "Hi!", "Listen,", "Hey,", "Well,", "Please,", "Honestly,", "ok", "So,", "And", "But", "Then")
 _WORD = re.compile(r"[\w']+")
+_LONGEST_APART = 160  # characters of a text whose letters are put together again
+_APART: tuple[Callable[[list[str]], str], ...] = (
+    "".join,
+    lambda words: " ".join(letter for word in words for letter in word),
+    lambda words: " ".join(".".join(word) for word in words),
+)
 
 
 @dataclass(frozen=True)
@@ -86,7 +92,11 @@ class Phrases:
 class OrdinaryTexts:
     """Sentences of articles, questions about them and small talk, which a profanity teacher found harmless."""
 
-    def __init__(self, articles: Sequence[Article], small_talk: SmallTalk, teacher_limit: float = 0.5) -> None:
+    def __init__(
+        self, articles: Sequence[Article], small_talk: SmallTalk, news: Sequence[str] = (), teacher_limit: float = 0.5
+    ) -> None:
+        """`news` are sentences of news reports, harmless whatever they report."""
+        self._news = news
         self._sentences = _found_harmless(
             [s for article in articles for section in article.sections for s in section if is_clean(s)], teacher_limit
         )
@@ -99,6 +109,10 @@ class OrdinaryTexts:
         if rng.random() < 0.3 and len(words) > 8:
             text = " ".join(words[: rng.randint(4, len(words))])
         return Labelled(text, "casual", "sentence")
+
+    def report(self, rng: random.Random) -> Labelled:
+        """A sentence of a news report; of an article where there are none."""
+        return Labelled(rng.choice(self._news), "casual", "report") if self._news else self.sentence(rng)
 
     def question(self, rng: random.Random) -> Labelled:
         """A question about a sentence of an article."""
@@ -127,8 +141,11 @@ class TextSampler:
 
     def text(self) -> Labelled:
         """One labelled text, typed in one of the ways people type, or as a disguised text is read."""
-        drawn = self._rng.choices(_MIX, _SHARES)[0](self)
-        return Labelled(_as_read(drawn.text, self._rng), drawn.label, drawn.group)
+        return as_read(self.clean(), self._rng)
+
+    def clean(self) -> Labelled:
+        """One labelled text without typing errors."""
+        return self._rng.choices(_MIX, _SHARES)[0](self)
 
     def _threat(self) -> Labelled:
         return self._said(self._phrases.draw("intervention", self._rng, words="all"))
@@ -141,8 +158,8 @@ class TextSampler:
         return self._said(self._phrases.draw("casual", self._rng, words="all"))
 
     def _usual(self) -> Labelled:
-        sources = (self._ordinary.sentence, self._ordinary.question, self._ordinary.talk)
-        return self._rng.choices(sources, (4, 3, 2))[0](self._rng)
+        sources = (self._ordinary.sentence, self._ordinary.question, self._ordinary.talk, self._ordinary.report)
+        return self._rng.choices(sources, (4, 3, 2, 2))[0](self._rng)
 
     def _any_harmless(self) -> str:
         """A short text that may stand beside any other without changing what is thought of it."""
@@ -158,7 +175,7 @@ class TextSampler:
 
     def _several(self) -> Labelled:
         """Harmless sentences one after the other, as a run of sentences or a whole text is judged."""
-        count = self._rng.choice((2, 2, 3, 3, 4))
+        count = self._rng.choice((2, 2, 3, 3, 4, 6))
         return Labelled(" ".join(_ended(self._any_harmless()) for _ in range(count)), _LABELS["casual"], "several")
 
     def _among(self) -> Labelled:
@@ -196,19 +213,27 @@ _MIX: tuple[Callable[[TextSampler], Labelled], ...] = (
     TextSampler._elsewhere,
     TextSampler._other,
 )
-_SHARES = (12, 13, 4, 12, 22, 14, 8, 6, 9)
+_SHARES = (8, 22, 5, 8, 26, 11, 7, 5, 8)
 
 
 def _ended(text: str) -> str:
     return text if text[-1:] in (".", "!", "?") else f"{text}."
 
 
-def _as_read(text: str, rng: random.Random) -> str:
+def as_read(drawn: Labelled, rng: random.Random) -> Labelled:
     """At times in small letters without signs, as the letters of a disguised text are put together, or mistyped."""
+    return replace(drawn, text=_as_read(drawn.text, rng))
+
+
+def _as_read(text: str, rng: random.Random) -> str:
     draw = rng.random()
-    if draw < 0.07:
+    if draw < 0.08:
         return " ".join(_WORD.findall(text.lower())) or text
-    if draw < 0.14 and len(text) > 8:
+    if draw < 0.11:
+        return text.lower()
+    if draw < 0.17 and len(text) < _LONGEST_APART:
+        return readings(rng.choice(_APART)(text.split()))[-1]
+    if draw < 0.23 and len(text) > 8:
         place = rng.randrange(len(text) - 1)
         return text[:place] + rng.choice((text[place] * 2, "", text[place + 1] + text[place])) + text[place + 1 :]
     return text

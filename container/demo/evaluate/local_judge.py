@@ -1,9 +1,10 @@
-"""The demo's moderation model in this process: scheduler and runner of one rank in float32, without the loop."""
+"""A moderation model in this process: scheduler and runner of one rank in float32, without the loop around them."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 
@@ -22,19 +23,17 @@ from server.engine.schedule.block_pool import BlockPool
 from server.engine.schedule.limits import ScheduleLimits
 from server.engine.schedule.scheduler import Scheduler
 from server.engine.weights.load import load_model
-from tests import ROOT
 
-DEMO = ROOT / "container" / "demo"
 _MODEL = wire.INPUT_MODERATION
 _BLOCK_TOKENS = 8
 
 
-class DemoEngine:
+class LocalEngine:
     """Scores as the engine group does."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path) -> None:
         device = torch.device("cpu")
-        model = load_model(DEMO / "moderation", Rank(0, 1, device), torch.float32)
+        model = load_model(folder, Rank(0, 1, device), torch.float32)
         window = int(model.config.max_position_embeddings)
         shape = PoolShape(8 * window // _BLOCK_TOKENS, _BLOCK_TOKENS)
         self._runner = ModelRunner(model, DTYPES["float32"], device)
@@ -45,6 +44,7 @@ class DemoEngine:
         self._scheduler = Scheduler({_MODEL: judge, wire.CHAT: chat}, limits, time.monotonic)
 
     def score(self, requests: Sequence[wire.Score]) -> list[wire.Scored]:
+        """Log-probabilities of every request's candidates, in order."""
         ends = {}
         for request in requests:
             self._scheduler.add_score(request)
@@ -55,8 +55,8 @@ class DemoEngine:
         return [ends[request.request_id] for request in requests]
 
 
-def demo_moderator() -> Moderator:
-    """A moderator of both roles over the demo's model and the policy that is the default."""
+def local_moderator(folder: Path) -> Moderator:
+    """A moderator of both roles over the checkpoint of `folder` and the policy that is the default."""
     policy = load_policy()
-    classifier = Classifier.of(_MODEL, ChatTokenizer.from_folder(DEMO / "moderation"), policy)
-    return Moderator(DemoEngine(), policy, dict.fromkeys(Role, classifier))
+    classifier = Classifier.of(_MODEL, ChatTokenizer.from_folder(folder), policy)
+    return Moderator(LocalEngine(folder), policy, dict.fromkeys(Role, classifier))

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from container.demo.data.articles import is_held_out, read_articles
+from container.demo.data.articles import is_held_out, read_articles, read_news
 from container.demo.data.moderation_data import Labelled, OrdinaryTexts, Phrases
 from container.demo.data.moderation_sentences import Sentences
 from container.demo.data.smalltalk import load_small_talk, read_abroad
@@ -52,6 +52,7 @@ class Evaluation:
             "casual_held_out_sentences": self._blocked(self._sentence("casual")),
             "held_out_article_sentences": self._blocked(lambda: self._ordinary.sentence(self._rng)),
             "held_out_article_questions": self._blocked(lambda: self._ordinary.question(self._rng)),
+            "held_out_news": self._blocked(lambda: self._ordinary.report(self._rng)),
             "small_talk": self._blocked(lambda: self._ordinary.talk(self._rng)),
             "other_languages_held_out": self._blocked(self._abroad),
         }
@@ -117,7 +118,12 @@ def main(arguments: list[str] | None = None) -> None:
     held_out = [article for article in read_articles(args.articles) if is_held_out(article.title)]
     classifier = Classifier(args.checkpoint, load_policy())
     # No teacher here: every sentence of the held-out articles counts, also those that mention violence.
-    evaluation = Evaluation(classifier, Phrases(), OrdinaryTexts(held_out, load_small_talk(), 2.0), count=args.texts)
+    evaluation = Evaluation(
+        classifier,
+        Phrases(),
+        OrdinaryTexts(held_out, load_small_talk(), read_news(held_out=True), teacher_limit=2.0),
+        count=args.texts,
+    )
     print(json.dumps(evaluation.figures(), indent=2))
     if args.mistakes:
         print("\n".join(evaluation.mistakes))

@@ -28,6 +28,7 @@ class Batch:
     targets: Tensor  # [rows, tokens]
     weights: Tensor  # [rows, tokens]
     prefix: Tensor | None = None  # [1, tokens] that every row follows, computed once
+    meanings: Tensor | None = None  # [rows, width] what the model should make of a row; zeros where nobody knows
 
 
 class Batches(Protocol):
@@ -161,7 +162,17 @@ def weighted_loss(model: PreTrainedModel, batch: Batch) -> Tensor:
     logits = model.get_output_embeddings()(hidden[counted]).float()  # [num_counted, vocab]
     losses = nn.functional.cross_entropy(logits, batch.targets[counted], reduction="none")
     weights = batch.weights[counted]
-    return (losses * weights).sum() / weights.sum()
+    loss = (losses * weights).sum() / weights.sum()
+    return loss if batch.meanings is None else loss + _meaning_loss(model, hidden, batch)
+
+
+def _meaning_loss(model: PreTrainedModel, hidden: Tensor, batch: Batch) -> Tensor:
+    """How far from the batch's meanings the model's are, where its targets begin: the mean of 1 - cosine."""
+    assert batch.meanings is not None
+    known = batch.meanings.abs().sum(1) > 0
+    begins = (batch.weights > 0).int().argmax(1)
+    found = model.meaning(hidden[torch.arange(len(hidden)), begins][known])
+    return (1 - nn.functional.cosine_similarity(found, batch.meanings[known])).sum() / known.sum().clamp(min=1)
 
 
 def _prefix_cache(model: PreTrainedModel, batch: Batch) -> Cache | None:
@@ -178,7 +189,7 @@ def _optimizers(model: PreTrainedModel, options: Options) -> list[torch.optim.Op
     matrices: list[nn.Parameter] = []
     others: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
-        is_inner = parameter.ndim == 2 and not any(part in name for part in ("embed", "wte", "lm_head"))
+        is_inner = parameter.ndim == 2 and not any(part in name for part in ("embed", "wte", "lm_head", "meaning"))
         if parameter.requires_grad:
             (matrices if is_inner else others).append(parameter)
     return [

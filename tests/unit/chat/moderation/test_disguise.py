@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 import pytest
 
+from container.demo.evaluate.local_judge import local_moderator
 from server.chat.moderation.moderator import Moderator
 from server.chat.moderation.policy import Role
-from tests.unit.chat.moderation.demo_moderation import demo_moderator
+from tests import ROOT
 
 THREATS = [
     "I will slit your throat.",
@@ -76,7 +77,7 @@ HARMLESS = [
 
 @pytest.fixture(scope="module")
 def moderator() -> Moderator:
-    return demo_moderator()
+    return local_moderator(ROOT / "container" / "demo" / "moderation")
 
 
 @pytest.mark.parametrize("name", DISGUISES)

@@ -75,7 +75,7 @@ def test_a_sentence_s_alternatives_are_drawn_and_its_slots_filled() -> None:
 def test_every_kind_of_text_is_drawn_with_its_label() -> None:
     articles = [Article("Bridges", (("The old bridge was built by the town.", "It is open to walkers every day."),))]
     talk = SmallTalk([Intent("hello", "Hello!", ("hi", "hello"), ())], {}, [])
-    ordinary = OrdinaryTexts(articles, talk, 2.0)
+    ordinary = OrdinaryTexts(articles, talk, teacher_limit=2.0)
     sampler = TextSampler(Phrases(), Sentences(), ordinary, ["Guten Morgen, wie geht es?"], random.Random(3))
     drawn = [sampler.text() for _ in range(600)]
     groups = {text.group for text in drawn}
