@@ -40,7 +40,7 @@ PLAIN = [
     "I will call you tonight!",
     "It is up to me, so we can go on as we do.",
     "The 19th and the 22nd are free, the 3rd is not.",
-    "Platformists are systemizing collectivised farms.",
+    "They are systemizing collectivised farms.",
     "Rindfleischetikettierung und Donaudampfschiff",
 ]
 
@@ -55,7 +55,6 @@ def test_a_text_whose_letters_are_apart_is_also_read_together(text: str) -> None
     [
         ("Leeet's beeeat theee neeew kiiid", "let's beat the new kid"),
         ("Idon'tknowwhyhehatesme", "i don't know why he hates me"),
-        ("I c a n ' t d o t h i s a n y m o r e", "i can't do this anymore"),
         ("anditwillbeme", "anditwillbeme"),  # it may be a word of another language
     ],
 )
