@@ -50,7 +50,7 @@ class LocalEngine:
             self._scheduler.add_score(request)
         while (plan := self._scheduler.plan_step()) is not None:
             logits = {each.model: self._runner.run(each) for each in plan.step.model_steps}
-            settled = self._scheduler.settle(plan, [], [gather(logits, rows) for rows in plan.score_rows])
+            settled = self._scheduler.settle(plan, [], [gather(logits, rows).tolist() for rows in plan.score_rows])
             ends.update({each.request_id: each for each in settled if isinstance(each, wire.Scored)})
         return [ends[request.request_id] for request in requests]
 

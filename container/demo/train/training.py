@@ -171,7 +171,7 @@ def _meaning_loss(model: PreTrainedModel, hidden: Tensor, batch: Batch) -> Tenso
     assert batch.meanings is not None
     known = batch.meanings.abs().sum(1) > 0
     begins = (batch.weights > 0).int().argmax(1)
-    found = model.meaning(hidden[torch.arange(len(hidden)), begins][known])
+    found = model.get_submodule("meaning")(hidden[torch.arange(len(hidden)), begins][known])
     return (1 - nn.functional.cosine_similarity(found, batch.meanings[known])).sum() / known.sum().clamp(min=1)
 
 
