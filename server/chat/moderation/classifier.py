@@ -5,7 +5,10 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
+
+import msgspec
 
 from server import wire
 from server.chat.moderation.policy import Policy
@@ -39,9 +42,7 @@ class Classifier:
             candidates=tuple(tuple(encoder.encode(f" {label}") + encoder.encode("\n")) for label in policy.labels),
         )
 
-    def request(
-        self, text: str, deadline_s: float | None, parts: Sequence[str] = (), *, of_reply: bool = False
-    ) -> wire.Score:
+    def request(self, text: str, deadline_s: float | None, parts: Sequence[str] = ()) -> wire.Score:
         """The classification of one text with its parts, all made plain already."""
         return wire.Score(
             request_id=f"score-{uuid.uuid4().hex}",
@@ -52,8 +53,17 @@ class Classifier:
             candidates=self.candidates,
             deadline_s=deadline_s,
             parts=tuple(map(self._encoded, parts)),
-            of_reply=of_reply,
         )
+
+    @cached_property
+    def first_words(self) -> tuple[int, ...]:
+        """The tokens that labels begin with, each once."""
+        return tuple(dict.fromkeys(candidate[0] for candidate in self.candidates))
+
+    def look(self, texts: Sequence[str]) -> wire.Score:
+        """How likely each label's first word is behind each of `texts`: no more tokens than the texts' are computed."""
+        request = self.request(texts[0], None, texts[1:])
+        return msgspec.structs.replace(request, candidates=tuple((token,) for token in self.first_words))
 
     def _encoded(self, text: str) -> tuple[int, ...]:
         return tuple(self.encoder.encode(f" {text}"))

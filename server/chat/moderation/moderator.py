@@ -12,8 +12,9 @@ import msgspec
 from server import wire
 from server.chat.moderation.audit import AuditLog
 from server.chat.moderation.classifier import Classifier
+from server.chat.moderation.first_look import Ask, FirstLook
 from server.chat.moderation.judges import Judges
-from server.chat.moderation.parts import ReplySpan, has_several_sentences, parts_to_judge, span_parts
+from server.chat.moderation.parts import ReplySpan, Screen, has_several_sentences, screen_span, screen_text
 from server.chat.moderation.policy import Policy, Role, RoleRule
 from server.chat.moderation.verdict import judgement, no_verdict
 from server.chat.records.turn_records import Judgement
@@ -57,6 +58,9 @@ class Moderator:
         self.policy = policy
         self._judges = Judges(policy.judges)
         self._classifiers = {role: classifiers.get(role, classifiers[Role.INPUT]) for role in Role}
+        self._first_looks = {
+            role: FirstLook(policy, policy.rule(role), each) for role, each in self._classifiers.items()
+        }
 
     def note(self, request_id: str, role: Role, verdict: Judgement, text: str) -> None:
         """Write what was decided about a request's text into the audit log, where there is one."""
@@ -76,33 +80,49 @@ class Moderator:
             ServiceError: a text is too long, or the engine group cannot answer.
         """
         end = None if deadline_s is None else time.monotonic() + deadline_s
-        parts = [parts_to_judge(text) for text in texts]
-        scored: list[wire.Scored] = []
-        for group in _groups([self._request(each, role) for each in parts]):
-            left_s = None if end is None else max(0.0, end - time.monotonic())
-            asked = [msgspec.structs.replace(each, deadline_s=left_s, caller=caller) for each in group]
-            scored += self._engine.score(asked)
-        verdicts = [self._model_verdict(each, of, role) for each, of in zip(scored, parts, strict=True)]
+
+        def ask(requests: Sequence[wire.Score]) -> list[wire.Scored]:
+            return self._ask([msgspec.structs.replace(each, caller=caller) for each in requests], end)
+
+        verdicts = self._verdicts([screen_text(text) for text in texts], role, ask)
         return [self._worst(each, text, role) for each, text in zip(verdicts, texts, strict=True)]
 
     def judge_reply(self, span: ReplySpan, deadline_s: float, *, caller: str = "") -> Judgement:
         """The judgement on a part of a reply under way; no other text can keep it waiting. Raises ServiceError."""
-        parts = span_parts(span)
-        request = self._request(parts, Role.OUTPUT, of_reply=True)
-        [scored] = self._engine.score([msgspec.structs.replace(request, deadline_s=deadline_s, caller=caller)])
-        verdict = self._model_verdict(scored, parts, Role.OUTPUT)
+        end = time.monotonic() + deadline_s
+
+        def ask(requests: Sequence[wire.Score]) -> list[wire.Scored]:
+            return self._ask([msgspec.structs.replace(each, of_reply=True, caller=caller) for each in requests], end)
+
+        [verdict] = self._verdicts([screen_span(span)], Role.OUTPUT, ask)
         return self._worst(verdict, span.whole or " ".join((*span.before, span.text)), Role.OUTPUT)
 
     def worse(self, first: Judgement, second: Judgement) -> Judgement:
-        """Of two verdicts the more severe one; of equal ones the second."""
+        """Of two verdicts the more severe one; of equal ones the second, or the one that has scores."""
         return max((second, first), key=self._rank)
 
-    def _rank(self, each: Judgement) -> tuple[bool, bool, int]:
+    def _rank(self, each: Judgement) -> tuple[bool, bool, int, bool]:
         known = each.label in self.policy.severity
-        return each.blocked, each.caution, self.policy.severity.index(each.label) if known else 0
+        severity = self.policy.severity.index(each.label) if known else 0
+        return each.blocked, each.caution, severity, bool(each.scores)
 
-    def _request(self, parts: Sequence[str], role: Role, *, of_reply: bool = False) -> wire.Score:
-        return self._classifiers[role].request(parts[0], None, parts[1:], of_reply=of_reply)
+    def _verdicts(self, screens: Sequence[Screen], role: Role, ask: Ask) -> list[Judgement]:
+        """The model's verdict on each; what a first look finds nothing in is not taken apart."""
+        looks = self._first_looks[role]
+        found = looks.verdicts(screens, ask) if looks.tells else [None] * len(screens)
+        closer = [screen.closer() for screen, verdict in zip(screens, found, strict=True) if verdict is None]
+        classifier = self._classifiers[role]
+        scored = ask([classifier.request(each[0], None, each[1:]) for each in closer])
+        judged = (self._model_verdict(each, of, role) for each, of in zip(scored, closer, strict=True))
+        return [next(judged) if each is None else each for each in found]
+
+    def _ask(self, requests: Sequence[wire.Score], end: float | None) -> list[wire.Scored]:
+        """The scores of `requests`, a few of which are under way at a time; by `end` on the monotonic clock."""
+        scored: list[wire.Scored] = []
+        for group in _groups(requests):
+            left_s = None if end is None else max(0.0, end - time.monotonic())
+            scored += self._engine.score([msgspec.structs.replace(each, deadline_s=left_s) for each in group])
+        return scored
 
     def _model_verdict(self, scored: wire.Scored, parts: Sequence[str], role: Role) -> Judgement:
         """The most severe verdict over the windows of a text and its parts. Raises ServiceError where one lacks."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from server.chat.text.lookalikes import forms, one_line, readings
@@ -22,12 +22,7 @@ def parts_to_judge(text: str) -> list[str]:
     few-shot prompt softens what stands before it, and no harmless sentences around a threat outweigh it: every
     sentence is judged alone and in runs of three. The first part is the whole text as it is written.
     """
-    found = forms(text)
-    # What stands between markers is read by itself, too: a word beside a marker may be put together with it.
-    between = distinct(each for form in found for each in _between_markers(one_line(form)))
-    return distinct(
-        part for form in found + [form for each in between for form in forms(each)] for part in _parts(form)
-    )
+    return distinct(part for form in _forms(text) for part in _parts(form))
 
 
 @dataclass(frozen=True)
@@ -44,6 +39,38 @@ class ReplySpan:
     before: tuple[str, ...] = ()
     whole: str | None = None
     question: str = ""
+
+
+@dataclass(frozen=True)
+class Screen:
+    """The first look at a text: no more than three sentences at a time, or a window of a long one, and the whole.
+
+    Attributes:
+        main: what gets a verdict with all labels; None for a part of a reply that is not due as a whole.
+        others: what is only looked at.
+        closer: all the parts that are judged where a look finds something.
+    """
+
+    main: str | None
+    others: tuple[str, ...]
+    closer: Callable[[], list[str]]
+
+
+def screen_text(text: str) -> Screen:
+    """The first look at a text."""
+    main, *others = distinct(each for form in _forms(text) for each in _broad_parts(form))
+    return Screen(main, tuple(others), lambda: parts_to_judge(text))
+
+
+def screen_span(span: ReplySpan) -> Screen:
+    """The first look at a part of a reply: behind its question, with what it follows; where it is due, as a whole."""
+    asked = "".join(windows(each)[0] + " " for each in split_sentences(span.question)[-1:])
+    behind = _wholes(asked + " ".join((*span.before, span.text)))
+    wholes = [] if span.whole is None else _wholes(asked + span.whole)
+    looked_at = distinct([*wholes, *behind, *(each for form in _forms(span.text) for each in _broad_parts(form))])
+    within = set(_wholes(span.text))  # stands in what is behind the question
+    others = [each for each in looked_at[len(wholes[:1]) :] if each not in within]
+    return Screen(wholes[0] if wholes else None, tuple(others), lambda: span_parts(span))
 
 
 def span_parts(span: ReplySpan) -> list[str]:
@@ -82,6 +109,13 @@ def run_starts(num_sentences: int) -> list[int]:
     return sorted({*range(0, last + 1, MOST_IN_A_RUN - 1), last}) if last >= 0 else []
 
 
+def _forms(text: str) -> list[str]:
+    """The readings of a text, and of what stands between markers: a word beside one may be put together with it."""
+    found = forms(text)
+    between = distinct(each for form in found for each in _between_markers(one_line(form)))
+    return found + [form for each in between for form in forms(each)]
+
+
 def _wholes(text: str) -> list[str]:
     return [_MARKER.sub(r"\1", each) for each in readings(text)]
 
@@ -98,13 +132,31 @@ def _between_markers(line: str) -> list[str]:
 
 def _parts(form: str) -> Iterator[str]:
     """The whole reading, with the colons of its markers gone so that they are only words; then its parts."""
-    line = one_line(form)
-    unmarked = _MARKER.sub(r"\1", line)
-    yield unmarked
-    yield from _between_markers(line)
-    sentences = [_MARKER.sub(r"\1", one_line(each)) for each in split_sentences(_MARKER.sub(r"\1\n", form))]
+    yield from _unmarked_and_between(form)
+    sentences = _sentences(form)
     for sentence in sentences:
         yield from windows(sentence)
     if len(sentences) > 1:
-        for start in run_starts(len(sentences)):
-            yield " ".join(sentences[start : start + MOST_IN_A_RUN])
+        yield from _runs(sentences)
+
+
+def _broad_parts(form: str) -> Iterator[str]:
+    """The whole reading as in `_parts`; then runs of sentences, long ones in windows, in place of each sentence."""
+    yield from _unmarked_and_between(form)
+    sentences = _sentences(form)
+    for run in _runs(sentences) if len(sentences) > MOST_IN_A_RUN else [" ".join(sentences)]:
+        yield from windows(run)
+
+
+def _unmarked_and_between(form: str) -> Iterator[str]:
+    line = one_line(form)
+    yield _MARKER.sub(r"\1", line)
+    yield from _between_markers(line)
+
+
+def _sentences(form: str) -> list[str]:
+    return [_MARKER.sub(r"\1", one_line(each)) for each in split_sentences(_MARKER.sub(r"\1\n", form))]
+
+
+def _runs(sentences: Sequence[str]) -> list[str]:
+    return [" ".join(sentences[start : start + MOST_IN_A_RUN]) for start in run_starts(len(sentences))]

@@ -47,6 +47,7 @@ _KEYS = {
     "dry_run",
     "sentences",
     "runs",
+    "screen",
     *Role,
 }
 
@@ -72,6 +73,7 @@ def _checked(raw: dict[str, Any]) -> Policy:
         passages=_judged_passages(raw.get("passages", JudgedPassages.WEB.value)),
         sentences=_share(raw.get("sentences", 0.0), "sentences"),
         runs=_share(raw.get("runs", 0.0), "runs"),
+        screen=_share(raw.get("screen", Policy.screen), "screen"),
         judges=tuple(judge_rule(each) for each in raw.get("judges", [])),
         dry_run=_flag(raw.get("dry_run", False), "dry_run"),
     )

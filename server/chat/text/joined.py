@@ -106,7 +106,7 @@ def _from_pieces(text: str) -> str:
     """A word with signs between its letters put together; words with signs in place of blanks parted."""
     pieces = _PIECE_SEPARATOR.split(text)
     together = "".join(pieces)
-    if len(together) <= 2:
+    if len(together) <= _SHORT:
         return text
     if is_word(together) and (len(pieces) > 2 or not all(is_word(piece, _COMMON) for piece in pieces)):
         return together
