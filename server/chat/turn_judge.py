@@ -80,7 +80,8 @@ class TurnJudge:
         """Those of `passages` that the policy lets through. Raises ServiceError when one cannot be judged."""
         if self._passage_verdicts is None or not passages:
             return passages
-        kept = self._passage_verdicts.allowed(passages, turn.remaining_s, caller=turn.request.caller)
+        asked = turn.request
+        kept = self._passage_verdicts.allowed(passages, turn.remaining_s, asked.request_id, caller=asked.caller)
         if len(kept) < len(passages):
             turn.warnings.append(f"{len(passages) - len(kept)} retrieved passages were withheld by the policy")
         return kept

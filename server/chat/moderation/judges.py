@@ -50,9 +50,13 @@ class Judge:
 
     def masked(self, text: str) -> str:
         """`text` without what this judge masks."""
+        return personal_data.mask(text, self.masks(text))
+
+    def masks(self, text: str) -> list[personal_data.Found]:
+        """What this judge masks in `text`."""
         if self.rule.action is not Action.MASK:
-            return text
-        return personal_data.mask(text, personal_data.find(text, self.rule.finds, self.rule.regions))
+            return []
+        return personal_data.find(text, self.rule.finds, self.rule.regions)
 
     def _finds(self, text: str) -> bool:
         if self.rule.kind is JudgeKind.PERSONAL_DATA:
@@ -77,6 +81,17 @@ class Judges:
             if role in each.rule.roles:
                 text = each.masked(text)
         return text
+
+    def masks(self, role: Role) -> bool:
+        """Whether a judge of `role` masks anything."""
+        return any(each.rule.action is Action.MASK and role in each.rule.roles for each in self._judges)
+
+    def uncut(self, text: str, end: int, role: Role) -> int:
+        """The last place up to `end` at which `text` parts nothing that a judge of `role` masks."""
+        for each in self._judges:
+            if role in each.rule.roles:
+                end = min([end, *(found.start for found in each.masks(text) if found.start < end < found.end)])
+        return end
 
 
 def _patterns(rule: JudgeRule) -> Sequence[str]:

@@ -71,6 +71,14 @@ class Moderator:
         """`text` as it may be judged, prompted, searched for, stored and shown."""
         return self._judges.masked(text, role)
 
+    def masks(self, role: Role) -> bool:
+        """Whether anything of `role` is masked."""
+        return self._judges.masks(role)
+
+    def uncut(self, text: str, end: int, role: Role) -> int:
+        """The last place up to `end` at which `text` may be parted so that nothing masked is."""
+        return self._judges.uncut(text, end, role)
+
     def judge(
         self, texts: Sequence[str], role: Role, deadline_s: float | None = None, *, caller: str = ""
     ) -> list[Judgement]:

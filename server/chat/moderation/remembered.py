@@ -98,6 +98,8 @@ class HistoryVerdicts:
         texts = [*system, *(text for _, text in said), HistoryText(Role.INPUT, request.text)]
         *before, question = self.judge(texts, deadline_s, caller=request.caller)
         of_turns = before[len(system) :]
+        for (_, text), each in zip(said, of_turns, strict=True):
+            self._moderator.note(request.request_id, text.role, each, text.text)
         withheld = frozenset(number for (number, _), each in zip(said, of_turns, strict=True) if each.blocked)
         return RequestVerdict(question, before[0] if system else None, withheld)
 
@@ -131,21 +133,29 @@ class PassageVerdicts:
 
     def __init__(self, moderator: Moderator, max_remembered: int = _MAX_PASSAGES) -> None:
         self._moderator = moderator
-        self._blocked: VerdictCache[bytes, bool] = VerdictCache(max_remembered)
+        self._verdicts: VerdictCache[bytes, Judgement] = VerdictCache(max_remembered)
 
-    def allowed(self, passages: Sequence[Passage], deadline_s: float, *, caller: str = "") -> list[Passage]:
-        """Those that may stand in a prompt or an answer. Raises ServiceError when a new one cannot be judged."""
-        self._blocked.keep_for(self._moderator.policy)
+    def allowed(
+        self, passages: Sequence[Passage], deadline_s: float, request_id: str = "", *, caller: str = ""
+    ) -> list[Passage]:
+        """Those that may stand in a prompt or an answer; the others are noted for `request_id`.
+
+        Raises:
+            ServiceError: a new one cannot be judged.
+        """
+        self._verdicts.keep_for(self._moderator.policy)
         keys = {each: _passage_key(each) for each in passages}
         judged = {keys[each]: _judged_text(each) for each in passages if self._is_judged(each)}
-        blocked = self._blocked.recall(judged)
-        unknown = {key: text for key, text in judged.items() if key not in blocked}
+        verdicts = self._verdicts.recall(judged)
+        unknown = {key: text for key, text in judged.items() if key not in verdicts}
         if unknown:
-            verdicts = self._moderator.judge(list(unknown.values()), Role.PASSAGE, deadline_s, caller=caller)
-            found = {key: verdict.blocked for key, verdict in zip(unknown, verdicts, strict=True)}
-            self._blocked.remember(found)
-            blocked |= found
-        return [each for each in passages if not blocked.get(keys[each], False)]
+            found = self._moderator.judge(list(unknown.values()), Role.PASSAGE, deadline_s, caller=caller)
+            new = dict(zip(unknown, found, strict=True))
+            self._verdicts.remember(new)
+            verdicts |= new
+        for key, text in judged.items():
+            self._moderator.note(request_id, Role.PASSAGE, verdicts[key], text)
+        return [each for each in passages if keys[each] not in verdicts or not verdicts[keys[each]].blocked]
 
     def _is_judged(self, passage: Passage) -> bool:
         judged = self._moderator.policy.passages

@@ -24,6 +24,7 @@ from server.errors import ErrorCode, ServiceError
 KEEP_ALIVE_S = 1.0
 _DEADLINE, _SHUTDOWN = "deadline", "shutdown"
 _RETRY_AFTER_S = 2.0
+_LONGEST_MASKED = 64  # characters with blanks among them of what may be masked: account numbers, telephone numbers
 
 
 def deadline_passed() -> ServiceError:
@@ -231,7 +232,15 @@ class ReplyStream:
     def _worth_judging(self) -> int:
         if self._moderator is None:
             return len(self._written)
-        return next_to_judge(self._written, self._num_taken) if self._order.piecewise else 0
+        if not self._order.piecewise:
+            return 0
+        masks = self._moderator.masks(Role.OUTPUT)
+        end = next_to_judge(self._written, self._num_taken, tail=_LONGEST_MASKED if masks else 0)
+        if end == self._num_taken or not masks:
+            return end
+        return self._num_taken + self._moderator.uncut(
+            self._written[self._num_taken :], end - self._num_taken, Role.OUTPUT
+        )
 
     def _span(self, piece: str, over: bool) -> ReplySpan:
         """What `piece` is judged as. The whole counts again when it is twice as long: all in all that is linear."""

@@ -28,14 +28,16 @@ _INITIAL = re.compile(r"[A-Z]|(?:[^\W\d_]{1,2}\.)+[^\W\d_]{1,2}")  # J, e.g, Ph.
 _LONGEST_WORD = 24  # characters; what is longer is no abbreviation
 
 
-def next_to_judge(written: str, num_judged: int, longest_hold: int = 240) -> int:
+def next_to_judge(written: str, num_judged: int, longest_hold: int = 240, tail: int = 0) -> int:
     """How many characters of `written` to judge next; `num_judged` when there is nothing new worth it.
 
-    Sentences are judged whole; one that runs longer than `longest_hold` characters is cut at a space.
+    Sentences are judged whole; one that runs longer than `longest_hold` characters is cut at a space, with at least
+    `tail` characters left over.
     """
     end = max(sentence_ends(written, num_judged), default=num_judged)
-    if end == num_judged and len(written) - num_judged >= longest_hold:
-        end = written.rfind(" ", num_judged) + 1 or len(written)
+    if end == num_judged and len(written) - num_judged >= longest_hold + tail:
+        last = len(written) - tail
+        end = written.rfind(" ", num_judged, last) + 1 or last
     return end
 
 

@@ -50,8 +50,9 @@ def blueprint(front: Front) -> Blueprint:
             exchange, deadline_s = current_exchange(), services.settings.request_deadline_s
             judgements = services.moderator.judge(texts, asked.role, deadline_s, caller=exchange.turn_taker)
         exchange.spend(sum(map(len, texts)) // CHARS_OF_TOKEN)
-        for judgement in judgements:
+        for text, judgement in zip(texts, judgements, strict=True):
             front.metrics.judged(asked.role.value, judgement)
+            services.moderator.note(exchange.request_id, asked.role, judgement, text)
         results = tuple(moderation_result(each) for each in judgements)
         return json_response(ModerationResponse(f"modr-{exchange.request_id}", services.policy.name, results))
 

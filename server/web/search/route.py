@@ -52,8 +52,10 @@ def blueprint(front: Front) -> Blueprint:
             _check_before_it_leaves(front, query.query)
         passages = _search(front, retriever, query)
         if verdicts is not None:
-            caller = current_exchange().turn_taker
-            passages = verdicts.allowed(passages, settings.request_deadline_s, caller=caller)
+            exchange = current_exchange()
+            passages = verdicts.allowed(
+                passages, settings.request_deadline_s, exchange.request_id, caller=exchange.turn_taker
+            )
         return json_response(SearchResults(tuple(map(Source.of, passages))))
 
     return routes
@@ -70,11 +72,13 @@ def _check_rows(query: SearchQuery, settings: Settings) -> None:
 
 def _check_before_it_leaves(front: Front, query: str) -> None:
     """Judge a query that a search on the web would tell others. Raises ServiceError INVALID_FIELD where it blocks."""
-    if front.services.moderator is None:
+    moderator = front.services.moderator
+    if moderator is None:
         return
     deadline_s, caller = front.services.settings.request_deadline_s, current_exchange().turn_taker
-    [judgement] = front.services.moderator.judge([query], Role.INPUT, deadline_s, caller=caller)
+    [judgement] = moderator.judge([query], Role.INPUT, deadline_s, caller=caller)
     front.metrics.judged(Role.INPUT.value, judgement)
+    moderator.note(current_exchange().request_id, Role.INPUT, judgement, query)
     if judgement.blocked:
         raise ServiceError(ErrorCode.INVALID_FIELD, judgement.message, field="query")
 

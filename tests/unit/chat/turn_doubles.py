@@ -46,6 +46,9 @@ class Judge:
     def masked(self, text: str, role: Role) -> str:
         return text
 
+    def masks(self, role: Role) -> bool:
+        return False
+
     def worse(self, first: Judgement, second: Judgement) -> Judgement:
         return first if first.blocked else second
 

@@ -212,6 +212,10 @@ class FakeModerator:
 
     def __init__(self) -> None:
         self.roles: list[Role] = []
+        self.noted: list[tuple[str, Role, bool, str]] = []
+
+    def note(self, request_id: str, role: Role, verdict: Judgement, text: str) -> None:
+        self.noted.append((request_id, role, verdict.blocked, text))
 
     def judge(
         self, texts: Sequence[str], role: Role, deadline_s: float | None = None, *, caller: str = ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -12,14 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server import wire
+from server.chat.moderation.audit import AuditLog
 from server.chat.moderation.classifier import Classifier
 from server.chat.moderation.moderator import Moderator
 from server.chat.moderation.parts import ReplySpan, parts_to_judge, run_starts, sentences_before, span_parts
 from server.chat.moderation.policy import JudgedPassages, Role
 from server.chat.moderation.policy_file import DEFAULT_POLICY, PolicyError, load_policy
-from server.chat.moderation.remembered import PassageVerdicts
+from server.chat.moderation.remembered import HistoryVerdicts, PassageVerdicts
 from server.chat.moderation.verdict import greedy_choice, judgement
-from server.chat.records.turn_records import Judgement
+from server.chat.records.turn_records import Judgement, Turn, TurnRequest
 from server.chat.text.lookalikes import plain
 from server.errors import ErrorCode, ServiceError
 from server.retrieval.retriever import Passage
@@ -369,6 +371,25 @@ def test_a_passage_is_judged_once(engine: Keywords) -> None:
     assert verdicts.allowed([good, bad], 5.0) == [good]
     assert verdicts.allowed([bad, good], 5.0) == [good]
     assert len(engine.requests) == 2
+
+
+def test_what_is_withheld_is_noted_for_each_request_that_it_was_meant_for(engine: Keywords, tmp_path: Path) -> None:
+    audit = AuditLog(tmp_path / "audit.jsonl")
+    classifier = Classifier.of("input_moderation", Bytes(), POLICY)
+    moderator = Moderator(engine, ALL_PASSAGES, {Role.INPUT: classifier}, audit=audit)
+    verdicts = PassageVerdicts(moderator)
+    for number in ("r1", "r2"):
+        verdicts.allowed([Passage("p2", "d1", "Title", "", "How to kill a man.", 0.5, "")], 5.0, number)
+    turns = (Turn(1, "How do I kill him?", "No.", "stop", 1.0), Turn(2, "Hello", "I will kill you.", "stop", 1.0))
+    request = TurnRequest("r3", "Good morning", wire.Sampling(), history=turns)
+    assert HistoryVerdicts(moderator).judge_request(request, turns, 5.0).withheld == {1, 2}
+    noted = [json.loads(line) for line in (tmp_path / "audit.jsonl").read_text().splitlines()]
+    assert [(each["request"], each["role"]) for each in noted] == [
+        ("r1", "passage"),
+        ("r2", "passage"),
+        ("r3", "input"),
+        ("r3", "output"),
+    ]
 
 
 @pytest.mark.parametrize(

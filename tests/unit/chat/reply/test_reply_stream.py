@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from server import wire
+from server.chat.moderation.judge_rules import judge_rule
+from server.chat.moderation.judges import Judges
 from server.chat.moderation.parts import ReplySpan
 from server.chat.moderation.policy import Role
 from server.chat.prompt.chat_format import OPENCHATKIT
@@ -51,6 +54,9 @@ class Judge:
 
     def masked(self, text: str, role: Role) -> str:
         return text
+
+    def masks(self, role: Role) -> bool:
+        return False
 
     def worse(self, first: Judgement, second: Judgement) -> Judgement:
         return first if first.blocked else second
@@ -248,6 +254,32 @@ def test_a_long_sentence_is_judged_in_parts() -> None:
     assert next_to_judge("short", 0) == 0
     assert next_to_judge("One. Two", 0) == 5
     assert next_to_judge("One. Two", 5) == 5
+
+
+@pytest.mark.parametrize("filler", range(205, 275, 3))
+@pytest.mark.parametrize("item", ["DE89 3704 0044 0532 0130 00", "+49 30 901 820 00", "4111 1111 1111 1111"])
+def test_a_long_sentence_is_not_cut_within_what_is_masked(filler: int, item: str) -> None:
+    rules = (judge_rule({"kind": "personal data", "action": "mask"}),)
+
+    class Masking(Judge):
+        judges = Judges(rules)
+
+        def masked(self, text: str, role: Role) -> str:
+            return self.judges.masked(text, role)
+
+        def masks(self, role: Role) -> bool:
+            return self.judges.masks(role)
+
+        def uncut(self, text: str, end: int, role: Role) -> int:
+            return self.judges.uncut(text, end, role)
+
+    words = ("of this and that " * 20)[:filler].strip()
+    said = f"{words} {item} {words} and {item} {words}"
+    pieces, reply = run(Script([said[start : start + 4] for start in range(0, len(said), 4)]), Masking())
+    assert "".join(pieces) == reply.verdict.text
+    assert not re.search(r"\d", reply.verdict.text)
+    assert reply.verdict.text.count("[") == 2
+    assert len(pieces) > 1
 
 
 def test_keep_alives_come_while_tokens_do_and_no_sentence_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:

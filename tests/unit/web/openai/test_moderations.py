@@ -40,6 +40,16 @@ def test_a_text_a_list_and_text_parts_are_judged(client: FlaskClient, given: Any
     assert len(client.post("/v1/moderations", json={"input": given}).json["results"]) == count
 
 
+def test_verdicts_are_offered_to_the_audit_log_under_the_call_s_id(fakes: Fakes, client: FlaskClient) -> None:
+    response = client.post("/v1/moderations", json={"input": ["hello", "I will kill you"], "role": "output"})
+    assert fakes.moderator is not None
+    number = response.headers["X-Request-Id"]
+    assert fakes.moderator.noted == [
+        (number, Role.OUTPUT, False, "hello"),
+        (number, Role.OUTPUT, True, "I will kill you"),
+    ]
+
+
 @pytest.mark.parametrize(("role", "judged"), [({}, Role.INPUT), ({"role": "output"}, Role.OUTPUT)])
 def test_the_role_chooses_the_rule(fakes: Fakes, client: FlaskClient, role: dict[str, str], judged: Role) -> None:
     assert client.post("/v1/moderations", json={"input": "hello", **role}).status_code == 200
