@@ -27,7 +27,7 @@ _LABELS = {
 }
 _WIDENED = {"violence": 110, "kindness": 160, "weapon": 40, "place": 70, "group": 70}  # relatives of each slot's words
 _SHARE_OF_RELATIVES = 0.35
-_MOST_WORDS_BESIDE = 18
+_MOST_WORDS_BESIDE, _MOST_WORDS_TOGETHER = 18, 54  # of a harmless sentence beside another, and of all
 _GREETINGS = ("Hello.", "Hi!", "Listen,", "Hey,", "Well,", "Please,", "Honestly,", "ok", "So,", "And", "But", "Then")
 _WORD = re.compile(r"[\w']+")
 _LONGEST_APART = 160  # characters of a text whose letters are put together again
@@ -175,13 +175,16 @@ class TextSampler:
 
     def _several(self) -> Labelled:
         """Harmless sentences one after the other, as a run of sentences or a whole text is judged."""
-        count = self._rng.choice((2, 2, 3, 3, 4, 6))
+        count = self._rng.choice((2, 2, 3, 3, 4, 5))
         return Labelled(" ".join(_ended(self._any_harmless()) for _ in range(count)), _LABELS["casual"], "several")
 
     def _among(self) -> Labelled:
         """A threat with harmless sentences before it, after it, or both."""
         threat = self._threat() if self._rng.random() < 0.5 else self._sentence("intervention")
-        around = [_ended(self._any_harmless()) for _ in range(self._rng.choice((1, 1, 2, 2)))]
+        around: list[str] = []
+        most = self._rng.choice((18, 30, 42, _MOST_WORDS_TOGETHER)) - len(threat.text.split())
+        while (beside := _ended(self._any_harmless())) and len(" ".join((*around, beside)).split()) <= most:
+            around.append(beside)
         around.insert(self._rng.randint(0, len(around)), _ended(threat.text))
         return Labelled(" ".join(around), threat.label, "among")
 
@@ -213,7 +216,7 @@ _MIX: tuple[Callable[[TextSampler], Labelled], ...] = (
     TextSampler._elsewhere,
     TextSampler._other,
 )
-_SHARES = (8, 22, 5, 8, 26, 11, 7, 5, 8)
+_SHARES = (8, 21, 8, 8, 26, 10, 7, 5, 7)
 
 
 def _ended(text: str) -> str:

@@ -19,7 +19,7 @@ from container.demo.data.word_vectors import MEANING
 from container.demo.train.training import Batch
 from server.chat.moderation.policy import Policy
 
-_TEXT_TOKENS = 112
+_TEXT_TOKENS = 72
 _BLOCK_STEPS = 4
 Meant = tuple[Labelled, "np.ndarray | None"]  # a text and what MiniLM makes of it
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from server.chat.text.lookalikes import forms, one_line, readings
-from server.chat.text.sentences import split_sentences, windows
+from server.chat.text.sentences import packs, split_sentences, windows
 
 MOST_IN_A_RUN = 3  # sentences that are judged together
 # The markers of the few-shot form, wherever they stand and however they are spaced.
@@ -43,7 +43,7 @@ class ReplySpan:
 
 @dataclass(frozen=True)
 class Screen:
-    """The first look at a text: no more than three sentences at a time, or a window of a long one, and the whole.
+    """The first look at a text: as a whole, and no more than `MOST_WORDS` words at a time.
 
     Attributes:
         main: what gets a verdict with all labels; None for a part of a reply that is not due as a whole.
@@ -141,11 +141,9 @@ def _parts(form: str) -> Iterator[str]:
 
 
 def _broad_parts(form: str) -> Iterator[str]:
-    """The whole reading as in `_parts`; then runs of sentences, long ones in windows, in place of each sentence."""
+    """The whole reading as in `_parts`; then its sentences, as many at a time as are looked at together."""
     yield from _unmarked_and_between(form)
-    sentences = _sentences(form)
-    for run in _runs(sentences) if len(sentences) > MOST_IN_A_RUN else [" ".join(sentences)]:
-        yield from windows(run)
+    yield from packs(_sentences(form))
 
 
 def _unmarked_and_between(form: str) -> Iterator[str]:

@@ -107,8 +107,8 @@ class Policy:
     # text of several. A long text is many texts to judge, so that one in a hundred wrong would block most of them.
     sentences: float = 0.0
     runs: float = 0.0
-    # Runs of sentences are looked at first; what the labels from which something follows must reach there together so
-    # that each sentence is judged, too. 0: all are.
+    # Some sentences are looked at together first; what the labels from which something follows must reach there so that
+    # each sentence is judged, too. 0: all are.
     screen: float = 0.02
     judges: tuple[JudgeRule, ...] = ()
     dry_run: bool = False  # verdicts are logged and nothing follows from them

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 _CLOSERS = "\"'\u2019\u201d)\\]»」』）】"
 _EAST_ASIAN = "\u3002\uff01\uff1f\uff61"  # marks that need no white space behind them
@@ -16,7 +16,7 @@ _ITEM = re.compile(r"(?:[-*+\u2022\u2023\u25aa\u2013]|\(?(?:\d{1,3}|[A-Za-z])[.)
 _PART_END = re.compile(rf"(?P<mark>[;{_MARKS}\uff1b]++)[{_CLOSERS}]*+(?P<space>\s*+)|\n+")
 _BARE_END = re.compile(rf"[{_EAST_ASIAN}]++(?=[^{_CLOSERS}\s])")
 _BARE_PART_END = re.compile(rf"[{_EAST_ASIAN}\uff1b]+")
-_MOST_WORDS, _WINDOW_WORDS, _STRIDE_WORDS = 60, 32, 24
+MOST_WORDS, _WINDOW_WORDS, _STRIDE_WORDS = 60, 32, 24
 # What a full stop abbreviates more often than it ends a sentence with.
 _ABBREVIATION = re.compile(
     r"approx|apt|ave|bros|capt|cf|ch|col|corp|dept|ed|eds|eq|esp|est|etc|figs?|gen|gov|incl?|ltd?|messrs|m[rst]|mrs|nos?"
@@ -54,10 +54,24 @@ def split_sentences(text: str) -> list[str]:
 def windows(sentence: str) -> list[str]:
     """A sentence of many words in windows that overlap, so that no threat is lost in a long one; any other itself."""
     words = sentence.split(" ")
-    if len(words) <= _MOST_WORDS:
+    if len(words) <= MOST_WORDS:
         return [sentence]
     starts = [*range(0, len(words) - _WINDOW_WORDS, _STRIDE_WORDS), len(words) - _WINDOW_WORDS]
     return [" ".join(words[start : start + _WINDOW_WORDS]) for start in starts]
+
+
+def packs(sentences: Sequence[str]) -> list[str]:
+    """Sentences together, as many as have no more words than a long one; each pack begins with the last one's last
+    sentence, so that every two neighbours of a usual length stand in one.
+    """
+    packed: list[str] = []
+    pack: list[str] = []
+    for sentence in sentences:
+        if pack and sum(each.count(" ") + 1 for each in (*pack, sentence)) > MOST_WORDS:
+            packed += windows(" ".join(pack))
+            pack = pack[-1:] if pack[-1].count(" ") + sentence.count(" ") + 2 <= MOST_WORDS else []
+        pack.append(sentence)
+    return packed + (windows(" ".join(pack)) if pack else [])
 
 
 def sentence_ends(written: str, start: int) -> Iterator[int]:

@@ -1,4 +1,4 @@
-"""A first look at runs, by the first word of each label, decides what is taken apart; it weakens nothing."""
+"""A first look at some sentences together, by the first word of each label, decides what is taken apart."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ HARMLESS = [
     f"Sentence number {word} is plain."
     for word in ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
 ]
+LONG = " ".join([*HARMLESS, *(each.replace("Sentence", "Line") for each in HARMLESS)])
 THREAT = "I will kill you."
 
 
@@ -78,17 +79,18 @@ def judged_by(policy: Policy, value: float | None = None) -> tuple[Moderator, Di
     return Moderator(engine, policy, {Role.INPUT: classifier, Role.OUTPUT: classifier}), engine
 
 
-def test_a_harmless_text_is_looked_at_in_runs_and_not_taken_apart() -> None:
+def test_a_harmless_text_is_looked_at_in_packs_and_not_taken_apart() -> None:
+    text = LONG
     moderator, engine = judged_by(POLICY)
-    [verdict] = moderator.judge([" ".join(HARMLESS)], Role.INPUT)
+    [verdict] = moderator.judge([text], Role.INPUT)
     main, looks = engine.requests
     assert (verdict.label, verdict.blocked) == ("casual", False)
     assert set(verdict.scores) == set(POLICY.labels)
     assert len(main.candidates) == 5
     assert {len(candidate) for candidate in looks.candidates} == {1}
-    assert len(looks.parts) == 4
+    assert len((looks.text, *looks.parts)) == 1 + 1
     everything, other = judged_by(EVERYTHING)
-    everything.judge([" ".join(HARMLESS)], Role.INPUT)
+    everything.judge([text], Role.INPUT)
     assert engine.num_tokens < 0.75 * other.num_tokens
 
 
@@ -114,7 +116,7 @@ def test_what_is_blocked_with_every_sentence_judged_is_blocked_with_a_first_look
             assert [each.blocked for each in moderator.judge([text], Role.INPUT)] == [True]
 
 
-@pytest.mark.parametrize("text", [HARMLESS[0], " ".join(HARMLESS)])
+@pytest.mark.parametrize("text", [HARMLESS[0], LONG])
 def test_without_finite_scores_a_first_look_lets_nothing_pass(text: str) -> None:
     moderator, _ = judged_by(POLICY, math.nan)
     with pytest.raises(ServiceError, match="cannot be judged"):
