@@ -17,6 +17,7 @@ from transformers import Cache, PreTrainedModel
 from container.demo.train.muon import Muon
 
 _CPU = Path("/proc/cpuinfo")
+_MEANING_COUNTS = 0.5  # beside the targets
 _HAS_BFLOAT16 = _CPU.exists() and "bf16" in _CPU.read_text("utf-8")  # without it bfloat16 takes ten times as long
 
 
@@ -163,7 +164,7 @@ def weighted_loss(model: PreTrainedModel, batch: Batch) -> Tensor:
     losses = nn.functional.cross_entropy(logits, batch.targets[counted], reduction="none")
     weights = batch.weights[counted]
     loss = (losses * weights).sum() / weights.sum()
-    return loss if batch.meanings is None else loss + _meaning_loss(model, hidden, batch)
+    return loss if batch.meanings is None else loss + _MEANING_COUNTS * _meaning_loss(model, hidden, batch)
 
 
 def _meaning_loss(model: PreTrainedModel, hidden: Tensor, batch: Batch) -> Tensor:
