@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +25,7 @@ from server.chat.services import Services
 from server.chat.store.from_url import open_store
 from server.chat.text.normal import normalise
 from server.chat.turn import Collaborators, TurnService, TurnSettings
+from server.config import Settings
 from server.web.app import create_app
 from tests import ROOT
 from tests.unit.chat.moderation.moderation_doubles import Bytes, scored
@@ -72,14 +74,14 @@ class Recording(Moderator):
 class Bench:
     """The real front over both."""
 
-    def __init__(self, executor: ThreadPoolExecutor) -> None:
+    def __init__(self, executor: ThreadPoolExecutor, config: Settings | None = None) -> None:
         self.engine = Echo()
         self.moderator = Recording(self.engine)
         self.builder = PromptBuilder(TOKENIZER, 2048, 256)
         store = open_store("memory://", clock=time.time, session_ttl_s=3600, session_lock_s=60)
         parts = Collaborators(self.engine, self.builder, store, executor, self.moderator)
         turns = TurnService(parts, TurnSettings("demo", "front"))
-        services = Services(Fakes().settings, self.engine, turns, store, POLICY, self.moderator)
+        services = Services(config or Fakes().settings, self.engine, turns, store, POLICY, self.moderator)
         self.client: FlaskClient = create_app(services).test_client()
 
     def forget(self) -> None:
@@ -122,6 +124,20 @@ ROUTES: dict[str, Callable[[str, Sequence[str]], tuple[str, dict[str, object]]]]
         "/v1/responses", {"instructions": system, "input": messages("be kind", said)[1:]},
     ),
 }  # fmt: skip
+
+
+@pytest.mark.timeout(120)  # megabytes take tenths of a second; what read them again and again would take hours
+@pytest.mark.parametrize("unit", [" ", "\u0301", "\u0430", "\U000e0061", "\u200b", "\u2028", "!", "a ", "&amp;"])
+def test_six_megabytes_of_one_sign_are_answered_on_every_route(unit: str) -> None:
+    many = unit * (5_900_000 // len(unit.encode()))
+    with ThreadPoolExecutor(2) as pool:
+        client = Bench(pool, Settings()).client
+        for route in ("invocations", "chat completions", "responses"):
+            address, body = ROUTES[route]("be kind", [f"Hi{many}"])
+            data = json.dumps(body, ensure_ascii=False).encode()
+            assert client.post(address, data=data, content_type="application/json").status_code in (200, 400)
+        data = json.dumps({"input": f"Hi{many}"}, ensure_ascii=False).encode()
+        assert client.post("/v1/moderations", data=data, content_type="application/json").status_code in (200, 400)
 
 
 @pytest.mark.parametrize("route", ROUTES)

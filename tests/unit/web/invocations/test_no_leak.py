@@ -25,6 +25,7 @@ from server.chat.services import Services
 from server.chat.store.from_url import open_store
 from server.chat.store.store import Store
 from server.chat.turn import Collaborators, TurnService, TurnSettings
+from server.errors import ErrorCode, ServiceError
 from server.web.app import create_app
 from tests import ROOT
 from tests.unit.chat.moderation.moderation_doubles import Bytes, scored
@@ -101,11 +102,21 @@ def front(engine: Speaker, store: Store) -> Iterator[FlaskClient]:
         yield create_app(services).test_client()
 
 
+def lost() -> wire.Scored:
+    raise ServiceError(ErrorCode.ENGINE_UNAVAILABLE, "the group is lost", retry_after_s=1.0)
+
+
 FAULTS: dict[str, Callable[[wire.Scored], wire.Scored]] = {
     "not a number": lambda good: replace(
         good, log_probs=tuple(tuple(tuple(math.nan for _ in c) for c in w) for w in good.log_probs)
     ),
+    "infinite": lambda good: replace(
+        good, log_probs=tuple(tuple(tuple(math.inf for _ in c) for c in w) for w in good.log_probs)
+    ),
     "too few": lambda good: replace(good, log_probs=good.log_probs[:-1]),
+    "too few labels": lambda good: replace(good, log_probs=tuple(w[:-1] for w in good.log_probs)),
+    "too few tokens": lambda good: replace(good, log_probs=tuple(tuple(c[:-1] for c in w) for w in good.log_probs)),
+    "none": lambda good: lost(),
 }
 ROUTES: dict[str, tuple[str, dict[str, object]]] = {
     "invocations": ("/invocations", {"inputs": "Tell me"}),
@@ -117,13 +128,17 @@ ROUTES: dict[str, tuple[str, dict[str, object]]] = {
     ),
     "completions": ("/v1/completions", {"model": "", "prompt": "Tell me"}),
     "streamed completions": ("/v1/completions", {"model": "", "prompt": "Tell me", "stream": True}),
+    "messages to invocations": ("/invocations", {"messages": [{"role": "user", "content": "Tell me"}]}),
+    "responses": ("/v1/responses", {"input": "Tell me"}),
+    "streamed responses": ("/v1/responses", {"input": "Tell me", "stream": True}),
     "moderations": ("/v1/moderations", {"input": "Tell me"}),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("route", ROUTES)
-@pytest.mark.parametrize("first", [0, 2])
+@pytest.mark.parametrize(
+    ("fault", "first"), [*((fault, 0) for fault in FAULTS), ("not a number", 2), ("too few", 2), ("none", 2)]
+)
 def test_no_unjudged_text_leaves_on_any_route_when_verdicts_are_faulty(
     store: Store, fault: str, route: str, first: int
 ) -> None:
