@@ -66,9 +66,11 @@ class Recording(Moderator):
         super().__init__(engine, POLICY, self.classifiers)
         self.asked: list[tuple[Role, str]] = []
 
-    def judge(self, texts: Sequence[str], role: Role, deadline_s: float | None = None) -> list[Judgement]:
+    def judge(
+        self, texts: Sequence[str], role: Role, deadline_s: float | None = None, *, caller: str = ""
+    ) -> list[Judgement]:
         self.asked += [(role, text) for text in texts]
-        return super().judge(texts, role, deadline_s)
+        return super().judge(texts, role, deadline_s, caller=caller)
 
 
 class Bench:
