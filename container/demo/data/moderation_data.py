@@ -213,7 +213,7 @@ _MIX: tuple[Callable[[TextSampler], Labelled], ...] = (
     TextSampler._elsewhere,
     TextSampler._other,
 )
-_SHARES = (8, 21, 8, 8, 26, 10, 7, 5, 7)
+_SHARES = (8, 20, 7, 9, 31, 9, 6, 5, 5)
 
 
 def _ended(text: str) -> str:
