@@ -54,7 +54,8 @@ class HeldRequest(Unreader):
     def chunk(self, size_hint: int | None = None) -> bytes:
         """The next piece; a body is read in large ones, a head and what frames chunks in small ones."""
         size = max(table.HEAD_PIECE_BYTES, size_hint or 0)
-        piece, self._held = bytes(self._held[:size]), self._held[size:]
+        piece, rest = bytes(self._held[:size]), self._held[size:]
+        self._held = rest if rest else memoryview(b"")  # an empty part would keep the whole alive
         return piece
 
 

@@ -166,3 +166,12 @@ def test_a_drip_has_no_longer_than_silence_and_a_steady_body_as_long_as_it_needs
     assert incoming.due_at == 100.0 + table.LONGEST_HEAD_S
     incoming.take(b"x" * table.LEAST_BODY_BYTES_S * 3)
     assert incoming.due_at == 100.0 + table.LONGEST_HEAD_S + 3
+
+
+def test_a_request_that_was_read_is_not_kept_for_as_long_as_its_connection() -> None:
+    held = HeldRequest()
+    held.hold(b"x" * 100_000)
+    while held.chunk(30_000):
+        continue
+    assert held.is_used_up
+    assert held._held.obj == b""
