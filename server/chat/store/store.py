@@ -21,6 +21,7 @@ from server.errors import ErrorCode, ServiceError
 log = logging.getLogger(__name__)
 
 BUSY_RETRY_S = 1.0
+_CHANGES_AT_ONCE = 64
 ABANDONED_S = 3600.0  # how long after its lock an abandoned claim is kept before the database may drop it
 
 
@@ -80,7 +81,7 @@ class Store:
         self._lock_s = session_lock_s
         self._held: set[str] = set()  # tokens of this process's claims
         self._held_lock = threading.Lock()
-        self._changing = threading.RLock()
+        self._changing = [threading.RLock() for _ in range(_CHANGES_AT_ONCE)]
         self._list: SessionList | None = None
         self._owner = ""
         self._heartbeat: Heartbeat | None = None
@@ -186,14 +187,14 @@ class Store:
         Raises:
             SessionBusy: the turn was changed meanwhile.
         """
-        with self._changing:
+        with self._changing[hash(session_id) % _CHANGES_AT_ONCE]:
             if not set(of) <= {each.turn for each in self._stored(session_id, 0)}:
                 return False
             return self._change(session_id, turn, summary=summary)
 
     def _change(self, session_id: str, turn: int, **fields: Any) -> bool:
-        """Write a turn's record again. One at a time here, so that neither of two changes is lost."""
-        with self._changing:
+        """Write a turn's record again. One at a time of a session, so that neither of two changes is lost."""
+        with self._changing[hash(session_id) % _CHANGES_AT_ONCE]:
             row = self._done(session_id, turn)
             found = None if row is None else read_record(row)
             if row is None or found is None:
