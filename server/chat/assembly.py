@@ -147,9 +147,10 @@ def reload_policy(services: Services) -> None:
 
 
 def _prompts(settings: Settings) -> PromptBuilder:
+    window = context_window(settings)  # first, since its refusal names the setting
     return PromptBuilder(
         _tokenizer(settings.chat_model),
-        context_window(settings),
+        window,
         settings.passage_tokens,
         chat_format=choose_format(settings.chat_format, Path(settings.chat_model)),
     )

@@ -48,8 +48,9 @@ def test_ping_and_refusals_are_answered_while_streams_hold_every_place(start_ser
     )
 
 
-BODY_HEAD = b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{"
-HALF_A_HEAD = b"GET /ping HTTP/1.1\r\nHost: x\r\nX-Slow"
+POST = b"POST /invocations HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+BODY_HEAD = POST + b"Content-Length: 99\r\n\r\n{"
+HALF_A_HEAD = b"GET /ping HTTP/1.1\r\nHost: localhost\r\nX-Slow"
 
 
 def test_a_hundred_slow_and_half_open_clients_hold_neither_a_thread_nor_a_place(start_server: StartServer) -> None:
@@ -67,10 +68,10 @@ def test_a_hundred_slow_and_half_open_clients_hold_neither_a_thread_nor_a_place(
 
 def test_requests_sent_one_behind_the_other_are_answered_in_their_order(server: Server) -> None:
     body = json.dumps({"inputs": "hello"}).encode()
-    ask = b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"
+    ask = POST + b"Content-Length: %d\r\n\r\n%s"
     with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
-        connection.sendall(b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n" + ask % (len(body), body))
-        connection.sendall(b"GET /nowhere HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        connection.sendall(b"GET /ping HTTP/1.1\r\nHost: localhost\r\n\r\n" + ask % (len(body), body))
+        connection.sendall(b"GET /nowhere HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         answers = connection.makefile("rb").read()
     assert re.findall(rb"HTTP/1\.1 (\d+)", answers) == [b"200", b"200", b"404"]
     assert b"You said: hello" in answers
@@ -80,7 +81,7 @@ def test_a_client_that_waits_to_be_told_to_go_on_is_told_once(server: Server) ->
     body = json.dumps({"inputs": "hello"}).encode()
     with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
         connection.sendall(
-            b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nConnection: close\r\n"
+            b"POST /invocations HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nConnection: close\r\n"
             b"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n" % len(body)
         )
         assert connection.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -183,9 +184,7 @@ def test_a_body_without_a_length_is_read_as_far_as_the_limit(server: Server) -> 
 
 def test_a_body_that_ends_early_is_refused_and_the_next_request_is_answered(server: Server) -> None:
     with socket.create_connection(("127.0.0.1", server.port)) as connection:
-        connection.sendall(
-            b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{"
-        )
+        connection.sendall(POST + b"Content-Length: 99\r\n\r\n{")
         connection.shutdown(socket.SHUT_WR)
         answer = connection.makefile("rb").read()
     assert b"HTTP/1.1 400" in answer
@@ -196,8 +195,7 @@ def test_a_body_that_ends_early_is_refused_and_the_next_request_is_answered(serv
 def test_a_client_that_stops_reading_loses_its_turn(impatient_server: Server) -> None:
     with socket.create_connection(("127.0.0.1", impatient_server.port)) as connection:
         body = json.dumps({"inputs": "flood", "stream": True}).encode()
-        head = f"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
-        connection.sendall(head.encode() + b"\r\n\r\n" + body)
+        connection.sendall(POST + b"Content-Length: %d\r\n\r\n%s" % (len(body), body))
         impatient_server.wait_note("cancelled")
     assert impatient_server.http.get("/ping").status_code == 200
 
