@@ -2,8 +2,9 @@
 
     python -m container.front_bench --seconds 5 --clients 16
 
-One client's plain turns one after another (p50), the turns a second of many, and the streamed pieces a second of eight.
-Prints JSON. Load, stand-in and front share the machine, so two cores are the least that says something.
+One client's plain turns one after another (p50), the turns a second of many, and the streamed pieces a second of eight,
+each with the processor time that the front took for it, which other work on the machine changes less. Prints JSON.
+Load, stand-in and front share the machine, so two cores are the least that says something.
 """
 
 from __future__ import annotations
@@ -135,9 +136,29 @@ def _is_whole(answer: bytes) -> bool:
     return len(body) >= int(length.split(b":")[1])
 
 
+@dataclass(frozen=True)
+class Front:
+    """A running front."""
+
+    port: int
+    pid: int  # gunicorn's master
+
+    @property
+    def cpu_s(self) -> float:
+        """Processor seconds that its processes have taken."""
+        workers = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
+        return _cpu_s(self.pid) + sum(_cpu_s(int(pid)) for pid in workers)
+
+
+def _cpu_s(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    in_user_mode, in_kernel = int(fields[11]), int(fields[12])
+    return (in_user_mode + in_kernel) / os.sysconf("SC_CLK_TCK")
+
+
 @contextmanager
-def front(run_dir: Path, store: str) -> Iterator[int]:
-    """The front before a stand-in; its port."""
+def front(run_dir: Path, store: str) -> Iterator[Front]:
+    """The front before a stand-in."""
     port = free_loopback_port()
     environ = {
         **{name: value for name, value in os.environ.items() if not name.startswith("OCK_")},
@@ -155,7 +176,7 @@ def front(run_dir: Path, store: str) -> Iterator[int]:
         stack.callback(process.wait)
         stack.callback(process.terminate)
         _wait_until(lambda: _answers(port), process, run_dir / "front.log")
-        yield port
+        yield Front(port, process.pid)
 
 
 def _wait_until(true: Callable[[], bool], process: subprocess.Popen[bytes], log: Path) -> None:
@@ -174,23 +195,34 @@ def _answers(port: int) -> bool:
         return False
 
 
-def measured(port: int, num_clients: int, seconds: float, pieces: int) -> dict[str, Any]:
+def measured(server: Front, num_clients: int, seconds: float, pieces: int) -> dict[str, Any]:
     """One client's turns, many clients' turns, and streams of `pieces` each."""
+    port = server.port
     question = {"inputs": "Who was Abraham Lincoln?", "parameters": {"max_new_tokens": 32}}
     turns = Load(port, "/invocations", question)
     said = {"messages": [{"role": "user", "content": "Who was Abraham Lincoln?"}], "max_tokens": pieces, "stream": True}
     streams = Load(port, "/v1/chat/completions", said)
     turns.seconds(num_clients, _WARM_UP_S)
+    before = server.cpu_s
     alone, _ = turns.seconds(1, seconds)
+    between = server.cpu_s
     many, whole_s = turns.seconds(num_clients, seconds)
+    behind = server.cpu_s
     streamed, streamed_s = streams.seconds(_STREAM_CLIENTS, seconds)
+    streams_cpu_s = server.cpu_s - behind
     return {
-        "one_client": _milliseconds(alone),
-        "many_clients": {"clients": num_clients, "turns_per_s": round(len(many) / whole_s, 1), **_milliseconds(many)},
+        "one_client": {**_milliseconds(alone), "front_cpu_ms": _each(between - before, len(alone))},
+        "many_clients": {
+            "clients": num_clients,
+            "turns_per_s": round(len(many) / whole_s, 1),
+            **_milliseconds(many),
+            "front_cpu_ms": _each(behind - between, len(many)),
+        },
         "streams": {
             "clients": _STREAM_CLIENTS,
             "pieces_each": pieces,
             "pieces_per_s": round(len(streamed) * pieces / streamed_s),
+            "front_cpu_ms": _each(streams_cpu_s, len(streamed) * pieces),
         },
     }
 
@@ -198,6 +230,10 @@ def measured(port: int, num_clients: int, seconds: float, pieces: int) -> dict[s
 def _milliseconds(taken: list[float]) -> dict[str, float]:
     cuts = statistics.quantiles(taken, n=100, method="inclusive")
     return {f"p{place}_ms": round(1000 * cuts[place - 1], 2) for place in (50, 95, 99)}
+
+
+def _each(cpu_s: float, number: int) -> float:
+    return round(1000 * cpu_s / number, 4)
 
 
 def main() -> None:
@@ -210,8 +246,8 @@ def main() -> None:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="ock-front-") as folder:
         AtOnce(Path(folder)).start()
-        with front(Path(folder), given.store) as port:
-            found = measured(port, given.clients, given.seconds, given.pieces)
+        with front(Path(folder), given.store) as server:
+            found = measured(server, given.clients, given.seconds, given.pieces)
     facts = {"machine": machine_facts(), "load": os.getloadavg()[0], "python": platform.python_version()}
     command = shlex.join(["python", "-m", "container.front_bench", *sys.argv[1:]])
     print(json.dumps({**found, "store": given.store, **facts, "command": command}, indent=1))

@@ -6,11 +6,13 @@ import re
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from server.chat.prompt.chat_format import ChatFormat, Place, dated
 from server.chat.prompt.tokenizer import ChatTokenizer
 from server.chat.text.neutralise import Neutraliser
 
+_LINES_KEPT = 256
 _SENTENCE_END = re.compile(r"[.!?]['\")\]]*(?=\s)|[\u3002\uff01\uff1f]")
 
 
@@ -31,6 +33,8 @@ class PromptPieces:
 
     def __init__(self, tokenizer: ChatTokenizer, chat_format: ChatFormat, max_tokens: int) -> None:
         self._tokenizer = tokenizer
+        # The lines of a format are few, and each of them is asked for several times a turn.
+        self._line = lru_cache(_LINES_KEPT)(lambda line: tuple(tokenizer.encode_structure(line)))
         self._format = chat_format
         self._neutralise = Neutraliser(chat_format.markup).neutralise
         # Twice, since a tokenizer may compose characters first, up to four into three bytes.
@@ -129,7 +133,7 @@ class PromptPieces:
     def _structure(self, text: str) -> list[int]:
         """The ids of a format's string, line by line, so that they do not depend on what stands on the next line."""
         text = text.replace("{bos}", self._tokenizer.bos).replace("{eos}", self._tokenizer.eos)
-        return [token for line in text.splitlines(keepends=True) for token in self._tokenizer.encode_structure(line)]
+        return [token for line in text.splitlines(keepends=True) for token in self._line(line)]
 
     def _plain(self, text: str) -> str:
         """`text` cut and neutralised; blanks go before the cut, never after it, so that what is cut is too long."""

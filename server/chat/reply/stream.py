@@ -230,10 +230,11 @@ class ReplyStream:
         return piece if self._moderator is None else self._moderator.masked(piece, Role.OUTPUT)
 
     def _worth_judging(self) -> int:
+        """Where the next part ends: nowhere yet, where nothing leaves before the end."""
+        if not self._order.piecewise:
+            return self._num_taken
         if self._moderator is None:
             return len(self._written)
-        if not self._order.piecewise:
-            return 0
         masks = self._moderator.masks(Role.OUTPUT)
         end = next_to_judge(self._written, self._num_taken, tail=_LONGEST_MASKED if masks else 0)
         if end == self._num_taken or not masks:

@@ -21,6 +21,7 @@ HARMLESS = (
     "cache_prompt",
     "cache_salt",
     "chat_template_kwargs",
+    "id_slot",
     "include_obfuscation",
     "keep_alive",
     "metadata",
@@ -38,7 +39,9 @@ HARMLESS = (
     "skip_special_tokens",
     "spaces_between_special_tokens",
     "store",
+    "stream_options",
     "thinking",
+    "usage",
     "user",
     "verbosity",
 )

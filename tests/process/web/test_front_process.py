@@ -7,6 +7,8 @@ import json
 import re
 import signal
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +18,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from tests import ROOT
 from tests.process.web.front_server import Server, start_front, wait_until
 
 StartServer = Callable[..., Server]
@@ -278,3 +281,14 @@ def test_a_head_over_gunicorn_s_limits_is_refused_in_the_shape_of_all_errors(
     assert b"application/json" in top
     error = json.loads(body)["error"]
     assert (error["code"], error["retryable"]) == (code, False)
+
+
+def test_the_front_alone_is_measured_before_an_engine_that_answers_at_once() -> None:
+    command = [sys.executable, "-m", "container.front_bench", "--seconds", "0.3", "--clients", "2", "--pieces", "16"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["one_client"]["p50_ms"] > 0
+    assert found["many_clients"]["turns_per_s"] > 0
+    assert found["streams"]["pieces_per_s"] > 0
+    assert found["machine"]["cpu"]

@@ -1,6 +1,11 @@
-"""Requests made from /openapi.json, legal and not: no 5xx, no answer that the document does not describe."""
+"""Requests made from /openapi.json, legal and not: no 5xx, no answer that the document does not describe.
+
+API_FUZZ_CASES=400 makes so many of each route instead of a few.
+"""
 
 from __future__ import annotations
+
+import os
 
 import schemathesis
 from hypothesis import HealthCheck, settings
@@ -9,6 +14,8 @@ from schemathesis.checks import CHECKS, load_all_checks
 from server.config import Settings
 from server.web.app import create_app
 from tests.unit.web.fakes import Fakes
+
+CASES = int(os.environ.get("API_FUZZ_CASES", "20"))
 
 load_all_checks()
 
@@ -28,7 +35,7 @@ checks = CHECKS.get_by_names(
 
 
 @schema.parametrize()
-@settings(max_examples=20, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=CASES, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 def test_every_answer_is_one_that_the_document_describes(case: schemathesis.Case) -> None:
     case.call_and_validate(checks=checks)
 

@@ -110,9 +110,14 @@ def test_openai_s_newer_and_older_routes(api: str) -> None:
     import openai
 
     with openai.OpenAI(base_url=f"{api}/", api_key="none", max_retries=0) as client:
-        first = client.responses.create(model="openchatkit", input="hello")
+        first = client.responses.create(model="openchatkit", input="hello", extra_body={"usage": {"include": True}})
         assert first.output_text == "You said: hello"
-        with client.responses.stream(model="openchatkit", input="more", previous_response_id=first.id) as stream:
+        with client.responses.stream(
+            model="openchatkit",
+            input="more",
+            previous_response_id=first.id,
+            stream_options={"include_obfuscation": False},
+        ) as stream:
             assert stream.get_final_response().output_text == "You said: more"
         done = client.completions.create(model="openchatkit", prompt="Once", max_tokens=5)
         assert done.choices[0].text == "You said: Once"
