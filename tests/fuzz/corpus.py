@@ -13,6 +13,7 @@ from index_builder.documents.files import KINDS
 from server import wire
 from server.engine.weights.manifest import Manifest, encode_manifest
 from server.retrieval.index.manifest import encode_manifest as encode_index_manifest
+from server.web.keys.key_file import ApiKey, digest_of, key_line
 from tests import ROOT
 from tests.aws.store_places import a_turn
 from tests.fuzz.parsers import CORPUS
@@ -82,6 +83,10 @@ def _corpus() -> dict[str, list[bytes]]:
         ],
         "gguf": [_gguf()],
         "policy": [path.read_bytes() for path in sorted((ROOT / "server/chat/moderation/policies").glob("*.toml"))],
+        "key_file": [
+            (key_line(ApiKey("alice", digest_of("a"), tokens_per_minute=9)) + "\n").encode(),
+            (key_line(ApiKey("bob", digest_of("b"))) + "\n").encode(),
+        ],
         "endpoint": [(ROOT / "deploy/endpoint.example.toml").read_bytes()],
         "dump": [dump(page("Albedo", _MARKUP), page("B", "#REDIRECT [[Albedo]]", 2))],
         "records": [json.dumps(row).encode() + b"\n", json.dumps(enterprise).encode() + b"\n"],

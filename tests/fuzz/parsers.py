@@ -120,6 +120,13 @@ def _policy() -> Parser:
     return Parser(_in_file("policy.toml", load_policy), (PolicyError,))
 
 
+def _key_file() -> Parser:
+    from server.config import ConfigError
+    from server.web.keys.key_file import read_key_file
+
+    return Parser(_in_file("keys.jsonl", read_key_file), (ConfigError,))
+
+
 def _endpoint() -> Parser:
     from deploy.errors import DeployError
     from deploy.specification.endpoint_file import read
@@ -181,6 +188,7 @@ PARSERS: dict[str, Callable[[], Parser]] = {
     "checkpoint": _checkpoint,
     "gguf": _gguf,
     "policy": _policy,
+    "key_file": _key_file,
     "endpoint": _endpoint,
     "dump": _dump,
     "records": _records,

@@ -174,6 +174,21 @@ def test_a_full_disk_is_an_outage_with_nothing_half_written(tmp_path: Path) -> N
     store.close()
 
 
+def test_a_store_that_became_read_only_is_an_outage_of_writing_alone(tmp_path: Path) -> None:
+    rows = SqliteRows(tmp_path / "c.sqlite")
+    rows.check()
+    store = Store(rows, clock=time.time, session_ttl_s=0, session_lock_s=60)
+    say(store, "s")
+    rows._db.execute("PRAGMA query_only = ON")  # what a file system mounted anew for reading alone comes to
+    with pytest.raises(ServiceError, match="readonly") as caught:
+        say(store, "s")
+    assert caught.value.code is ErrorCode.STORE_UNAVAILABLE
+    assert [turn.turn for turn in store.history("s")] == [1]
+    rows._db.execute("PRAGMA query_only = OFF")
+    say(store, "s")
+    store.close()
+
+
 @pytest.mark.parametrize("replaced", [False, True])
 def test_a_file_that_is_taken_away_is_an_outage_and_no_turn_is_acknowledged_into_the_void(
     tmp_path: Path, replaced: bool
