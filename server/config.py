@@ -52,7 +52,7 @@ class Settings(BaseModel):
     kernels: Literal["auto", "torch"] = "auto"  # auto: the engine's own where they work; torch: torch's operators alone
     overlap: Literal["auto", "on", "off"] = "auto"  # plan a step while the one before it runs; auto: on a GPU
     # Draft replies from what was said before, and verify several tokens a step. auto: where that pays, which is where
-    # few replies run, and steps do not overlap.
+    # few replies run, and steps do not overlap: on GPUs only with OCK_OVERLAP=off.
     speculation: Literal["auto", "off"] = "auto"
     max_context_tokens: int = Field(0, ge=0)  # 0: the model's own window; else 64 or more
     max_step_tokens: int = Field(512, ge=16)  # where it is less than max_running + 16, that is what counts

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from server import wire
+from server.engine.rank import loop
 from server.engine.rank.loop import MAX_NONFINITE_IN_A_ROW, NotFiniteError
 from server.errors import ErrorCode
 from tests.unit.engine.rank.markov import BAD, CLIENT, END, NUM_TOKENS, TOKENIZER, VOCAB, make_leader, run
@@ -230,6 +233,24 @@ def test_a_deadline_returns_what_there_is(tmp_path: Path) -> None:
     end = inbox.end_of("a")
     assert isinstance(end, wire.Finished)
     assert end.reason == "deadline"
+
+
+def test_a_deadline_cuts_a_drafted_reply_where_a_step_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sampling = wire.Sampling(max_new_tokens=400, ignore_eos=True)
+    texts, ends = [], []
+    for is_late in (False, True):
+        leader, inbox, runner = make_leader(tmp_path, drafts=True)
+        leader.take(CLIENT, wire.Generate("a", PROMPTS[0], sampling, deadline_s=1e6))
+        for _ in range(25):
+            leader.step()
+        if is_late:
+            monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: math.inf))
+        run(leader)
+        texts.append(inbox.text_of("a"))
+        ends.append(inbox.end_of("a"))
+    assert [end.reason for end in ends] == ["length", "deadline"]
+    assert texts[0].startswith(texts[1])
+    assert len(runner.steps) < ends[1].num_new_tokens < 400  # it was drafted, and cut
 
 
 def test_what_a_client_asked_ends_when_it_has_gone(tmp_path: Path) -> None:

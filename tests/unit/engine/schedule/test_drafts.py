@@ -35,7 +35,7 @@ def test_a_reply_that_repeats_itself_takes_fewer_steps_and_says_the_same() -> No
 
 
 def test_tokens_are_the_same_with_and_without_drafts_in_thousands_of_schedules() -> None:
-    drafted = accepted = 0
+    drafted = accepted = preempted = 0
     for seed in range(1500):
         rng = random.Random(seed)
         engine = engine_of(rng.choice((1, 2, 3)), max_running=rng.randint(2, 8), num_blocks=rng.randint(32, 48))
@@ -50,7 +50,9 @@ def test_tokens_are_the_same_with_and_without_drafts_in_thousands_of_schedules()
         engine.check_results()  # each says what it says alone, a token a step
         status = engine.scheduler.status()
         drafted, accepted = drafted + status.drafted_tokens, accepted + status.accepted_tokens
+        preempted += status.preemptions
     assert drafted > accepted > 5000
+    assert preempted > 0
 
 
 def test_what_was_drafted_is_not_found_by_another_request_before_it_is_verified() -> None:
