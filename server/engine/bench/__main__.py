@@ -26,14 +26,14 @@ from server.dtypes import DTYPES
 from server.engine.bench.driver import Work
 from server.engine.bench.limits import MachineLimits
 from server.engine.bench.random_model import SHAPES, random_model
-from server.engine.bench.rival_servers import RIVAL_SERVERS, rival_server
+from server.engine.bench.rival_servers import LLAMA_CPP, RIVAL_SERVERS, rival_server
 from server.engine.bench.rivals import time_openai, time_transformers
 from server.engine.parallel.placement import device_kind
 from server.machine import machine_facts
 from server.ports import free_loopback_port
 
 _PACKAGES = ("torch", "deepspeed", "transformers", "safetensors", "numpy")
-_RIVALS_HELP = f"transformers, {', '.join(RIVAL_SERVERS)} where it is installed, and openai URL"
+_RIVALS_HELP = f"transformers, {', '.join(RIVAL_SERVERS)} where it is installed, llama.cpp FILE.gguf and openai URL"
 _ROW = "{:>5} {:>12.1f} {:>12.1f} {:>12.3f} {:>10}"
 
 
@@ -66,13 +66,15 @@ class Group:
 
     def _start(self, rank: int, port: int, work: Work, out: Path) -> subprocess.Popen[bytes]:
         threads = max(1, (os.cpu_count() or 1) // self.world)
+        tokens = max(work.batches) * (work.prompt_tokens + work.new_tokens + 32) + 2048
         environment = {
             **os.environ,
             "OCK_CHAT_MODEL": str(self.folder),
             "OCK_TENSOR_PARALLEL_DEGREE": str(self.world),
             "OCK_DTYPE": self.dtype,
             "OCK_RUN_DIR": str(out.parent),
-            "OCK_KV_CACHE_TOKENS": str(max(work.batches) * (work.prompt_tokens + work.new_tokens + 32) + 2048),
+            "OCK_KV_CACHE_TOKENS": str(tokens),
+            "OCK_MAX_CONTEXT_TOKENS": str(tokens),  # the window may be longer than what is measured
             "OCK_MAX_RUNNING": str(max(*work.batches, 32)),
             "MASTER_ADDR": "127.0.0.1",
             "MASTER_PORT": str(port),
@@ -150,6 +152,8 @@ def _arguments() -> argparse.Namespace:
 def _is_rival(words: list[str]) -> bool:
     if words[0] == "openai":
         return len(words) == 2
+    if len(words) == 2:
+        return words[0] == LLAMA_CPP and words[1].endswith(".gguf")
     return len(words) == 1 and words[0] in ("transformers", *RIVAL_SERVERS)
 
 
@@ -183,10 +187,11 @@ def _compare(arguments: argparse.Namespace, folder: Path, work: Work, device: st
             compared["transformers"] = time_transformers(folder, arguments.dtype, work, device=device)
         elif rival[0] in RIVAL_SERVERS:
             window = work.prompt_tokens + work.new_tokens + 32
+            theirs = Path(rival[1]) if len(rival) == 2 else folder
             with rival_server(
-                rival[0], folder, free_loopback_port(), most_at_once=max(work.batches), window=window
+                rival[0], theirs, free_loopback_port(), most_at_once=max(work.batches), window=window
             ) as url:
-                compared[rival[0]] = time_openai(url, work)
+                compared[" on ".join((rival[0], *(Path(file).name for file in rival[1:])))] = time_openai(url, work)
         else:
             compared["openai"] = time_openai(rival[1], work)
     return compared

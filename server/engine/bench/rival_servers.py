@@ -79,7 +79,8 @@ def _vllm(folder: Path, port: int, most_at_once: int, window: int) -> list[str]:
     return [found or "vllm", "serve", str(folder), "--dtype", "bfloat16", *limits, *listen]
 
 
-_COMMANDS = {"llama.cpp": _llama_cpp, "vllm": _vllm}
+LLAMA_CPP = "llama.cpp"
+_COMMANDS = {LLAMA_CPP: _llama_cpp, "vllm": _vllm}
 RIVAL_SERVERS = tuple(_COMMANDS)
 
 

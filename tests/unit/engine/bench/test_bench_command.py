@@ -27,10 +27,12 @@ def test_a_folder_without_its_tokenizer_is_a_sentence(monkeypatch, capsys, tmp_p
     assert f"--model {tmp_path}: tokenizer.json is missing there" in said
 
 
-@pytest.mark.parametrize("rival", [("ollama",), ("openai",), ("vllm", "http://x"), ("transformers", "x")])
+@pytest.mark.parametrize(
+    "rival", [("ollama",), ("openai",), ("vllm", "http://x"), ("transformers", "x"), ("llama.cpp", "x")]
+)
 def test_an_unknown_rival_is_refused_with_the_legal_ones(monkeypatch, capsys, rival: tuple[str, ...]) -> None:
     said = refused(monkeypatch, capsys, "--random", "gpt-neox-410m", "--compare", *rival)
-    assert "legal are transformers, llama.cpp, vllm where it is installed, and openai URL" in said
+    assert "legal are transformers, llama.cpp, vllm where it is installed, llama.cpp FILE.gguf and openai URL" in said
 
 
 def test_a_reply_without_text_has_begun_when_it_ends() -> None:
