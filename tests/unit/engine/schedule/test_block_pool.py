@@ -202,3 +202,12 @@ class PoolMachine(RuleBasedStateMachine):
 
 TestPoolMachine = PoolMachine.TestCase
 TestPoolMachine.settings = settings(max_examples=60, stateful_step_count=40, deadline=None, derandomize=True)
+
+
+def test_blocks_that_are_taken_together_are_in_order_however_they_came_back() -> None:
+    pool = BlockPool(12, 4)
+    first, second = pool.take_blocks(5), pool.take_blocks(5)
+    pool.release(second[1:4])
+    pool.release(first[::2])
+    taken = pool.take_blocks(7)
+    assert taken == sorted(taken)
