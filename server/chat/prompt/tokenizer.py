@@ -40,6 +40,8 @@ class ChatTokenizer:
         path = folder / TOKENIZER_FILE
         try:
             return cls(path.read_text("utf-8"), *special_tokens(folder))
+        except ConfigError:
+            raise
         except FileNotFoundError:
             raise ConfigError(f"{path} is missing: a model folder needs its {TOKENIZER_FILE}") from None
         except Exception as error:  # the tokenizers library raises bare Exception for a bad file
@@ -75,12 +77,22 @@ def special_tokens(folder: Path) -> tuple[str, str]:
     """The tokens that open and close a text, as tokenizer_config.json names them; "" where it does not.
 
     Raises:
-        ValueError: the file cannot be read.
+        ConfigError: the file cannot be read, or names something else than a token.
     """
     path = folder / TOKENIZER_CONFIG_FILE
-    config = read_json_object(path) if path.is_file() else {}
-    bos, eos = (config.get(name) or "" for name in ("bos_token", "eos_token"))
-    return tuple(each["content"] if isinstance(each, dict) else str(each) for each in (bos, eos))  # type: ignore[return-value]
+    try:
+        config = read_json_object(path) if path.is_file() else {}
+    except ValueError as error:
+        raise ConfigError(f"{folder}/{error}") from error
+    bos, eos = (_token(path, name, config.get(name)) for name in ("bos_token", "eos_token"))
+    return bos, eos
+
+
+def _token(path: Path, name: str, value: Any) -> str:
+    text = value.get("content") if isinstance(value, dict) else value or ""
+    if not isinstance(text, str):
+        raise ConfigError(f"{path}: {name} is {value!r}, which has to be a token or null")
+    return text
 
 
 def _without_prefix(parsed: dict[str, Any]) -> dict[str, Any]:

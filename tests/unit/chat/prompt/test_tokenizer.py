@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from server.chat.prompt.tokenizer import ChatTokenizer
+from server.chat.prompt.tokenizer import ChatTokenizer, special_tokens
 from server.config import ConfigError
 from tests.unit.chat.prompt.chat_tokenizers import KINDS, SPECIAL, chat_tokenizer, definition, special_ids
 
@@ -70,3 +70,16 @@ def test_a_folder_gives_its_tokenizer(tmp_path: Path) -> None:
     tokenizer = ChatTokenizer.from_folder(tmp_path)
     assert tokenizer.encode("hello there") == chat_tokenizer("added").encode("hello there")
     assert tokenizer.vocab_size == chat_tokenizer("added").vocab_size
+
+
+@pytest.mark.parametrize("token", ["</s>", {"content": "</s>", "__type": "AddedToken"}])
+def test_a_token_is_named_by_its_text_or_in_an_object(tmp_path: Path, token: object) -> None:
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"bos_token": None, "eos_token": token}), "utf-8-sig")
+    assert special_tokens(tmp_path) == ("", "</s>")
+
+
+@pytest.mark.parametrize("content", ["[]", "{", '{"eos_token": 5}', '{"eos_token": ["</s>"]}', '{"bos_token": {}}'])
+def test_tokens_that_are_none_are_one_sentence_with_the_path(tmp_path: Path, content: str) -> None:
+    (tmp_path / "tokenizer_config.json").write_text(content)
+    with pytest.raises(ConfigError, match=f"^{tmp_path}/tokenizer_config.json"):
+        special_tokens(tmp_path)
