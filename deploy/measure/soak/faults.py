@@ -95,12 +95,12 @@ class Faults:
         return self._lose_container("kill -9 of the supervisor", [self._own.pid])
 
     def _lose_container(self, kind: str, victims: Sequence[int]) -> Mended:
-        """What ends the whole container, which is then started anew."""
+        """What ends the whole container, which is then started anew; a worker that is left answers for a moment yet."""
         if not victims:
             return self._pause()
-        starts = self._own.num_starts
+        groups = self._own.num_group_starts()
         back_s = self._until_back(
-            lambda: os.kill(victims[0], signal.SIGKILL), lambda: self._own.num_starts > starts and _is_gone(victims[0])
+            lambda: os.kill(victims[0], signal.SIGKILL), lambda: self._own.num_group_starts() > groups
         )
         return Mended(kind, back_s, self._start_s)
 

@@ -13,9 +13,11 @@ import argparse
 import json
 import os
 import shlex
+import signal
 import sys
 import tempfile
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from deploy.errors import DeployError
@@ -67,6 +69,7 @@ def _with_own_server(arguments: argparse.Namespace) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="soak-") as temporary:
         folder = arguments.folder or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
+        signal.signal(signal.SIGTERM, _interrupted)
         own = OwnServer(folder.resolve(), os.environ)
         start_s = own.start()
         try:
@@ -74,6 +77,11 @@ def _with_own_server(arguments: argparse.Namespace) -> dict[str, Any]:
         finally:
             own.stop()
     return {"start_s": round(start_s, 1), "starts": own.num_starts, **report}
+
+
+def _interrupted(_number: int, _frame: FrameType | None) -> None:
+    """The server is ended, then, as after Ctrl-C."""
+    raise KeyboardInterrupt
 
 
 def _plan(arguments: argparse.Namespace) -> Plan:
