@@ -16,7 +16,7 @@ from deploy.measure.soak.call import Answer, Server
 from deploy.measure.soak.clients import Client
 from deploy.measure.soak.faults import Faults, Mended
 from deploy.measure.soak.own_server import OwnServer
-from deploy.measure.soak.vitals import SHARE, growth, held_blocks, lost_blocks, vitals
+from deploy.measure.soak.vitals import grown, held_blocks, lost_blocks, vitals
 
 _FAULTS_UNTIL, _WARM_UNTIL = 0.6, 0.7  # of the time; memory is compared from then on
 _MAX_HISTORY_PAGES = 100
@@ -113,7 +113,7 @@ class Soak:
             "late": [
                 f"{each.kind}: {each.back_s:.1f} s" for each in self.mended if each.back_s and not each.is_in_time
             ],
-            "grown": [f"{name}: {share:.1%}" for name, share in growth(before, after).items() if share > SHARE],
+            "grown": grown(before, after),
         }
 
     def _read(self, path: str) -> Answer:

@@ -10,7 +10,11 @@ from pathlib import Path
 from deploy.measure.soak.call import Server
 from deploy.measure.soak.own_server import OwnServer
 
-SHARE = 0.02  # by how much a figure may grow
+_SHARE = 0.02  # by how much a figure may grow
+_COUNTED, _SPARE = (
+    ("threads", "descriptors", "fds"),
+    4,
+)  # of things that are counted, so many at most: pools fill up late
 _QUIET_S = 3.0
 _LONGEST_S = 60.0
 _TOTAL, _FREE = "ock_engine_total_blocks", "ock_engine_free_blocks"
@@ -32,9 +36,13 @@ def vitals(server: Server, own: OwnServer | None) -> dict[str, float]:
     return found
 
 
-def growth(before: dict[str, float], after: dict[str, float]) -> dict[str, float]:
-    """By which share each figure grew; what shrank is not grown."""
-    return {name: max(0.0, after.get(name, 0.0) / value - 1) for name, value in before.items() if value}
+def grown(before: dict[str, float], after: dict[str, float]) -> list[str]:
+    """The figures that grew by more than they may, each with its share."""
+    return [
+        f"{name}: {after[name] / value - 1:.1%}"
+        for name, value in before.items()
+        if after.get(name, 0.0) - value > max(_SHARE * value, _SPARE if name.endswith(_COUNTED) else 0)
+    ]
 
 
 def metrics(server: Server) -> dict[str, float]:

@@ -9,7 +9,7 @@ import pytest
 from deploy.measure.soak.books import Books, Conversation, Kept
 from deploy.measure.soak.call import CUT, ENDLESS, TORN, Answer, read_answer
 from deploy.measure.soak.faults import Mended
-from deploy.measure.soak.vitals import growth, lost_blocks
+from deploy.measure.soak.vitals import grown, lost_blocks
 
 END = {"outputs": "so", "finish_reason": "stop", "turn": 1}
 ERROR = {"error": {"code": "engine_unavailable"}}
@@ -87,5 +87,10 @@ def test_chat_holds_no_block_when_idle_and_a_judge_those_of_its_examples() -> No
     assert len(lost_blocks({"chat": 1, "judge": 37}, {"chat": 1, "judge": 38})) == 2
 
 
-def test_growth_is_a_share_of_what_was_before() -> None:
-    assert growth({"a": 100.0, "b": 10.0, "none": 0.0}, {"a": 103.0, "b": 9.0}) == pytest.approx({"a": 0.03, "b": 0.0})
+def test_memory_grows_by_two_per_cent_at_most_and_threads_by_four_too() -> None:
+    assert grown({"bytes": 100.0, "rank.0 threads": 10.0}, {"bytes": 102.0, "rank.0 threads": 14.0}) == []
+    assert grown({"bytes": 100.0, "rank.0 threads": 10.0}, {"bytes": 103.0, "rank.0 threads": 15.0}) == [
+        "bytes: 3.0%",
+        "rank.0 threads: 50.0%",
+    ]
+    assert grown({"bytes": 100.0}, {"bytes": 50.0}) == []
