@@ -10,7 +10,9 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
+import openai
 import pytest
 from playwright.sync_api import BrowserContext, expect
 
@@ -115,6 +117,97 @@ def test_openai_s_route_answers_and_is_moderated(stack: Stack) -> None:
     status, answer = stack.post("/v1/chat/completions", body)
     assert status == 200
     assert answer["choices"][0]["finish_reason"] == "content_filter"
+
+
+@pytest.fixture(scope="module")
+def openai_client(stack: Stack) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=f"{stack.url}/v1", api_key="none", max_retries=0) as client:
+        yield client
+
+
+LINCOLN: Any = {"model": "", "messages": [{"role": "user", "content": "Who was Abraham Lincoln?"}], "temperature": 0}
+PERSON = {
+    "type": "object",
+    "properties": {
+        "name": {"type": "string", "maxLength": 12},
+        "age": {"type": "integer", "minimum": 1, "maximum": 99},
+    },
+    "required": ["name", "age"],
+    "additionalProperties": False,
+}
+
+
+def test_a_reply_is_json_of_the_schema_that_the_client_gives(openai_client: openai.OpenAI) -> None:
+    asked: Any = {"type": "json_schema", "json_schema": {"name": "person", "strict": True, "schema": PERSON}}
+    said = openai_client.chat.completions.create(**LINCOLN, response_format=asked, max_tokens=200).choices[0]
+    assert said.finish_reason == "stop"
+    person = json.loads(said.message.content or "")
+    assert set(person) == {"name", "age"}
+    assert 1 <= person["age"] <= 99
+    anything = openai_client.chat.completions.create(**LINCOLN, response_format={"type": "json_object"}).choices[0]
+    assert (anything.message.content or "").startswith("{")
+    assert anything.finish_reason == "length" or isinstance(json.loads(anything.message.content or ""), dict)
+
+
+def test_log_probabilities_are_of_the_tokens_that_were_said(openai_client: openai.OpenAI) -> None:
+    said = openai_client.chat.completions.create(**LINCOLN, logprobs=True, top_logprobs=4, max_tokens=8).choices[0]
+    assert said.logprobs is not None
+    tokens = said.logprobs.content or []
+    assert "".join(each.token for each in tokens).strip() == said.message.content
+    for each in tokens:
+        assert each.top_logprobs[0].token == each.token  # what is not drawn is the most probable
+        assert [other.logprob for other in each.top_logprobs] == sorted(
+            (other.logprob for other in each.top_logprobs), reverse=True
+        )
+        assert each.logprob <= 0
+
+
+def test_a_reply_goes_on_from_the_words_that_the_client_began(openai_client: openai.OpenAI) -> None:
+    whole = openai_client.chat.completions.create(**LINCOLN, max_tokens=16).choices[0].message.content or ""
+    begun, rest = whole[: len(whole) // 2].rsplit(" ", 1)[0], ""
+    messages = [*LINCOLN["messages"], {"role": "assistant", "content": begun}]
+    rest = (
+        openai_client.chat.completions.create(
+            model="", messages=messages, temperature=0, max_tokens=16, extra_body={"continue_final_message": True}
+        )
+        .choices[0]
+        .message.content
+        or ""
+    )
+    assert (begun + rest).startswith(whole[: len(begun) + 8])
+
+
+def test_several_replies_are_those_of_their_seeds_and_penalties_change_them(openai_client: openai.OpenAI) -> None:
+    asked: Any = {"model": "", "prompt": "Once upon a time", "temperature": 2, "n": 3, "seed": 11, "max_tokens": 12}
+    first, again = (openai_client.completions.create(**asked).choices for _ in range(2))
+    assert [each.text for each in first] == [each.text for each in again]
+    assert len({each.text for each in first}) == 3
+    plain = openai_client.completions.create(model="", prompt="Once upon", temperature=0, max_tokens=24).choices[0]
+    fined = openai_client.completions.create(
+        model="", prompt="Once upon", temperature=0, max_tokens=24, frequency_penalty=2, presence_penalty=2
+    ).choices[0]  # fmt: skip
+    assert plain.text != fined.text
+
+
+def test_a_benchmark_gets_as_many_tokens_as_it_asks_for_and_counts_them_on_the_way(
+    openai_client: openai.OpenAI,
+) -> None:
+    asked: Any = {**LINCOLN, "max_tokens": 40, "extra_body": {"ignore_eos": True}}
+    options: Any = {"include_usage": True, "continuous_usage_stats": True}
+    chunks = list(openai_client.chat.completions.create(**asked, stream=True, stream_options=options))
+    counts = [each.usage.completion_tokens for each in chunks if each.usage is not None]
+    assert counts == sorted(counts)
+    assert counts[-1] == 40
+    assert chunks[-2].choices[0].finish_reason == "length"
+    assert all(each.usage for each in chunks if each.choices and each.choices[0].delta.content)
+
+
+def test_vectors_come_as_numbers_and_as_base64_alike(openai_client: openai.OpenAI) -> None:
+    plain = openai_client.embeddings.create(model="", input=["a cat", "a dog"], encoding_format="float")
+    packed = openai_client.embeddings.create(model="", input=["a cat", "a dog"])  # base64, which the client unpacks
+    for one, other in zip(plain.data, packed.data, strict=True):
+        assert one.embedding == pytest.approx(other.embedding, abs=1e-5)
+    assert sum(number * number for number in plain.data[0].embedding) == pytest.approx(1, abs=1e-3)
 
 
 def test_search_finds_passages(stack: Stack) -> None:
