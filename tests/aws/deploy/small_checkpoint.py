@@ -19,6 +19,8 @@ def write_checkpoint(folder: Path) -> GPTNeoXForCausalLM:
         num_attention_heads=8,
         intermediate_size=320,
         max_position_embeddings=64,
+        bos_token_id=None,
+        eos_token_id=None,
         tie_word_embeddings=False,
     )
     model = GPTNeoXForCausalLM(config)
