@@ -63,11 +63,6 @@ class Dtype:
     kind: WeightKind
     golden_tolerance: float
 
-    @property
-    def is_stored(self) -> bool:
-        """Whether checkpoints and packages hold tensors of it; other kinds are made from them at the start."""
-        return self.kind is WeightKind.PLAIN
-
 
 # Golden differences measured on one CPU rank over models of 1, 5 and 405 million parameters (the last one random):
 # float32 below 0.00001, float16 0.0047, bfloat16 0.012, int8 0.068, int4 0.42. The margin is about five, for deeper
@@ -79,5 +74,5 @@ DTYPES: Mapping[str, Dtype] = {
     "int8": Dtype("bfloat16", 2, WeightKind.INT8, golden_tolerance=0.4),
     "int4": Dtype("bfloat16", 2, WeightKind.INT4, golden_tolerance=2.0),
 }
-STORED_DTYPES = tuple(name for name, dtype in DTYPES.items() if dtype.is_stored)
+PACKAGED_DTYPES = tuple(name for name, dtype in DTYPES.items() if dtype.kind is not WeightKind.INT8)
 CPU_DTYPES = tuple(name for name in DTYPES if name != "float16")

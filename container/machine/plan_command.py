@@ -20,6 +20,7 @@ def add_plan_arguments(parser: argparse.ArgumentParser) -> None:
     memory = parser.add_mutually_exclusive_group()
     memory.add_argument("--gpu", choices=sorted(GPUS), help="kind of GPU; without one the plan is for CPU ranks")
     memory.add_argument("--memory-gib", type=float, help="memory of one GPU of another kind")
+    memory.add_argument("--host-gib", type=float, help="memory of another machine without GPUs, whose cores serve")
     parser.add_argument("--count", type=int, help="GPUs, or CPU ranks (OCK_TENSOR_PARALLEL_DEGREE)")
     parser.add_argument("--chat", metavar="DIR|ID", help=f"chat model (OCK_CHAT_MODEL, mounted, else {CHAT_20B})")
     parser.add_argument(
@@ -69,21 +70,28 @@ def _request(arguments: argparse.Namespace, settings: Settings) -> Request:
     on_gpu = arguments.gpu is not None or arguments.memory_gib is not None
     chat = arguments.chat or settings.chat_model or CHAT_20B
     moderation = arguments.moderation or _moderation(settings, chat)
-    memory = GPUS[arguments.gpu] * MIB if arguments.gpu else int((arguments.memory_gib or 0) * GIB)
+    named = (arguments.memory_gib or arguments.host_gib or 0) * GIB
+    memory = GPUS[arguments.gpu] * MIB if arguments.gpu else int(named)
     return Request(
         chat=read_shape("--chat", chat),
         moderation=tuple(read_shape("--moderation", source) for source in moderation),
         world=arguments.count or settings.tensor_parallel_degree,
         dtype=arguments.dtype or ("float16" if on_gpu else settings.dtype),
         device="cuda" if on_gpu else "cpu",
-        device_name=arguments.gpu or (f"GPU of {arguments.memory_gib:g} GiB" if on_gpu else "this machine"),
-        device_bytes=memory if on_gpu else look_at_machine().memory_bytes,
+        device_name=arguments.gpu or _place(arguments),
+        device_bytes=memory or look_at_machine().memory_bytes,
         max_running=settings.max_running,
         max_step_tokens=settings.step_tokens,
         max_context_tokens=settings.max_context_tokens,
         kv_cache_tokens=settings.kv_cache_tokens,
         kv_dtype=arguments.kv_dtype or settings.kv_dtype,
     )
+
+
+def _place(arguments: argparse.Namespace) -> str:
+    if arguments.memory_gib is not None:
+        return f"GPU of {arguments.memory_gib:g} GiB"
+    return "this machine" if arguments.host_gib is None else f"a machine of {arguments.host_gib:g} GiB"
 
 
 def _moderation(settings: Settings, chat: str) -> list[str]:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 from typing import TextIO
 
 from deploy.errors import DeployError
 from deploy.packaging.checkpoint import Checkpoint
 from server.artifacts.folder import MANIFEST
-from server.dtypes import DTYPES
 from server.engine.weights.carried_files import CARRIED_FILES
 
 
@@ -38,7 +36,7 @@ def planned_files(checkpoint: Checkpoint, degree: int, dtype: str) -> dict[str, 
     names = [COMMON_FILE, *(rank_file(rank) for rank in range(degree))]
     if not checkpoint.folder.is_dir():
         return dict.fromkeys([*names, *CARRIED_FILES, MANIFEST])
-    sizes = _tensor_bytes(checkpoint.folder, degree, DTYPES[dtype].compute_bytes)
+    sizes = _tensor_bytes(checkpoint.folder, degree, dtype)
     carried = {
         name: (checkpoint.folder / name).stat().st_size
         for name in CARRIED_FILES
@@ -53,15 +51,20 @@ def print_files(files: dict[str, int | None], folder: Path, out: TextIO) -> None
         print(json.dumps({"write": str(folder / name), "num_bytes": num_bytes}), file=out)
 
 
-def _tensor_bytes(folder: Path, degree: int, bytes_each: int) -> list[int]:
+def _tensor_bytes(folder: Path, degree: int, dtype: str) -> list[int]:
     """Of the file all ranks share, then of each rank's own."""
+    from server.engine.package.stored import specs_of
     from server.engine.weights.cut_plan import plan_cuts
     from server.engine.weights.sources import WeightsError
 
     try:
-        plans = plan_cuts(folder, degree).values()
+        plans = plan_cuts(folder, degree)
     except WeightsError as error:
         raise DeployError(str(error)) from error
-    common = sum(math.prod(plan.shape) for plan in plans if plan.dim is None)
-    own = [sum(math.prod(plan.share_shape(rank)) for plan in plans if plan.dim is not None) for rank in range(degree)]
-    return [bytes_each * count for count in (common, *own)]
+
+    def num_bytes(names: list[str], rank: int) -> int:
+        return sum(spec.num_bytes for name in names for spec in specs_of(name, plans[name], rank, dtype=dtype))
+
+    whole = [name for name, plan in plans.items() if plan.dim is None]
+    cut = [name for name, plan in plans.items() if plan.dim is not None]
+    return [num_bytes(whole, 0), *(num_bytes(cut, rank) for rank in range(degree))]

@@ -27,7 +27,7 @@ from deploy.storage.progress import Progress
 from server.artifacts.error import ArtifactError
 from server.artifacts.folder import MANIFEST
 from server.artifacts.listing import split_uri
-from server.dtypes import STORED_DTYPES
+from server.dtypes import DTYPES, PACKAGED_DTYPES
 
 if TYPE_CHECKING:
     from server.engine.package.packager import PackageJob
@@ -50,9 +50,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tensor-parallel-degree", type=int, default=4, help="ranks (default: %(default)s)")
     parser.add_argument(
         "--dtype",
-        choices=STORED_DTYPES,
+        choices=PACKAGED_DTYPES,
         default="float16",
-        help="of the stored tensors; int8 is made from them at start (default: %(default)s)",
+        help="of the stored tensors; int8 and, of the others, int4 are made from them at start (default: %(default)s)",
     )
     parser.add_argument("--out", required=True, help="a folder, or an s3:// prefix")
     parser.add_argument(
@@ -128,7 +128,7 @@ def _checkpoint_folder(checkpoint: Checkpoint, out: Path, dtype: str) -> Iterato
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".gguf-") as scratch:
         cli.say(f"{checkpoint.name}: reading")
-        convert_gguf(checkpoint.folder, Path(scratch), getattr(torch, dtype))
+        convert_gguf(checkpoint.folder, Path(scratch), getattr(torch, DTYPES[dtype].compute))
         yield Path(scratch)
 
 

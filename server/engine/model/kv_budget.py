@@ -75,9 +75,11 @@ def chat_tokens(demand: ChatDemand, shape: KvShape, beside: Iterable[KvShape], f
     room = _room(demand, [shape, *beside], free_bytes)
     affordable = room // shape.bytes_per_token
     if affordable < window:
+        narrower = "OCK_KV_DTYPE=int8, " if shape.kind is KvKind.PLAIN else ""
         raise PassingError(
             f"keys and values of one window of {window} tokens need {window * shape.bytes_per_token >> 20} MiB a rank, "
-            f"{room >> 20} MiB are left: use more ranks, a smaller OCK_MAX_CONTEXT_TOKENS or a smaller OCK_MAX_RUNNING"
+            f"{room >> 20} MiB are left: use more ranks, {narrower}a smaller OCK_MAX_CONTEXT_TOKENS or a smaller "
+            "OCK_MAX_RUNNING"
         )
     useful = (demand.max_running + 1) * window
     return min(affordable, useful) if demand.on_gpu else min(affordable, useful, max(_MAX_CPU_TOKENS, window))

@@ -13,9 +13,9 @@ from torch.nn.functional import linear, pad
 from transformers import PreTrainedModel
 
 from server.dtypes import WeightKind, bytes_of, head_kind
-from server.engine.model.int4 import quantise_int4, widened
 from server.engine.model.kernel_proof import proven
 from server.engine.parallel.all_reduce import AllReduce
+from server.engine.weights.int4 import quantise_int4, widened
 
 Product = Callable[[Tensor], Tensor]
 _LINEARS = (nn.Linear, LinearLayer, LinearAllreduce)

@@ -11,7 +11,7 @@ import triton.language as tl
 from torch import Tensor
 from torch.nn.functional import linear
 
-from server.engine.model.int4 import Int4Weight, widened
+from server.engine.weights.int4 import Int4Weight, widened
 
 MOST_ROWS = 64  # of the kernel; more rows are a prompt's
 ROW_TILE, OUTPUT_TILE, INPUT_TILE = 16, 32, 128

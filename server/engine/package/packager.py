@@ -13,18 +13,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from msgspec.structs import asdict
+from msgspec import structs
 from torch import Tensor
 from transformers import AutoTokenizer
 
 from server.artifacts.folder import MANIFEST, sha256_of
+from server.dtypes import DTYPES, WeightKind
 from server.engine.package.golden_reference import compute_golden
 from server.engine.package.record import PackageRecord, replace_file
+from server.engine.package.stored import PackagedWhole, parts_of, specs_of
 from server.engine.parallel.group import Rank
 from server.engine.weights.carried_files import CARRIED_FILES
 from server.engine.weights.checkpoint_check import TOKENIZER, check_checkpoint, check_older_tokenizer
 from server.engine.weights.checkpoint_files import CheckpointError, is_packaged
 from server.engine.weights.cut_plan import ParameterPlan, plan_cuts
+from server.engine.weights.golden import Golden
 from server.engine.weights.load import read_config, refuse_unknown_tensors, shard_on_meta, tied_parameters
 from server.engine.weights.lora import AdaptedCheckpoint, adapter_files, read_adapter
 from server.engine.weights.manifest import Adapter, Identity, Manifest, encode_manifest, read_manifest
@@ -89,8 +92,8 @@ def write_package(job: PackageJob, progress: Progress = silent) -> Manifest:
     if not (job.out / TOKENIZER).is_file():
         write_tokenizer(job.source, job.out)
         record.add(TOKENIZER, sha256_of(job.out / TOKENIZER))
-    golden = compute_golden(job.source, source)
-    manifest = Manifest(**asdict(identity), files=dict(sorted(record.files.items())), golden=golden)
+    golden = _golden(job, source, plans)
+    manifest = Manifest(**structs.asdict(identity), files=dict(sorted(record.files.items())), golden=golden)
     replace_file(job.out / MANIFEST, encode_manifest(manifest))
     record.forget()
     return manifest
@@ -116,33 +119,41 @@ class _PlannedFile:
     """One file: its tensors in order, and which rank's part of each it holds."""
 
     name: str
-    specs: list[TensorSpec]
+    specs: dict[str, list[TensorSpec]]  # of each parameter
     plans: dict[str, ParameterPlan]
     rank: int
 
     @property
     def num_bytes(self) -> int:
-        return sum(spec.num_bytes for spec in self.specs)
+        return sum(spec.num_bytes for specs in self.specs.values() for spec in specs)
 
 
 def _files(plans: dict[str, ParameterPlan], job: PackageJob) -> Iterable[_PlannedFile]:
-    dtype = getattr(torch, job.dtype)
     whole = {name: plan for name, plan in plans.items() if plan.dim is None}
     cut = {name: plan for name, plan in plans.items() if plan.dim is not None}
     for name, rank, those in [(COMMON_FILE, 0, whole), *((rank_file(rank), rank, cut) for rank in range(job.degree))]:
-        specs = [TensorSpec(parameter, plan.share_shape(rank), dtype) for parameter, plan in those.items()]
+        specs = {parameter: specs_of(parameter, plan, rank, dtype=job.dtype) for parameter, plan in those.items()}
         yield _PlannedFile(name, specs, those, rank=rank)
 
 
 def _write_file(path: Path, file: _PlannedFile, source: WholeSource, progress: Progress) -> str:
     done = 0
-    with SafetensorsWriter(path, file.specs) as writer:
-        for spec in file.specs:
-            share = source.tensor(spec.name, file.plans[spec.name].cut(file.rank))
-            writer.add(_narrowed(spec, share))
-            done += spec.num_bytes
-            progress(file.name, done, file.num_bytes)
+    with SafetensorsWriter(path, [spec for specs in file.specs.values() for spec in specs]) as writer:
+        for name, specs in file.specs.items():
+            share = source.tensor(name, file.plans[name].cut(file.rank))
+            for spec, part in zip(specs, parts_of(share, len(specs)), strict=True):
+                writer.add(_narrowed(spec, part))
+                done += spec.num_bytes
+                progress(file.name, done, file.num_bytes)
     return writer.sha256
+
+
+def _golden(job: PackageJob, source: WholeSource, plans: dict[str, ParameterPlan]) -> Golden:
+    """What the source says; with weights of four bits what the package itself says, which its ranks can be held to."""
+    if DTYPES[job.dtype].kind is not WeightKind.INT4:
+        return compute_golden(job.source, source)
+    golden = compute_golden(job.source, PackagedWhole(job.out, plans, job.degree))
+    return structs.replace(golden, tolerances={**golden.tolerances, "int4": DTYPES["int8"].golden_tolerance})
 
 
 def _narrowed(spec: TensorSpec, share: Tensor) -> Tensor:
@@ -201,7 +212,7 @@ def _sha256_of_all(paths: list[Path]) -> str:
 
 def _finished(out: Path, wanted: Identity) -> Manifest:
     manifest = read_manifest(out)
-    for field, value in asdict(wanted).items():
+    for field, value in structs.asdict(wanted).items():
         if getattr(manifest, field) != value:
             raise PackageError(
                 f"{out} holds a package with {field}={getattr(manifest, field)!r}, wanted is {value!r}; "

@@ -22,11 +22,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ParameterPlan:
-    """One parameter's whole shape, and how it is divided: `sizes` along `dim`, or not at all."""
+    """One parameter's whole shape, and how it is divided: `sizes` along `dim`, or not at all.
+
+    `is_matrix`: a layer multiplies by it; what four bits are enough for.
+    """
 
     shape: tuple[int, ...]
     dim: int | None = None
     sizes: tuple[int, ...] = ()
+    is_matrix: bool = False
 
     def cut(self, rank: int) -> Cut | None:
         """The share of `rank`; None when every rank holds all of it."""
@@ -55,7 +59,10 @@ def plan_cuts(folder: Path, degree: int) -> dict[str, ParameterPlan]:
         last = ran.stderr.strip().splitlines()[-1:] or ["no message"]
         raise WeightsError(f"{folder} cannot be cut for degree {degree}: {last[0]}")
     raw = json.loads(ran.stdout.splitlines()[-1])
-    return {name: ParameterPlan(tuple(shape), dim, tuple(sizes)) for name, (shape, dim, sizes) in raw.items()}
+    return {
+        name: ParameterPlan(tuple(shape), dim, tuple(sizes), is_matrix=is_matrix)
+        for name, (shape, dim, sizes, is_matrix) in raw.items()
+    }
 
 
 def _join_pretended_group(degree: int) -> None:
@@ -80,10 +87,19 @@ def _print_plan(folder: Path, degree: int) -> None:
 
     config = read_config(folder)
     alone = Rank(0, 1, torch.device("cpu"))
-    whole = {name: tuple(p.shape) for name, p in shard_on_meta(config, alone).named_parameters(remove_duplicate=False)}
+    model = shard_on_meta(config, alone)
+    whole = {name: tuple(parameter.shape) for name, parameter in model.named_parameters(remove_duplicate=False)}
+    head = model.get_output_embeddings()
+    matrices = {f"{name}.weight" for name, module in model.named_modules() if _is_matrix(module) and module is not head}
     cuts = _find_cuts(config, degree) if degree > 1 else {}
-    plan = {name: (shape, *cuts.get(name, (None, ()))) for name, shape in whole.items()}
+    plan = {name: (shape, *cuts.get(name, (None, ())), name in matrices) for name, shape in whole.items()}
     sys.stdout.write(json.dumps(plan) + "\n")
+
+
+def _is_matrix(module: object) -> bool:
+    from torch import nn
+
+    return isinstance(module, nn.Linear)
 
 
 def _find_cuts(config: PretrainedConfig, degree: int) -> dict[str, tuple[int | None, tuple[int, ...]]]:

@@ -22,6 +22,7 @@ from server.engine.weights.checkpoint_files import (
     weight_files,
 )
 from server.engine.weights.family import FORMER_NAMES
+from server.engine.weights.int4 import Int4Weight, widened
 
 COMMON_FILE = "common.safetensors"
 _READABLE = {torch.float16, torch.bfloat16, torch.float32, torch.float64}
@@ -130,18 +131,44 @@ class PackagedCheckpoint:
                 f"{folder} is packaged for tensor-parallel degree {manifest['tensor_parallel_degree']}, "
                 f"OCK_TENSOR_PARALLEL_DEGREE={world}: package it again or change the setting"
             )
+        self._files = RankFiles(folder, rank)
+
+    def tensor(self, name: str, cut: Cut | None) -> Tensor:
+        """The rank's share, which is a whole tensor of its files; widened to float32 where they hold four bits."""
+        return self._files.rows(name)
+
+
+class RankFiles:
+    """The tensors of a packaged folder that one rank reads."""
+
+    def __init__(self, folder: Path, rank: int) -> None:
         self._folder = folder
         self._files: dict[str, Any] = {}
         for path in (folder / COMMON_FILE, folder / rank_file(rank)):
             handle = _open_file(path)
             self._files.update(dict.fromkeys(handle.keys(), handle))
 
-    def tensor(self, name: str, cut: Cut | None) -> Tensor:
-        """The rank's share, which is a whole tensor of its files."""
+    def rows(self, name: str, start: int | None = None, stop: int | None = None) -> Tensor:
+        """The rank's share of parameter `name`, or the rows [start, stop) of it."""
+        *parts, num_inputs = int4_names(name)
+        if name not in self._files and num_inputs in self._files:
+            weight = Int4Weight(*(self._stored(part, start, stop) for part in parts))
+            return widened(weight, int(self._stored(num_inputs, None, None)), torch.float32)
+        return self._stored(name, start, stop)
+
+    def _stored(self, name: str, start: int | None, stop: int | None) -> Tensor:
         if name not in self._files:
             raise WeightsError(f"{self._folder}: tensor {name!r} is missing from the packaged files")
-        share: Tensor = self._files[name].get_tensor(name)
-        return share
+        if start is None:
+            whole: Tensor = self._files[name].get_tensor(name)
+            return whole
+        some: Tensor = self._files[name].get_slice(name)[start:stop]
+        return some
+
+
+def int4_names(name: str) -> tuple[str, ...]:
+    """What a package calls the parts of parameter `name` where it has four bits, and the number of its inputs."""
+    return tuple(f"{name}.{part}" for part in (*Int4Weight._fields, "num_inputs"))
 
 
 def rank_file(rank: int) -> str:

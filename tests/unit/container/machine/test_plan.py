@@ -3,6 +3,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,21 @@ def test_the_production_models_fit_one_a10g_with_weights_of_four_bits_and_keys_a
     plan = make_plan(dataclasses.replace(PRODUCTION, world=1, dtype="int4", kv_dtype="int8"))
     assert plan.num_sequences >= 2
     assert plan.left >= 0
+
+
+def test_where_plain_keys_and_values_do_not_fit_narrower_ones_are_named(capsys) -> None:
+    assert main(["plan", "--gpu", "a10g", "--count", "1", "--dtype", "int4"]) == 2
+    assert "are left: use more ranks, OCK_KV_DTYPE=int8, a smaller" in capsys.readouterr().err
+
+
+def test_the_production_models_fit_a_machine_of_64_gib_without_gpus_with_weights_of_four_bits(capsys) -> None:
+    assert main(["plan", "--host-gib", "64", "--count", "2", "--dtype", "int4"]) == 0
+    table = capsys.readouterr().out
+    assert table.startswith("2 ranks on a machine of 64 GiB, int4\n")
+    (sequences,) = re.findall(r"^(\d+) full sequences of 2048 tokens", table, re.MULTILINE)
+    assert int(sequences) >= 4
+    (host,) = re.findall(r"^host memory ([\d.]+) GiB", table, re.MULTILINE)
+    assert float(host) < 64
 
 
 def test_a_smaller_context_makes_room_for_more_sequences() -> None:

@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from server.engine.model.attention_backends import AttentionBackend, decode_by_products
-from server.engine.model.int4 import quantise_int4, widened
 from server.engine.model.linear import quantise
 from server.engine.model.rounded_rows import RoundedRows
 from server.engine.model.step_layout import DecodeRows
@@ -14,6 +13,7 @@ from server.engine.model.torch_model import TorchModel
 from server.engine.model.triton_decode import decode_by_kernel
 from server.engine.model.triton_int4 import int4_linear
 from server.engine.model.triton_int8 import int8_linear
+from server.engine.weights.int4 import quantise_int4, widened
 from tests.unit.engine.tiny_models import (
     BLOCK_TOKENS,
     make_model,

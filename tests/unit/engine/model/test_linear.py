@@ -7,7 +7,6 @@ import torch
 from torch import nn
 
 from server.dtypes import WeightKind
-from server.engine.model.int4 import quantise_int4, widened
 from server.engine.model.linear import (
     PackedLinear,
     int8_product,
@@ -17,6 +16,7 @@ from server.engine.model.linear import (
     reordered_product,
     weight_bytes,
 )
+from server.engine.weights.int4 import quantise_int4, widened
 
 SHAPES = ((7, 5), (203, 144), (64, 96))  # outputs, inputs
 

@@ -1,4 +1,4 @@
-"""Weights of four bits on the torch path, rounded as server/engine/cpu/native/matrix.h rounds them."""
+"""Weights of four bits as packages and the torch path hold them, rounded as server/engine/cpu/native/matrix.h does."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 GROUP = 32  # inputs that share a scale and a zero
+Int4Shapes = tuple[tuple[tuple[int, ...], torch.dtype], ...]
 
 
 class Int4Weight(NamedTuple):
@@ -29,6 +30,13 @@ class Int4Weight(NamedTuple):
     def nbytes(self) -> int:
         """Of all of it."""
         return sum(each.nbytes for each in self)
+
+    @classmethod
+    def shapes(cls, outputs: int, inputs: int) -> Int4Shapes:
+        """Shape and dtype of each part of a weight [outputs, inputs]."""
+        groups = -(-inputs // GROUP)
+        whole, each = (outputs, groups * GROUP // 2), (outputs, groups)
+        return ((whole, torch.uint8), (each, torch.uint8), (each, torch.uint8), ((outputs,), torch.float32))
 
 
 def quantise_int4(weight: Tensor) -> Int4Weight:
