@@ -109,7 +109,7 @@ class Policy:
     runs: float = 0.0
     # Some sentences are looked at together first; what the labels from which something follows must reach there so that
     # each sentence is judged, too. 0: all are.
-    screen: float = 0.02
+    screen: float = 0.05
     judges: tuple[JudgeRule, ...] = ()
     dry_run: bool = False  # verdicts are logged and nothing follows from them
 
