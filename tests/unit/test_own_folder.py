@@ -89,6 +89,16 @@ def test_a_volume_that_is_open_to_its_container_is_no_shared_folder(tmp_path: Pa
     check_own_place(volume / "artifacts", "OCK_ARTIFACT_DIR")
 
 
+def test_a_volume_that_is_mounted_in_a_shared_folder_is_its_operators(
+    shared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    volume = shared / "openchatkit"
+    volume.mkdir()
+    volume.chmod(0o777)
+    monkeypatch.setattr(Path, "is_mount", lambda path: path == volume)
+    check_own_place(volume / "artifacts", "OCK_ARTIFACT_DIR")
+
+
 @as_root
 def test_the_container_and_the_kernels_refuse_in_a_sentence(shared: Path) -> None:
     theirs = strangers(shared / "openchatkit")
