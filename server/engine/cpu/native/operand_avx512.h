@@ -22,7 +22,7 @@ class Operand {
  public:
   void shape(int rows, int inputs, Form form) {
     form_ = form, inputs_ = inputs;
-    steps_ = round_up(inputs, step_inputs()) / step_inputs();
+    steps_ = std::max(1, round_up(inputs, step_inputs()) / step_inputs());  // a rank may hold no input at all
     run_bytes_ = static_cast<size_t>(steps_) * kTileBytes;
     const size_t bytes = round_up(rows, 32) / 16 * run_bytes_, parts = form == kTwoBytes ? 2 : 1;
     if (bytes_.size() < bytes * parts + 64) bytes_.assign(bytes * parts + 64, 0);
