@@ -13,6 +13,7 @@ from container.supervision.commands import RankCommand, RankPlace
 from container.supervision.pulse import Pulse
 from container.supervision.watch import Watch
 from server.engine.rank.liveness import BEAT_FILE, READY_FILE
+from server.engine.signs_of_life import sign_file
 
 
 class EngineGroup:
@@ -37,6 +38,7 @@ class EngineGroup:
         self._ready_file = run_dir / READY_FILE
         self._beat_file = run_dir / BEAT_FILE
         self._pulse = Pulse(self._beat_file, clock)
+        self._start_pulses = [Pulse(sign_file(run_dir, rank), clock) for rank in range(world)]
         self._free_port = free_port
         self._clock = clock
         self._ranks: list[Child] = []
@@ -72,6 +74,8 @@ class EngineGroup:
         self.started_at = self._clock()
         self._port = self._free_port()
         unlink_segments(self._port, self.world)
+        for pulse in self._start_pulses:
+            pulse.restart()
         self._ranks = []
         for rank in range(self.world):
             self._ranks.append(
@@ -91,6 +95,10 @@ class EngineGroup:
     def look_for_silence(self) -> float:
         """Seconds since rank 0's last heartbeat, or since it became ready; to be called every second or so."""
         return self._pulse.look()
+
+    def look_for_silent_starts(self) -> list[float]:
+        """For each rank that starts, the seconds since its last sign of life; to be called every second or so."""
+        return [pulse.look() for pulse in self._start_pulses]
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to every living rank."""

@@ -95,9 +95,17 @@ class GroupKeeper:
             self._console.event("engine.ready", attempt=self.group.attempt, seconds=self.group.age_s)
         elif not self.group.ready and self.group.age_s > self._deadlines.start_s:
             return self._give_up_attempt(f"it was not ready after OCK_START_TIMEOUT_S={self._deadlines.start_s:g}")
+        elif not self.group.ready and (silent := self._silent_at_start()) is not None:
+            return self._give_up_attempt(
+                f"rank {silent} gave no sign of life for {self._deadlines.silence_s:g} s while it started"
+            )
         elif self.group.ready and self.group.look_for_silence() > self._deadlines.silence_s:
             return self._give_up_attempt(f"rank 0 gave no sign of life for {self._deadlines.silence_s:g} s")
         return None
+
+    def _silent_at_start(self) -> int | None:
+        silences = enumerate(self.group.look_for_silent_starts())
+        return next((rank for rank, silence_s in silences if silence_s > self._deadlines.silence_s), None)
 
     def _take_sockets(self) -> None:
         self.group.sockets_only = True

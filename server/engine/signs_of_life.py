@@ -17,13 +17,14 @@ SILENT_AFTER_S = 1.5
 _MOST_A_LOOK_S = 0.5  # of the time between two looks: if the front was held up, so may the ranks have been
 
 
-def _file(run_dir: Path, rank: int) -> Path:
+def sign_file(run_dir: Path, rank: int) -> Path:
+    """What `rank` renews."""
     return run_dir / f"rank-{rank}.alive"
 
 
 def give_signs(run_dir: Path, rank: int) -> None:
     """Renew this rank's file for as long as the process runs."""
-    threading.Thread(target=_renew, args=(_file(run_dir, rank),), daemon=True, name="alive").start()
+    threading.Thread(target=_renew, args=(sign_file(run_dir, rank),), daemon=True, name="alive").start()
 
 
 def _renew(path: Path) -> None:
@@ -37,7 +38,7 @@ class SignsOfLife:
     """Looks at the files of one group's ranks. A rank that has never given a sign is not missed."""
 
     def __init__(self, run_dir: Path, world: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self._files = [_file(run_dir, rank) for rank in range(world)]
+        self._files = [sign_file(run_dir, rank) for rank in range(world)]
         self._clock = clock
         self._seen: list[int | None] = [None] * world
         self._silent_s = [0.0] * world

@@ -53,6 +53,13 @@ def main() -> int:
 
 
 def _serve(settings: Settings, rank: int, attempt: int) -> int:
+    try:
+        make_own_folder(settings.run_dir, "OCK_RUN_DIR")
+        check_own_place(cache_folder(), "XDG_CACHE_HOME")
+    except ValueError as error:
+        sys.stderr.write(f"engine rank {rank}: {error}\n")
+        return REFUSED
+    give_signs(settings.run_dir, rank)  # from here on, however long it takes to load
     os.environ.setdefault("DS_ACCELERATOR", _accelerator(settings))
     os.environ.setdefault("TRITON_CACHE_DIR", str(cache_folder() / "triton"))
     # torch and DeepSpeed take seconds to import; a wrong setting must not wait for them.
@@ -63,8 +70,6 @@ def _serve(settings: Settings, rank: int, attempt: int) -> int:
     started = time.monotonic()
     stopping = _Stopping()
     try:
-        make_own_folder(settings.run_dir, "OCK_RUN_DIR")
-        check_own_place(cache_folder(), "XDG_CACHE_HOME")
         serving = Serving.start(settings, rank, attempt)
     except (ValueError, GoldenError) as error:
         sys.stderr.write(f"engine rank {rank}: {error}\n")
@@ -76,7 +81,6 @@ def _serve(settings: Settings, rank: int, attempt: int) -> int:
         _mark_ready(settings.run_dir, attempt)
         log.info("engine.ready world=%d seconds=%.1f", serving.world, time.monotonic() - started)
     heartbeat = Heartbeat(settings.run_dir)
-    give_signs(settings.run_dir, rank)
 
     def is_stopping() -> bool:  # asked once a round of rank 0's loop
         heartbeat.beat()

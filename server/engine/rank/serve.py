@@ -73,8 +73,7 @@ class Serving:
         serving = cls(settings, place, attempt, models=models)
         serving.warm_up()
         check.check_answers(models)
-        for model in models.values():
-            model.runner.record_decodes(settings.max_running)
+        serving.record_decodes()
         dist.barrier()
         return serving
 
@@ -93,6 +92,11 @@ class Serving:
             for name, logits in self._runner.run(Step(number, steps)).items():
                 if not torch.isfinite(logits).all():
                     raise GoldenError(f"model {name!r} gives logits that are not finite; OCK_DTYPE may be too narrow")
+
+    def record_decodes(self) -> None:
+        """On GPUs the decode steps of every model, a classifier's too, before requests need their memory."""
+        for model in self._models.values():
+            model.runner.record_decodes(self._settings.max_running)
 
     def run(self, should_stop: Callable[[], bool]) -> None:
         """Lead or follow until told to stop."""

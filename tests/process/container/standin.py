@@ -31,6 +31,12 @@ def rank(mode, run_dir, number, attempt):
         sys.exit(2)
     if mode == "orphan":  # a grandchild in a session of its own outlives its parent by a moment
         subprocess.Popen(["sh", "-c", "sleep 0.2 & exit"], start_new_session=True).wait()
+    if mode == "slow":
+        until = time.monotonic() + 5
+        while time.monotonic() < until or attempt == "1":
+            if attempt != "1" or number == "0":
+                Path(run_dir, f"rank-{number}.alive").touch()
+            time.sleep(0.2)
     segment = f"deepspeed_allreduce_buffer_{os.getuid()}_127.0.0.1_{os.environ['MASTER_PORT']}_{number}"
     Path("/dev/shm", segment).write_bytes(b"x")
     if mode != "mute" and number == "0":

@@ -93,6 +93,15 @@ def test_a_ready_group_that_falls_silent_is_started_again_and_one_that_beats_is_
     assert not any("engine.end attempt=2" in line for line in supervised.lines)
 
 
+def test_a_rank_that_falls_silent_while_it_starts_is_started_again_and_one_that_beats_has_its_time(
+    supervise: Supervise,
+) -> None:
+    supervised = supervise(rank="slow", silence_s=3)  # its first attempt's rank 1 is silent, the second one only slow
+    supervised.wait_for(r"engine\.end attempt=1 reason='rank 1 gave no sign of life for 3 s while it started'")
+    supervised.wait_for(r"engine\.ready attempt=2")
+    assert not any("engine.end attempt=2" in line for line in supervised.lines)
+
+
 def test_a_stopped_rank_0_is_killed_and_started_again(supervise: Supervise) -> None:
     supervised = supervise(silence_s=3)
     first = supervised.wait_for_pids(EVERYONE)

@@ -8,8 +8,11 @@ from typing import Any
 import pytest
 import torch
 
-from server.dtypes import CPU_DTYPES, DTYPES, KvKind
+from server.dtypes import CPU_DTYPES, DTYPES, KvKind, WeightKind
+from server.engine.cpu.native_library import open_library
+from server.engine.cpu.native_model import NativeModel
 from server.engine.model.runner import ModelRunner, PoolShape, torch_dtype
+from server.engine.parallel.all_reduce import AllReduce
 from server.engine.parallel.processor import Level, processor_level
 from server.engine.schedule.step import Segment
 from server.engine.weights.family import family_of
@@ -136,3 +139,30 @@ def test_a_weight_that_is_not_a_number_is_heard_of(dtype: str, level: Level) -> 
 def test_only_float32_and_unknown_models_stay_on_torch() -> None:
     assert type(runner_of("neox", "bfloat16")._model).__name__ == "NativeModel"
     assert type(runner_of("neox", "float32")._model).__name__ == "TorchModel"
+
+
+class Sums(AllReduce):
+    """Keeps the widths of what is summed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.widths: list[int] = []
+
+    def __call__(self, tensor: torch.Tensor) -> None:
+        self.widths.append(tensor.shape[-1])
+
+    def start_of(self, size: int) -> int:
+        return 0
+
+
+@pytest.mark.skipif(not LEVELS, reason="no native kernels on this processor")
+@pytest.mark.parametrize("is_cut", [True, False])
+def test_logits_are_summed_over_the_ranks_where_the_head_is_cut_and_only_there(is_cut: bool) -> None:
+    model, sums = make_model("neox").bfloat16(), Sums()
+    if is_cut:
+        head = model.get_output_embeddings()
+        head.weight = torch.nn.Parameter(head.weight[:, :64].detach().contiguous())
+    native = NativeModel(model, open_library(LEVELS[-1]), sums, kind=WeightKind.PLAIN, level=LEVELS[-1])
+    native.allocate(64, KvKind.PLAIN)
+    logits = native.run(step_of(whole(0, prompt_of(9))), BLOCK_TOKENS)
+    assert (logits.shape[-1] in sums.widths) is is_cut
