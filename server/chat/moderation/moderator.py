@@ -1,4 +1,4 @@
-"""Judging texts: what is classified of each, in one request to the engine group, and the worst verdict."""
+"""Judging texts: a first look, what is classified of each where that finds something, and the worst verdict."""
 
 from __future__ import annotations
 
