@@ -30,6 +30,15 @@ LLAMAS = {
         "mlp_bias": True,
         "rope_parameters": {"rope_type": "linear", "rope_theta": 10000.0, "factor": 2.0},
     },
+    **{
+        f"llama_{name}_{'tied' if tied else 'untied'}": {
+            "tie_word_embeddings": tied,
+            "num_attention_heads": 8,
+            "num_key_value_heads": kv_heads,
+        }
+        for name, kv_heads in (("grouped", 4), ("whole", 8))
+        for tied in (True, False)
+    },
 }
 
 
@@ -53,7 +62,7 @@ def _model(kind: str) -> PreTrainedModel:
     if kind in LLAMAS:
         sizes = {"vocab_size": VOCAB_SIZE, "hidden_size": 144, "num_hidden_layers": 3, "num_attention_heads": 9}
         sizes |= {"intermediate_size": 321, "max_position_embeddings": WINDOW}
-        return LlamaForCausalLM(LlamaConfig(**sizes, **LLAMAS[kind], **no_ends))
+        return LlamaForCausalLM(LlamaConfig(**(sizes | LLAMAS[kind]), **no_ends))
     if kind == "gptj":
         return GPTJForCausalLM(
             GPTJConfig(
