@@ -17,6 +17,10 @@ from server.engine.weights.sources import WeightsError
 
 # llama.cpp splits digits off first for this one (llama-vocab.cpp); transformers leaves them to the merges.
 _SINGLE_DIGITS = "smollm"
+# What readers of a damaged file raise.
+_FAULTS = (
+    OSError, ValueError, LookupError, ArithmeticError, ImportError, TypeError, AttributeError, RuntimeError, MemoryError
+)  # fmt: skip
 
 
 def is_gguf(path: Path) -> bool:
@@ -38,15 +42,15 @@ def convert_gguf(file: Path, out: Path, dtype: torch.dtype) -> None:
     try:
         logging.getLogger("transformers").setLevel(logging.ERROR)
         tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name, local_files_only=True)
-        model: Any = AutoModelForCausalLM.from_pretrained(
-            file.parent, gguf_file=file.name, dtype=dtype, local_files_only=True
-        )
-    except (OSError, ValueError, KeyError, ImportError) as error:
+        model, loaded = _load(file, dtype)
+    except _FAULTS as error:
         raise WeightsError(f"{file}: cannot be converted ({error})") from error
     finally:
         logging.getLogger("transformers").setLevel(level)
     if family_of(model.config) is None:
         raise WeightsError(f"{file}: model_type {model.config.model_type!r}; legal are {', '.join(FAMILIES)}")
+    if missing := sorted(loaded["missing_keys"]):
+        raise WeightsError(f"{file}: tensor {missing[0]!r} ({len(missing)} in all) is missing: fetch the file again")
     if pre_tokenizer == _SINGLE_DIGITS:
         tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
             [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
@@ -57,6 +61,15 @@ def convert_gguf(file: Path, out: Path, dtype: torch.dtype) -> None:
     tokenizer.save_pretrained(out)
 
 
+def _load(file: Path, dtype: torch.dtype) -> tuple[Any, dict[str, Any]]:
+    """The model, and what of it the file did not hold."""
+    both: Any = AutoModelForCausalLM.from_pretrained(
+        file.parent, gguf_file=file.name, dtype=dtype, local_files_only=True, output_loading_info=True
+    )
+    model, loaded = both
+    return model, loaded
+
+
 def check_reader(file: Path) -> str:
     """The kind of the file's pre-tokenizer. Raises WeightsError for what transformers' reader would lose."""
     try:
@@ -65,7 +78,7 @@ def check_reader(file: Path) -> str:
         architecture = _text(reader, "general.architecture")
         scaling = _text(reader, f"{architecture}.rope.scaling.type")
         pre_tokenizer = _text(reader, "tokenizer.ggml.pre")
-    except (OSError, ValueError, LookupError, OverflowError, MemoryError) as error:
+    except _FAULTS as error:
         raise WeightsError(f"{file}: not a readable GGUF file ({error})") from error
     if scaling not in ("", "none") or any(tensor.name == "rope_freqs.weight" for tensor in reader.tensors):
         raise WeightsError(

@@ -45,7 +45,9 @@ def interleaved(weight: np.ndarray, heads: int) -> np.ndarray:
     return weight.reshape(heads, 2, -1, weight.shape[1]).swapaxes(1, 2).reshape(weight.shape)
 
 
-def write_gguf(path: Path, model: LlamaForCausalLM, *, architecture: str = "llama", scaling: str = "") -> None:
+def write_gguf(
+    path: Path, model: LlamaForCausalLM, *, architecture: str = "llama", scaling: str = "", without: str = ""
+) -> None:
     config: Any = model.config
     writer = GGUFWriter(path, architecture)
     writer.add_name("tiny")
@@ -68,19 +70,21 @@ def write_gguf(path: Path, model: LlamaForCausalLM, *, architecture: str = "llam
     writer.add_token_merges(["h e", "Ġ he", "1 2"])
     writer.add_bos_token_id(0)
     writer.add_eos_token_id(1)
-    add_tensors(writer, model)
+    add_tensors(writer, model, without)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
 
 
-def add_tensors(writer: GGUFWriter, model: LlamaForCausalLM) -> None:
+def add_tensors(writer: GGUFWriter, model: LlamaForCausalLM, without: str = "") -> None:
     state = {name: tensor.detach().numpy() for name, tensor in model.state_dict().items()}
     writer.add_tensor("token_embd.weight", state["model.embed_tokens.weight"])
     writer.add_tensor("output_norm.weight", state["model.norm.weight"])
     for index in range(model.config.num_hidden_layers):
         for name, theirs in NAMES.items():
+            if theirs == without:
+                continue
             weight = state[f"model.layers.{index}.{name}.weight"]
             if theirs in ("attn_q", "attn_k"):
                 heads = model.config.num_attention_heads if theirs == "attn_q" else model.config.num_key_value_heads
@@ -122,6 +126,7 @@ def test_the_tokenizer_splits_digits_and_keeps_its_special_tokens(model: LlamaFo
     [
         ({"scaling": "yarn"}, r"rotary frequencies are scaled \(yarn\), which gets lost here"),
         ({"architecture": "starcoder2"}, "tiny.gguf: "),
+        ({"without": "ffn_gate"}, r"tensor 'model.layers.0.mlp.gate_proj.weight' \(2 in all\) is missing"),
     ],
 )
 def test_what_would_be_lost_or_is_not_served_is_refused(
