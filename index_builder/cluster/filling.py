@@ -18,7 +18,7 @@ _PROBE_S = 30.0
 
 def mapped_beside(path: Path, function: Callable[..., Answer], arguments: list[tuple[Any, ...]]) -> Iterator[Answer]:
     """`function` of every tuple of arguments, in order, by tasks on machines that see the file at `path`; as many at
-    once as those have GPUs, or else cores. A machine that is lost costs its tasks, which others do again.
+    once as those have GPUs, or else cores.
     """
     nodes = _nodes_that_see(path)
     on_gpus = any(node["Resources"].get("GPU") for node in nodes)

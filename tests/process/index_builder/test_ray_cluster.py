@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -52,12 +51,10 @@ def address() -> Iterator[str]:
 @contextmanager
 def machine(*flags: str) -> Iterator[subprocess.Popen[str]]:
     """One machine of a cluster, as processes of its own."""
-    joins = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "1"}  # or Ray takes it for a system on which none can join
-    environment = ENVIRONMENT if "--head" in flags else ENVIRONMENT | joins
     usual = ["--block", "--node-ip-address=127.0.0.1", f"--object-store-memory={128 << 20}"]
     command = [BESIDE_PYTHON / "ray", "start", *usual, *flags]
     with subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True
+        command, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True, start_new_session=True
     ) as processes:
         try:
             assert processes.stdout is not None
@@ -123,24 +120,6 @@ def test_a_cluster_makes_the_shards_of_one_machine_and_goes_on_from_those_that_e
     assert {path: path.stat().st_mtime_ns for path in kept if path.suffix == ".npy"} == {
         path: time for path, time in kept.items() if path.suffix == ".npy"
     }
-
-
-def test_what_a_lost_machine_worked_on_is_done_again(address: str, tmp_path: Path) -> None:
-    pages = [article(n, 400) for n in range(500)]  # 12 MB: several tasks for every core
-    dump = write_dump(tmp_path / "d.xml", *pages)
-    command = [sys.executable, "-m", "index_builder", "--quiet", *passages(dump, tmp_path / "w"), "--ray", address]
-    with machine(f"--address={address}", "--num-cpus=2") as lost:
-        running = subprocess.Popen(command, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True)
-        first, deadline = tmp_path / "w" / "passages" / "000000.arrow", time.monotonic() + 100
-        while not first.exists() and running.poll() is None:
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-        assert running.poll() is None, "it was killed while it worked"
-        os.killpg(lost.pid, signal.SIGKILL)
-        _, told = running.communicate(timeout=200)
-    assert running.returncode == 0, told
-    assert main(["--quiet", *passages(dump, tmp_path / "alone")]) == 0
-    assert files(tmp_path / "w") == files(tmp_path / "alone")
 
 
 def test_a_cluster_fills_the_lists_of_an_index_as_one_machine_does(
