@@ -25,7 +25,9 @@ def checkpoint(tmp_path: Path) -> Path:
     (folder / "config.json").write_text(
         json.dumps({"model_type": "gpt_neox", "hidden_size": 96, "num_attention_heads": 6})
     )
-    (folder / "tokenizer.json").write_text("{}")
+    (folder / "tokenizer.json").write_text(
+        json.dumps({"model": {"type": "WordLevel", "vocab": {"a": 0}, "unk_token": "a"}})
+    )
     (folder / "model.safetensors").write_bytes(b"")
     return folder
 
