@@ -26,7 +26,10 @@ _ENDS = wire.Finished("r", "stop", 3, 2, 1)
 _WORDS = {"<|endoftext|>": 0, "a": 1, "b": 2}
 _TOKENIZER = {
     "model": {"type": "BPE", "vocab": _WORDS, "merges": []},
-    "added_tokens": [{"id": 0, "content": "<|endoftext|>"}],
+    "added_tokens": [
+        {"id": 0, "content": "<|endoftext|>", "special": True, "normalized": False}
+        | dict.fromkeys(("single_word", "lstrip", "rstrip"), False)
+    ],
 }
 _CONFIGS = (
     {"model_type": "gpt_neox", "hidden_size": 64, "num_attention_heads": 4, "vocab_size": 3, "rotary_pct": 0.25},

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -85,10 +86,11 @@ def test_a_prefix_without_an_index_is_refused_by_name(bucket: str, tmp_path: Pat
 
 def named(tmp_path: Path, index: str) -> Settings:
     """Settings with this index, and a model and an encoder that only have the right files."""
-    for name, files in {"chat": ("config.json", "tokenizer.json"), "encoder": ("config.json",)}.items():
+    for name in ("chat", "encoder"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "model.safetensors").touch()
-        for file in files:
-            (tmp_path / name / file).write_text("{}")
+        (tmp_path / name / "config.json").write_text("{}")
+    words = {"type": "WordLevel", "vocab": {"a": 0}, "unk_token": "a"}
+    (tmp_path / "chat" / "tokenizer.json").write_text(json.dumps({"model": words}))
     folders = {"chat_model": str(tmp_path / "chat"), "encoder": str(tmp_path / "encoder")}
     return Settings.model_validate({**folders, "index": index})
