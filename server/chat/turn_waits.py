@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import Executor, Future, wait
+from concurrent.futures import CancelledError, Executor, Future
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from server.chat.records.turn_records import KeepAlive
@@ -83,7 +84,9 @@ class Waits:
             raise deadline_passed()
 
     def _is_done(self, future: Future[Any]) -> bool:
-        return bool(wait([future], _LOOK_EVERY_S).done)
+        with suppress(TimeoutError, CancelledError):
+            future.exception(_LOOK_EVERY_S)
+        return future.done()
 
 
 def _keep_alive(turn: OpenTurn) -> Iterator[KeepAlive]:
