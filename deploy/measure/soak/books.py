@@ -118,7 +118,11 @@ class Books:
 def _wrong(answer: Answer, *, excused: bool) -> str:
     """What is wrong with an end; empty for one that may be. A fault excuses a cut connection and nothing else."""
     if answer.fault:
-        return "" if answer.fault == CUT and excused else f"{answer.fault} (status {answer.status})"
+        return (
+            ""
+            if answer.fault == CUT and excused
+            else f"{answer.fault} (status {answer.status}, last {str(answer.record)[:200]})"
+        )
     if answer.code and answer.code not in ALLOWED_CODES:
         return f"{answer.status} {answer.code}"
     return ""

@@ -69,7 +69,10 @@ class Server:
             try:
                 connection.request(method, path, None if body is None else json.dumps(body), headers)
                 response = connection.getresponse()
-                return read_answer(response.status, response.getheader("Content-Type", ""), _lines(response))
+                # Line by line, http.client takes a connection that ends between two chunks for the end of the answer.
+                return read_answer(
+                    response.status, response.getheader("Content-Type", ""), iter(response.read().split(b"\n"))
+                )
             except TimeoutError:
                 return Answer(0, ENDLESS)
             except (OSError, http.client.HTTPException):
@@ -87,13 +90,13 @@ def read_answer(status: int, content_type: str, lines: Iterator[bytes]) -> Answe
     try:
         records = [json.loads(line) for line in _payloads(found, content_type)]
     except ValueError:
-        return Answer(status, TORN)
+        return Answer(status, TORN, found[-1].decode("utf-8", "replace"))
     return _judged(status, content_type, records)
 
 
 def _judged(status: int, content_type: str, records: list[Any]) -> Answer:
     if not records:
-        return Answer(status, TORN)
+        return Answer(status, TORN, "no record")
     ends = [record for record in records if _is_end(record)]
     if content_type.startswith("application/jsonlines") and (len(ends) != 1 or ends[0] is not records[-1]):
         return Answer(status, TORN, records[-1])
@@ -115,10 +118,3 @@ def _payloads(lines: list[bytes], content_type: str) -> list[bytes]:
         data = [line.removeprefix(b"data:").strip() for line in lines if line.startswith(b"data:")]
         return [each for each in data if each != b"[DONE]"] if b"[DONE]" in data else []
     return [b"\n".join(lines)]
-
-
-def _lines(response: http.client.HTTPResponse) -> Iterator[bytes]:
-    while line := response.readline():
-        yield line.rstrip(b"\n")
-    if response.length:  # closed before all that the head announced had come
-        raise http.client.IncompleteRead(b"", response.length)
