@@ -56,13 +56,14 @@ def open_services(settings: Settings) -> Services:
     engine = _engine(settings)
     policy = _policy(settings)
     moderator = None if policy is None else _moderator(settings, policy, engine)
+    window = context_window(settings)  # before the tokenizer is read, since this refusal names the setting
     # A turn has up to three tasks under way at once, which may wait; one that ended early may leave some behind.
     executor = ThreadPoolExecutor(4 * settings.threads, thread_name_prefix="turn")
     gate = TurnGate(engine, settings.max_wait_s)
     with_ = Collaborators(
-        engine, _prompts(settings), store, executor, moderator=moderator, retriever=retriever, gate=gate
+        engine, _prompts(settings, window), store, executor, moderator=moderator, retriever=retriever, gate=gate
     )
-    turns = TurnService(with_, _turn_settings(settings))
+    turns = TurnService(with_, _turn_settings(settings, window))
     return Services(
         settings, engine, turns, store=store, policy=policy, moderator=moderator, retriever=retriever,
         gate=gate, store_watch=_watched(store), signs_of_life=_signs_of_life(settings),
@@ -146,8 +147,7 @@ def reload_policy(services: Services) -> None:
     log.info("policy.reload %s version %d, before %d", policy.name, policy.version, before.version)
 
 
-def _prompts(settings: Settings) -> PromptBuilder:
-    window = context_window(settings)  # first, since its refusal names the setting
+def _prompts(settings: Settings, window: int) -> PromptBuilder:
     return PromptBuilder(
         _tokenizer(settings.chat_model),
         window,
@@ -156,7 +156,7 @@ def _prompts(settings: Settings) -> PromptBuilder:
     )
 
 
-def _turn_settings(settings: Settings) -> TurnSettings:
+def _turn_settings(settings: Settings, window: int) -> TurnSettings:
     return TurnSettings(
         model=model_version(Path(settings.chat_model)),
         owner=front_owner(settings.run_dir, settings.store),
@@ -171,13 +171,9 @@ def _turn_settings(settings: Settings) -> TurnSettings:
         session_wait_s=settings.session_wait_s,
         system_prompt=settings.system_prompt,
         # The shortest turn is about eight tokens; older ones cannot be in the prompt.
-        max_turns=max(1, context_window(settings) // 8),
-        summary_tokens=_summary_tokens(settings),
+        max_turns=max(1, window // 8),
+        summary_tokens=min(settings.summary_tokens, window // 8) if settings.summaries == "on" else 0,
     )
-
-
-def _summary_tokens(settings: Settings) -> int:
-    return min(settings.summary_tokens, context_window(settings) // 8) if settings.summaries == "on" else 0
 
 
 def _tokenizer(folder: str) -> ChatTokenizer:

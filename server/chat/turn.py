@@ -160,10 +160,9 @@ class TurnService:
         request = turn.request
         if request.history is not None:
             turn.session = Session(request.session_id or "", self._this_hour(), request.history)
-        # The store's answers are waited for while the question is judged.
         if request.history and self._with.moderator is not None:  # what never enters the prompt is not judged
             turn.session = self._prompts.without_unseen_turns(turn)
-        judged = self._judge.start(turn)
+        judged = self._judge.start(turn)  # meanwhile, the store's answers are waited for
         found: Future[list[Passage]] = nothing_found()
         stored = False
         try:
