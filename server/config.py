@@ -100,6 +100,9 @@ class Settings(BaseModel):
     search_threshold: float = Field(0.5, ge=-1, le=1)
     score_floor: float | None = Field(None, ge=-1, le=1)  # None: the one measured when the index was built
     reranker: str = ""  # a cross-encoder of sentence-transformers that orders the passages of the index; empty: none
+    # The chat model writes a question of a conversation out before it is searched for: for models that can.
+    rewrite: Literal["on", "off"] = "off"
+    rewrite_timeout_s: float = Field(2.0, gt=0, le=60)  # then the search goes by the conversation as it does without
     retrievers: str = ""  # names joined by commas: index, web, entry points; empty: what is set up
     retrieval_timeout_s: float = Field(5.0, gt=0, le=_DAY_S)
     encoder_device: Literal["auto", "cpu", "cuda"] = "auto"

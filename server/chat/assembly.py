@@ -165,6 +165,7 @@ def _turn_settings(settings: Settings, window: int) -> TurnSettings:
             window=settings.search_window,
             threshold=settings.search_threshold,
             timeout_s=settings.retrieval_timeout_s,
+            rewrite_s=settings.rewrite_timeout_s if settings.rewrite == "on" else 0.0,
         ),
         require_session=settings.require_session,
         judge_before_search=bool(settings.web_search_url),

@@ -36,6 +36,7 @@ from server.chat.turn_gate import TurnGate
 from server.chat.turn_in_progress import OpenTurn, TurnsUnderWay, cancelled_error
 from server.chat.turn_judge import TurnJudge, normalised
 from server.chat.turn_prompt import TurnPrompts
+from server.chat.turn_rewrite import StandaloneQuestions
 from server.chat.turn_search import SearchSettings, TurnSearch, nothing_found
 from server.chat.turn_summary import TurnSummaries
 from server.chat.turn_waits import Waits
@@ -88,7 +89,10 @@ class TurnService:
         self._store = with_.store
         self._prompts = TurnPrompts(with_.prompts, settings.system_prompt)
         self._judge = TurnJudge(with_.moderator, with_.executor)
-        self._search = TurnSearch(with_.retriever, with_.executor, self._judge, settings=settings.search)
+        questions = StandaloneQuestions(self._reply_to, self._prompts, settings.search.rewrite_s)
+        self._search = TurnSearch(
+            with_.retriever, with_.executor, self._judge, questions=questions, settings=settings.search
+        )
         self._cleaner = ReplyCleaner(with_.prompts.chat_format)
         self._settings = settings
         self._clock = clock

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from concurrent.futures import Executor, Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from server.chat.records.phases import SEARCH
 from server.chat.records.turn_records import Session
 from server.chat.turn_in_progress import OpenTurn, settled
 from server.chat.turn_judge import TurnJudge
+from server.chat.turn_rewrite import StandaloneQuestions
 from server.errors import ErrorCode, ServiceError
 from server.retrieval.query import Exchange, Query
 from server.retrieval.retriever import Passage, RetrievalError, Retriever
@@ -29,17 +30,24 @@ class SearchSettings:
     window: int = 5
     threshold: float = 0.5
     timeout_s: float = 5.0
+    rewrite_s: float = 0.0  # how long the chat model may take to write a question out; 0: it is not asked to
 
 
 class TurnSearch:
     """Searches with `retriever`; without one, nothing is found. What is found, `judge` looks at."""
 
     def __init__(
-        self, retriever: Retriever | None, executor: Executor, judge: TurnJudge, settings: SearchSettings
+        self,
+        retriever: Retriever | None,
+        executor: Executor,
+        judge: TurnJudge,
+        questions: StandaloneQuestions,
+        settings: SearchSettings,
     ) -> None:
         self._retriever = retriever
         self._executor = executor
         self._judge = judge
+        self._questions = questions
         self._settings = settings
 
     def start(self, turn: OpenTurn) -> Future[list[Passage]]:
@@ -56,7 +64,12 @@ class TurnSearch:
             required=wish.required,
             only=wish.only,
         )
-        return self._executor.submit(turn.clock.timed(SEARCH, self._retriever.search), query)
+        return self._executor.submit(turn.clock.timed(SEARCH, self._searched), self._retriever, turn, query)
+
+    def _searched(self, retriever: Retriever, turn: OpenTurn, query: Query) -> list[Passage]:
+        if self._settings.rewrite_s:
+            query = replace(query, standalone=self._questions.of(turn))
+        return retriever.search(query)
 
     def wait(self, turn: OpenTurn, found: Future[list[Passage]]) -> list[Passage]:
         """The passages, or none with a warning: an answer without a source beats no answer, unless one is required.

@@ -33,6 +33,7 @@ class Query:
         threshold: the cosine similarity to the hit above which a neighbour joins.
         earlier: the conversation before the question, oldest first; a retriever may use it to tell what the question
             is about.
+        standalone: the question as it would be asked without the conversation, where somebody has written it out.
         required: passages are wanted although the question may ask for none.
         only: which passages may be given; None: any.
     """
@@ -42,14 +43,17 @@ class Query:
     window: int = 0
     threshold: float = 1.0
     earlier: Sequence[Exchange] = ()
+    standalone: str | None = None
     required: bool = False
     only: PassageFilter | None = None
 
     @property
     def with_topic(self) -> str:
-        """The question for an engine that takes words alone: one that points back, or has hardly a word, comes with the
-        title of what was found before it, or else with the question before it.
+        """The question for an engine that takes words alone: written out, or where nobody has, one that points back or
+        has hardly a word comes with the title of what was found before it, or else with the question before it.
         """
+        if self.standalone is not None:
+            return self.standalone
         leans = len(self.text.split()) <= _FEW_WORDS or _POINTS_BACK.search(self.text)
         if not self.earlier or not leans:
             return self.text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,13 +31,20 @@ _NAMED = 0.6  # of a question's words in one sentence, a rare one among them: re
 
 @dataclass(frozen=True)
 class Wanted:
-    """A question, those before it, and how many rows are wanted."""
+    """A question, those before it, itself written out where somebody has, and how many rows are wanted."""
 
     text: str
     num_hits: int
     earlier: tuple[str, ...] = ()
+    standalone: str | None = None
     required: bool = False
     allowed: NDArray[np.int64] | None = None  # the only rows that may be found; None: any
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """What has to be encoded."""
+        written_out = () if self.standalone is None else (self.standalone,)
+        return (self.text, *self.earlier[-MAX_EARLIER:], *written_out)
 
     @property
     def num_candidates(self) -> int:
@@ -104,7 +112,7 @@ class Ranking:
 
     def find(self, batch: Sequence[Wanted]) -> list[Hits]:
         """All questions encoded at once; those that open a conversation and want equally many searched at once."""
-        texts = [text for wanted in batch for text in (wanted.text, *wanted.earlier[-MAX_EARLIER:])]
+        texts = [text for wanted in batch for text in wanted.texts]
         vectors = dict(zip(texts, self._questions.encode(texts), strict=True))
         found: list[Hits | None] = [None] * len(batch)
         openings = [place for place, wanted in enumerate(batch) if not wanted.earlier and wanted.allowed is None]
@@ -141,11 +149,23 @@ class Ranking:
         """The earlier questions are answered anew, which makes the topic: nothing but the conversation decides, whoever
         kept it, and whatever this process has seen.
         """
+        if wanted.standalone is not None and (hits := self._written_out(wanted, vectors)) is not None:
+            return hits
         topic = Topic()
         for text in wanted.earlier[-MAX_EARLIER:]:
             hits = self._answer(Wanted(text, _TOPIC_HITS), vectors[text], topic)
             topic = topic.after(vectors[text], self._parts.vectors.rows(hits.rows))
         return self._answer(wanted, vectors[wanted.text], topic)
+
+    def _written_out(self, wanted: Wanted, vectors: dict[str, NDArray[np.float32]]) -> Hits | None:
+        """What the question written out finds; None where the conversation has to tell."""
+        assert wanted.standalone is not None
+        if self._small_talk.is_near(vectors[wanted.text]):
+            return None
+        vector = vectors[wanted.standalone]
+        alone = dataclasses.replace(wanted, text=wanted.standalone, earlier=(), standalone=None)
+        hits = self._opening(alone, vector, self._parts.nearest(vector[None], alone).ravel())
+        return hits if len(hits.rows) else None
 
     def _answer(self, wanted: Wanted, vector: NDArray[np.float32], topic: Topic) -> Hits:
         if not topic.directions:

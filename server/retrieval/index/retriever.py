@@ -93,7 +93,8 @@ class IndexRetriever:
         if query.only is not None and not query.only.speaks(self._manifest.passages.language):
             return []
         allowed = None if query.only is None else self._allowed(query.only)
-        hits = self._hits(Wanted(query.text, num_hits, earlier, required=query.required, allowed=allowed))
+        wanted = Wanted(query.text, num_hits, earlier, query.standalone, required=query.required, allowed=allowed)
+        hits = self._hits(wanted)
         passages: list[Passage] = []
         covered: set[int] = set()
         given = GivenTexts()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from server.retrieval.index.retriever import IndexRetriever
@@ -69,3 +71,19 @@ def test_engines_of_words_are_told_what_a_question_is_about() -> None:
     assert Query("Why?", earlier=[Exchange("Who shot Lincoln?")]).with_topic == "Who shot Lincoln? Why?"
     assert Query("What is the albedo of snow?", earlier=[about]).with_topic == "What is the albedo of snow?"
     assert Query("When was he born?").with_topic == "When was he born?"
+
+
+def test_a_question_that_was_written_out_is_searched_for_as_such(retriever: IndexRetriever) -> None:
+    earlier = [Exchange(LIGHTHOUSE[0])]
+    written_out = Query("And what goes into that bread?", 2, earlier=earlier, standalone=BREAD[0])
+    assert retriever.search(written_out) == retriever.search(Query(BREAD[0], 2))
+    assert written_out.with_topic == BREAD[0]
+
+
+def test_small_talk_finds_nothing_whatever_was_written_out_for_it(retriever: IndexRetriever) -> None:
+    assert retriever.search(Query("ok cool", earlier=[Exchange(LIGHTHOUSE[0])], standalone=BREAD[0])) == []
+
+
+def test_where_the_written_out_question_finds_nothing_the_conversation_tells(retriever: IndexRetriever) -> None:
+    told = Query("How high is it?", 2, earlier=[Exchange(LIGHTHOUSE[0])])
+    assert retriever.search(dataclasses.replace(told, standalone="zzz qqq")) == retriever.search(told)
