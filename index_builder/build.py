@@ -20,10 +20,10 @@ from index_builder.build_plan import (
 )
 from index_builder.cluster.connection import connected
 from index_builder.documents.source import Source, SourceError, open_source, source_bytes
-from index_builder.embeddings.encoding import EmbedRequest, embed_on_cluster, embed_passages, plan_embedding
-from index_builder.embeddings.vector_shards import NO_DIRECTION, VectorShards, drop_directionless, rows_of_shard
+from index_builder.embeddings import EmbedRequest, embed_on_cluster, embed_passages, plan_embedding
+from index_builder.vector_shards import NO_DIRECTION, VectorShards, drop_directionless, rows_of_shard
 from index_builder.estimate import described, estimate, refuse_small_disk
-from index_builder.evaluation.evaluate import evaluate, queries_for, small_talk_floor
+from index_builder.evaluation import evaluate, queries_for, small_talk_floor
 from index_builder.index.choice import IndexChoice, IndexKind, named_factory
 from index_builder.index.index_files import write_index_files
 from index_builder.manifest import IndexDescription, encoder_facts, new_manifest, passage_facts, store_manifest

@@ -9,8 +9,8 @@ from pathlib import Path
 from index_builder.code_version import cutter_version, parser_version, writer_version
 from index_builder.documents.records import USUAL_COLUMNS, Columns
 from index_builder.documents.source import Source, source_fingerprint
-from index_builder.embeddings.encoding import EmbedRequest
-from index_builder.embeddings.vector_shards import EMBEDDED
+from index_builder.embeddings import EmbedRequest
+from index_builder.vector_shards import EMBEDDED
 from index_builder.index.choice import IndexChoice, IndexKind
 from index_builder.manifest import encoder_revision
 from index_builder.passages.passage_shards import PassageRequest, usual_shard_passages

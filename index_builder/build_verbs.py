@@ -18,7 +18,7 @@ from index_builder import build
 from index_builder.build_plan import BuildPlan, IndexRequest, RecallDemand
 from index_builder.documents.records import Columns
 from index_builder.documents.source import forget_fetched, open_source
-from index_builder.embeddings.encoding import EmbedRequest
+from index_builder.embeddings import EmbedRequest
 from index_builder.estimate import described, estimate, refuse_small_disk
 from index_builder.index.choice import IndexKind
 from index_builder.manifest import file_facts

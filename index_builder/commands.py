@@ -24,10 +24,10 @@ from index_builder.build_verbs import (
 )
 from index_builder.cluster.connection import ClusterError
 from index_builder.documents.source import SourceError
-from index_builder.embeddings.encoding import EmbeddingError
-from index_builder.evaluation.evaluate import PLOT_FILE, evaluate, queries_for
+from index_builder.embeddings import EmbeddingError
+from index_builder.evaluation import PLOT_FILE, evaluate, queries_for
 from index_builder.importing.import_index import ImportPlan, VectorOrigin, import_index
-from index_builder.importing.rows import LayoutError
+from index_builder.importing.published import LayoutError
 from index_builder.index.choice import FactoryError
 from index_builder.processes import Workers
 from index_builder.progress import Progress

@@ -19,7 +19,7 @@ from transformers import AutoTokenizer, BertConfig, BertModel
 from index_builder.documents import ReadReport
 from index_builder.documents.source import open_source
 from index_builder.documents.wiki.mediawiki import RawPage, raw_pages
-from index_builder.embeddings.vector_shards import embedded_texts, write_vectors
+from index_builder.vector_shards import embedded_texts, write_vectors
 from index_builder.passages.batch import BatchCutter, item_batches
 from index_builder.passages.passage_shards import write_table
 from index_builder.passages.window import WindowShape

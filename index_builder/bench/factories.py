@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import faiss
 import numpy as np
 
-from index_builder.evaluation.sweep import exact_neighbours, interval
+from index_builder.sweep import exact_neighbours, interval
 from index_builder.index.choice import choose_index
 from index_builder.progress import peak_mib
 from server.retrieval.index.stored_vectors import VECTORS_FILE, StoredVectors

@@ -14,9 +14,9 @@ import numpy as np
 import pyarrow as pa
 
 from index_builder.bench.machine import resident_mib
-from index_builder.embeddings.vector_shards import EMBEDDED
-from index_builder.evaluation.evaluate import evaluate
-from index_builder.evaluation.sweep import Queries
+from index_builder.vector_shards import EMBEDDED
+from index_builder.evaluation import evaluate
+from index_builder.sweep import Queries
 from index_builder.index.choice import IndexKind
 from index_builder.index.index_files import write_index_files
 from index_builder.manifest import IndexDescription, encoder_facts, new_manifest, passage_facts, store_manifest

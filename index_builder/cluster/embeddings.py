@@ -10,7 +10,7 @@ import ray
 from ray.data import ActorPoolStrategy, TaskPoolStrategy
 
 from index_builder.cluster.connection import num_workers, this_machine
-from index_builder.embeddings.vector_shards import embedded_texts, encoded_texts, read_shard, resolved_precision
+from index_builder.vector_shards import embedded_texts, encoded_texts, read_shard, resolved_precision
 from server.retrieval.encoder.encoder import Encoder, Precision
 
 _READERS = 2  # shards read ahead

@@ -11,8 +11,8 @@ from urllib.parse import quote
 from index_builder.documents.compressed import COMPRESSED, plain_stem, whole_content
 from index_builder.documents.document import Document, SkippedError
 from index_builder.documents.encodings import decoded
-from index_builder.documents.formats.asciidoc import read_adoc_file
-from index_builder.documents.formats.delimited import read_csv_file
+from index_builder.documents.formats.markup import read_adoc_file
+from index_builder.documents.formats.spreadsheets import read_csv_file
 from index_builder.documents.formats.epub import read_epub_file
 from index_builder.documents.formats.html_page import read_html_file
 from index_builder.documents.formats.mail import read_mail_file

@@ -15,8 +15,8 @@ from index_builder.code_version import cutter_version
 from index_builder.documents import ReadReport
 from index_builder.documents.records import USUAL_COLUMNS, Columns
 from index_builder.documents.source import files_fingerprint
-from index_builder.embeddings.encoding import EmbedRequest
-from index_builder.importing.rows import LayoutError, PublishedFolder, PublishedTable, find_layout
+from index_builder.embeddings import EmbedRequest
+from index_builder.importing.published import LayoutError, PublishedFolder, PublishedTable, find_layout
 from index_builder.importing.shards import RunReader, ShardWriter, runs
 from index_builder.importing.vectors import ArrayVectors, IndexVectors, PublishedVectors
 from index_builder.index.choice import IndexKind

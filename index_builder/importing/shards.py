@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from index_builder.embeddings.vector_shards import read_shard
-from index_builder.importing.rows import LayoutError, PublishedPassage
+from index_builder.vector_shards import read_shard
+from index_builder.importing.published import LayoutError, PublishedPassage
 from index_builder.importing.vectors import PublishedVectors, unit_vectors
 from index_builder.passages.batch import SHARD_SCHEMA, term_row
 from index_builder.passages.passage_shards import write_table

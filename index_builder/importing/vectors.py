@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 import faiss
 import numpy as np
 
-from index_builder.importing.rows import LayoutError
+from index_builder.importing.published import LayoutError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

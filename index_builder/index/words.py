@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.lib import format as npy
 
-from index_builder.embeddings.vector_shards import read_shard
+from index_builder.vector_shards import read_shard
 from index_builder.progress import Progress
 from index_builder.work_folder import drafted
 from server.retrieval.index.inverted_words import WORD_ROWS_FILE, WORD_STARTS_FILE, WORDS_FILE

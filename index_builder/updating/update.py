@@ -21,8 +21,8 @@ from index_builder.build_plan import IndexRequest, Inputs, RecallDemand, passage
 from index_builder.code_version import made_by
 from index_builder.documents.records import USUAL_COLUMNS, Columns
 from index_builder.documents.source import open_source
-from index_builder.embeddings.encoding import EmbedRequest, plan_embedding
-from index_builder.embeddings.vector_shards import embedded_texts, read_shard
+from index_builder.embeddings import EmbedRequest, plan_embedding
+from index_builder.vector_shards import embedded_texts, read_shard
 from index_builder.index.choice import IndexChoice
 from index_builder.index.inverted_file import write_emptied
 from index_builder.manifest import encoder_revision

@@ -14,7 +14,7 @@ import pytest
 from index_builder.commands import main
 from index_builder.documents import ReadReport
 from index_builder.documents.source import Source, open_source
-from index_builder.embeddings.encoding import EmbedRequest
+from index_builder.embeddings import EmbedRequest
 from index_builder.estimate import described, estimate
 from index_builder.passages.batch import BatchCutter, ItemBatch, item_batches
 from index_builder.passages.window import WindowShape

@@ -12,7 +12,7 @@ from tqdm import tqdm
 from index_builder.build_plan import RecallDemand
 from index_builder.commands import main
 from index_builder.importing.import_index import ImportPlan, import_index
-from index_builder.importing.rows import LayoutError
+from index_builder.importing.published import LayoutError
 from index_builder.progress import Progress
 from index_builder.work_folder import WorkFolder
 from server.retrieval.encoder.encoder import Encoder

@@ -10,8 +10,8 @@ from types import SimpleNamespace
 import faiss
 import pytest
 
-from index_builder.embeddings import encoding
-from index_builder.embeddings.encoding import EmbedPlan, EmbedRequest, embed_passages, plan_embedding
+from index_builder import embeddings
+from index_builder.embeddings import EmbedPlan, EmbedRequest, embed_passages, plan_embedding
 from index_builder.index import inverted_file
 from index_builder.index.choice import choose_index
 from index_builder.index.index_files import write_faiss_index
@@ -123,7 +123,7 @@ def test_more_processes_than_gpus_share_them(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,6")
     plan = EmbedPlan("sample", "float32", 3, ("4", "6"))
     for rank in range(3):
-        encoding._encode_jobs(rank, plan, [], _Counter(), _Counter())  # type: ignore[arg-type]
+        embeddings._encode_jobs(rank, plan, [], _Counter(), _Counter())  # type: ignore[arg-type]
     assert found == [("4", "cuda"), ("6", "cuda"), ("4", "cuda")]
 
 

@@ -8,7 +8,7 @@ import faiss
 import numpy as np
 import pytest
 
-from index_builder.evaluation.sweep import OperatingPoint, best_point, exact_neighbours, interval, sweep
+from index_builder.sweep import OperatingPoint, best_point, exact_neighbours, interval, sweep
 from index_builder.index import inverted_file
 from index_builder.index.choice import (
     FLAT_LIMIT,
@@ -179,7 +179,7 @@ def test_filling_goes_on_after_a_kill(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_exact_neighbours_are_those_of_the_whole_matrix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("index_builder.evaluation.sweep.BLOCK_ROWS", 70)
+    monkeypatch.setattr("index_builder.sweep.BLOCK_ROWS", 70)
     rows = clustered(300, 16)
     np.save(tmp_path / "v.npy", rows)
     queries = clustered(20, 16, seed=9).astype(np.float32)

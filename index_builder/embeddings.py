@@ -12,7 +12,7 @@ from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from index_builder.embeddings.vector_shards import resolved_precision, rows_of_shard, write_vectors
+from index_builder.vector_shards import resolved_precision, rows_of_shard, write_vectors
 from index_builder.processes import Workers
 from index_builder.progress import Progress
 from index_builder.work_folder import WorkFolder, write_whole

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from index_builder.evaluation.sweep import OperatingPoint, Queries, best_point, exact_neighbours, operated_at, sweep
+from index_builder.sweep import OperatingPoint, Queries, best_point, exact_neighbours, operated_at, sweep
 from index_builder.manifest import file_facts, store_manifest
 from index_builder.passages.window import split_sentences
 from index_builder.progress import Progress

@@ -1,1 +1,0 @@
-"""Passages as vectors."""

@@ -1,1 +1,0 @@
-"""What an index finds of what exact search finds, how fast, and where it should be operated."""
