@@ -24,7 +24,7 @@ from index_builder.embeddings import EmbedRequest, embed_on_cluster, embed_passa
 from index_builder.vector_shards import NO_DIRECTION, VectorShards, drop_directionless, rows_of_shard
 from index_builder.estimate import described, estimate, refuse_small_disk
 from index_builder.evaluation import evaluate, queries_for, small_talk_floor
-from index_builder.index.choice import IndexChoice, IndexKind, named_factory
+from index_builder.index.faiss_index import IndexChoice, IndexKind, named_factory
 from index_builder.index.index_files import write_index_files
 from index_builder.manifest import IndexDescription, encoder_facts, new_manifest, passage_facts, store_manifest
 from index_builder.passages.passage_shards import PassageRequest, PassageTotals, write_passages

@@ -11,7 +11,7 @@ from index_builder.documents.records import USUAL_COLUMNS, Columns
 from index_builder.documents.source import Source, source_fingerprint
 from index_builder.embeddings import EmbedRequest
 from index_builder.vector_shards import EMBEDDED
-from index_builder.index.choice import IndexChoice, IndexKind
+from index_builder.index.faiss_index import IndexChoice, IndexKind
 from index_builder.manifest import encoder_revision
 from index_builder.passages.passage_shards import PassageRequest, usual_shard_passages
 from index_builder.passages.window import WindowShape

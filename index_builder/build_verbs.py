@@ -20,7 +20,7 @@ from index_builder.documents.records import Columns
 from index_builder.documents.source import forget_fetched, open_source
 from index_builder.embeddings import EmbedRequest
 from index_builder.estimate import described, estimate, refuse_small_disk
-from index_builder.index.choice import IndexKind
+from index_builder.index.faiss_index import IndexKind
 from index_builder.manifest import file_facts
 from index_builder.passages.passage_shards import PassageRequest
 from index_builder.passages.window import WindowShape

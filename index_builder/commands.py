@@ -28,7 +28,7 @@ from index_builder.embeddings import EmbeddingError
 from index_builder.evaluation import PLOT_FILE, evaluate, queries_for
 from index_builder.importing.import_index import ImportPlan, VectorOrigin, import_index
 from index_builder.importing.published import LayoutError
-from index_builder.index.choice import FactoryError
+from index_builder.index.faiss_index import FactoryError
 from index_builder.processes import Workers
 from index_builder.progress import Progress
 from index_builder.publish import PublishError, publish, refuse_poor

@@ -18,7 +18,7 @@ from index_builder.documents.file_source import FileSource
 from index_builder.documents.source import source_bytes
 from index_builder.embeddings import EmbedRequest
 from index_builder.vector_shards import embedded_texts
-from index_builder.index.choice import IndexKind, choose_index, code_bytes_of, usual_sample_bytes
+from index_builder.index.faiss_index import IndexKind, choose_index, code_bytes_of, usual_sample_bytes
 from index_builder.passages.batch import SHARD_SCHEMA, BatchCutter, item_batches
 from index_builder.passages.window import WindowShape
 from index_builder.work_folder import WorkFolderError

@@ -16,7 +16,7 @@ import faiss
 import numpy as np
 
 from index_builder.sweep import exact_neighbours, interval
-from index_builder.index.choice import choose_index
+from index_builder.index.faiss_index import choose_index
 from index_builder.progress import peak_mib
 from server.retrieval.index.stored_vectors import VECTORS_FILE, StoredVectors
 

@@ -17,7 +17,7 @@ from index_builder.bench.machine import resident_mib
 from index_builder.vector_shards import EMBEDDED
 from index_builder.evaluation import evaluate
 from index_builder.sweep import Queries
-from index_builder.index.choice import IndexKind
+from index_builder.index.faiss_index import IndexKind
 from index_builder.index.index_files import write_index_files
 from index_builder.manifest import IndexDescription, encoder_facts, new_manifest, passage_facts, store_manifest
 from index_builder.passages.batch import SHARD_SCHEMA

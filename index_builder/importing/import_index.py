@@ -19,7 +19,7 @@ from index_builder.embeddings import EmbedRequest
 from index_builder.importing.published import LayoutError, PublishedFolder, PublishedTable, find_layout
 from index_builder.importing.shards import RunReader, ShardWriter, runs
 from index_builder.importing.vectors import ArrayVectors, IndexVectors, PublishedVectors
-from index_builder.index.choice import IndexKind
+from index_builder.index.faiss_index import IndexKind
 from index_builder.passages.passage_shards import PassageTotals
 from index_builder.processes import Workers, ordered_map
 from index_builder.progress import Progress

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from numpy.lib import format as npy
 
 from index_builder.vector_shards import VectorShards, read_shard, rows_of_shard
-from index_builder.index.choice import IndexChoice, IndexKind, choose_index
+from index_builder.index.faiss_index import IndexChoice, IndexKind, choose_index
 from index_builder.index.inverted_file import write_inverted_file
 from index_builder.index.words import write_inverted_words, write_lexical_files
 from index_builder.progress import Progress

@@ -15,7 +15,7 @@ from faiss.contrib.ondisk import merge_ondisk
 
 from index_builder.cluster.connection import is_connected
 from index_builder.vector_shards import VectorShard, VectorShards
-from index_builder.index.choice import IndexChoice, sample_rows, usual_sample_bytes
+from index_builder.index.faiss_index import IndexChoice, sample_rows, usual_sample_bytes
 from index_builder.progress import Progress
 from index_builder.work_folder import WorkFolder, drafted, write_whole
 from server.retrieval.index.vector_index import INDEX_FILE, LISTS_FILE

@@ -23,7 +23,7 @@ from index_builder.documents.records import USUAL_COLUMNS, Columns
 from index_builder.documents.source import open_source
 from index_builder.embeddings import EmbedRequest, plan_embedding
 from index_builder.vector_shards import embedded_texts, read_shard
-from index_builder.index.choice import IndexChoice
+from index_builder.index.faiss_index import IndexChoice
 from index_builder.index.inverted_file import write_emptied
 from index_builder.manifest import encoder_revision
 from index_builder.passages.passage_shards import PassageRequest, PassageTotals, write_passages, write_table

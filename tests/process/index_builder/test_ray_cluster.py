@@ -16,7 +16,7 @@ import pytest
 from index_builder.cluster.connection import connected
 from index_builder.commands import main
 from index_builder.index import inverted_file
-from index_builder.index.choice import choose_index
+from index_builder.index.faiss_index import choose_index
 from index_builder.index.index_files import write_faiss_index
 from index_builder.progress import Progress
 from index_builder.work_folder import WorkFolder

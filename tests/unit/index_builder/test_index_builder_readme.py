@@ -11,7 +11,7 @@ import pytest
 import index_builder
 from index_builder.bench.__main__ import bench_parser
 from index_builder.commands import parser
-from index_builder.index.choice import FLAT_LIMIT
+from index_builder.index.faiss_index import FLAT_LIMIT
 from index_builder.passages.window import WindowShape
 
 README = Path(index_builder.__file__).with_name("README.md").read_text()

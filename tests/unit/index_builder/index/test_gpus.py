@@ -13,7 +13,7 @@ import pytest
 from index_builder import embeddings
 from index_builder.embeddings import EmbedPlan, EmbedRequest, embed_passages, plan_embedding
 from index_builder.index import inverted_file
-from index_builder.index.choice import choose_index
+from index_builder.index.faiss_index import choose_index
 from index_builder.index.index_files import write_faiss_index
 from index_builder.processes import Workers
 from index_builder.progress import Progress

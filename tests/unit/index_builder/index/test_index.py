@@ -10,7 +10,7 @@ import pytest
 
 from index_builder.sweep import OperatingPoint, best_point, exact_neighbours, interval, sweep
 from index_builder.index import inverted_file
-from index_builder.index.choice import (
+from index_builder.index.faiss_index import (
     FLAT_LIMIT,
     MIN_ROWS_PER_LIST,
     MIN_SAMPLE_BYTES,
