@@ -15,7 +15,7 @@ from urllib.parse import quote
 import numpy as np
 
 from index_builder import build
-from index_builder.build_plan import BuildPlan, IndexRequest, RecallDemand
+from index_builder.build import BuildPlan, IndexRequest, RecallDemand
 from index_builder.documents.records import Columns
 from index_builder.documents.source import forget_fetched, open_source
 from index_builder.embeddings import EmbedRequest

@@ -9,7 +9,7 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any, get_args
 
-from index_builder.build_plan import BuildPlan, RecallDemand
+from index_builder.build import BuildPlan, RecallDemand
 from index_builder.build_verbs import (
     QUESTIONS_HELP,
     Flags,

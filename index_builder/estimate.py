@@ -16,8 +16,7 @@ import pyarrow as pa
 from index_builder.documents import ReadReport
 from index_builder.documents.file_source import FileSource
 from index_builder.documents.source import source_bytes
-from index_builder.embeddings import EmbedRequest
-from index_builder.vector_shards import embedded_texts
+from index_builder.embeddings import EmbedRequest, embedded_texts
 from index_builder.index.faiss_index import IndexKind, choose_index, code_bytes_of, usual_sample_bytes
 from index_builder.passages.batch import SHARD_SCHEMA, BatchCutter, item_batches
 from index_builder.passages.window import WindowShape

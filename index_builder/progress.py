@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import sys
 import time
@@ -28,6 +29,12 @@ def peak_mib() -> float:
 def children_peak_mib() -> float:
     """The largest resident size of any child that has ended; the system forgets none."""
     return round(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024, 1)
+
+
+def resident_mib() -> float:
+    """The resident size of this process now."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 def forget_peak() -> bool:

@@ -8,26 +8,46 @@ import os
 import shlex
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from index_builder.bench import answers, building, factories, large_index, reading, searching
-from index_builder.bench.machine import bench_facts
+from index_builder.bench import building, factories, searching
+from server.machine import machine_facts
 
 Flags = argparse.Namespace
+_PACKAGES = ("faiss-cpu", "faiss-gpu", "numpy", "pyarrow", "sentence-transformers", "torch", "transformers")
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run one measurement and print it with the machine, the versions and the command."""
     given = sys.argv[1:] if arguments is None else arguments
     flags = bench_parser().parse_args(given)
-    facts = bench_facts()
+    facts = _facts()
     with _alone_on_stdout():
         result = flags.run(flags)
     command = shlex.join(["python", "-m", "index_builder.bench", *given])
     print(json.dumps({"command": command, "machine": facts, flags.verb: result}, indent=1))
+
+
+def _facts() -> dict[str, object]:
+    """The machine, how busy it is, versions, time."""
+    return {
+        **machine_facts(),
+        "load_before": [round(load, 2) for load in os.getloadavg()],
+        "versions": {name: found for name in _PACKAGES if (found := _version(name))},
+        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 @contextmanager
@@ -55,11 +75,11 @@ def bench_parser() -> argparse.ArgumentParser:
 def _add_building(verbs: Any) -> None:
     verb = verbs.add_parser("parsing", help="dump to documents, MB/s on one core")
     verb.add_argument("--source", default="sample")
-    verb.set_defaults(run=lambda flags: reading.measure_parsing(flags.source))
+    verb.set_defaults(run=lambda flags: building.measure_parsing(flags.source))
     verb = verbs.add_parser("fidelity", help="what a reader of a wiki page sees, by kind of markup")
     verb.add_argument("--cases", type=Path, default=Path("tests/data/wikitext_fidelity.jsonl"))
     verb.add_argument("--source", default="sample")
-    verb.set_defaults(run=lambda flags: reading.measure_fidelity(flags.cases, flags.source))
+    verb.set_defaults(run=lambda flags: building.measure_fidelity(flags.cases, flags.source))
     verb = verbs.add_parser("encoding", help="the embedding stage beside bare SentenceTransformer.encode")
     verb.add_argument("--source", default="sample")
     verb.add_argument("--encoder", default="sample")
@@ -118,21 +138,23 @@ def _add_searching(verbs: Any) -> None:
     verb.add_argument("--index", type=Path, required=True)
     verb.add_argument("--encoder", default="sample")
     verb.add_argument("--questions", type=Path, required=True, help='lines of {"question", "title", "answers"}')
-    verb.set_defaults(run=lambda flags: answers.measure_questions(flags.index, flags.encoder, flags.questions))
+    verb.set_defaults(run=lambda flags: searching.measure_questions(flags.index, flags.encoder, flags.questions))
     verb = verbs.add_parser("conversations", help="how often the questions of conversations find their passage")
     verb.add_argument("--index", type=Path, required=True)
     verb.add_argument("--encoder", default="sample")
     verb.add_argument(
         "--conversations", type=Path, required=True, help="lines of {turns}: question, kind, title, answers"
     )
-    verb.set_defaults(run=lambda flags: answers.measure_conversations(flags.index, flags.encoder, flags.conversations))
+    verb.set_defaults(
+        run=lambda flags: searching.measure_conversations(flags.index, flags.encoder, flags.conversations)
+    )
 
 
 def _run_large(flags: Flags) -> dict[str, object]:
     if flags.out:
-        return large_index.measure(flags.out, flags.vectors, flags.dimension, kind=flags.index)
+        return factories.measure_large(flags.out, flags.vectors, flags.dimension, kind=flags.index)
     with tempfile.TemporaryDirectory() as folder:
-        return large_index.measure(Path(folder), flags.vectors, flags.dimension, kind=flags.index)
+        return factories.measure_large(Path(folder), flags.vectors, flags.dimension, kind=flags.index)
 
 
 def _run_factories(flags: Flags) -> dict[str, object]:

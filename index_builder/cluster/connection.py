@@ -1,4 +1,6 @@
-"""The Ray cluster of a run: started for it on this machine, or one that is already there."""
+"""The Ray cluster of a run, started for it on this machine or there already; and functions run on its machines that see
+a file, which is read and written where it lies.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +10,10 @@ import os
 import re
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 
 class ClusterError(RuntimeError):
@@ -118,3 +121,42 @@ def _cause(error: BaseException) -> str:
 def _first_line(error: BaseException) -> str:
     lines = str(error).strip().splitlines()
     return lines[0][:300] if lines else type(error).__name__
+
+
+Answer = TypeVar("Answer")
+_PROBE_S = 30.0
+
+
+def mapped_beside(path: Path, function: Callable[..., Answer], arguments: list[tuple[Any, ...]]) -> Iterator[Answer]:
+    """`function` of every tuple of arguments, in order, by tasks on machines that see the file at `path`; as many at
+    once as those have GPUs, or else cores.
+    """
+    import ray
+
+    nodes = _nodes_that_see(path)
+    on_gpus = any(node["Resources"].get("GPU") for node in nodes)
+    task = ray.remote(num_gpus=1 if on_gpus else 0, num_cpus=1, max_retries=3)(function)
+    waiting = [
+        task.options(scheduling_strategy=_on(nodes[number % len(nodes)])).remote(*each)
+        for number, each in enumerate(arguments)
+    ]
+    for answer in waiting:
+        yield ray.get(answer)
+
+
+def _nodes_that_see(path: Path) -> list[dict[str, Any]]:
+    """The machines that find the file; this one always does."""
+    import ray
+
+    alive = [node for node in ray.nodes() if node["Alive"]]
+    probe = ray.remote(num_cpus=0)(Path.exists)
+    asked = {probe.options(scheduling_strategy=_on(node)).remote(path): node for node in alive}
+    ready, _ = ray.wait(list(asked), num_returns=len(asked), timeout=_PROBE_S)
+    return [asked[each] for each in ready if ray.get(each)]
+
+
+def _on(node: dict[str, Any]) -> Any:
+    """Rather there than elsewhere; elsewhere when it is gone."""
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    return NodeAffinitySchedulingStrategy(node_id=node["NodeID"], soft=True)

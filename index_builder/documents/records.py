@@ -18,7 +18,7 @@ from index_builder.documents.encodings import decoded
 from index_builder.documents.formats.spreadsheets import csv_rows, delimiter_of
 from index_builder.documents.formats.text import read_text
 from index_builder.documents.outline import MAX_FIELD_CHARS, MAX_FIELD_VALUES, Outline, one_line
-from index_builder.documents.wiki import enterprise
+from index_builder.documents.wiki import mediawiki
 
 BATCH_ROWS = 256
 MAX_LINE_BYTES = 64 << 20
@@ -76,7 +76,7 @@ class RawRecord:
     @property
     def is_page(self) -> bool:
         """Whether the row is an article of one of Wikimedia's HTML dumps."""
-        return isinstance(self.content, bytes) and enterprise.MARK in self.content and "text" in self.columns
+        return isinstance(self.content, bytes) and mediawiki.MARK in self.content and "text" in self.columns
 
 
 def parse_record(record: RawRecord) -> Document:
@@ -88,7 +88,7 @@ def parse_record(record: RawRecord) -> Document:
     row = _row(record)
     text = row.get(record.columns["text"])
     if text is None and record.is_page:
-        return enterprise.article(row, record.name)
+        return mediawiki.article(row, record.name)
     if text is None:
         raise SkippedError("no text", record.name, f"{record.columns['text']!r} is null or absent")
     if isinstance(text, bytes):
@@ -198,7 +198,7 @@ def check_json(content: Iterator[bytes], name: str, columns: Columns) -> None:
             continue
         if isinstance(row, dict):
             keys |= dict.fromkeys(row)
-    if keys and (columns.text or not keys.keys() >= enterprise.KEYS):
+    if keys and (columns.text or not keys.keys() >= mediawiki.KEYS):
         columns.found_in(name, list(keys))
 
 

@@ -1,24 +1,82 @@
-"""The unit of parsing: a fixed run of items in, their passages out. Plain functions, so any cluster can run them."""
+"""The unit of parsing: a fixed run of items in, their passages out, and the documents known to fail, which are not
+tried again. Plain functions, so any cluster can run them.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import islice
+from pathlib import Path
 
+import msgspec
 import pyarrow as pa
 
-from index_builder.documents import Document, ReadReport, SkippedError
-from index_builder.documents.document import broken_document, note_document, note_skipped
+from index_builder.code_version import made_by
+from index_builder.documents import Document, ReadReport
+from index_builder.documents.document import SkippedError, broken_document, note_document, note_skipped
 from index_builder.documents.source import Source
-from index_builder.passages.quarantine import Failure
 from index_builder.passages.window import WindowShape, cut_document
 from index_builder.processes import Budget, Call, LimitError, watched
+from index_builder.work_folder import write_whole
 from server.retrieval.index.lexical_index import OPENING, SENTENCE
 from server.retrieval.index.passage_table import SCHEMA
 from server.retrieval.index.terms import TermReader
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """One document: what it is known by, why it is left out, and the code that could not read it."""
+
+    digest: str
+    name: str
+    cause: str
+    detail: str
+    made_by: str
+
+    @classmethod
+    def of(cls, digest: bytes, skipped: SkippedError) -> Failure:
+        """A document that has just failed."""
+        return cls(digest.hex(), skipped.name, skipped.cause, detail=skipped.detail, made_by=made_by())
+
+    @property
+    def skipped(self) -> SkippedError:
+        """What it is skipped for, as when it was tried."""
+        return SkippedError(self.cause, self.name, self.detail)
+
+
+def read_failures(path: Path | None) -> dict[str, Failure]:
+    """The failures in a file, by digest, in order; none of other code, which may read them, nor of a torn last line."""
+    found: dict[str, Failure] = {}
+    if path is None or not path.exists():
+        return found
+    for line in path.read_bytes().splitlines():
+        try:
+            failure = msgspec.json.decode(line, type=Failure)
+        except msgspec.MsgspecError:
+            continue
+        if failure.made_by == made_by():
+            found.setdefault(failure.digest, failure)
+    return found
+
+
+def append_failures(path: Path, failures: Iterable[Failure]) -> None:
+    """Add to a file, on disk when this returns: a run that is killed later knows them."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab") as file:
+        file.writelines(msgspec.json.encode(failure) + b"\n" for failure in failures)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def write_failures(path: Path, failures: Iterable[Failure]) -> None:
+    """Write a file of these alone; none for none."""
+    lines = b"".join(msgspec.json.encode(failure) + b"\n" for failure in failures)
+    if lines:
+        write_whole(path, lambda draft: draft.write_bytes(lines))
+
 
 BATCH_ITEMS = 16
 _SECONDS = 5.0  # of a core, for a file and for each MiB of it

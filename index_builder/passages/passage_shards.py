@@ -20,8 +20,14 @@ import pyarrow as pa
 from index_builder.documents import ReadReport
 from index_builder.documents.records import USUAL_COLUMNS, Columns
 from index_builder.documents.source import SAMPLE, Source, local_source, open_source, source_bytes
-from index_builder.passages.batch import SHARD_SCHEMA, BatchCutter, PassageBatch, item_batches
-from index_builder.passages.quarantine import append_failures, read_failures
+from index_builder.passages.batch import (
+    SHARD_SCHEMA,
+    BatchCutter,
+    PassageBatch,
+    append_failures,
+    item_batches,
+    read_failures,
+)
 from index_builder.passages.window import WindowShape
 from index_builder.processes import Workers, ordered_map
 from index_builder.progress import Progress

@@ -13,7 +13,7 @@ import pyarrow as pa
 from index_builder.documents import Document, ReadReport
 from index_builder.documents.records import Columns
 from index_builder.documents.source import Source
-from index_builder.vector_shards import embedded_texts
+from index_builder.embeddings import embedded_texts
 from index_builder.index.index_files import DOCUMENTS_FILE
 from index_builder.passages.batch import SHARD_SCHEMA
 from server.retrieval.index.lexical_index import TERM_STARTS_FILE, TERMS_FILE

@@ -16,18 +16,15 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
-from index_builder.build import finish
-from index_builder.build_plan import IndexRequest, Inputs, RecallDemand, passage_inputs, vector_inputs
+from index_builder.build import IndexRequest, Inputs, RecallDemand, finish, passage_inputs, vector_inputs
 from index_builder.code_version import made_by
 from index_builder.documents.records import USUAL_COLUMNS, Columns
 from index_builder.documents.source import open_source
-from index_builder.embeddings import EmbedRequest, plan_embedding
-from index_builder.vector_shards import embedded_texts, read_shard
-from index_builder.index.faiss_index import IndexChoice
-from index_builder.index.inverted_file import write_emptied
+from index_builder.embeddings import EmbedRequest, embedded_texts, plan_embedding, read_shard
+from index_builder.index.faiss_index import IndexChoice, write_emptied
 from index_builder.manifest import encoder_revision
+from index_builder.passages.batch import Failure, read_failures, write_failures
 from index_builder.passages.passage_shards import PassageRequest, PassageTotals, write_passages, write_table
-from index_builder.passages.quarantine import Failure, read_failures, write_failures
 from index_builder.passages.window import WindowShape
 from index_builder.processes import Workers
 from index_builder.progress import Progress

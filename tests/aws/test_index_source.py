@@ -7,7 +7,7 @@ from pathlib import Path
 import boto3
 import pytest
 
-from index_builder.build_plan import passage_inputs
+from index_builder.build import passage_inputs
 from index_builder.documents import ReadReport, SourceError, open_source, read_documents
 from index_builder.documents.source import forget_fetched
 from index_builder.passages.passage_shards import PassageRequest

@@ -1,11 +1,9 @@
-"""Word, PowerPoint and Excel files: headings, paragraphs, slides, sheets and their tables."""
+"""Word and PowerPoint files: headings, paragraphs, slides and their tables; and what all packages of Office share."""
 
 from __future__ import annotations
 
-import datetime
 import io
 import re
-import warnings
 import zipfile
 from collections.abc import Iterator
 from typing import Any
@@ -15,14 +13,10 @@ from index_builder.documents.document import SkippedError
 from index_builder.documents.outline import Outline, one_line, row_texts
 
 MAX_UNPACKED_BYTES = 256 << 20
-_MAX_CELLS = 1_000_000
 _HEADING_STYLE = re.compile(
     r"^(?:heading|überschrift|titre|título|titolo|kop|rubrik|overskrift)\s*([1-9])$", re.IGNORECASE
 )
 _HEADER_PART = re.compile(r"/(?:header|footer)\d{0,3}\.xml$")
-_MERGED = re.compile(rb'<mergeCell ref="([A-Z]{1,3}\d{1,7}:[A-Z]{1,3}\d{1,7})"')
-_MAX_MERGED, _MAX_REACH = 10_000, 1000
-_UNKNOWN_VALUE = re.compile(rb"</f>\s{0,9}(?:<v\s?/>|<v></v>)?\s{0,9}</c>")
 _OLE = b"\xd0\xcf\x11\xe0"
 
 
@@ -35,16 +29,16 @@ def read_docx_file(content: bytes, name: str, outline: Outline) -> str:
     import docx
     from docx.table import Table
 
-    with _opened(content, name, "Word"):
+    with opened_package(content, name, "Word"):
         found = docx.Document(io.BytesIO(content))
-        _core_fields(found.core_properties, outline)
+        core_fields(found.core_properties, outline)
         for block in found.iter_inner_content():
             if isinstance(block, Table):
                 _add_docx_table(block, outline)
             else:
                 _add_docx_paragraph(block, outline)
         _add_docx_extras(found, outline)
-        return _title(found.core_properties.title)
+        return own_title(found.core_properties.title)
     raise AssertionError("unreachable")
 
 
@@ -56,9 +50,9 @@ def read_pptx_file(content: bytes, name: str, outline: Outline) -> str:
     """
     from pptx import Presentation
 
-    with _opened(content, name, "PowerPoint"):
+    with opened_package(content, name, "PowerPoint"):
         found = Presentation(io.BytesIO(content))
-        _core_fields(found.core_properties, outline)
+        core_fields(found.core_properties, outline)
         for number, slide in enumerate(found.slides, start=1):
             title = one_line(slide.shapes.title.text_frame.text) if slide.shapes.title is not None else ""
             outline.add_heading(2, f"Slide {number}: {title}" if title else f"Slide {number}")
@@ -66,35 +60,11 @@ def read_pptx_file(content: bytes, name: str, outline: Outline) -> str:
                 _add_shape(shape, outline, is_title=bool(title) and shape == slide.shapes.title)
             if slide.has_notes_slide and slide.notes_slide.notes_text_frame is not None:
                 outline.add_paragraph(slide.notes_slide.notes_text_frame.text)
-        return _title(found.core_properties.title) or plain_stem(name)
+        return own_title(found.core_properties.title) or plain_stem(name)
     raise AssertionError("unreachable")
 
 
-def read_xlsx_file(content: bytes, name: str, outline: Outline) -> str:
-    """Add a workbook's sheets as sections of rows; its title.
-
-    Raises:
-        SkippedError: it is encrypted or broken.
-    """
-    import openpyxl
-
-    with _opened(content, name, "Excel"), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of styles and charts, which are not read
-        archive = zipfile.ZipFile(io.BytesIO(content))
-        outline.drop("formula without a stored value", _num_unknown(archive))
-        book = openpyxl.load_workbook(io.BytesIO(content), read_only=True, data_only=True)
-        _core_fields(book.properties, outline)
-        for sheet in book.worksheets:
-            if sheet.sheet_state != "visible":
-                outline.drop("hidden sheet")
-                continue
-            outline.add_heading(2, sheet.title)
-            outline.add_table(_sheet_rows(sheet, outline, _merged_down(archive, sheet)))
-        return _title(book.properties.title) or plain_stem(name)
-    raise AssertionError("unreachable")
-
-
-class _opened:  # noqa: N801 - reads as a verb
+class opened_package:  # noqa: N801 - reads as a verb
     """Turns what goes wrong inside the block into one cause: encrypted, too large, broken."""
 
     def __init__(self, content: bytes, name: str, kind: str) -> None:
@@ -127,13 +97,14 @@ def refuse_bomb(content: bytes, name: str, cause: str) -> None:
         raise SkippedError("file over the size limit", name, f"{size} bytes unpacked, {MAX_UNPACKED_BYTES} are legal")
 
 
-def _title(value: object) -> str:
+def own_title(value: object) -> str:
     """The title that a file says it has, if a person has given it."""
     text = one_line(str(value or ""))
     return "" if text.lower() in ("powerpoint presentation", "word document", "presentation") else text
 
 
-def _core_fields(properties: Any, outline: Outline) -> None:
+def core_fields(properties: Any, outline: Outline) -> None:
+    """Add what a file says of itself as fields."""
     for field, attributes in {
         "author": ("author", "creator"), "category": ("category",), "keywords": ("keywords",), "subject": ("subject",),
         "language": ("language",),
@@ -250,58 +221,3 @@ def _add_chart(chart: Any, outline: Outline) -> None:
             values = [each.values[number] if number < len(each.values) else None for each in series]
             rows.append([str(category), *("" if value is None else f"{value:g}" for value in values)])
         outline.add_table(rows, has_header=True)
-
-
-def _sheet_rows(sheet: Any, outline: Outline, merged: dict[tuple[int, int], int]) -> Iterator[list[str]]:
-    """The rows that hold anything; a cell that reaches down holds its text in each."""
-    num_cells = 0
-    above: dict[int, str] = {}  # by its column, the text of the last cell that began a merged area
-    for number, row in enumerate(sheet.iter_rows(), start=1):
-        num_cells += len(row)
-        if num_cells > _MAX_CELLS:
-            outline.drop("rows of a sheet over the size limit")
-            return
-        if not any(cell.value is not None for cell in row):
-            continue
-        texts = [_written(cell.value, getattr(cell, "number_format", "")) for cell in row]
-        for place, text in enumerate(texts, start=1):
-            if merged.get((number, place)) == number:
-                above[place] = text
-            elif (number, place) in merged:
-                texts[place - 1] = above.get(place, "")
-        yield texts
-
-
-def _merged_down(archive: zipfile.ZipFile, sheet: Any) -> dict[tuple[int, int], int]:
-    """The cells of merged areas of several rows, in their first column: (row, column) → first row."""
-    from openpyxl.utils.cell import range_boundaries
-
-    found: dict[tuple[int, int], int] = {}
-    try:
-        xml = archive.read(str(getattr(sheet, "_worksheet_path", "")).lstrip("/"))
-    except KeyError:
-        return found
-    for reference in _MERGED.findall(xml)[:_MAX_MERGED]:
-        left, top, _, bottom = range_boundaries(reference.decode())
-        for number in range(top, min(bottom, top + _MAX_REACH) + 1) if bottom > top else ():
-            found[number, left] = top
-    return found
-
-
-def _num_unknown(archive: zipfile.ZipFile) -> int:
-    """Formulas whose values no program has stored: what makes workbooks without computing them leaves them out."""
-    sheets = [name for name in archive.namelist() if name.startswith("xl/worksheets/") and name.endswith(".xml")]
-    return sum(len(_UNKNOWN_VALUE.findall(archive.read(name))) for name in sheets)
-
-
-def _written(value: object, number_format: str) -> str:
-    """A cell as it reads."""
-    if value is None:
-        return ""
-    if isinstance(value, int | float) and not isinstance(value, bool) and "%" in (number_format or ""):
-        return f"{100 * value:.10g}%"
-    if isinstance(value, float):
-        return f"{value:.10g}"
-    if isinstance(value, datetime.datetime) and value.time() == datetime.time():
-        return value.date().isoformat()
-    return str(value)

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from index_builder.bench.answers import measure_conversations, measure_questions, read_questions
-from index_builder.build import build
-from index_builder.build_plan import BuildPlan
+from index_builder.bench.searching import measure_conversations, measure_questions, read_questions
+from index_builder.build import BuildPlan, build
 from index_builder.progress import Progress
 from index_builder.work_folder import WorkFolder
 from server.retrieval.encoder.encoder import Encoder

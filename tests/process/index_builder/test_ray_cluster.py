@@ -15,7 +15,7 @@ import pytest
 
 from index_builder.cluster.connection import connected
 from index_builder.commands import main
-from index_builder.index import inverted_file
+from index_builder.index import faiss_index
 from index_builder.index.faiss_index import choose_index
 from index_builder.index.index_files import write_faiss_index
 from index_builder.progress import Progress
@@ -125,7 +125,7 @@ def test_a_cluster_makes_the_shards_of_one_machine_and_goes_on_from_those_that_e
 def test_a_cluster_fills_the_lists_of_an_index_as_one_machine_does(
     address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(inverted_file, "SHARD_VECTORS", 500)
+    monkeypatch.setattr(faiss_index, "SHARD_VECTORS", 500)
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
     made = {}
@@ -133,8 +133,9 @@ def test_a_cluster_fills_the_lists_of_an_index_as_one_machine_does(
         folder = tmp_path / str(cluster is None)
         shards = write_shards(folder / "vectors", clustered(2000, 32), [500] * 4)
         with connected(cluster):
-            choice = choose_index("ivfpq", 2000, 32)
-            write_faiss_index(choice, shards, WorkFolder(folder / "work"), folder, Progress(quiet=True))
+            write_faiss_index(
+                choose_index("ivfpq", 2000, 32), shards, WorkFolder(folder / "work"), folder, Progress(quiet=True)
+            )
         made[cluster] = [path.read_bytes() for path in sorted((folder / "work" / "index").iterdir())]
     assert len(made[None]) == 5
     assert made[address] == made[None]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from index_builder.commands import main
-from index_builder.vector_shards import read_shard
+from index_builder.embeddings import read_shard
 from index_builder.work_folder import WorkFolder
 from server.retrieval.index.manifest import read_manifest
 from server.retrieval.index.passage_table import PassageTable

@@ -10,8 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from index_builder.build import build
-from index_builder.build_plan import BuildPlan
+from index_builder.build import BuildPlan, build
 from index_builder.commands import main
 from index_builder.documents.source import open_source
 from index_builder.passages.passage_shards import PassageRequest, PassageTotals, write_passages
@@ -109,7 +108,7 @@ def test_another_version_of_the_parser_builds_anew(
     first = build(plan, out, WorkFolder(out / ".work"), QUIET)
     assert build(plan, out, WorkFolder(out / ".work"), QUIET) == first
     assert verb("passages", work, "--source", str(dump)) == 0
-    monkeypatch.setattr("index_builder.build_plan.parser_version", lambda: "another")
+    monkeypatch.setattr("index_builder.build.parser_version", lambda: "another")
     assert build(plan, out, WorkFolder(out / ".work"), QUIET).fingerprint != first.fingerprint
     assert verb("passages", work, "--source", str(dump)) == 2
     assert "was begun with parser" in capsys.readouterr().err

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from index_builder.vector_shards import VectorShards
+from index_builder.embeddings import VectorShards
 
 
 def clustered(num_rows: int, dimension: int, seed: int = 3) -> np.ndarray:

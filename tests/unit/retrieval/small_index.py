@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from index_builder.build import build
-from index_builder.build_plan import BuildPlan
+from index_builder.build import BuildPlan, build
 from index_builder.passages.window import WindowShape
 from index_builder.processes import Workers
 from index_builder.progress import Progress

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from index_builder.bench.reading import cases_by_kind
+from index_builder.bench.building import cases_by_kind
 from index_builder.documents.wiki.site import Site
 from index_builder.documents.wiki.wikitext import plain, read_markup
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from tqdm import tqdm
 
-from index_builder.build_plan import RecallDemand
+from index_builder.build import RecallDemand
 from index_builder.commands import main
 from index_builder.importing.import_index import ImportPlan, import_index
 from index_builder.importing.published import LayoutError

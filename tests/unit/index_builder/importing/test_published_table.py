@@ -12,8 +12,15 @@ import pytest
 
 from index_builder.documents import ReadReport
 from index_builder.documents.records import USUAL_COLUMNS, Columns
-from index_builder.importing.published import LayoutError, PublishedPassage, PublishedTable, find_layout
-from index_builder.importing.vectors import ArrayVectors, IndexVectors, unit_vectors
+from index_builder.importing.published import (
+    ArrayVectors,
+    IndexVectors,
+    LayoutError,
+    PublishedPassage,
+    PublishedTable,
+    find_layout,
+    unit_vectors,
+)
 from tests.unit.index_builder.vectors import clustered
 
 

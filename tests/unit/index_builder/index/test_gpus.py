@@ -12,7 +12,7 @@ import pytest
 
 from index_builder import embeddings
 from index_builder.embeddings import EmbedPlan, EmbedRequest, embed_passages, plan_embedding
-from index_builder.index import inverted_file
+from index_builder.index import faiss_index
 from index_builder.index.faiss_index import choose_index
 from index_builder.index.index_files import write_faiss_index
 from index_builder.processes import Workers
@@ -69,7 +69,7 @@ def test_every_gpu_fills_runs_with_resources_that_are_made_once(
     monkeypatch.setattr(faiss, "get_num_gpus", lambda: 2)
     monkeypatch.setattr(faiss, "StandardGpuResources", lambda: made.append(object()) or made[-1])
     monkeypatch.setattr(faiss, "index_cpu_to_gpu", to_gpu)
-    monkeypatch.setattr(inverted_file, "SHARD_VECTORS", 500)
+    monkeypatch.setattr(faiss_index, "SHARD_VECTORS", 500)
     filled(tmp_path)
     assert sorted({device for _, device in used}) == [0, 1]
     assert len(used) % 2 == 0
@@ -86,7 +86,7 @@ def test_what_a_gpu_refuses_is_filled_by_the_processor_and_the_reason_logged(
     (tmp_path / "gpu").mkdir()
     expected = filled(tmp_path / "gpu")
     monkeypatch.setattr(faiss, "index_cpu_to_gpu", refuse)
-    monkeypatch.setattr(inverted_file, "SHARD_VECTORS", 500)  # several runs
+    monkeypatch.setattr(faiss_index, "SHARD_VECTORS", 500)  # several runs
     (tmp_path / "cpu").mkdir()
     assert len(filled(tmp_path / "cpu")) == pytest.approx(len(expected), abs=100)
     assert caplog.text.count("index.fill_on_cpu gpu=0 reason=Error in GpuIndexIVFPQ") == 1, "it is not asked again"
@@ -118,7 +118,9 @@ def test_children_use_the_gpus_that_this_process_may_use(
 def test_more_processes_than_gpus_share_them(monkeypatch: pytest.MonkeyPatch) -> None:
     found: list[tuple[str, str]] = []
     monkeypatch.setattr(
-        encoding, "Encoder", lambda name, device, precision: found.append((os.environ["CUDA_VISIBLE_DEVICES"], device))
+        embeddings,
+        "Encoder",
+        lambda name, device, precision: found.append((os.environ["CUDA_VISIBLE_DEVICES"], device)),
     )
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,6")
     plan = EmbedPlan("sample", "float32", 3, ("4", "6"))

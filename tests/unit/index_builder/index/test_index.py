@@ -8,8 +8,8 @@ import faiss
 import numpy as np
 import pytest
 
-from index_builder.sweep import OperatingPoint, best_point, exact_neighbours, interval, sweep
-from index_builder.index import inverted_file
+from index_builder.evaluation import OperatingPoint, best_point, exact_neighbours, interval, sweep
+from index_builder.index import faiss_index
 from index_builder.index.faiss_index import (
     FLAT_LIMIT,
     MIN_ROWS_PER_LIST,
@@ -102,7 +102,7 @@ def test_a_factory_that_faiss_does_not_know_is_told() -> None:
 
 @pytest.mark.parametrize("kind", ["flat", "ivfpq", "hnsw"])
 def test_every_kind_finds_what_exact_search_finds(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inverted_file, "SHARD_VECTORS", 1500)
+    monkeypatch.setattr(faiss_index, "SHARD_VECTORS", 1500)
     folder, rows = build(tmp_path, kind)
     facts = index_facts(choose_index(kind, 6000, 32))  # type: ignore[arg-type]
     points = sweep(folder, facts, moved(rows[::60]), QUIET)
@@ -153,7 +153,7 @@ def moved(rows: np.ndarray) -> np.ndarray:
 
 
 def test_rows_keep_their_numbers_over_all_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inverted_file, "SHARD_VECTORS", 1500)
+    monkeypatch.setattr(faiss_index, "SHARD_VECTORS", 1500)
     folder, rows = build(tmp_path, "ivfpq")
     vectors = StoredVectors(folder / VECTORS_FILE)
     facts = index_facts(choose_index("ivfpq", 6000, 32))
@@ -165,7 +165,7 @@ def test_rows_keep_their_numbers_over_all_shards(tmp_path: Path, monkeypatch: py
 
 
 def test_filling_goes_on_after_a_kill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inverted_file, "SHARD_VECTORS", 1500)
+    monkeypatch.setattr(faiss_index, "SHARD_VECTORS", 1500)
     folder, rows = build(tmp_path, "ivfpq")
     whole = (folder / INDEX_FILE).read_bytes()
     (folder / INDEX_FILE).unlink()
@@ -179,7 +179,7 @@ def test_filling_goes_on_after_a_kill(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_exact_neighbours_are_those_of_the_whole_matrix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("index_builder.sweep.BLOCK_ROWS", 70)
+    monkeypatch.setattr("index_builder.evaluation.BLOCK_ROWS", 70)
     rows = clustered(300, 16)
     np.save(tmp_path / "v.npy", rows)
     queries = clustered(20, 16, seed=9).astype(np.float32)

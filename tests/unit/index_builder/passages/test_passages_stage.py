@@ -9,7 +9,7 @@ import pytest
 
 from index_builder.documents import Document
 from index_builder.documents.source import Source, open_source
-from index_builder.vector_shards import read_shard
+from index_builder.embeddings import read_shard
 from index_builder.passages import batch
 from index_builder.passages.batch import BatchCutter, item_batches
 from index_builder.passages.passage_shards import PassageRequest, PassageTotals, UniqueIds, write_passages

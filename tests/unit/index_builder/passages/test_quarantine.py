@@ -9,9 +9,9 @@ import pytest
 
 from index_builder.documents.file_source import RawFile
 from index_builder.documents.source import open_source
-from index_builder.passages import batch, quarantine
+from index_builder.passages import batch
+from index_builder.passages.batch import read_failures
 from index_builder.passages.passage_shards import PassageRequest, PassageTotals, write_passages
-from index_builder.passages.quarantine import read_failures
 from index_builder.processes import OVER_TIME, Budget, Call, LimitError, Workers
 from index_builder.progress import Progress
 from index_builder.work_folder import WorkFolder
@@ -85,7 +85,7 @@ def test_a_document_that_has_changed_or_other_code_is_tried_again(
     (docs / "bad.html").write_text("Mended.")
     cut(docs, tmp_path / "two", known)
     assert (tried["bad.html"], tried["worse.html"]) == (2, 1)
-    monkeypatch.setattr(quarantine, "made_by", lambda: "another parser")
+    monkeypatch.setattr(batch, "made_by", lambda: "another parser")
     cut(docs, tmp_path / "three", known)
     assert tried["worse.html"] == 2
 

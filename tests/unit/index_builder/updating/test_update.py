@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from index_builder.build import build
-from index_builder.build_plan import BuildPlan, RecallDemand
+from index_builder.build import BuildPlan, RecallDemand, build
 from index_builder.commands import main
 from index_builder.passages import batch
 from index_builder.processes import OVER_TIME, Budget, Call, LimitError, Workers

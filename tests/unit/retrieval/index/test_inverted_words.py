@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from index_builder.index.words import write_inverted_words
+from index_builder.index.index_files import write_inverted_words
 from index_builder.progress import Progress
 from server.retrieval.encoder.encoder import Encoder
 from server.retrieval.index.inverted_words import WORD_ROWS_FILE, WORD_STARTS_FILE, WORDS_FILE, InvertedWords
