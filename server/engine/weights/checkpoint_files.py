@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 from collections.abc import Iterable, Mapping
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from server.artifacts.folder import MANIFEST
+from server.artifacts.json_object import read_json_object
 
 log = logging.getLogger(__name__)
 
@@ -102,20 +102,11 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     try:
         refuse_pointers([path])
-        text = path.read_text("utf-8")
-    except FileNotFoundError:
-        raise CheckpointError(f"{path} is missing") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise CheckpointError(f"{path} cannot be read ({error})") from error
-    if text.startswith("\ufeff"):
-        raise CheckpointError(f"{path} begins with a byte-order mark: save it as UTF-8 without one")
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path} is not JSON ({error})") from error
-    if not isinstance(value, dict):
-        raise CheckpointError(f"{path} does not hold an object")
-    return value
+        return read_json_object(path, may_have_mark=False)
+    except CheckpointError:
+        raise
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path.parent}/{error}") from error
 
 
 def _index(folder: Path, form: str) -> Path | None:
