@@ -25,7 +25,15 @@ from server.web.limits.drain import Drain
 from server.web.limits.list_pool import ListPool
 from server.web.limits.slow_client import limit_waiting
 from server.web.limits.table import LIST_THREADS
-from server.web.openai import chat_completions, completions, embeddings, models, moderations, responses
+from server.web.openai import (
+    chat_completions,
+    completions,
+    embeddings,
+    models,
+    moderations,
+    responses,
+    stored_responses,
+)
 from server.web.operations import metrics, ping
 from server.web.page import route as page
 from server.web.reading.body import json_response
@@ -37,7 +45,7 @@ from server.web.sessions import turns as session_turns
 
 log = logging.getLogger(__name__)
 
-_OPENAI = (chat_completions, completions, responses, embeddings, moderations, models)
+_OPENAI = (chat_completions, completions, responses, stored_responses, embeddings, moderations, models)
 _ROOMS = (ping, metrics, *_OPENAI, search, listing, sessions, session_turns)
 OPERATIONS = tuple(each for room in (*_ROOMS, invocations, page) for each in room.OPERATIONS)
 

@@ -362,7 +362,9 @@ def test_a_turn_that_replaces_another_leaves_it_out_of_the_conversation(store: S
 def test_one_turn_is_erased_and_the_others_stay(store: Store) -> None:
     session_id = fresh_id()
     turns = converse(store, session_id, 3)
+    assert store.turn(session_id, 2) == turns[1]
     assert store.delete_turn(session_id, 2) is True
+    assert store.turn(session_id, 2) is store.turn(session_id, 9) is None
     assert store.delete_turn(session_id, 2) is store.delete_turn(session_id, 9) is False
     assert list(store.history(session_id)) == [turns[0], turns[2]]
 

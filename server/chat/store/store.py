@@ -163,6 +163,11 @@ class Store:
                 if turn is not None:
                     yield turn
 
+    def turn(self, session_id: str, turn: int) -> Turn | None:
+        """One turn, also one that a later turn has replaced; None when there is none that can be read."""
+        row = self._done(session_id, turn)
+        return None if row is None else read_record(row)
+
     def delete_turn(self, session_id: str, turn: int) -> bool:
         """Erase one turn, read or not, and what summaries say of it; the others stay. False when there was none."""
         if self._done(session_id, turn) is None:

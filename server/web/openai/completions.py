@@ -24,7 +24,7 @@ from server.web.openai.choices import answer_choices, choices
 from server.web.openai.chunk_stream import DONE, SSE_TYPE, Envelope
 from server.web.openai.idle_fields import ASKS_FOR_NOTHING, without_idle_fields
 from server.web.openai.logprobs import TextLogprobs, text_logprobs
-from server.web.openai.request import SamplingFields, check_model, check_tokens
+from server.web.openai.request import SamplingFields, check_model, check_tokens, refuse_token_ids
 from server.web.openai.response import (
     CompletionUsage,
     Extension,
@@ -109,6 +109,7 @@ def blueprint(front: Front) -> Blueprint:
 
 
 def _read(front: Front, data: dict[str, Any]) -> CompletionRequest:
+    refuse_token_ids("prompt", data.get("prompt"))
     asked = read_struct(without_idle_fields(data, _FIELDS), CompletionRequest)
     check_model(asked.model, front.services.settings.model_name)
     check_tokens("max_tokens", asked.max_tokens)

@@ -17,7 +17,7 @@ from server.web.call.front import Front, current_exchange, work_blueprint
 from server.web.describe.operation import JSON, REFUSED, Operation
 from server.web.limits.table import MAX_EMBEDDING_CHARS, MAX_EMBEDDING_TEXTS, MAX_NAME_CHARS
 from server.web.openai.idle_fields import without_idle_fields
-from server.web.openai.request import check_model
+from server.web.openai.request import check_model, refuse_token_ids
 from server.web.reading.body import json_response, read_json
 from server.web.reading.struct_reader import invalid, read_struct
 
@@ -93,10 +93,7 @@ def blueprint(front: Front) -> Blueprint:
 
 
 def _read(data: dict[str, Any]) -> EmbeddingRequest:
-    given = data.get("input")
-    if isinstance(given, list) and any(isinstance(each, int | list) for each in given):
-        rule = "token ids are another model's; send text (LangChain: check_embedding_ctx_length=False)"
-        raise invalid("input", given, rule)
+    refuse_token_ids("input", data.get("input"), " (LangChain: check_embedding_ctx_length=False)")
     asked = read_struct(without_idle_fields(data), EmbeddingRequest)
     for index, text in enumerate(asked.texts):
         if is_blank(text):

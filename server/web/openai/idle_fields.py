@@ -14,7 +14,8 @@ from server.web.limits.table import MAX_METADATA, MAX_METADATA_CHARS
 from server.web.reading.json_reader import printable
 from server.web.reading.struct_reader import invalid, printable_value
 
-# Taken whatever they say: who asks, how it is billed, cached or routed, and what a model without it cannot heed.
+# Taken whatever they say: who asks, how it is billed, cached or routed, what would only make it faster, and what a
+# model without it cannot heed.
 HARMLESS = (
     "add_generation_prompt",
     "add_special_tokens",
@@ -26,6 +27,7 @@ HARMLESS = (
     "keep_alive",
     "metadata",
     "parallel_tool_calls",
+    "prediction",
     "priority",
     "prompt_cache_key",
     "prompt_cache_options",
@@ -59,7 +61,6 @@ ASKS_FOR_NOTHING: dict[str, tuple[Any, ...]] = {
     "mirostat": (0,),
     "modalities": (["text"],),
     "moderation": (),
-    "prediction": (),
     "prompt_logprobs": (0,),
     "return_token_ids": (False,),
     "return_tokens_as_token_ids": (False,),

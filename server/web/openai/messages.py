@@ -26,32 +26,32 @@ class Conversation:
     begun: str = ""  # the first words of the reply that is asked for
 
 
-def conversation(messages: Sequence[ChatMessage]) -> Conversation:
+def conversation(messages: Sequence[ChatMessage], field: str = "messages") -> Conversation:
     """System messages from wherever they stand, turns of user and assistant, last a question.
 
     Neighbouring messages of one role are joined by a line end. An assistant's message without a question before it
     answers an empty one; as the last one, it begins the reply. What a tool said is read as the user's. Where nobody
-    asks anything, the last system message is the question.
+    asks anything, the last system message is the question. `field` is what the request calls them.
 
     Raises:
         ServiceError: INVALID_FIELD where there is no question.
     """
-    _check_size(messages)
+    _check_size(messages, field)
     system = [index for index, each in enumerate(messages) if each.role in _SYSTEM]
     said = [each for each in messages if each.role not in _SYSTEM]
     begun = _take_begun(said) if messages[-1].role == "assistant" else ""
     if system and system[-1] == len(messages) - 1 and (not said or _side(said[-1]) != "user"):
         said.append(ChatMessage("user", messages[system.pop()].text))
-    _check_question(messages, said)
+    _check_question(messages, said, field=field)
     *earlier, (_, text) = _joined(said)
     return Conversation(_text(messages[index] for index in system), _turns(earlier), text, begun=begun)
 
 
-def _check_size(messages: Sequence[ChatMessage]) -> None:
+def _check_size(messages: Sequence[ChatMessage], field: str) -> None:
     num_chars = sum(len(each.text) for each in messages)
     if num_chars > MAX_CONVERSATION_CHARS:
-        message = f"messages have {num_chars} characters; at most {MAX_CONVERSATION_CHARS} are read of one conversation"
-        raise ServiceError(ErrorCode.INVALID_FIELD, message, field="messages")
+        message = f"{field}: of {num_chars} characters, at most {MAX_CONVERSATION_CHARS} are read of one conversation"
+        raise ServiceError(ErrorCode.INVALID_FIELD, message, field=field)
 
 
 def _take_begun(said: list[ChatMessage]) -> str:
@@ -66,12 +66,12 @@ def _side(message: ChatMessage) -> str:
     return "assistant" if message.role == "assistant" else "user"
 
 
-def _check_question(messages: Sequence[ChatMessage], said: Sequence[ChatMessage]) -> None:
+def _check_question(messages: Sequence[ChatMessage], said: Sequence[ChatMessage], field: str) -> None:
     last = len(messages) - 1
     if not said:
-        raise invalid(f"messages[{last}].role", messages[last].role, "one message must be the user's")
+        raise invalid(f"{field}[{last}].role", messages[last].role, "one message must be the user's")
     if is_blank(said[-1].text):
-        raise invalid(f"messages[{last}].content", messages[last].text, "must hold visible text")
+        raise invalid(f"{field}[{last}].content", messages[last].text, "must hold visible text")
 
 
 def _joined(messages: Sequence[ChatMessage]) -> list[tuple[str, str]]:

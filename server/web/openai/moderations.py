@@ -15,6 +15,7 @@ from server.web.call.exchange import CHARS_OF_TOKEN
 from server.web.call.front import Front, current_exchange, work_blueprint
 from server.web.describe.operation import JSON, REFUSED, Operation
 from server.web.limits import table
+from server.web.openai.idle_fields import without_idle_fields
 from server.web.openai.moderation_schema import ModerationRequest, ModerationResponse, moderation_result
 from server.web.openai.request import check_model
 from server.web.reading.body import json_response, read_json
@@ -39,7 +40,8 @@ def blueprint(front: Front) -> Blueprint:
 
     @routes.post("/v1/moderations")
     def moderations() -> Response:
-        asked = read_struct(read_json(request, services.settings.max_body_bytes), ModerationRequest)
+        data = read_json(request, services.settings.max_body_bytes)
+        asked = read_struct(without_idle_fields(data), ModerationRequest)
         if services.moderator is None or services.policy is None:
             raise ServiceError(ErrorCode.NOT_FOUND, "moderation is off on this server")
         if not (asked.model or "").startswith(_OPENAI_MODELS):

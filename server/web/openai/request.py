@@ -166,6 +166,12 @@ def check_model(name: str | None, served: str) -> None:
         raise ServiceError(ErrorCode.NOT_FOUND, message, field="model")
 
 
+def refuse_token_ids(field: str, given: object, hint: str = "") -> None:
+    """Refuse tokens instead of text; `hint` says how a client is told. Raises ServiceError."""
+    if isinstance(given, list) and any(isinstance(each, int | list) for each in given):
+        raise invalid(field, given, f"token ids are another model's; send text{hint}")
+
+
 def check_tokens(field: str, wanted: int | None) -> None:
     """Refuse a reply of no token: the schema cannot say "-1, or 1 and more". Raises ServiceError."""
     if wanted == 0:

@@ -18,7 +18,9 @@ class TextFormat(msgspec.Struct, frozen=True, tag_field="type", tag="text"):
 
 
 class JsonObjectFormat(msgspec.Struct, frozen=True, tag_field="type", tag="json_object"):
-    """Any JSON object."""
+    """Any JSON object, or where there is a schema, as llama.cpp and others have it, one that it allows."""
+
+    schema: dict[str, Any] | None = None
 
 
 class NamedSchema(msgspec.Struct, frozen=True):
@@ -43,6 +45,8 @@ def json_schema(asked: ResponseFormat | None) -> str | None:
     """The schema as JSON text; None for plain text. Raises ServiceError as `schema_text` does."""
     if isinstance(asked, JsonSchemaFormat):
         return schema_text(asked.json_schema.schema, "response_format.json_schema.schema")
+    if isinstance(asked, JsonObjectFormat) and asked.schema is not None:
+        return schema_text(asked.schema, "response_format.schema")
     return ANY_OBJECT if isinstance(asked, JsonObjectFormat) else None
 
 

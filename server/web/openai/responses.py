@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import time
 from typing import Any
 
 import msgspec
 from flask import Blueprint, Response, request
 
-from server.chat.records.session_ids import check_session_id, new_session_id
+from server.chat.records.session_ids import new_session_id
 from server.chat.records.turn_records import TurnRequest
 from server.errors import ErrorCode, ServiceError
 from server.web.call.errors import ErrorBody
@@ -26,8 +25,9 @@ from server.web.openai.request import check_model
 from server.web.openai.response_format import ANY_OBJECT, schema_text
 from server.web.openai.responses_schema import JsonObject, JsonSchema, ResponseBody, ResponseEvent, ResponsesRequest
 from server.web.openai.responses_stream import ResponseFormat, whole_response
+from server.web.openai.stored_responses import ResponseId, no_such_response, read_id
 from server.web.reading.body import json_response, read_json
-from server.web.reading.struct_reader import invalid, printable_value, read_struct
+from server.web.reading.struct_reader import invalid, read_struct
 
 OPERATIONS = (
     Operation(
@@ -40,13 +40,23 @@ _FIELDS = tuple(field.encode_name for field in msgspec.structs.fields(ResponsesR
 _IDLE: dict[str, tuple[Any, ...]] = {
     "background": (False,),
     "conversation": (),
-    "include": ([],),
+    "include": ([],),  # when those of `_NEVER_THERE` are taken out
     "max_tool_calls": (),
     "prompt": (),
     "top_logprobs": (0,),
     "truncation": ("auto", "disabled"),
 }
-_ID = re.compile(r"resp_(?P<session>.+)_(?P<turn>\d{1,9})")
+
+# Parts of items that no answer has: of what other models think, and of tools that are not called.
+_NEVER_THERE = (
+    "code_interpreter_call.outputs",
+    "computer_call_output.output.image_url",
+    "file_search_call.results",
+    "message.input_image.image_url",
+    "reasoning.encrypted_content",
+    "web_search_call.action.sources",
+    "web_search_call.results",
+)
 
 
 def blueprint(front: Front) -> Blueprint:
@@ -57,9 +67,9 @@ def blueprint(front: Front) -> Blueprint:
     def responses() -> Response:
         asked = _read(front, read_json(request, front.services.settings.max_body_bytes))
         exchange = current_exchange()
-        session_id, turn_number = _place(front, asked)
-        begun = _begun(front, asked, f"resp_{session_id}_{turn_number}")
-        turn = _turn(front, asked, session_id)
+        response_id = _place(front, asked)
+        begun = _begun(front, asked, str(response_id))
+        turn = _turn(front, asked, response_id.session_id)
         if asked.stream:
             return stream_turns(front, exchange, [turn], stream_format=ResponseFormat(begun, exchange.request_id))
         exchange.reserve([turn])
@@ -71,6 +81,8 @@ def blueprint(front: Front) -> Blueprint:
 
 
 def _read(front: Front, data: dict[str, Any]) -> ResponsesRequest:
+    if isinstance(data.get("include"), list):
+        data = {**data, "include": [each for each in data["include"] if each not in _NEVER_THERE]}
     kept = without_idle_fields(data, _FIELDS, _IDLE)
     kept.pop("type", None)
     asked = read_struct(kept, ResponsesRequest)
@@ -79,23 +91,19 @@ def _read(front: Front, data: dict[str, Any]) -> ResponsesRequest:
     return asked
 
 
-def _place(front: Front, asked: ResponsesRequest) -> tuple[str, int]:
-    """The session that the answer belongs to, and which turn of it the answer will be."""
-    before = asked.previous_response_id
-    if before is None:
-        return new_session_id(), 1
-    named = _ID.fullmatch(before)
-    session = None
-    if named is not None:
-        session = store_of(front.services).load(check_session_id(named["session"], "previous_response_id"), max_turns=1)
-    if named is None or session is None or not session.turns:
-        message = f"previous_response_id={printable_value(before)}: no such response, or it has expired"
-        raise ServiceError(ErrorCode.SESSION_NOT_FOUND, message, field="previous_response_id")
-    newest = session.turns[-1].turn
-    if int(named["turn"]) != newest:
-        rule = f"only the newest response of a conversation can be continued, resp_{session.session_id}_{newest}"
-        raise invalid("previous_response_id", before, rule)
-    return session.session_id, newest + 1
+def _place(front: Front, asked: ResponsesRequest) -> ResponseId:
+    """Which turn of which session the answer will be."""
+    if asked.previous_response_id is None:
+        return ResponseId(new_session_id(), 1)
+    before = read_id(asked.previous_response_id, "previous_response_id")
+    session = store_of(front.services).load(before.session_id, max_turns=1)
+    if session is None or not session.turns:
+        raise no_such_response(asked.previous_response_id, "previous_response_id")
+    newest = ResponseId(session.session_id, session.turns[-1].turn)
+    if before != newest:
+        rule = f"only the newest response of a conversation can be continued, {newest}"
+        raise invalid("previous_response_id", asked.previous_response_id, rule)
+    return ResponseId(newest.session_id, newest.turn + 1)
 
 
 def _turn(front: Front, asked: ResponsesRequest, session_id: str) -> TurnRequest:
@@ -124,8 +132,16 @@ def _turn(front: Front, asked: ResponsesRequest, session_id: str) -> TurnRequest
 
 
 def _said(asked: ResponsesRequest) -> Conversation:
-    given = asked.input
-    return conversation([ChatMessage("user", given)] if isinstance(given, str) else given)
+    if isinstance(asked.input, str):
+        return conversation([ChatMessage("user", asked.input)], "input")
+    for index, item in enumerate(asked.input):
+        if item.message is None and item.type != "reasoning":
+            field = f"input[{index}].role"
+            raise ServiceError(ErrorCode.INVALID_FIELD, f"{field} is missing", field=field)
+    said = [item.message for item in asked.input if item.message is not None]
+    if not said:
+        raise invalid("input", asked.input, "one item must be the user's")
+    return conversation(said, "input")
 
 
 def _is_stored(asked: ResponsesRequest, said: Conversation) -> bool:

@@ -9,8 +9,14 @@ from msgspec import Meta
 
 from server.web.invocations.parameters import MaxNewTokens, Temperature, TopP
 from server.web.invocations.search_fields import NoRetrieval
-from server.web.limits.table import MAX_MESSAGES, MAX_NAME_CHARS, MAX_QUESTION_CHARS, MAX_SYSTEM_CHARS
-from server.web.openai.message_schema import ChatMessage
+from server.web.limits.table import (
+    MAX_MESSAGE_PARTS,
+    MAX_MESSAGES,
+    MAX_NAME_CHARS,
+    MAX_QUESTION_CHARS,
+    MAX_SYSTEM_CHARS,
+)
+from server.web.openai.message_schema import ChatMessage, FunctionCall, Part
 from server.web.openai.request import ModelName
 from server.web.openai.response import Extension
 
@@ -36,13 +42,39 @@ class TextOptions(msgspec.Struct, frozen=True):
     format: PlainText | JsonObject | JsonSchema | None = None
 
 
+ItemText = str | Annotated[list[Part], Meta(max_length=MAX_MESSAGE_PARTS)]
+
+
+class InputItem(msgspec.Struct, frozen=True):
+    """One item of a conversation: a message, or what a function was asked and said, which is read as text. What another
+    model thought is taken without effect, and so are other keys."""
+
+    type: Literal["message", "function_call", "function_call_output", "reasoning"] | None = None
+    role: Literal["system", "developer", "user", "assistant", "tool", "function"] | None = None
+    content: ItemText | None = None
+    name: Annotated[str, Meta(max_length=MAX_NAME_CHARS)] | None = None
+    arguments: str | None = None
+    output: ItemText | None = None
+
+    @property
+    def message(self) -> ChatMessage | None:
+        """The same as a message; None for a thought, and for an item that lacks what its type needs."""
+        if self.type == "function_call":
+            return ChatMessage("assistant", function_call=FunctionCall(self.name or "", self.arguments or ""))
+        if self.type == "function_call_output":
+            return ChatMessage("tool", self.output)
+        if self.type == "reasoning" or self.role is None:
+            return None
+        return ChatMessage(self.role, self.content)
+
+
 class ResponsesRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A question, or the messages of a conversation. Stored and continued by `previous_response_id` where it is one
     question; a list of several messages is answered as it is and not stored."""
 
     input: (
         Annotated[str, Meta(min_length=1, max_length=MAX_QUESTION_CHARS)]
-        | Annotated[list[ChatMessage], Meta(min_length=1, max_length=MAX_MESSAGES)]
+        | Annotated[list[InputItem], Meta(min_length=1, max_length=MAX_MESSAGES)]
     )
     model: ModelName | None = None
     instructions: Annotated[str, Meta(max_length=MAX_SYSTEM_CHARS)] | None = None
@@ -135,6 +167,41 @@ class ResponseBody(msgspec.Struct, frozen=True):
     parallel_tool_calls: bool = False
     metadata: dict[str, str] = {}
     openchatkit: Extension | msgspec.UnsetType = msgspec.UNSET
+
+
+class ResponseDeleted(msgspec.Struct, frozen=True):
+    """The answer is erased, with its question."""
+
+    id: str
+    object: Literal["response"]
+    deleted: bool
+
+
+class InputText(msgspec.Struct, frozen=True):
+    """The text of a question."""
+
+    type: Literal["input_text"]
+    text: str
+
+
+class InputMessage(msgspec.Struct, frozen=True):
+    """A question that was answered."""
+
+    id: str
+    type: Literal["message"]
+    role: Literal["user"]
+    content: tuple[InputText, ...]
+    status: Literal["completed"] = "completed"
+
+
+class InputItemList(msgspec.Struct, frozen=True):
+    """What an answer was asked: one message."""
+
+    object: Literal["list"]
+    data: tuple[InputMessage, ...]
+    first_id: str
+    last_id: str
+    has_more: bool = False
 
 
 class ResponseEvent(msgspec.Struct, frozen=True, omit_defaults=True):

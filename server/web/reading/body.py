@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Collection
 from typing import Any
 
@@ -13,7 +14,7 @@ from server.errors import ErrorCode, ServiceError
 from server.web.reading.json_reader import printable, read_object
 
 JSON = "application/json"
-
+_GZIP, _GZIP_WINDOW = "gzip", 31  # the latter as zlib says it
 
 # Types of JSON lines, one object each: SageMaker's batch transform sends many records so.
 LINES = ("application/jsonlines", "application/jsonl", "application/x-jsonlines", "application/x-ndjson")
@@ -57,10 +58,13 @@ def _check_type(request: Request, legal: Collection[str] = (JSON, "application/o
         found = printable(given) if given else "(none)"
         message = f"Content-Type {found} is not supported; legal is {JSON}, in UTF-8"
         raise ServiceError(ErrorCode.UNSUPPORTED_MEDIA_TYPE, message, field="Content-Type")
-    coding = request.headers.get("Content-Encoding", "identity")
-    if coding.lower() != "identity":
-        message = f"Content-Encoding {printable(coding)} is not supported; send the body as it is"
+    if _coding(request) not in ("identity", _GZIP):
+        message = f"Content-Encoding {printable(_coding(request))} is not supported; legal are {_GZIP} and none"
         raise ServiceError(ErrorCode.UNSUPPORTED_MEDIA_TYPE, message, field="Content-Encoding")
+
+
+def _coding(request: Request) -> str:
+    return request.headers.get("Content-Encoding", "identity").lower()
 
 
 def _read(request: Request, max_bytes: int) -> bytes:
@@ -78,7 +82,21 @@ def _read(request: Request, max_bytes: int) -> bytes:
         raise _too_large("is longer", max_bytes)
     if announced is not None and len(body) < announced:
         raise _cut_short()
-    return body
+    return _unpacked(body, max_bytes) if _coding(request) == _GZIP else body
+
+
+def _unpacked(body: bytes, max_bytes: int) -> bytes:
+    """What a body in gzip says, unpacked no further than the limit."""
+    unpacking = zlib.decompressobj(_GZIP_WINDOW)
+    try:
+        unpacked = unpacking.decompress(body, max_bytes + 1)
+    except zlib.error as error:
+        raise ServiceError(ErrorCode.INVALID_JSON, f"the body is not the gzip that it is said to be: {error}") from None
+    if len(unpacked) > max_bytes:
+        raise _too_large("is longer when it is unpacked", max_bytes)
+    if not unpacking.eof or unpacking.unused_data:
+        raise ServiceError(ErrorCode.INVALID_JSON, "the body is not one whole gzip member")
+    return unpacked
 
 
 def _cut_short() -> ServiceError:

@@ -98,6 +98,9 @@ class FakeStore:
             self.turns_read += 1
             yield turn
 
+    def turn(self, session_id: str, turn: int) -> Turn | None:
+        return next((each for each in self.sessions.get(session_id, []) if each.turn == turn), None)
+
     def delete_turn(self, session_id: str, turn: int) -> bool:
         turns = self.sessions.get(session_id, [])
         kept = [each for each in turns if each.turn != turn]

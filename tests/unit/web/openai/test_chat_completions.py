@@ -150,7 +150,7 @@ def test_a_failure_inside_a_stream_is_an_error_event_before_the_end(fakes: Fakes
     [
         ("tools", [{"type": "function", "function": {"name": "f"}}]), ("functions", [{"name": "f"}]),
         ("tool_choice", "required"), ("function_call", {"name": "f"}), ("modalities", ["text", "audio"]),
-        ("audio", {"voice": "x"}), ("prediction", {"type": "content"}), ("web_search_options", {}),
+        ("audio", {"voice": "x"}), ("web_search_options", {}),
         ("best_of", 4), ("use_beam_search", True), ("stop_token_ids", [1]), ("bad_words", ["a"]),
         ("chat_template", "x"), ("prompt_logprobs", 3), ("include_stop_str_in_output", True), ("suffix", "x"),
     ],
@@ -168,7 +168,8 @@ def test_a_field_that_would_change_the_answer_is_refused_with_its_value(
 
 def test_fields_and_values_that_change_nothing_are_accepted(fakes: Fakes, client: FlaskClient) -> None:
     harmless: dict[str, Any] = {
-        "n": 1, "tools": [], "logprobs": False, "top_logprobs": 0, "logit_bias": {}, "frequency_penalty": 0.0,
+        "prediction": {"type": "content", "content": "a"}, "n": 1, "tools": [], "logprobs": False, "top_logprobs": 0,
+        "logit_bias": {}, "frequency_penalty": 0.0,
         "presence_penalty": 0, "response_format": {"type": "text"}, "tool_choice": "none", "parallel_tool_calls": True,
         "store": True, "service_tier": "flex", "user": "me", "metadata": {"trace": 1}, "audio": None, "stop": None,
         "stream_options": {"include_usage": True, "continuous_usage_stats": True}, "max_tokens": None,
@@ -201,7 +202,9 @@ def test_sampling_fields_reach_the_engine_as_they_are(fakes: Fakes, client: Flas
     assert sampling.json_schema is not None
     assert json.loads(sampling.json_schema) == schema
     post(client, response_format={"type": "json_object"}, logprobs=True)
+    post(client, response_format={"type": "json_object", "schema": {"type": "integer"}})
     assert (fakes.turns.requests[1].sampling.json_schema, fakes.turns.requests[1].sampling.logprobs) == ("{}", 0)
+    assert fakes.turns.requests[2].sampling.json_schema == '{"type":"integer"}'
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -52,7 +52,8 @@ def test_a_stream_joined_equals_the_whole(client: FlaskClient) -> None:
 @pytest.mark.parametrize(
     ("body", "param"),
     [
-        ({"prompt": [1, 2]}, "prompt[0]"),
+        ({"prompt": [1, 2]}, "prompt"),
+        ({"prompt": [[1, 2], [3]]}, "prompt"),
         ({"prompt": ""}, "prompt"),
         ({"prompt": ["a", " "]}, "prompt[1]"),
         ({"prompt": "a", "best_of": 3}, "best_of"),
@@ -119,6 +120,60 @@ def test_a_conversation_that_its_client_keeps_is_not_stored(
 ) -> None:
     assert client.post("/v1/responses", json=body).json["store"] is False
     assert fakes.store.sessions == {}
+
+
+def test_a_stored_response_is_had_again_with_what_it_was_asked_and_erased(client: FlaskClient) -> None:
+    first = client.post("/v1/responses", json={"input": "My name is Ada"}).json
+    second = client.post("/v1/responses", json={"input": "Who am I?", "previous_response_id": first["id"]}).json
+    address = f"/v1/responses/{second['id']}"
+    again = client.get(address).json
+    assert (again["id"], again["output"], again["status"]) == (second["id"], second["output"], "completed")
+    assert again["previous_response_id"] == first["id"]
+    [item] = client.get(f"{address}/input_items").json["data"]
+    assert (item["role"], item["content"]) == ("user", [{"type": "input_text", "text": "Who am I?"}])
+    assert client.delete(address).json == {"id": second["id"], "object": "response", "deleted": True}
+    assert client.get(address).json["error"]["code"] == "session_not_found"
+    assert client.delete(address).status_code == 404
+    assert client.get(f"/v1/responses/{first['id']}").status_code == 200
+
+
+@pytest.mark.parametrize("address", ["resp_x_1", "chatcmpl-1", "resp_!_1", "resp_x_1?stream=true"])
+def test_a_response_that_is_not_stored_is_not_made_up(client: FlaskClient, address: str) -> None:
+    error = client.get(f"/v1/responses/{address}").json["error"]
+    assert error["type"] == "invalid_request_error"
+    assert error["param"] == ("stream" if "stream" in address else "response_id")
+
+
+def test_what_functions_were_asked_and_said_is_read_as_text(fakes: Fakes, client: FlaskClient) -> None:
+    called = {"type": "function_call", "call_id": "c1", "name": "weather", "arguments": '{"city": "Paris"}'}
+    said = {"type": "function_call_output", "call_id": "c1", "output": "sunny"}
+    thought = {"type": "reasoning", "summary": [], "id": "rs_1"}
+    body = {"input": [{"role": "user", "content": "Weather?"}, thought, called, said]}
+    assert client.post("/v1/responses", json=body).status_code == 200
+    [turn] = fakes.turns.requests[0].history
+    assert (turn.user, turn.reply) == ("Weather?", 'weather({"city": "Paris"})')
+    assert fakes.turns.requests[0].text == "sunny"
+    first = client.post("/v1/responses", json={"input": "Weather?"}).json
+    more = {"input": [said], "previous_response_id": first["id"]}
+    assert client.post("/v1/responses", json=more).json["output"][0]["content"][0]["text"] == "You said: sunny"
+
+
+def test_what_no_answer_has_may_be_asked_for(client: FlaskClient) -> None:
+    asked = {"input": "a", "store": False, "include": ["reasoning.encrypted_content", "file_search_call.results"]}
+    assert client.post("/v1/responses", json=asked).status_code == 200
+    error = client.post("/v1/responses", json={"input": "a", "include": ["message.output_text.logprobs"]}).json["error"]
+    assert (error["code"], error["param"]) == ("unsupported_parameter", "include")
+
+
+@pytest.mark.parametrize(("item", "param"), [
+    ({"content": "a"}, "input[0].role"),
+    ({"type": "item_reference", "id": "msg_1"}, "input[0].type"),
+    ({"type": "reasoning"}, "input"),
+    ({"role": "user", "content": [{"type": "input_image", "image_url": "http://a"}]}, "input[0].content[0].type"),
+    ({"role": "user", "content": " "}, "input[0].content"),
+])  # fmt: skip
+def test_an_item_that_cannot_be_read_is_refused_by_name(client: FlaskClient, item: dict[str, Any], param: str) -> None:
+    assert client.post("/v1/responses", json={"input": [item]}).json["error"]["param"] == param
 
 
 def test_json_lines_are_answered_line_by_line(client: FlaskClient) -> None:

@@ -37,7 +37,8 @@ def test_each_text_gets_its_verdict_in_openai_s_shape(client: FlaskClient) -> No
     ("given", "count"), [("hello", 1), ([{"type": "text", "text": "hello"}, "you"], 2), (["a"] * 128, 128)]
 )
 def test_a_text_a_list_and_text_parts_are_judged(client: FlaskClient, given: Any, count: int) -> None:
-    assert len(client.post("/v1/moderations", json={"input": given}).json["results"]) == count
+    asked = {"input": given, "user": "me"}
+    assert len(client.post("/v1/moderations", json=asked).json["results"]) == count
 
 
 def test_verdicts_are_offered_to_the_audit_log_under_the_call_s_id(fakes: Fakes, client: FlaskClient) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
 
 from tests.unit.web.fakes import Fakes
 
@@ -102,11 +104,24 @@ def test_slashes_too_many_change_nothing(client: FlaskClient, path: str) -> None
     assert client.post(path, json={"input": "hello"}).status_code == 200
 
 
-def test_a_compressed_body_is_refused(client: FlaskClient) -> None:
-    response = client.post(
-        "/invocations", data=b"x", content_type="application/json", headers={"Content-Encoding": "gzip"}
-    )
-    error_of(response, 415, "unsupported_media_type", "Content-Encoding")
+def post_packed(client: FlaskClient, body: bytes, coding: str = "gzip") -> TestResponse:
+    headers = {"Content-Encoding": coding}
+    return client.post("/invocations", data=body, content_type="application/json", headers=headers)
+
+
+def test_a_body_in_gzip_is_unpacked_up_to_the_limit(client: FlaskClient) -> None:
+    assert post_packed(client, gzip.compress(b'{"inputs": "hello"}')).json["outputs"] == "You said: hello"
+    bomb = gzip.compress(b'{"inputs": "' + b" " * 10_000_000)
+    error_of(post_packed(client, bomb), 413, "body_too_large")
+
+
+@pytest.mark.parametrize("body", [b"x", gzip.compress(b"{}")[:-9], gzip.compress(b"{}") + b"x"])
+def test_what_is_not_the_gzip_that_it_is_said_to_be_is_refused(client: FlaskClient, body: bytes) -> None:
+    error_of(post_packed(client, body), 400, "invalid_json")
+
+
+def test_a_body_that_is_packed_otherwise_is_refused(client: FlaskClient) -> None:
+    error_of(post_packed(client, b"x", "br"), 415, "unsupported_media_type", "Content-Encoding")
 
 
 @pytest.mark.parametrize("path", WORK)
