@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import os
 import signal
@@ -56,6 +57,8 @@ def post_fork(_arbiter: Any, worker: Any) -> None:
 
 def post_worker_init(worker: Any) -> None:
     """On SIGTERM drain first, accepting connections all the while to refuse their requests; then let gunicorn end."""
+    gc.collect()
+    gc.freeze()  # what is there for good is not looked through again and again while requests wait
     drain = worker.wsgi.extensions["front"].drain
     asked = threading.Event()
 

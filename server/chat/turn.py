@@ -172,7 +172,10 @@ class TurnService:
         try:
             if request.history is None:
                 turn.clock.begin(CLAIM)
-                yield from self._waits.result(turn, partial(self._open, turn, request.session_id))
+                if request.session_id is None:  # there is nothing to wait for
+                    self._open(turn, None)
+                else:
+                    yield from self._waits.result(turn, partial(self._open, turn, request.session_id))
             # A turn that another request adds while the session is busy is the next question's to know.
             if not self._settings.judge_before_search:
                 found = self._search.start(turn)
@@ -192,7 +195,10 @@ class TurnService:
             if blocked is not None:
                 result = turn.result(blocked.message, "moderated_input")
             else:
-                turn.passages = yield from self._waits.result(turn, partial(self._search.wait, turn, found))
+                if TurnSearch.found_nothing(found):  # and so nothing is to be judged
+                    turn.passages = self._search.wait(turn, found)
+                else:
+                    turn.passages = yield from self._waits.result(turn, partial(self._search.wait, turn, found))
                 turn.go_on()
                 prompt = self._prompts.build(turn)
                 turn.passages = turn.passages[: prompt.num_passages]

@@ -71,6 +71,11 @@ class TurnSearch:
             query = replace(query, standalone=self._questions.of(turn))
         return retriever.search(query)
 
+    @staticmethod
+    def found_nothing(found: Future[list[Passage]]) -> bool:
+        """Whether it is over, and without a passage: `wait` then waits for nothing."""
+        return found.done() and not found.cancelled() and (found.exception() is not None or not found.result())
+
     def wait(self, turn: OpenTurn, found: Future[list[Passage]]) -> list[Passage]:
         """The passages, or none with a warning: an answer without a source beats no answer, unless one is required.
 

@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 import zmq
 from zmq.utils.monitor import recv_monitor_message
@@ -15,6 +16,8 @@ from server.engine.engine import Engine, lost
 from server.errors import ErrorCode
 
 log = logging.getLogger(__name__)
+
+_MOST_AT_ONCE = 64  # messages
 
 
 class EngineClient(Engine):
@@ -122,7 +125,7 @@ class EngineClient(Engine):
             if outbox in ready and (frame := outbox.recv()):
                 socket.send(frame)
             if socket in ready:
-                self._deliver(wire.decode_from_engine(socket.recv()))
+                self._deliver_all(socket)
         self._lose_all("the server is shutting down")
         socket.disable_monitor()
         for each in (socket, monitor, outbox):
@@ -133,6 +136,12 @@ class EngineClient(Engine):
             socket.send(wire.encode(wire.Hello()))
         else:
             self._lose_all("the engine group was lost while it worked on this request")
+
+    def _deliver_all(self, socket: zmq.Socket[bytes]) -> None:
+        """What is there by now, of which a step brings much at once; what is to be sent does not wait for ever."""
+        with suppress(zmq.Again):
+            for _ in range(_MOST_AT_ONCE):
+                self._deliver(wire.decode_from_engine(socket.recv(zmq.NOBLOCK)))
 
     def _deliver(self, message: wire.FromEngine) -> None:
         if isinstance(message, wire.Welcome):

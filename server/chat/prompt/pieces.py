@@ -13,6 +13,7 @@ from server.chat.prompt.tokenizer import ChatTokenizer
 from server.chat.text.neutralise import Neutraliser
 
 _LINES_KEPT = 256
+_TEXTS_KEPT, _LONGEST_KEPT = 256, 4096  # the latter in characters
 _SENTENCE_END = re.compile(r"[.!?]['\")\]]*(?=\s)|[\u3002\uff01\uff1f]")
 
 
@@ -35,6 +36,8 @@ class PromptPieces:
         self._tokenizer = tokenizer
         # The lines of a format are few, and each of them is asked for several times a turn.
         self._line = lru_cache(_LINES_KEPT)(lambda line: tuple(tokenizer.encode_structure(line)))
+        # A question is asked for several times a turn, and a conversation's texts at every turn.
+        self._remembered = lru_cache(_TEXTS_KEPT)(self._encoded)
         self._format = chat_format
         self._neutralise = Neutraliser(chat_format.markup).neutralise
         # Twice, since a tokenizer may compose characters first, up to four into three bytes.
@@ -122,8 +125,12 @@ class PromptPieces:
         return f"{self._background.lead}{plain}" if plain else ""
 
     def _content(self, text: str, lead: str) -> list[int]:
+        encoded = self._remembered if len(text) <= _LONGEST_KEPT else self._encoded
+        return list(encoded(text, lead))
+
+    def _encoded(self, text: str, lead: str) -> tuple[int, ...]:
         plain = self._plain(text)
-        return self._tokenizer.encode(f"{lead}{plain}") if plain else []
+        return tuple(self._tokenizer.encode(f"{lead}{plain}")) if plain else ()
 
     def _frame(self, pair: tuple[str, str]) -> _Frame:
         opens, closes = pair

@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
@@ -16,8 +17,7 @@ from server.chat.moderation.parts import ReplySpan, sentences_before
 from server.chat.moderation.policy import Role
 from server.chat.records.phases import DECODE, FIRST_TOKEN, PhaseClock
 from server.chat.records.turn_records import Judgement, KeepAlive, TextPiece
-from server.chat.reply.clean import ReplyCleaner
-from server.chat.reply.growing import GrowingReply
+from server.chat.reply.clean import GrowingReply, ReplyCleaner
 from server.chat.text.sentences import next_to_judge
 from server.errors import ErrorCode, ServiceError
 
@@ -107,6 +107,7 @@ class ReplyStream:
         self._order = order
         self._deadline = time.monotonic() + order.deadline_s
         self._events: queue.SimpleQueue[_Event] = queue.SimpleQueue()
+        self._held: deque[wire.Piece] = deque()  # pieces of a reply that leaves whole, not yet read
         self._begun = self._written = cleaner.shown(order.begun)
         self._logprobs: list[wire.TokenLogprobs] = []
         self._num_tokens = 0
@@ -139,7 +140,7 @@ class ReplyStream:
             ServiceError: the generation or a classification failed; nothing that was not judged has left.
         """
         self._order.clock.begin(FIRST_TOKEN)
-        self._engine.start(self._order.request, self._events.put)
+        self._engine.start(self._order.request, self._events.put if self._order.piecewise else self._hold)
         silent_since = time.monotonic()
         try:
             while not self._is_over():
@@ -160,6 +161,14 @@ class ReplyStream:
         """End `pieces()` with `error`; from any thread."""
         self._events.put(error)
 
+    def _hold(self, message: wire.FromEngine) -> None:
+        """What comes for a reply that leaves whole; its thread sleeps until the end."""
+        if isinstance(message, wire.Piece):
+            self._note_first_token()
+            self._held.append(message)
+        else:
+            self._events.put(message)
+
     def _is_blocked(self) -> bool:
         return self._judgement is not None and self._judgement.blocked
 
@@ -169,12 +178,20 @@ class ReplyStream:
     def _take_event(self, until: float) -> None:
         """Wait for the next event, but not beyond `until`, and apply it."""
         if self._ending.is_set() and self._finished is None:
+            self._apply_held()
             self._finish_early()
             return
         try:
-            self._apply(self._events.get(timeout=max(0.0, until - time.monotonic())))
+            event = self._events.get(timeout=max(0.0, until - time.monotonic()))
         except queue.Empty:
             self._check_deadline()
+            return
+        self._apply_held()
+        self._apply(event)
+
+    def _apply_held(self) -> None:
+        while self._held:
+            self._apply(self._held.popleft())
 
     def _apply(self, event: _Event) -> None:
         if isinstance(event, ServiceError):

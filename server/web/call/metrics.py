@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, GCCollector, Histogram, ProcessCollector
 from prometheus_client.exposition import choose_encoder
 
@@ -51,6 +53,10 @@ class Metrics:
         self._retrieval_failures = Counter(
             "ock_retrieval_failures", "Searches that failed, in turns and on /search.", registry=registry
         )
+        # What each turn counts, without a look at its words again.
+        self._phase = cache(self._phases.labels)
+        self._token_kind = cache(self._tokens.labels)
+        self._requests_of, self._seconds_of = cache(self._requests.labels), cache(self._seconds.labels)
         _constant(registry, "ock_moderation_enabled", "1 when texts are judged.", value=services.moderator is not None)
         _constant(registry, "ock_retrieval_enabled", "1 when there is an index.", value=services.retriever is not None)
         Gauge("ock_admitted", "Requests at work.", registry=registry).set_function(lambda: concurrency.num_inside)
@@ -67,12 +73,12 @@ class Metrics:
 
     def phase(self, name: str, seconds: float) -> None:
         """A phase of a turn is over."""
-        self._phases.labels(name).observe(seconds)
+        self._phase(name).observe(seconds)
 
     def request_ended(self, route: str, status: int, code: str, seconds: float) -> None:
         """One request is over; `code` is the error's word or empty."""
-        self._requests.labels(route, str(status), code).inc()
-        self._seconds.labels(route).observe(seconds)
+        self._requests_of(route, str(status), code).inc()
+        self._seconds_of(route).observe(seconds)
 
     def key_used(self, key: str, num_tokens: int) -> None:
         """One request of a key is over. Names are those of the file of keys, so there are few."""
@@ -86,9 +92,9 @@ class Metrics:
     def turn_ended(self, result: TurnResult) -> None:
         """One turn was answered."""
         self._turns.labels(result.finish_reason).inc()
-        self._tokens.labels("prompt").inc(result.usage.prompt_tokens)
-        self._tokens.labels("cached").inc(result.usage.cached_tokens)
-        self._tokens.labels("completion").inc(result.usage.completion_tokens)
+        self._token_kind("prompt").inc(result.usage.prompt_tokens)
+        self._token_kind("cached").inc(result.usage.cached_tokens)
+        self._token_kind("completion").inc(result.usage.completion_tokens)
         for each in result.phases:
             self.phase(each.name, each.seconds)
             if each.name == DECODE and result.usage.completion_tokens > 1:

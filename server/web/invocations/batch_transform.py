@@ -12,11 +12,10 @@ from server.errors import ErrorCode, ServiceError
 from server.web.call.errors import error_body
 from server.web.call.front import Front, current_exchange
 from server.web.invocations.batch import answer_each
-from server.web.invocations.checked import checked_invocation
 from server.web.invocations.parameters import Parameters
 from server.web.invocations.schema import Answer, FailedInput
 from server.web.invocations.stream_format import JSON_LINES
-from server.web.invocations.turn_request import turn_request
+from server.web.invocations.turn_request import checked_invocation, turn_request
 from server.web.limits.table import MAX_INPUTS
 from server.web.reading.json_reader import read_object
 from server.web.reading.struct_reader import invalid

@@ -17,7 +17,6 @@ from server.web.call.front import Front, current_exchange, store_of, work_bluepr
 from server.web.describe.operation import EVENT, JSON, REFUSED, Operation, in_header
 from server.web.invocations.batch import answer_all
 from server.web.invocations.batch_transform import BATCH_STRATEGY, ExecutionParameters, answer_lines
-from server.web.invocations.checked import checked_invocation
 from server.web.invocations.idempotency import HEADER, idempotency_key
 from server.web.invocations.parameters import Parameters
 from server.web.invocations.schema import (
@@ -45,7 +44,7 @@ from server.web.invocations.sticky import (
     with_session,
 )
 from server.web.invocations.stream_format import JSON_LINES, SSE, InvocationStreamFormat, asks_for_stream
-from server.web.invocations.turn_request import turn_request
+from server.web.invocations.turn_request import checked_invocation, turn_request
 from server.web.invocations.turn_stream import stream_turns
 from server.web.reading.body import has_lines, json_response, read_json, read_lines
 from server.web.reading.struct_reader import invalid, read_struct
