@@ -61,6 +61,7 @@ class Settings(BaseModel):
     max_queued_tokens: int = Field(131072, ge=1)
     block_tokens: int = Field(16, ge=1, le=256)
     kv_cache_tokens: int = Field(0, ge=0)  # 0: sized from the memory that is left (GPU) or from max_running (CPU)
+    rank_nice: int = Field(5, ge=0, le=19)  # how far ranks on CPUs step back behind the front, as nice(1) says it
     step_timeout_s: float = Field(120.0, gt=0, le=_DAY_S)
     start_timeout_s: float = Field(3600.0, gt=0, le=_DAY_S)
     golden: Literal["require", "if_present", "off"] = "if_present"

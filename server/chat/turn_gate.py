@@ -43,9 +43,7 @@ class TurnGate:
             ServiceError: QUEUE_FULL when its reply would have to wait too long, at the pace at which replies end now.
         """
         with self._lock:
-            error = None if self._is_owed(owner) else self.refusal(deadline_s)
-            if error is not None:
-                self._refused_at |= {owner: self._clock()} if owner else {}
+            if (error := self._refused(deadline_s, owner)) is not None:
                 raise error
             self._count(owner, 1)
         try:
@@ -54,12 +52,17 @@ class TurnGate:
             with self._lock:
                 self._count(owner, -1)
 
-    def refusal(self, deadline_s: float) -> ServiceError | None:
-        """What one more turn of somebody without a share would be told; None: it would be let in."""
+    def refusal(self, deadline_s: float, owner: str = "") -> ServiceError | None:
+        """What one more turn of `owner` is told, which counts as refused then; None: it would be let in."""
+        with self._lock:
+            return self._refused(deadline_s, owner)
+
+    def _refused(self, deadline_s: float, owner: str) -> ServiceError | None:
         wait_s = self.expected_wait_s()
         most_s = min(self._longest_wait_s, _LONGEST_SHARE * deadline_s, self._standing_wait_s())
-        if wait_s <= most_s:
+        if wait_s <= most_s or self._is_owed(owner):
             return None
+        self._refused_at |= {owner: self._clock()} if owner else {}
         message = (
             f"{self._num_inside} turns are under way, and a reply would begin in about {wait_s:.1f} s; at most "
             f"{most_s:.1f} s are waited for"

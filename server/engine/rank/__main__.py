@@ -61,6 +61,8 @@ def _serve(settings: Settings, rank: int, attempt: int) -> int:
         return REFUSED
     give_signs(settings.run_dir, rank)  # from here on, however long it takes to load
     os.environ.setdefault("DS_ACCELERATOR", _accelerator(settings))
+    if os.environ["DS_ACCELERATOR"] == "cpu":
+        os.nice(settings.rank_nice)  # the front has little to do and is waited for; every later thread is as nice
     os.environ.setdefault("TRITON_CACHE_DIR", str(cache_folder() / "triton"))
     # torch and DeepSpeed take seconds to import; a wrong setting must not wait for them.
     from server.engine.parallel.transport import TransportError

@@ -7,23 +7,30 @@ that are answered.
 from __future__ import annotations
 
 import logging
-import secrets
+import re
 import time
 from http import HTTPStatus
 
 import msgspec
+from werkzeug.datastructures import Headers
 
 from server.errors import ErrorCode, ServiceError
 from server.web.call.errors import error_body
+from server.web.call.exchange import new_request_id, request_id_of
 from server.web.call.front import Front
-from server.web.limits.table import RETRY_AFTER_S
 
 log = logging.getLogger("server.web.access")
 
-# Routes that answer turns. What else is posted to /invocations is told by its fields, and left to the application.
+# Routes that answer turns. What else is posted to /invocations is told by its fields, and left to the application, and
+# so is a list, of which a part may be let in.
 _TURN_ROUTES = (b"POST /v1/chat/completions ", b"POST /v1/completions ", b"POST /v1/responses ", b"POST /invocations ")
-_OTHER_WORDS = (b'"action"', b'"requestType"')
-_HEADERS_TO_HEED = (b"\r\nx-request-id:", b"\r\norigin:", b"\r\nx-amzn-sagemaker", b"\r\naccept: text/event-stream")
+_NO_TURN = (b'"action"', b'"requestType"')
+_LIST = re.compile(rb'"inputs"\s*:\s*\[')
+# Who asks from a page is answered with more headers; what is packed, or in lines, cannot be told at a glance.
+_HEED = (
+    b"\r\norigin:", b"\r\nx-amzn-sagemaker", b"\r\ncontent-encoding:", b"\r\ntransfer-encoding:", b"jsonl", b"ndjson",
+)  # fmt: skip
+_FIELD = re.compile(rb"\r\n([^:\r]+):[ \t]*([^\r]*)")
 _LOG_EVERY_S = 1.0
 
 
@@ -37,22 +44,46 @@ class EarlyRefusal:
 
     def answer(self, request: bytes) -> bytes | None:
         """A whole response, after which the connection is kept; None: the application is to answer `request`."""
-        error = None if self._front.doorkeeper.asks_for_keys else self._error()
-        if error is None or not request.startswith(_TURN_ROUTES) or not _is_plain(request):
+        if not request.startswith(_TURN_ROUTES) or not self._may_refuse():
+            return None
+        head, _, body = request.partition(b"\r\n\r\n")
+        if not _is_plain_turn(head.lower(), body):
+            return None
+        is_named = self._front.doorkeeper.asks_for_keys or b"\r\nx-request-id:" in head.lower()
+        headers = _headers(head) if is_named else Headers()
+        error = self._error(headers)
+        if error is None:
             return None
         route = request[5 : request.index(b" ", 5)].decode("ascii")
         self._front.metrics.request_ended(route, HTTPStatus.TOO_MANY_REQUESTS, error.code.value, seconds=0.0)
         self._log()
-        return _response(error, is_openai=route.startswith("/v1/"))
+        request_id = request_id_of(headers) if headers else new_request_id()
+        return _response(error, request_id, is_openai=route.startswith("/v1/"))
 
-    def _error(self) -> ServiceError | None:
+    def _may_refuse(self) -> bool:
+        """Whether there is anybody whom it would refuse, asked at each request."""
         concurrency, services = self._front.concurrency, self._front.services
         if concurrency.closed:
+            return False
+        gate, deadline_s = services.gate, services.settings.stream_deadline_s
+        return concurrency.is_crowded or (gate is not None and gate.refusal(deadline_s) is not None)
+
+    def _error(self, headers: Headers) -> ServiceError | None:
+        """What the caller is told; a refusal counts among the requests of its key."""
+        services = self._front.services
+        try:
+            caller = self._front.doorkeeper.caller(headers)
+            error = self._front.concurrency.refusal(caller.turn_taker)
+            if error is None and services.gate is not None:
+                error = services.gate.refusal(services.settings.stream_deadline_s, caller.name)
+            if error is not None and caller.share is not None:
+                caller.share.enter()
+                caller.share.leave()
+        except ServiceError:  # of the key, which the application tells
             return None
-        if concurrency.num_inside >= concurrency.limit:
-            message = f"{concurrency.num_inside} requests are at work, which is the limit"
-            return ServiceError(ErrorCode.QUEUE_FULL, message, retry_after_s=RETRY_AFTER_S)
-        return None if services.gate is None else services.gate.refusal(services.settings.stream_deadline_s)
+        if error is not None and caller.name:
+            self._front.metrics.key_used(caller.name, 0)
+        return error
 
     def _log(self) -> None:
         self._num_unlogged += 1
@@ -62,15 +93,16 @@ class EarlyRefusal:
             self._num_unlogged, self._logged_at = 0, now
 
 
-def _is_plain(request: bytes) -> bool:
-    """Whether nothing in the request asks for more than the plain answer."""
-    head, _, body = request.partition(b"\r\n\r\n")
-    head = head.lower()
-    return not any(each in head for each in _HEADERS_TO_HEED) and not any(each in body for each in _OTHER_WORDS)
+def _is_plain_turn(head: bytes, body: bytes) -> bool:
+    heed = any(each in head for each in _HEED) or any(each in body for each in _NO_TURN)
+    return not heed and _LIST.search(body) is None
 
 
-def _response(error: ServiceError, *, is_openai: bool) -> bytes:
-    request_id = f"req-{secrets.token_hex(12)}"
+def _headers(head: bytes) -> Headers:
+    return Headers([(name.decode("latin-1"), value.decode("latin-1")) for name, value in _FIELD.findall(head)])
+
+
+def _response(error: ServiceError, request_id: str, *, is_openai: bool) -> bytes:
     body = msgspec.json.encode(error_body(error, request_id, openai=is_openai))
     retry_after = max(1, round(error.retry_after_s or 1))
     head = (

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from flask import Request
+from werkzeug.datastructures import Headers
 
 from server.chat.records.turn_records import TurnRequest, TurnResult
 from server.errors import ErrorCode
@@ -26,12 +27,17 @@ CHARS_OF_TOKEN = 4  # about; what a turn came to is known at its end
 _QUIET = {"/ping", "/health", "/metrics"}  # asked every few seconds, logged at DEBUG
 
 
-def request_id_of(request: Request) -> str:
+def request_id_of(headers: Headers) -> str:
     """The client's id when it is made of safe characters, else a new one. SageMaker passes on only its own header."""
     for header in ("X-Request-Id", "X-Amzn-SageMaker-Inference-Id"):
-        given = request.headers.get(header, "")
+        given = headers.get(header, "")
         if _SAFE_ID.fullmatch(given):
             return given
+    return new_request_id()
+
+
+def new_request_id() -> str:
+    """One that nobody else has."""
     return f"req-{secrets.token_hex(12)}"
 
 
@@ -39,7 +45,7 @@ class Exchange:
     """Lives as long as one call. Not shared between threads but for `note_result`."""
 
     def __init__(self, request: Request, metrics: Metrics, tracer: Tracer | None = None) -> None:
-        self.request_id = request_id_of(request)
+        self.request_id = request_id_of(request.headers)
         self.route = "unmatched" if request.url_rule is None else request.url_rule.rule
         self.is_openai = request.path.startswith("/v1/")
         self.code = ""  # the error's word, where it ended in one

@@ -66,6 +66,16 @@ class ConcurrencyLimit:
         """Whether the server is shutting down."""
         return self._closed
 
+    @property
+    def is_crowded(self) -> bool:
+        """Whether somebody may be refused: so few places are left that those with names share them, or none is."""
+        return self.limit - self._inside <= self.limit // SHARED_PLACES
+
+    def refusal(self, caller: str = "") -> ServiceError | None:
+        """What one more request of `caller` is told, which counts as refused then; None: it would be let in."""
+        with self._changed:
+            return self._refused(caller, "")
+
     def enter(self, caller: str = "", side_route: str = "") -> Ticket:
         """Take a place; without a name a caller is like no other.
 
@@ -76,10 +86,8 @@ class ConcurrencyLimit:
         with self._changed:
             if self._closed:
                 raise ServiceError(ErrorCode.SHUTTING_DOWN, "the server is shutting down", retry_after_s=RETRY_AFTER_S)
-            refusal = self._refusal(caller, side_route)
-            if refusal:
-                self._refused_at |= {caller: self._clock()} if caller else {}
-                raise ServiceError(ErrorCode.QUEUE_FULL, refusal, retry_after_s=RETRY_AFTER_S)
+            if (error := self._refused(caller, side_route)) is not None:
+                raise error
             self._inside += 1
             self._of_caller[caller] += 1
             self._of_route[side_route] += 1
@@ -95,7 +103,14 @@ class ConcurrencyLimit:
         with self._changed:
             return self._changed.wait_for(lambda: self._inside == 0, timeout_s)
 
-    def _refusal(self, caller: str, side_route: str) -> str:
+    def _refused(self, caller: str, side_route: str) -> ServiceError | None:
+        why = self._why_not(caller, side_route)
+        if not why:
+            return None
+        self._refused_at |= {caller: self._clock()} if caller else {}
+        return ServiceError(ErrorCode.QUEUE_FULL, why, retry_after_s=RETRY_AFTER_S)
+
+    def _why_not(self, caller: str, side_route: str) -> str:
         """Why there is no place; empty where there is one."""
         if self._inside >= self.limit:
             return f"{self._inside} requests are at work, which is the limit"

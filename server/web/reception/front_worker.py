@@ -30,6 +30,9 @@ from server.web.reception.refusals import unreadable
 log = logging.getLogger(__name__)
 
 _LOOK_EVERY_S = 0.25
+# While requests are refused, more of them are gathered for so long: to be woken by each would take the processor from
+# the ranks as often, which wait for each other.
+_GATHER_S = 0.005
 
 # What is asked while all threads are at work; each has a thread of its own.
 _OWN_THREADS = {b"/ping": "probe", b"/health": "probe", b"/metrics": "metrics"}
@@ -65,6 +68,7 @@ class FrontWorker(ThreadWorker):
     def init_process(self) -> None:
         """Called in the worker's own process; returns when the worker ends."""
         self._look_again_at = 0.0
+        self._num_answered_before = 0
         self._lanes = {lane: ThreadPoolExecutor(1, thread_name_prefix=lane) for lane in set(_OWN_THREADS.values())}
         super().init_process()
 
@@ -81,12 +85,17 @@ class FrontWorker(ThreadWorker):
 
     def enqueue_req(self, conn: Any) -> None:
         """Called when a connection was accepted: wait for its first request."""
-        conn.initialized, conn.held, conn.rest = True, HeldRequest(), b""
-        conn.parser = RequestParser(self.cfg, [], conn.client)
-        conn.parser.unreader = conn.held
+        conn.initialized, conn.rest = True, b""
         self._reception.await_request(conn)
         while self.nr_conns >= self.worker_connections and self._reception.make_room():
             log.warning("connections.full limit=%d", self.worker_connections)
+
+    def wait_for_and_dispatch_events(self, timeout: float) -> None:
+        """Called round after round."""
+        if self._reception.num_answered_at_once > self._num_answered_before:
+            self._num_answered_before = self._reception.num_answered_at_once
+            time.sleep(_GATHER_S)
+        super().wait_for_and_dispatch_events(timeout)
 
     def murder_pending(self) -> None:
         """Called after every round, and at least once a second: end what is late, now and then."""
@@ -126,6 +135,9 @@ class FrontWorker(ThreadWorker):
         return bool(keepalive) and not conn.is_cut and conn.parser.finish_body() and conn.held.is_used_up
 
     def _hand_over(self, conn: Any, incoming: Incoming) -> None:
+        if conn.parser is None:  # its first request that takes a thread
+            conn.held, conn.parser = HeldRequest(), RequestParser(self.cfg, [], conn.client)
+            conn.parser.unreader = conn.held
         request, conn.rest = incoming.split()
         conn.framing, conn.is_cut, conn.num_bytes = incoming.framing, incoming.is_cut, len(request)
         conn.held.hold(request)

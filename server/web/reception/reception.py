@@ -68,6 +68,7 @@ class Reception:
         self._idle_s = idle_s
         self._guests: dict[int, Guest] = {}  # by file descriptor
         self._num_bytes = 0
+        self.num_answered_at_once = 0
         self.num_bytes_at_work = 0  # of requests that were handed over, as whoever has them says
 
     def await_request(self, connection: Any, begun: bytes = b"") -> None:
@@ -185,6 +186,7 @@ class Reception:
         answer = None if rest else self._callbacks.answer_at_once(request)
         if answer is None:
             return False
+        self.num_answered_at_once += 1
         self._num_bytes -= guest.num_bytes
         guest.since = time.monotonic()
         guest.incoming = Incoming(guest.since, self._max_body_bytes)

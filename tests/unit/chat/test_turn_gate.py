@@ -93,3 +93,13 @@ def test_an_owner_with_less_than_its_part_is_let_in_where_others_have_more() -> 
         assert let_in(gate, stack, 20, owner="third") == 2
         assert let_in(gate, stack, 20) == 0
         assert let_in(gate, stack, 20, owner="greedy") == 0
+
+
+def test_who_would_be_refused_is_known_before_anything_is_done() -> None:
+    gate = TurnGate(Engine(interval_s=0.5), longest_wait_s=0.4)
+    with ExitStack() as stack:
+        assert gate.refusal(60.0, "alice") is None
+        assert let_in(gate, stack, 4, owner="alice") == 4
+        assert gate.refusal(60.0, "alice") is not None
+        assert gate.refusal(60.0, "bob") is None, "bob has less than his share"
+        assert gate.refusal(60.0) is not None
