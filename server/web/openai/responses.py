@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 from flask import Blueprint, Response, request
 
 from server.chat.records.session_ids import new_session_id
-from server.chat.records.turn_records import TurnRequest
+from server.chat.records.turn_records import Session, Turn, TurnRequest
 from server.errors import ErrorCode, ServiceError
 from server.web.call.errors import ErrorBody
 from server.web.call.front import Front, current_exchange, store_of, work_blueprint
@@ -18,6 +19,7 @@ from server.web.invocations.parameters import Parameters, check_window
 from server.web.invocations.stream_format import SSE
 from server.web.invocations.turn_request import turn_request
 from server.web.invocations.turn_stream import stream_turns
+from server.web.limits.table import MAX_HISTORY_TURNS
 from server.web.openai.idle_fields import ASKS_FOR_NOTHING, without_idle_fields
 from server.web.openai.message_schema import ChatMessage
 from server.web.openai.messages import Conversation, conversation
@@ -67,9 +69,10 @@ def blueprint(front: Front) -> Blueprint:
     def responses() -> Response:
         asked = _read(front, read_json(request, front.services.settings.max_body_bytes))
         exchange = current_exchange()
-        response_id = _place(front, asked)
-        begun = _begun(front, asked, str(response_id))
-        turn = _turn(front, asked, response_id.session_id)
+        said = _said(asked)
+        place = _place(front, asked, said)
+        begun = _begun(front, asked, place)
+        turn = _turn(front, asked, said, place=place)
         if asked.stream:
             return stream_turns(front, exchange, [turn], stream_format=ResponseFormat(begun, exchange.request_id))
         exchange.reserve([turn])
@@ -91,27 +94,55 @@ def _read(front: Front, data: dict[str, Any]) -> ResponsesRequest:
     return asked
 
 
-def _place(front: Front, asked: ResponsesRequest) -> ResponseId:
-    """Which turn of which session the answer will be."""
-    if asked.previous_response_id is None:
-        return ResponseId(new_session_id(), 1)
-    before = read_id(asked.previous_response_id, "previous_response_id")
-    session = store_of(front.services).load(before.session_id, max_turns=1)
-    if session is None or not session.turns:
-        raise no_such_response(asked.previous_response_id, "previous_response_id")
+@dataclass(frozen=True)
+class _Place:
+    """Which turn of which session the answer will be.
+
+    Attributes:
+        history: the conversation before it, where the answer is not stored; None where it is.
+        system: the instructions that hold there.
+    """
+
+    response_id: ResponseId
+    history: tuple[Turn, ...] | None = None
+    system: str = ""
+
+
+def _place(front: Front, asked: ResponsesRequest, said: Conversation) -> _Place:
+    """A conversation that its client keeps is not stored, and so cannot be continued by id."""
+    before = asked.previous_response_id
+    if asked.store is False or said.history or said.begun:
+        new_id = ResponseId(new_session_id(), 1)
+        return _Place(new_id, said.history) if before is None else _behind(front, before, said, new_id=new_id)
+    if before is None:
+        return _Place(ResponseId(new_session_id(), 1))
+    named, session = _stored_before(front, before, max_turns=1)
     newest = ResponseId(session.session_id, session.turns[-1].turn)
-    if before != newest:
-        rule = f"only the newest response of a conversation can be continued, {newest}"
-        raise invalid("previous_response_id", asked.previous_response_id, rule)
-    return ResponseId(newest.session_id, newest.turn + 1)
+    if named != newest:
+        rule = f"only the newest response of a conversation can be continued, {newest}; any with store=false"
+        raise invalid("previous_response_id", before, rule)
+    return _Place(ResponseId(newest.session_id, newest.turn + 1))
 
 
-def _turn(front: Front, asked: ResponsesRequest, session_id: str) -> TurnRequest:
-    said = _said(asked)
-    is_stored = _is_stored(asked, said)
-    if not is_stored and asked.previous_response_id is not None:
-        rule = "with previous_response_id, one new question that is stored; the conversation so far is known"
-        raise invalid("input", asked.input, rule)
+def _behind(front: Front, before: str, said: Conversation, new_id: ResponseId) -> _Place:
+    """Behind a stored answer, without a trace in its conversation."""
+    named, session = _stored_before(front, before, max_turns=MAX_HISTORY_TURNS)
+    earlier = [turn for turn in session.turns if turn.turn <= named.turn]
+    if not earlier or earlier[-1].turn != named.turn:
+        raise no_such_response(before, "previous_response_id")
+    more = (msgspec.structs.replace(turn, turn=named.turn + turn.turn) for turn in said.history)
+    return _Place(new_id, (*earlier, *more), session.system)
+
+
+def _stored_before(front: Front, before: str, max_turns: int) -> tuple[ResponseId, Session]:
+    named = read_id(before, "previous_response_id")
+    session = store_of(front.services).load(named.session_id, max_turns=max_turns)
+    if session is None or not session.turns:
+        raise no_such_response(before, "previous_response_id")
+    return named, session
+
+
+def _turn(front: Front, asked: ResponsesRequest, said: Conversation, place: _Place) -> TurnRequest:
     return turn_request(
         front.services,
         current_exchange().turn_id(),
@@ -124,9 +155,9 @@ def _turn(front: Front, asked: ResponsesRequest, session_id: str) -> TurnRequest
         ),
         streams=bool(asked.stream),
         sampled={"json_schema": _json_schema(asked)},
-        session_id=session_id if is_stored else None,
-        history=None if is_stored else said.history,
-        system="\n".join(filter(None, [asked.instructions, said.system])),
+        session_id=place.response_id.session_id if place.history is None else None,
+        history=place.history,
+        system="\n".join(filter(None, [asked.instructions, said.system])) or place.system,
         begun=said.begun,
     )
 
@@ -144,11 +175,6 @@ def _said(asked: ResponsesRequest) -> Conversation:
     return conversation(said, "input")
 
 
-def _is_stored(asked: ResponsesRequest, said: Conversation) -> bool:
-    """A conversation that its client keeps cannot be continued by id: it is not stored."""
-    return asked.store is not False and not said.history and not said.begun
-
-
 def _json_schema(asked: ResponsesRequest) -> str | None:
     wanted = None if asked.text is None else asked.text.format
     if isinstance(wanted, JsonSchema):
@@ -156,9 +182,9 @@ def _json_schema(asked: ResponsesRequest) -> str | None:
     return ANY_OBJECT if isinstance(wanted, JsonObject) else None
 
 
-def _begun(front: Front, asked: ResponsesRequest, response_id: str) -> ResponseBody:
+def _begun(front: Front, asked: ResponsesRequest, place: _Place) -> ResponseBody:
     return ResponseBody(
-        id=response_id,
+        id=str(place.response_id),
         object="response",
         created_at=int(time.time()),
         status="in_progress",
@@ -168,5 +194,5 @@ def _begun(front: Front, asked: ResponsesRequest, response_id: str) -> ResponseB
         temperature=asked.temperature,
         top_p=asked.top_p,
         max_output_tokens=asked.max_output_tokens,
-        store=_is_stored(asked, _said(asked)),
+        store=place.history is None,
     )

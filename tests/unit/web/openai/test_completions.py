@@ -137,6 +137,23 @@ def test_a_stored_response_is_had_again_with_what_it_was_asked_and_erased(client
     assert client.get(f"/v1/responses/{first['id']}").status_code == 200
 
 
+def test_any_stored_response_can_be_continued_without_being_stored(fakes: Fakes, client: FlaskClient) -> None:
+    first = client.post("/v1/responses", json={"input": "My name is Ada", "instructions": "Be brief."}).json
+    client.post("/v1/responses", json={"input": "Who am I?", "previous_response_id": first["id"]})
+    said = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}, {"role": "user", "content": "c"}]
+    for body in ({"input": "And?", "store": False}, {"input": said}):
+        answer = client.post("/v1/responses", json={**body, "previous_response_id": first["id"]}).json
+        assert (answer["store"], answer["previous_response_id"]) == (False, first["id"])
+        assert client.get(f"/v1/responses/{answer['id']}").status_code == 404
+    alone, longer = fakes.turns.requests[-2:]
+    assert [(turn.turn, turn.user) for turn in alone.history or ()] == [(1, "My name is Ada")]
+    assert [(turn.turn, turn.user) for turn in longer.history or ()] == [(1, "My name is Ada"), (2, "a")]
+    [turns] = fakes.store.sessions.values()
+    assert [turn.user for turn in turns] == ["My name is Ada", "Who am I?"]
+    gone = {"input": "And?", "store": False, "previous_response_id": first["id"][:-1] + "9"}
+    assert client.post("/v1/responses", json=gone).status_code == 404
+
+
 @pytest.mark.parametrize("address", ["resp_x_1", "chatcmpl-1", "resp_!_1", "resp_x_1?stream=true"])
 def test_a_response_that_is_not_stored_is_not_made_up(client: FlaskClient, address: str) -> None:
     error = client.get(f"/v1/responses/{address}").json["error"]
