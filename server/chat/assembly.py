@@ -50,8 +50,9 @@ def open_services(settings: Settings) -> Services:
         session_ttl_s=settings.session_ttl_s,
         session_lock_s=settings.session_lock_s,
     )
+    owner = front_owner(settings.run_dir, settings.store)
     if settings.store.startswith(DYNAMODB):
-        store.live_as(front_owner(settings.run_dir, settings.store))
+        store.live_as(owner)
     retriever = open_retriever(settings)
     engine = _engine(settings)
     policy = _policy(settings)
@@ -63,7 +64,7 @@ def open_services(settings: Settings) -> Services:
     with_ = Collaborators(
         engine, _prompts(settings, window), store, executor, moderator=moderator, retriever=retriever, gate=gate
     )
-    turns = TurnService(with_, _turn_settings(settings, window))
+    turns = TurnService(with_, _turn_settings(settings, window, owner))
     return Services(
         settings, engine, turns, store=store, policy=policy, moderator=moderator, retriever=retriever,
         gate=gate, store_watch=_watched(store), signs_of_life=_signs_of_life(settings),
@@ -156,10 +157,10 @@ def _prompts(settings: Settings, window: int) -> PromptBuilder:
     )
 
 
-def _turn_settings(settings: Settings, window: int) -> TurnSettings:
+def _turn_settings(settings: Settings, window: int, owner: str) -> TurnSettings:
     return TurnSettings(
         model=model_version(Path(settings.chat_model)),
-        owner=front_owner(settings.run_dir, settings.store),
+        owner=owner,
         search=SearchSettings(
             k=settings.search_k,
             window=settings.search_window,

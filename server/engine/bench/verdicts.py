@@ -20,6 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -28,15 +29,9 @@ from server.chat.moderation.classifier import Classifier
 from server.chat.moderation.policy_file import load_policy
 from server.chat.prompt.tokenizer import ChatTokenizer
 from server.dtypes import CPU_DTYPES, DTYPES, Dtype
-from server.engine.model.runner import ModelRunner, PoolShape, torch_dtype
-from server.engine.parallel.group import Rank
-from server.engine.rank.step_executor import gather
-from server.engine.schedule.admission import ScheduledModel
-from server.engine.schedule.block_pool import BlockPool
-from server.engine.schedule.limits import ScheduleLimits
-from server.engine.schedule.scheduler import Scheduler
+from server.engine.model.runner import torch_dtype
+from server.engine.rank.local import LocalEngine
 from server.engine.schedule.step import ModelStep, Segment
-from server.engine.weights.load import load_model
 from server.machine import machine_facts
 
 _WORDS = "Could you tell me how the old bridge over the river was built and who paid for it in those days? "
@@ -110,41 +105,18 @@ def _request(classifier: Classifier, num_text_tokens: int) -> wire.Score:
 
 
 class _Engine:
-    """Scheduler and runner of one rank, without the loop around them."""
+    """One judge's model, asked again and again."""
 
     def __init__(self, folder: Path, dtype: Dtype) -> None:
-        model = load_model(folder, Rank(0, 1, torch.device("cpu")), torch_dtype(dtype))
-        window = int(model.config.max_position_embeddings)
-        shape = PoolShape(4 * window // _BLOCK_TOKENS, _BLOCK_TOKENS)
-        self._runner = ModelRunner(model, dtype, torch.device("cpu"))
-        self._runner.allocate(shape)
-        judge = ScheduledModel(BlockPool(shape.num_blocks, _BLOCK_TOKENS), window)
-        limits = ScheduleLimits(max_step_tokens=window, max_running=4)
-        self._scheduler = Scheduler(
-            {_MODEL: judge, wire.CHAT: ScheduledModel(BlockPool(4, 16), 64)}, limits, clock=time.monotonic
-        )
+        self._local = LocalEngine(folder, dtype, _BLOCK_TOKENS)
         self._number = 0
 
     def score(self, request: wire.Score) -> wire.Scored:
         """One classification, from request to result; each has its own text, so that only the prefix is reused."""
         self._number += 1
         text = ((self._number % 97) + 5, *request.text[1:])
-        self._scheduler.add_score(
-            wire.Score(
-                f"{self._number}",
-                _MODEL,
-                request.prefix,
-                text=text,
-                closing=request.closing,
-                candidates=request.candidates,
-            )
-        )
-        while (plan := self._scheduler.plan_step()) is not None:
-            logits = {each.model: self._runner.run(each) for each in plan.step.model_steps}
-            ends = self._scheduler.settle(plan, [], [gather(logits, rows).tolist() for rows in plan.score_rows])
-        [end] = ends
-        assert isinstance(end, wire.Scored), end
-        return end
+        [scored] = self._local.score([msgspec.structs.replace(request, request_id=str(self._number), text=text)])
+        return scored
 
     def num_tree_tokens(self, request: wire.Score) -> int:
         """Tokens that the label tree adds."""
@@ -156,7 +128,9 @@ class _Engine:
         start = len(request.prefix) // _BLOCK_TOKENS * _BLOCK_TOKENS
         tokens = (*request.prefix[start:], *request.text, *request.closing, *request.text[:num_tree_tokens])
         blocks = tuple(range(-(-(start + len(tokens)) // _BLOCK_TOKENS)))
-        return self._runner.run(ModelStep(_MODEL, (Segment.of(tokens, blocks, start, num_logits=1 + num_tree_tokens),)))
+        return self._local.runner.run(
+            ModelStep(_MODEL, (Segment.of(tokens, blocks, start, num_logits=1 + num_tree_tokens),))
+        )
 
 
 @torch.inference_mode()
