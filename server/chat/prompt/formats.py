@@ -6,7 +6,7 @@ Sources: the model cards and inference code of OpenChatKit, Dolly 2, OpenAssista
 
 from __future__ import annotations
 
-from server.chat.prompt.chat_format import OPENCHATKIT, TOKEN_NAMES, ChatFormat, Place
+from server.chat.prompt.chat_format import OPENCHATKIT, QUOTED_BACKGROUND, TOKEN_NAMES, ChatFormat, Place
 from server.chat.text.neutralise import Markup
 
 _INSTRUCTION_INTRO = (
@@ -83,8 +83,9 @@ LLAMA_2 = ChatFormat(
 CHATML = ChatFormat(
     name="chatml",
     system=("<|im_start|>system\n", "<|im_end|>\n"),
-    background=("Background: ", "\n\n"),
+    background=QUOTED_BACKGROUND,
     background_place=Place.INSIDE,
+    numbers_passages=False,
     question=("<|im_start|>user\n", "<|im_end|>\n"),
     reply=("<|im_start|>assistant\n", "<|im_end|>\n"),
     ends=("<|im_end|>", "<|im_start|>"),

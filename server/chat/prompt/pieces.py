@@ -45,8 +45,10 @@ class PromptPieces:
         self._question, self._reply = self._frame(chat_format.question), self._frame(chat_format.reply)
         opens, closes = chat_format.background
         self._inside = chat_format.background_place is Place.INSIDE
+        self._lead_behind = _blanks_at_end(closes) * self._inside  # they go with the question
+        closes = closes.removesuffix(self._lead_behind)
         self._background = self._frame((self._question.lead * self._inside + opens, closes))
-        self._opened_background = self._frame(chat_format.background)
+        self._opened_background = self._frame((opens, closes))
         self.num_background_tokens = len(self._background.opens) + len(self._background.closes)
         self.end_token_ids = tokenizer.ids_of(_end_tokens(chat_format))
 
@@ -70,7 +72,7 @@ class PromptPieces:
     def head(self, passage: Sequence[int], question: str, *, opened: bool = False) -> list[int]:
         """A question with its passage's tokens, and the tag that opens the reply; `opened` as `opens_question` says."""
         frame = _Frame([], "", self._question.closes) if opened else self._question
-        asked = self._content(question, "" if passage and self._inside else frame.lead)
+        asked = self._content(question, self._lead_behind if passage and self._inside else frame.lead)
         around = self._opened_background if opened else self._background
         background = [*around.opens, *passage, *around.closes] if passage else []
         match self._format.background_place:
@@ -134,7 +136,7 @@ class PromptPieces:
 
     def _frame(self, pair: tuple[str, str]) -> _Frame:
         opens, closes = pair
-        lead = opens[len(opens.rstrip(" ")) :]
+        lead = _blanks_at_end(opens)
         return _Frame(self._structure(opens.removesuffix(lead)), lead, self._structure(closes))
 
     def _structure(self, text: str) -> list[int]:
@@ -150,6 +152,10 @@ class PromptPieces:
 def _end_tokens(chat_format: ChatFormat) -> tuple[str, ...]:
     """What ends a reply and may be one token; of its ends that are none, only the text is looked for."""
     return tuple(dict.fromkeys((*chat_format.end_tokens, *chat_format.ends)))
+
+
+def _blanks_at_end(text: str) -> str:
+    return text[len(text.rstrip(" ")) :]
 
 
 def _cut(text: str, ends: list[int], limit: int) -> int:

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from server.chat.prompt.chat_format import TOKEN_NAMES, ChatFormat, Place
+from server.chat.prompt.chat_format import QUOTED_BACKGROUND, TOKEN_NAMES, ChatFormat, Place
 from server.chat.text.neutralise import Markup
 from server.config import ConfigError
 
@@ -113,8 +113,9 @@ def _without_system(plain: list[_Case], tokens: SpecialTokens) -> ChatFormat | N
         name="template",
         preamble=opening.removesuffix(question_opens),
         system=("", ""),
-        background=("Background: ", "\n\n"),
+        background=QUOTED_BACKGROUND,
         background_place=Place.INSIDE,
+        numbers_passages=False,
         question=(question_opens, cue),
         reply=(ask_to_reply.removeprefix(cue), reply_to_ask.removesuffix(question_opens)),
         ends=() if ends else tuple(_first_words(reply_to_ask)),

@@ -47,7 +47,7 @@ WRITTEN = {
         "<s> [INST] When? [/INST]"
     ),
     "chatml": (
-        "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nBackground: A passage.\n\nWho?<|im_end|>\n"
+        "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nBackground: A passage.\n\nQuestion: Who?<|im_end|>\n"
         "<|im_start|>assistant\nHe.<|im_end|>\n<|im_start|>user\nWhen?<|im_end|>\n<|im_start|>assistant\n"
     ),
 }
@@ -145,7 +145,8 @@ def test_what_is_neutralised_can_be_restored(name: str, text: str) -> None:
 @pytest.mark.parametrize(
     ("name", "written"),
     [
-        ("chatml", "Background: [1] One passage. [2] And another."),
+        ("vicuna", "Background: [1] One passage. [2] And another."),
+        ("chatml", "Background: One passage. And another.\n\nQuestion: Who?"),
         ("openchatkit", "Background: One passage. And another."),
     ],
 )
@@ -164,7 +165,7 @@ def test_several_passages_are_numbered_where_the_format_says_so_and_stay_so(name
 
 
 def test_a_passage_that_alone_fits_has_no_number() -> None:
-    builder = PromptBuilder(chat_tokenizer("tagged"), 8192, 24, FORMATS["chatml"])
+    builder = PromptBuilder(chat_tokenizer("tagged"), 8192, 24, FORMATS["vicuna"])
     prompt = builder.build(CREATED, [], ["One passage of many words. " * 9, "And another."], "Who?", 64)
     assert prompt.num_passages == 1
     assert "[1]" not in chat_tokenizer("tagged").decode(list(prompt.token_ids))
