@@ -1,4 +1,4 @@
-"""The real server, started as `make run` starts it: supervisor, two engine ranks, gunicorn, demo models and index."""
+"""The real server, started as `make run CHAT=neox` starts it: supervisor, two engine ranks, gunicorn, demo models and index."""
 
 from __future__ import annotations
 

@@ -39,7 +39,10 @@ def ask(url: str, line: dict[str, Any], parameters: dict[str, Any]) -> Asked:
     """Put one question to the server at `url`."""
     body = {"inputs": line["question"], "parameters": parameters}
     started = time.monotonic()
-    response = urllib3.request("POST", f"{url}/invocations", json=body, timeout=_TIMEOUT_S)
+    try:
+        response = urllib3.request("POST", f"{url}/invocations", json=body, timeout=_TIMEOUT_S)
+    except urllib3.exceptions.HTTPError as error:
+        raise SystemExit(f"--url={url}: nothing answers there; start a server, as `make run` does") from error
     answer = response.json()
     if response.status != 200:
         raise SystemExit(f"{url}: {response.status} {answer}")
