@@ -1,4 +1,5 @@
-"""The real server, started as `make run CHAT=neox` starts it: supervisor, two engine ranks, gunicorn, demo models and index."""
+"""The real server, started as `make run CHAT=neox` starts it: supervisor, two engine ranks, gunicorn, the
+models made for the demo, its index."""
 
 from __future__ import annotations
 

@@ -47,7 +47,8 @@ WRITTEN = {
         "<s> [INST] When? [/INST]"
     ),
     "chatml": (
-        "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nBackground: A passage.\n\nQuestion: Who?<|im_end|>\n"
+        "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nBackground: A passage.\n\n"
+        "Question: Who?<|im_end|>\n"
         "<|im_start|>assistant\nHe.<|im_end|>\n<|im_start|>user\nWhen?<|im_end|>\n<|im_start|>assistant\n"
     ),
 }
