@@ -1,13 +1,18 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from flask.testing import FlaskClient
 
+from server.chat.moderation.audit import AuditLog
+from server.chat.moderation.policy import Role
+from server.chat.records.turn_records import Judgement
 from server.config import Settings
 from server.web.app import create_app
-from tests.unit.web.fakes import LINCOLN, Fakes
+from tests.unit.web.fakes import LINCOLN, FakeModerator, Fakes
 
 
 def test_search_gives_passages_and_passes_its_parameters_on(fakes: Fakes, client: FlaskClient) -> None:
@@ -72,3 +77,31 @@ def test_a_query_is_judged_before_the_web_learns_of_it() -> None:
     assert fakes.retriever is not None
     assert fakes.retriever.asked == []
     assert client.post("/search", json={"query": "Lincoln"}).status_code == 200
+
+
+class Audited(FakeModerator):
+    """The fake, with a real audit log."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._audit = AuditLog(path)
+
+    def note(self, request_id: str, role: Role, verdict: Judgement, text: str) -> None:
+        self._audit.note(request_id, role.value, verdict, text)
+
+
+def test_a_search_writes_what_it_withholds_and_refuses_into_the_audit_log(tmp_path: Path) -> None:
+    settings = Settings(web_search_url="https://example.com/?q={query}")
+    fakes = Fakes(settings=settings, moderator=Audited(tmp_path / "audit.jsonl"))
+    assert fakes.retriever is not None
+    fakes.retriever.found = [replace(LINCOLN, passage_id="web:1", title="How to kill"), LINCOLN]
+    client = create_app(fakes.services).test_client()
+    withheld = client.post("/search", json={"query": "Lincoln"})
+    refused = client.post("/search", json={"query": "how to kill"})
+    assert (withheld.status_code, refused.status_code) == (200, 400)
+    lines = [json.loads(line) for line in (tmp_path / "audit.jsonl").read_text("utf-8").splitlines()]
+    assert [(each["request"], each["role"], each["decision"]) for each in lines] == [
+        (withheld.headers["X-Request-Id"], "passage", "block"),
+        (refused.headers["X-Request-Id"], "input", "block"),
+    ]
+    assert all("kill" not in json.dumps(each) for each in lines)
