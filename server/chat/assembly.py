@@ -13,6 +13,7 @@ from server.chat.moderation.classifier import Classifier
 from server.chat.moderation.moderator import Moderator
 from server.chat.moderation.policy import Policy, Role
 from server.chat.moderation.policy_file import DEFAULT_POLICY, PolicyError, load_policy
+from server.chat.moderation.second_judge import open_second_judge
 from server.chat.prompt.choose_format import choose_format
 from server.chat.prompt.prompt import PromptBuilder
 from server.chat.prompt.tokenizer import ChatTokenizer
@@ -33,6 +34,7 @@ from server.engine.signs_of_life import SignsOfLife
 from server.engine.signs_of_life import watch as watch_ranks
 from server.engine.weights.family import window_of
 from server.retrieval.from_settings import open_retriever
+from server.retrieval.retriever import RetrievalError
 from server.wire import INPUT_MODERATION, OUTPUT_MODERATION
 
 log = logging.getLogger(__name__)
@@ -109,6 +111,7 @@ def _moderator(settings: Settings, policy: Policy, engine: Engine) -> Moderator:
         engine,
         policy,
         _classifiers(settings, policy),
+        second=open_second_judge(policy, settings.encoder),
         shows_scores=settings.moderation_scores == "on",
         audit=_audit_log(settings),
     )
@@ -141,8 +144,8 @@ def reload_policy(services: Services) -> None:
         policy = load_policy(settings.policy or DEFAULT_POLICY)
         if policy.name != before.name:
             raise PolicyError(f"name={policy.name!r}: this server judges by {before.name!r}; start it anew for another")
-        services.moderator.adopt(policy, _classifiers(settings, policy))
-    except (PolicyError, ConfigError) as error:
+        services.moderator.adopt(policy, _classifiers(settings, policy), open_second_judge(policy, settings.encoder))
+    except (PolicyError, ConfigError, RetrievalError) as error:
         log.error("policy.reload refused, %s version %d stays: %s", before.name, before.version, error)
         return
     log.info("policy.reload %s version %d, before %d", policy.name, policy.version, before.version)

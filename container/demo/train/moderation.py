@@ -71,7 +71,7 @@ def _start(args: argparse.Namespace, policy: Policy) -> Start:
     if args.data:
         make_source = _file_source(read_texts(args.data, policy.labels))
     else:
-        make_source = _demo_source(args.articles, phrases)
+        make_source = demo_source(args.articles, phrases)
     if args.init_from:
         model, tokenizer = open_checkpoint(GPTJForCausalLM, args.init_from)
     else:
@@ -87,7 +87,8 @@ def _file_source(texts: list[Labelled]) -> Callable[[random.Random], TextSource]
     return lambda rng: FileTexts(texts, rng)
 
 
-def _demo_source(articles: Path, phrases: Phrases) -> Callable[[random.Random], TextSource]:
+def demo_source(articles: Path, phrases: Phrases) -> Callable[[random.Random], TextSource]:
+    """What draws the demo's own training texts, by a generator."""
     trained = [article for article in read_articles(articles) if not is_held_out(article.title)]
     ordinary = OrdinaryTexts(trained, load_small_talk(), read_news())
     sentences, abroad = Sentences(), read_abroad()

@@ -60,7 +60,7 @@ class FirstLook:
                 return None
             found = judgement(self._policy, self._rule, self._classifier.candidates, log_probs=of_main[0])
             if self._is_suspicious(_first_words(self._classifier, of_main[0])):
-                return found if screen.closer() == [screen.main] else None
+                return found if self._policy.second is None and screen.closer() == [screen.main] else None
         for each in looks:
             if len(each.log_probs) < len(screen.others):
                 raise no_verdict(f"the moderation model looked at {len(each.log_probs)} of {len(screen.others)} parts")

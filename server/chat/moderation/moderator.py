@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import msgspec
@@ -15,8 +16,9 @@ from server.chat.moderation.classifier import Classifier
 from server.chat.moderation.first_look import Ask, FirstLook
 from server.chat.moderation.judges import Judges
 from server.chat.moderation.parts import ReplySpan, Screen, has_several_sentences, screen_span, screen_text
-from server.chat.moderation.policy import Policy, Role, RoleRule
-from server.chat.moderation.verdict import judgement, no_verdict
+from server.chat.moderation.policy import Policy, Role
+from server.chat.moderation.second_judge import SecondJudge
+from server.chat.moderation.verdict import LogProbs, blocking_share, judgement, no_verdict
 from server.chat.records.turn_records import Judgement
 
 log = logging.getLogger(__name__)
@@ -24,6 +26,19 @@ log = logging.getLogger(__name__)
 # What one call may have in the queue at once, so that a long list leaves places to others.
 _TEXTS_AT_ONCE = 8
 _TOKENS_AT_ONCE = 8192
+
+
+@dataclass(frozen=True)
+class Window:
+    """As much of a part of a text as the model reads at once.
+
+    Attributes:
+        least: what the score of a blocking label must reach in it.
+    """
+
+    part: str
+    log_probs: LogProbs
+    least: float
 
 
 class Scorer(Protocol):
@@ -42,20 +57,23 @@ class Moderator:
         policy: Policy,
         classifiers: Mapping[Role, Classifier],
         *,
+        second: SecondJudge | None = None,
         shows_scores: bool = True,
         audit: AuditLog | None = None,
     ) -> None:
-        """A role without a classifier of its own is judged by the input's. Without `shows_scores` verdicts are labels
-        alone.
+        """A role without a classifier of its own is judged by the input's. `second` is the policy's second judge, where
+        it has one. Without `shows_scores` verdicts are labels alone.
         """
         self._engine = engine
         self._shows_scores = shows_scores
         self._audit = audit
-        self.adopt(policy, classifiers)
+        self.adopt(policy, classifiers, second)
 
-    def adopt(self, policy: Policy, classifiers: Mapping[Role, Classifier]) -> None:
+    def adopt(self, policy: Policy, classifiers: Mapping[Role, Classifier], second: SecondJudge | None = None) -> None:
         """Judge by `policy` from now on; what is under way may still be judged by the one before."""
+        assert (policy.second is None) == (second is None), policy.second
         self.policy = policy
+        self._second = second
         self._judges = Judges(policy.judges)
         self._classifiers = {role: classifiers.get(role, classifiers[Role.INPUT]) for role in Role}
         self._first_looks = {
@@ -92,7 +110,7 @@ class Moderator:
         def ask(requests: Sequence[wire.Score]) -> list[wire.Scored]:
             return self._ask([msgspec.structs.replace(each, caller=caller) for each in requests], end)
 
-        verdicts = self._verdicts([screen_text(text) for text in texts], role, ask)
+        verdicts = self._verdicts([screen_text(text) for text in texts], role, ask, end=end)
         return [self._worst(each, text, role) for each, text in zip(verdicts, texts, strict=True)]
 
     def judge_reply(self, span: ReplySpan, deadline_s: float, *, caller: str = "") -> Judgement:
@@ -102,7 +120,7 @@ class Moderator:
         def ask(requests: Sequence[wire.Score]) -> list[wire.Scored]:
             return self._ask([msgspec.structs.replace(each, of_reply=True, caller=caller) for each in requests], end)
 
-        [verdict] = self._verdicts([screen_span(span)], Role.OUTPUT, ask)
+        [verdict] = self._verdicts([screen_span(span)], Role.OUTPUT, ask, end=end)
         return self._worst(verdict, span.whole or " ".join((*span.before, span.text)), Role.OUTPUT)
 
     def worse(self, first: Judgement, second: Judgement) -> Judgement:
@@ -114,15 +132,42 @@ class Moderator:
         severity = self.policy.severity.index(each.label) if known else 0
         return each.blocked, each.caution, severity, bool(each.scores)
 
-    def _verdicts(self, screens: Sequence[Screen], role: Role, ask: Ask) -> list[Judgement]:
-        """The model's verdict on each; what a first look finds nothing in is not taken apart."""
+    def _verdicts(self, screens: Sequence[Screen], role: Role, ask: Ask, *, end: float | None) -> list[Judgement]:
+        """The verdict on each of the model, and of the second judge where there is one; what a first look finds nothing
+        in is not taken apart.
+        """
         looks = self._first_looks[role]
         found = looks.verdicts(screens, ask) if looks.tells else [None] * len(screens)
         closer = [screen.closer() for screen, verdict in zip(screens, found, strict=True) if verdict is None]
         classifier = self._classifiers[role]
         scored = ask([classifier.request(each[0], None, each[1:]) for each in closer])
-        judged = (self._model_verdict(each, of, role) for each, of in zip(scored, closer, strict=True))
+        windows = [self._windows(of, each) for each, of in zip(closer, scored, strict=True)]
+        judged = iter([max(each, key=self._severity(role)) for each in self._judged(windows, role, end)])
         return [next(judged) if each is None else each for each in found]
+
+    def _judged(self, texts: Sequence[Sequence[Window]], role: Role, end: float | None) -> list[list[Judgement]]:
+        """The verdict on each window of each text. What the model does not find harmless the second judge reads, too,
+        all such parts of all texts at once.
+        """
+        candidates, rule = self._classifiers[role].candidates, self.policy.rule(role)
+
+        def judged(window: Window, added: float | None = None) -> Judgement:
+            return judgement(self.policy, rule, candidates, window.log_probs, least=window.least, added=added)
+
+        found = [[judged(window) for window in text] for text in texts]
+        if self._second is None:
+            return found
+        second = self._second.rule
+        doubtful = [
+            (verdicts, place, window)
+            for text, verdicts in zip(texts, found, strict=True)
+            for place, window in enumerate(text)
+            if blocking_share(rule, verdicts[place]) >= second.asked_from
+        ]
+        log_odds = self._second.log_odds([window.part for _, _, window in doubtful], end) if doubtful else []
+        for (verdicts, place, window), each in zip(doubtful, log_odds, strict=True):
+            verdicts[place] = judged(window, added=second.share * each + second.lean)
+        return found
 
     def _ask(self, requests: Sequence[wire.Score], end: float | None) -> list[wire.Scored]:
         """The scores of `requests`, a few of which are under way at a time; by `end` on the monotonic clock."""
@@ -132,19 +177,18 @@ class Moderator:
             scored += self._engine.score([msgspec.structs.replace(each, deadline_s=left_s) for each in group])
         return scored
 
-    def _model_verdict(self, scored: wire.Scored, parts: Sequence[str], role: Role) -> Judgement:
-        """The most severe verdict over the windows of a text and its parts. Raises ServiceError where one lacks."""
-        if len(scored.log_probs) < len(parts):
+    def _windows(self, scored: wire.Scored, parts: Sequence[str]) -> list[Window]:
+        """What the model read of a text and its parts. Raises ServiceError where a part lacks."""
+        num_more = len(scored.log_probs) - len(parts)
+        if num_more < 0:
             raise no_verdict(f"the moderation model judged {len(scored.log_probs)} of {len(parts)} parts")
-        candidates, rule = self._classifiers[role].candidates, self.policy.rule(role)
-        least = self._least_scores(parts)
         # A text, or a part, beyond the model's window is several windows: the strictest of what counts for the first.
-        least = [least[0]] * (len(scored.log_probs) - len(parts)) + least
-        judgements = [
-            judgement(self.policy, rule, candidates, log_probs=each, least=score)
-            for each, score in zip(scored.log_probs, least, strict=True)
+        of_parts = [*zip(parts, self._least_scores(parts), strict=True)]
+        of_windows = of_parts[:1] * num_more + of_parts
+        return [
+            Window(part, log_probs, least)
+            for (part, least), log_probs in zip(of_windows, scored.log_probs, strict=True)
         ]
-        return max(judgements, key=lambda each: self._severity(each, rule))
 
     def _least_scores(self, parts: Sequence[str]) -> list[float]:
         """What the score of a blocking label must reach in each part; nothing where a text is one sentence."""
@@ -153,9 +197,10 @@ class Moderator:
             return [0.0] * len(parts)
         return [self.policy.runs if each else self.policy.sentences for each in several]
 
-    def _severity(self, each: Judgement, rule: RoleRule) -> tuple[bool, int, float]:
-        blocking = sum(each.scores[label] for label in {*rule.block, *dict(rule.thresholds)})
-        return each.blocked, self.policy.severity.index(each.label), blocking
+    def _severity(self, role: Role) -> Callable[[Judgement], tuple[bool, int, float]]:
+        """By what the most severe of a text's verdicts is found."""
+        rule, severity = self.policy.rule(role), self.policy.severity
+        return lambda each: (each.blocked, severity.index(each.label), blocking_share(rule, each))
 
     def _worst(self, verdict: Judgement, text: str, role: Role) -> Judgement:
         """The worst of what the model and the other judges say of `text`; in a dry run it is only logged."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 
 
 class Role(StrEnum):
@@ -92,6 +93,27 @@ class JudgeRule:
 
 
 @dataclass(frozen=True)
+class SecondRule:
+    """A second judge: an encoder taught to find what blocks, whose log-odds are added to the model's.
+
+    Attributes:
+        name: what verdicts in which it had a say name as their judge.
+        weights: what was taught, a file of `server.retrieval.encoder.text_classifier`.
+        encoder: which encoder was taught: a folder, a hub id, or "sample"; empty for the one that searches.
+        share: of its log-odds that is added to those of the labels that block.
+        lean: added to them, too.
+        asked_from: the share that the model must give these labels in a part so that the second judge reads it.
+    """
+
+    name: str
+    weights: Path
+    encoder: str = ""
+    share: float = 1.0
+    lean: float = 0.0
+    asked_from: float = 0.02
+
+
+@dataclass(frozen=True)
 class Policy:
     """A versioned set of labels with its few-shot prompt and the rule of each role."""
 
@@ -110,6 +132,7 @@ class Policy:
     # Some sentences are looked at together first; what the labels from which something follows must reach there so that
     # each sentence is judged, too. 0: all are.
     screen: float = 0.05
+    second: SecondRule | None = None
     judges: tuple[JudgeRule, ...] = ()
     dry_run: bool = False  # verdicts are logged and nothing follows from them
 

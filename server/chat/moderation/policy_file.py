@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from pathlib import Path
 from typing import Any
 
 from server.chat.moderation.judge_rules import judge_rule
-from server.chat.moderation.policy import Example, JudgedPassages, Policy, Role, RoleRule
+from server.chat.moderation.policy import Example, JudgedPassages, Policy, Role, RoleRule, SecondRule
 
 DEFAULT_POLICY = Path(__file__).with_name("policies") / "openchatkit.toml"
 _BLOCKS_BY_DEFAULT = "needs intervention"
+_SECOND_KEYS = {"name", "weights", "encoder", "share", "lean", "asked_from"}
 _RULE_KEYS = {"block", "thresholds", "message", "messages", "caution", "preface", "instructions"}
 
 
@@ -29,7 +31,7 @@ def load_policy(path: Path = DEFAULT_POLICY) -> Policy:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise PolicyError(f"policy {path}: {error}") from error
     try:
-        return _checked(raw)
+        return _checked(raw, path.parent)
     except (KeyError, TypeError, ValueError) as error:
         detail = f"key {error} is missing" if isinstance(error, KeyError) else str(error)
         raise PolicyError(f"policy {path}: {detail}") from error
@@ -48,11 +50,12 @@ _KEYS = {
     "sentences",
     "runs",
     "screen",
+    "second",
     *Role,
 }
 
 
-def _checked(raw: dict[str, Any]) -> Policy:
+def _checked(raw: dict[str, Any], folder: Path) -> Policy:
     unknown = sorted(set(raw) - _KEYS)
     if unknown:
         raise ValueError(f"unknown key {unknown[0]!r}; legal keys are {', '.join(sorted(_KEYS))}")
@@ -74,6 +77,7 @@ def _checked(raw: dict[str, Any]) -> Policy:
         sentences=_share(raw.get("sentences", 0.0), "sentences"),
         runs=_share(raw.get("runs", 0.0), "runs"),
         screen=_share(raw.get("screen", Policy.screen), "screen"),
+        second=_second(raw["second"], folder) if "second" in raw else None,
         judges=tuple(judge_rule(each) for each in raw.get("judges", [])),
         dry_run=_flag(raw.get("dry_run", False), "dry_run"),
     )
@@ -87,6 +91,27 @@ def _rules(raw: dict[str, Any], labels: tuple[str, ...], severity: tuple[str, ..
     rules[Role.SYSTEM] = RoleRule((severity[-1],), (), rules[Role.INPUT].message_for(severity[-1]))
     rules[Role.PASSAGE] = rules[Role.INPUT]
     return rules | {role: _role_rule(raw[role], role, labels) for role in (Role.SYSTEM, Role.PASSAGE) if role in raw}
+
+
+def _second(raw: dict[str, Any], folder: Path) -> SecondRule:
+    """The table of the second judge; its file is looked for beside the policy's."""
+    unknown = sorted(set(raw) - _SECOND_KEYS)
+    if unknown:
+        raise ValueError(f"second.{unknown[0]} is unknown; legal are {', '.join(sorted(_SECOND_KEYS))}")
+    return SecondRule(
+        name=_text(raw.get("name", "model and sentence vectors"), "second.name"),
+        weights=folder / _text(raw["weights"], "second.weights"),
+        encoder=_text(raw["encoder"], "second.encoder") if "encoder" in raw else SecondRule.encoder,
+        share=_number(raw.get("share", SecondRule.share), "second.share"),
+        lean=_number(raw.get("lean", SecondRule.lean), "second.lean"),
+        asked_from=_share(raw.get("asked_from", SecondRule.asked_from), "second.asked_from"),
+    )
+
+
+def _number(value: object, key: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"{key}={value!r}: a finite number is needed")
+    return float(value)
 
 
 def _judged_passages(value: object) -> JudgedPassages:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from server.chat.moderation.policy import Policy, RoleRule
-from server.chat.records.turn_records import Judgement
+from server.chat.records.turn_records import MODEL, Judgement
 from server.errors import ErrorCode, ServiceError
 
 LogProbs = Sequence[Sequence[float]]  # [candidate][token]
@@ -19,9 +19,10 @@ def judgement(
     candidates: Sequence[Sequence[int]],
     log_probs: LogProbs,
     least: float = 0.0,
+    added: float | None = None,
 ) -> Judgement:
     """The verdict on one window from its candidates' token log-probabilities; no label blocks with a score below
-    `least`.
+    `least`. What a second judge has `added` counts for the labels that block, and then the likeliest label is found.
 
     Raises:
         ServiceError: ENGINE_UNAVAILABLE where they are not finite numbers, one for each token of each candidate. A
@@ -29,10 +30,16 @@ def judgement(
     """
     _refuse_unusable(candidates, log_probs)
     totals = [math.fsum(each) for each in log_probs]
+    if added is not None:
+        if not math.isfinite(added):
+            raise no_verdict("the second judge's scores are not finite numbers")
+        totals = [each + added * blocks(rule, name) for name, each in zip(policy.labels, totals, strict=True)]
     highest = max(totals)
     weights = [math.exp(total - highest) for total in totals]
     scores = {label: weight / math.fsum(weights) for label, weight in zip(policy.labels, weights, strict=True)}
-    label = policy.labels[greedy_choice(candidates, log_probs)]
+    label = (
+        policy.labels[greedy_choice(candidates, log_probs)] if added is None else max(scores, key=scores.__getitem__)
+    )
     blocking = blocking_label(rule, label, scores, least=least)
     return Judgement(
         label=label,
@@ -40,8 +47,19 @@ def judgement(
         log_probs=dict(zip(policy.labels, totals, strict=True)),
         blocked=blocking is not None,
         message="" if blocking is None else rule.message_for(blocking),
+        judge=MODEL if added is None or policy.second is None else policy.second.name,
         caution=blocking is None and label in rule.caution,
     )
+
+
+def blocks(rule: RoleRule, label: str) -> bool:
+    """Whether `label` can block by `rule`."""
+    return label in rule.block or label in dict(rule.thresholds)
+
+
+def blocking_share(rule: RoleRule, verdict: Judgement) -> float:
+    """What the labels that can block have of a verdict's scores."""
+    return math.fsum(score for label, score in verdict.scores.items() if blocks(rule, label))
 
 
 def _refuse_unusable(candidates: Sequence[Sequence[int]], log_probs: LogProbs) -> None:

@@ -45,6 +45,9 @@ class Citation(msgspec.Struct, frozen=True):
     source: int
 
 
+MODEL = "model"  # the judge that every policy has
+
+
 class Judgement(msgspec.Struct, frozen=True):
     """What was thought of one text; `scores` sum to 1 over the model's labels, and are empty for other judges."""
 
@@ -53,7 +56,7 @@ class Judgement(msgspec.Struct, frozen=True):
     log_probs: dict[str, float]
     blocked: bool
     message: str = ""  # the override message when blocked
-    judge: str = "model"  # which of the policy's judges said so
+    judge: str = MODEL  # which of the policy's judges said so
     caution: bool = False  # the text is answered, with care
 
 

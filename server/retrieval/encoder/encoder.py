@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from server.retrieval.retriever import RetrievalError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from sentence_transformers import SentenceTransformer
+    from torch import nn
 
 Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -54,6 +55,16 @@ class Encoder:
         self._prompt_tokens = 0
         self.prompts = _prompts(name, self._model)
         self._step_tokens = CUDA_STEP_TOKENS if self.device == "cuda" else CPU_STEP_TOKENS
+
+    @property
+    def network(self) -> nn.Module:
+        """The network that makes vectors of tokens."""
+        return cast("nn.Module", self._model[0].auto_model)
+
+    @property
+    def tokenizer(self) -> Any:
+        """What makes tokens of texts."""
+        return self._tokenizer
 
     @property
     def dimension(self) -> int:
