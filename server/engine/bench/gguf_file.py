@@ -15,7 +15,9 @@ _ENDS = {
     "gpt_neox.final_layer_norm.weight": "output_norm.weight",
     "gpt_neox.final_layer_norm.bias": "output_norm.bias",
     "embed_out.weight": "output.weight",
+    "lm_head.weight": "output.weight",  # as transformers 5 writes it
 }
+_LEFT_OUT = ("attention.bias", "attention.masked_bias", "attention.rotary_emb.inv_freq")  # what can be worked out
 _PARTS = {
     "input_layernorm": "attn_norm",
     "post_attention_layernorm": "ffn_norm",
@@ -30,7 +32,7 @@ def gguf_of(folder: Path) -> Path:
     """The GGUF file of the checkpoint in `folder`, beside it; matrices in bfloat16. Made once and kept.
 
     Raises:
-        ValueError: a model type whose names are not known here.
+        ValueError: a model type or a tensor whose names are not known here.
     """
     made = folder / "model-bf16.gguf"
     if not made.is_file():
@@ -93,11 +95,13 @@ def _add(writer: Any, name: str, tensor: Tensor, config: dict[str, Any]) -> None
 
 
 def _their_name(name: str) -> str | None:
-    """None for what they do not keep."""
+    """None for what they do not keep. Raises ValueError for what is not known here."""
     if name in _ENDS:
         return _ENDS[name]
-    if not name.startswith("gpt_neox.layers."):
-        return None
     number, _, rest = name.removeprefix("gpt_neox.layers.").partition(".")
     part, _, kind = rest.rpartition(".")
-    return f"blk.{number}.{_PARTS[part]}.{kind}" if part in _PARTS else None
+    if part in _PARTS:
+        return f"blk.{number}.{_PARTS[part]}.{kind}"
+    if rest in _LEFT_OUT:
+        return None
+    raise ValueError(f"{name}: a tensor that has no name in llama.cpp's GPT-NeoX")
