@@ -26,7 +26,12 @@ MAX_FIELD_CHARS = 300
 MAX_FIELD_VALUES = 100
 _CODE_CHARS = 300  # lines of code are read together up to so many characters: a line alone says too little
 # Control characters, and the halves of surrogate pairs, which no file of text may hold.
-_UNPRINTABLE = re.compile(r"[\x00-\x08\x0e-\x1f\x7f\ud800-\udfff\ufeff]")
+# And marks that nobody sees: soft hyphens, word joiners, directions of writing.
+_UNPRINTABLE = re.compile(
+    r"[\x00-\x08\x0e-\x1f\x7f\u00ad\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ud800-\udfff\ufeff]"
+)
+_RAISED = re.compile(r"\s*[+\-−–]?\d{1,20}\s*")
+_SUPERSCRIPTS = str.maketrans("0123456789+-−–", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁻⁻")
 _SPACE = re.compile(r"[\s\u200b]+")
 _WORD = re.compile(r"\w")
 _PERMALINK = re.compile(r"(?:\s*[¶🔗]|\s+#)$")
@@ -172,6 +177,11 @@ def _row(row: Row, headings: Row) -> Iterator[str]:
 def one_line(text: str) -> str:
     """`text` without line breaks, doubled spaces and unprintable characters."""
     return _SPACE.sub(" ", _UNPRINTABLE.sub("", text)).strip()
+
+
+def raised(text: str) -> str:
+    """What stands above the line: a number in raised digits, so that it does not become part of the one before it."""
+    return text.strip().translate(_SUPERSCRIPTS) if _RAISED.fullmatch(text) else text
 
 
 class Outline:

@@ -31,6 +31,7 @@ _ATTRIBUTES = re.compile(
     r"^\s*(?:[\w-]{1,30}\s*=\s*(?:\"[^\"\n]{0,500}\"|'[^'\n]{0,500}'|[^\s|\"']{1,200})\s*|nowrap\s*)+$"
 )
 _SPACE = re.compile(r"\s+")
+_ITEM = re.compile(r"\s*\n[*#:;]+\s*")
 _TAG = re.compile(r"</?[a-zA-Z][^<>]{0,500}>")
 
 
@@ -173,4 +174,5 @@ def _content(written: str) -> tuple[str, str]:
 
 
 def _plain(text: str) -> str:
-    return _SPACE.sub(" ", _TAG.sub(" ", text)).strip(" *#:;|")
+    items = _ITEM.sub(", ", _TAG.sub(" ", text).strip(" \n*#:;|"))
+    return _SPACE.sub(" ", items).strip(" *#:;|,")

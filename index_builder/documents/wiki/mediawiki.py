@@ -27,11 +27,11 @@ from index_builder.documents.wiki.wikitext import read_markup
 log = logging.getLogger(__name__)
 
 MAX_PAGE_BYTES = 64 << 20
-_OPEN, _CLOSE = b"<page>", b"</page>"
+PAGE_BEGINS, _CLOSE = b"<page>", b"</page>"
 _BASE = re.compile(rb"<base>([^<]{1,500})</base>")
 _NAMESPACE = re.compile(rb'<namespace key="(-?\d{1,6})"[^<>]{0,100}>([^<]{1,100})</namespace>')
 _TITLE = re.compile(rb"<title>([^<]{1,500})</title>")
-_REDIRECT = re.compile(r"\s*#\s?\w{4,20}\s*:?\s*\[\[")
+_REDIRECT = re.compile(r"\s*#\s?[^\s\[\]{}|#*:]{2,30}\s*:?\s*\[\[[^\[\]\n]{1,300}\]\]")
 # Templates of disambiguation pages. Their names end with the word, or with "cleanup", which stands in its place;
 # {{disambiguation needed}} and its like stand in articles, beside a link that leads to such a page.
 _ENGLISH = (
@@ -42,9 +42,12 @@ _OTHER_LANGUAGES = (
     r"begriffsklärung|homonymie(?:[\s_][^{}|\n]{1,40})?|desambigua(?:ci[oó]n|ció|ção|cao)|desambig|"
     r"disambigua|doorverwijspagina|ujednoznacznienie|неоднозначность|многозначность|неоднозначність|förgrening|gren|"
     r"peker|flertydig|täsmennyssivu|rozcestník|egyért|dezambiguizare|anlam ayrımı|apartigilo|aimai|曖昧さ回避|"
+    r"багатозначність|동명이인|trang định hướng|"
     r"消歧[义義](?:页|頁)?|동음이의|توضيح|ابهام‌زدایی|פירושונים|định hướng"
 )
-_DISAMBIGUATION = re.compile(rf"\{{\{{\s*(?:{_ENGLISH}|{_OTHER_LANGUAGES})\s*(?:\||\}}\}})|__DISAMBIG__", re.IGNORECASE)
+_DISAMBIGUATION = re.compile(
+    rf"\{{\{{\s*(?:{_ENGLISH}|{_OTHER_LANGUAGES})\s*(?:\||\}}\}})|\{{\{{dp\}}\}}|__DISAMBIG__", re.IGNORECASE
+)
 _DISAMBIGUATION_TITLE = re.compile(
     r"\((?:disambiguation|Begriffsklärung|homonymie|desambiguación|desambiguació|desambiguação|disambigua|doorverwijspagina|"
     r"ujednoznacznienie|значения|значення|曖昧さ回避|消歧[义義])\)$"
@@ -74,7 +77,7 @@ def pages_of(content: Iterator[bytes], path: Path, report: ReadReport) -> Iterat
         position = 0
         while (end := buffer.find(_CLOSE, position)) >= 0:
             end += len(_CLOSE)
-            start = buffer.rfind(_OPEN, position, end)
+            start = buffer.rfind(PAGE_BEGINS, position, end)
             site = _site(buffer[position : max(start, position)]) or site
             yield RawPage(buffer[max(start, position) : end], site)
             position = end
@@ -82,7 +85,7 @@ def pages_of(content: Iterator[bytes], path: Path, report: ReadReport) -> Iterat
         if len(buffer) > MAX_PAGE_BYTES:
             report.skip("page over the size limit", _raw_title(buffer))
             buffer = buffer[-len(_CLOSE) :]
-    if _OPEN in buffer:
+    if PAGE_BEGINS in buffer:
         note_damage(path, report, f"the file ends inside page {_raw_title(buffer)!r}")
 
 
@@ -138,7 +141,7 @@ def _element(page: RawPage) -> ElementTree.Element:
 
 
 def _raw_title(xml: bytes) -> str:
-    found = _TITLE.search(xml, max(xml.rfind(_OPEN), 0)) or _TITLE.search(xml)
+    found = _TITLE.search(xml, max(xml.rfind(PAGE_BEGINS), 0)) or _TITLE.search(xml)
     return found.group(1).decode(errors="replace") if found else "(no title)"
 
 

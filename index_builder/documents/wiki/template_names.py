@@ -10,36 +10,44 @@ def _names(listed: str) -> tuple[str, ...]:
 # Templates whose first argument is part of the sentence, and those whose second or third is.
 _FIRST = (
     "nowrap|nobr|nobold|small|smaller|big|larger|em|strong|strikethrough|s|u|i|b|bold|italic|abbr|abbrlink|tooltip|"
-    "angbr|linktext|pslink|sic|mvar|var|unichar|noitalic|visible anchor|vanchor|linkedin|sc|smallcaps|sub|sup|chem2|"
+    "angbr|linktext|pslink|sic|mvar|var|unichar|noitalic|visible anchor|vanchor|linkedin|sc|smallcaps|sub|chem2|"
+    "citation needed span|clarify span|underline|strike|unicode|sans-serif|serif|larger|script/hebrew|script/arabic|"
+    "hebrew|angle bracket|uline|"
     "simplenuclide|nuclide|ill|interlanguage link|illm|link-interwiki|indent|center|nihongo2|vr|flag|flagu|"
     "flagcountry|"
-    "flaglink|flagdeco name|ipa|resize|large|format price|lit|literally|gloss|translation|math|hw|not a typo|"
+    "flaglink|flagdeco name|ipa|large|format price|lit|literally|gloss|translation|math|hw|not a typo|"
     "as written|"
-    "thinsp|nihongo foot|plainlist|flatlist|nbsp|section link|slink|music note|mono|code|tt|kbd|samp|keypress|key|"
+    "thinsp|nihongo foot|nbsp|section link|slink|music note|mono|code|tt|kbd|samp|keypress|key|"
     "transclude|notatypo|proper name|r to|bq|highlight|pagename|native name|native phrase|yes|no|n/a|na|won|"
     "nom|partial|"
     "unknown|tba|tbd|some|good|terminated|included|dropped|usually|rarely|maybe|optional|active|sure|"
     # German
     "zitat-blank|nwr|fett|kursiv|anker|höhe|formatnum|"
     # French
-    "nobr romains|petites capitales|pc|abréviation|abrd|abréviation discrète|exposant|exp|indice|ind|e|er|re|"
+    "nobr romains|petites capitales|pc|abréviation|abrd|abréviation discrète|souligner|italique|romain|indice|"
+    "ind|e|er|re|"
     "refnec|référence nécessaire|référence souhaitée|refsou|passage évasif|passage non neutre|pas clair|"
     "passage à actualiser|non neutre|incise|souverain2|souverain-|souverain|pays|terme défini|lnobr|formule|romains|"
     "nom en gras|date sport|siècle|"
     # Spanish, Italian, Portuguese, Dutch, Polish
-    "esd|versalita|versalitas|ta|tutto attaccato|senza fonte|chiarire|cn|maiuscoletto|carece de fontes2|esc|"
+    "cita requerida|citazione necessaria|carece de fontes|fakt|esd|versalita|versalitas|ta|tutto attaccato|"
+    "senza fonte|chiarire|cn|maiuscoletto|carece de fontes2|esc|"
     "link|inter|j|zwrot|linkd|"
     # Russian, Ukrainian
-    "ударение|не переведено|нп|нп5|нп4|нп3|нп2|comment|пп|тс|оq|обращение|пиктограмма|сс|нет аи 2|уточнить|"
+    "ударение|comment|пп|тс|оq|подсказка|нет аи|достоверность|абс|ум|num|флагификация|dfn|термин|обращение|"
+    "пиктограмма|сс|нет аи 2|уточнить|"
     # Japanese, Chinese, Korean
-    "仮リンク|lang-ja-kanji|le|link-en|link-ja|link-de|link-fr|internal link helper|不改字|僞|"
+    "仮リンク|lang-ja-kanji|internal link helper|internal link helper/en|不改字|僞|僻字|要出典|要出典範囲|by|"
+    "jis2004フォント|jis90フォント|補助漢字フォント|cjk拡張|拡張漢字|"
+    # Arabic, Persian, Hebrew
+    "حقيقة|بحاجة لمصدر|نص|مدرک|"
     "한국어|llang|임시링크"
 )
 _SECOND = (
     "lang|transl|transliteration|script|color|colour|font color|wikt-lang|langx|langue|langue2|lang2|sort|"
     "colored link|"
     "fontcolor|couleur|цвет|язык|citation étrangère|hidden sort key 2|nft|llink|tsl|noteTag|ins|coloredlink|"
-    "trim quotes"
+    "trim quotes|legend|background color|rtl-lang"
 )
 POSITIONS: dict[str, tuple[int, ...]] = {
     **dict.fromkeys(_names(_FIRST), (1,)),
@@ -58,6 +66,13 @@ PREFIXES = {
     "r$": "R$",
     **dict.fromkeys(("gbp", "£", "pound sterling"), "£"), **dict.fromkeys(("eur", "€", "euro"), "€"),
     **dict.fromkeys(("inr", "indian rupee", "₹"), "₹"), **dict.fromkeys(("jpy", "¥", "yen"), "¥"), "cny": "CN¥",
+    "±": "±", "10^": "10^",
+    **{f"{name}.": f"{name}. " for name in
+       ("ang", "niem", "fr", "łac", "ros", "wł", "hiszp", "gr", "hebr", "jap", "chiń", "czes", "ukr")},
+    **{name: f"in {name} " for name in ("inglese", "francese", "tedesco", "latino", "spagnolo", "greco")},
+    "إنج": "بالإنجليزية: ", "فرن": "بالفرنسية: ", "به انگلیسی": "به انگلیسی: ",
+    "אנגלית": "באנגלית: ", "ערבית": "בערבית: ", "רוסית": "ברוסית: ", "גרמנית": "בגרמנית: ", "צרפתית": "בצרפתית: ",
+    "יוונית": "ביוונית: ", "לטינית": "בלטינית: ", "יידיש": "ביידיש: ",
     "chf": "CHF ", "sek": "kr ", "krw": "₩", "₩": "₩", "rub": "₽", "php": "₱", "brl": "R$", "zar": "R", "ils": "₪",
     "uss": "USS ", "hms": "HMS ", "ss": "SS ", "rms": "RMS ", "mv": "MV ", "hmas": "HMAS ", "hmcs": "HMCS ",
     "usns": "USNS ", "siglo": "siglo ", "séc": "século ", "séculos": "séculos ", "n°": "no ", "numéro": "numéro ",
@@ -86,7 +101,7 @@ MEASURES = frozenset(_names(
     "nb|nombre|num|"
     "число|формат числа|val|formatnum|nts|ntsh|number|quantité|tmp|température|temperatur|monnaie|currency|zahl|"
     "getal|ntsc|gaps|decimal cell|digits|rnd|formatprice|hauteur|dunité|peso|masse|longueur|mesure|maß|"
-    "обхват|convertit"
+    "обхват|convertit|liczba"
 ))  # fmt: skip
 RANGES = {
     "-": "–", "–": "–", "to": " to ", "to about": " to about ", "and": " and ", "by": " by ", "x": " × ", "×": " × ",
@@ -114,7 +129,7 @@ QUOTES = frozenset(_names(
     "citaat|citat|citation bloc|citation|début citation|verse translation|quotation box|sitaatti|idézet|"
     "citat2|引用|引文|"
     "bloque de cita|cita2|ביטטה|ציטוט|alıntı|alinti|kutipan|lời trích|인용문|quote1|centered pull quote|"
-    "epigraf|эпиграф"
+    "epigraf|эпиграф|اقتباس|اقتباس مضمن|ציטוטון"
 ))  # fmt: skip
 LISTS = frozenset(_names(
     "hlist|ubl|unbulleted list|bulleted list|ordered list|cslist|comma separated entries|pagelist|hlist-comma|"

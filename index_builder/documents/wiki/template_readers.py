@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 
+from index_builder.documents.outline import raised
 from index_builder.documents.wiki.template_names import (
     DATES,
     FRACTIONS,
@@ -27,7 +28,7 @@ _ENGLISH_MONTHS = (
     "December",
 )  # fmt: skip
 _MUSIC = {"flat": "♭", "b": "♭", "sharp": "♯", "#": "♯", "natural": "♮", "doubleflat": "𝄫", "doublesharp": "𝄪"}
-_QUOTED = ("text", "quote", "texte", "текст", "treść", "cita", "testo", "content", "1")
+_QUOTED = ("תוכן", "text", "quote", "texte", "текст", "treść", "cita", "testo", "content", "1")
 _FRENCH_AND_LIKE = frozenset(["date", "date-", "date", "sport", "datum", "fecha", "dtext", "data", "дата"]) | {
     "date sport"
 }
@@ -258,6 +259,24 @@ def _titled(call: Call) -> str:
     return f"{SYMBOLS[call.name]} {call.argument(1)}".strip()
 
 
+def _age(call: Call) -> str:
+    """`{{age|1990|1|1|2020|6|1}}` reads "30"; up to today is known to nobody."""
+    numbers = [int(part) if _WHOLE.match(part) else 0 for part in call.positional[:6]]
+    if len(numbers) < 6:
+        return ""
+    return str(numbers[3] - numbers[0] - (numbers[4:6] < numbers[1:3]))
+
+
+def _law(call: Call) -> str:
+    """`{{§|1|BGB}}` reads "§ 1 BGB"."""
+    return f"§ {call.argument(1)} {call.argument(2).upper()}".strip()
+
+
+def _block_list(call: Call) -> str:
+    """A list that is written with bullets, on lines of its own."""
+    return f"\n{call.argument(1) or call.named.get('1', '')}\n"
+
+
 def _height(call: Call) -> str:
     """`{{height|ft=6|in=2}}` reads "6 ft 2 in"."""
     found = [f"{call.named[unit]} {unit}" for unit in ("m", "cm", "ft", "in") if call.named.get(unit)]
@@ -270,10 +289,28 @@ def _marriage(call: Call) -> str:
     return f"{call.argument(1)} (m. {years})" if years else call.argument(1)
 
 
+# Links to other languages' articles and the like, which may name what is shown behind the target.
+_SHOWN_SECOND = frozenset(
+    ["не переведено", "не переведено 5", "нп", "нп1", "нп2", "нп3", "нп4", "нп5", "iw", "resize", "url", "font"]
+)
+_SHOWN_THIRD = frozenset(["le", "link-en", "link-ja", "link-de", "link-fr", "link-ru"])
+
 READERS = (
     (_OF_EACH | {"reign", "r.", "floruit", "fl."}, _years),
     (frozenset({"m.", "mme", "mlle", "mm.", "mgr", "dr", "me", "pr"}), _titled),
     (frozenset({"height"}), _height),
+    (frozenset({"age"}), _age),
+    (frozenset({"§", "§§"}), _law),
+    (frozenset({"plainlist", "flatlist", "startplainlist"}), _block_list),
+    (frozenset({"sup", "exp", "exposant", "superscript"}), lambda call: raised(call.argument(1))),
+    (frozenset({"fchim", "formule chimique"}), lambda call: call.rest.replace("|", "")),
+    (frozenset({"incise"}), lambda call: f" – {call.argument(1)} – "),
+    (frozenset({"ac", "a.c."}), lambda call: f"{call.argument(1)} a. C."),
+    (frozenset({"dc", "d.c."}), lambda call: f"{call.argument(1)} d. C."),
+    (_SHOWN_SECOND, lambda call: call.argument(2) or call.argument(1)),
+    (_SHOWN_THIRD, lambda call: call.argument(3) or call.argument(1)),
+    (frozenset({"וקישור שפה", "קישור שפה"}), lambda call: call.argument(3) or call.argument(2)),
+    (frozenset({"وإو", "واو"}), lambda call: call.named.get("نص") or call.named.get("عر") or call.argument(1)),
     (frozenset({"marriage", "married"}), _marriage),
     (frozenset({"pourcentage", "porcentaje", "prozent"}), lambda call: f"{call.argument(1)} %"),
     (MEASURES, _measure),

@@ -11,6 +11,7 @@ _CITATION = re.compile(
     r"^(?:cite\b|citation\b|citation/|vcite|harv|sfn|sfr|literatur$|internetquelle|citar|"
     r"cita (?:web|libro|news|pubblicazione)|"
     r"ouvrage|article$|lien web|lien brisé|web$|книга|статья|cytuj|citeer|webbref|bokref|rp$|r$|refn|efn|note|notelist|"
+    r"הערה|הערת שוליים|مرجع|استشهاد|یادکرد|پانویس|odn$|odnośnik|przypis|viite|lähde|注$|脚注|сноска|fn$|kilde|"
     r"reflist|références|refs|referenser|#tag:ref)",
     re.IGNORECASE,
 )
@@ -63,9 +64,17 @@ def _parser_function(name: str, rest: str, bar: str) -> str | None:
         return argument.strip()[:1].upper() + argument.strip()[1:]
     if function == "plural":
         return rest.split("|")[-1 if argument.strip() != "1" else 0].strip() if bar else ""
-    if function in ("#if", "#ifeq", "#ifexist", "#ifexpr", "#switch", "#expr", "#invoke", "defaultsort", "#related"):
+    if function in ("#if", "#ifeq"):
+        return _chosen(function, argument, rest.split("|"))
+    if function in ("defaultsort", "#related", "#seo", "displaytitle"):
         return ""
     return None
+
+
+def _chosen(function: str, argument: str, rest: list[str]) -> str:
+    """What a condition shows: of `#if` by whether there is anything, of `#ifeq` by whether both are equal."""
+    is_true = bool(argument.strip()) if function == "#if" else argument.strip() == rest.pop(0).strip()
+    return (rest[0] if is_true else rest[1] if len(rest) > 1 else "").strip() if rest else ""
 
 
 def _text(call: Call, has_arguments: bool) -> str | None:

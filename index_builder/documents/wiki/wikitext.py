@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from index_builder.documents.document import Section
+from index_builder.documents.outline import raised
 from index_builder.documents.wiki.balanced import Unfolder, drop_elements
 from index_builder.documents.wiki.site import UNKNOWN_SITE, Site, is_appendix
 
@@ -43,8 +44,8 @@ _BRACKET_END = re.compile(r"[\s,;:]{1,20}\)")
 _BEFORE_STOP = re.compile(r" ([,.;:!?)])(?=\s|$)")
 _DOUBLED_COMMA = re.compile(r",(?: ?,){1,10}")
 _BULLET = re.compile(r"^[*#:;]+[ \t]*")
+_INVISIBLE = re.compile("[\u00ad\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]")  # marks that nobody sees
 _LETTER = re.compile(r"[^\W\d_]")
-_SUPERSCRIPTS = str.maketrans("0123456789+-−–", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁻⁻")
 _VARIANTS_HIDDEN = re.compile(r"^\s*[HT+\-]\s*\|")
 _VARIANT_CHOICE = re.compile(
     r"(?:^|[;|])\s*(?:[^;|:=]{0,60}=>)?\s*([a-z]{2,3}(?:-[a-z]{2,4})?)\s*:\s*([^;]*)", re.IGNORECASE
@@ -129,7 +130,7 @@ def _strip(text: str, site: Site, dropped: Counter[str]) -> str:
     text = _FORMULA.sub(lambda found: f" {_formula(found)} ".translate(_SHIELD), text)
     text = drop_elements(text, dropped)
     text = _VARIANT.sub(_variant, text) if "-{" in text else text
-    text = _RAISED.sub(lambda found: found.group(1).translate(_SUPERSCRIPTS), text)
+    text = _RAISED.sub(lambda found: raised(found.group(1)), text)
     text = _SIMPLE_LINK.sub(r"\1", text)
     text = Unfolder(site, dropped).unfold(text)
     text = _URL_LINK.sub(r"\1", text)
@@ -137,12 +138,14 @@ def _strip(text: str, site: Site, dropped: Counter[str]) -> str:
     text = _TAG.sub("", text)
     text = without_marks(text)
     text = _SWITCH.sub("", text)
-    return html.unescape(text).replace("\ue010", "")
+    return _INVISIBLE.sub("", html.unescape(text)).replace("\ue010", "")
 
 
 def _formula(found: re.Match[str]) -> str:
     inside = html.unescape(found.group(2))
-    return readable(inside) if found.group(1).lower() == "math" else inside.strip()
+    if found.group(1).lower() == "math":
+        return readable(inside)
+    return inside.strip().replace("<=>", "⇌").replace("->", "→")
 
 
 def _code(found: re.Match[str]) -> str:
