@@ -17,7 +17,8 @@ _WRITERS = (
     "server.retrieval.index.inverted_words",
 )
 _PARSER_LIBRARIES = (
-    "charset-normalizer", "docutils", "markdown-it-py", "openpyxl", "pypdf", "python-docx", "python-pptx", "selectolax",
+    "charset-normalizer", "docutils", "lxml", "markdown-it-py", "openpyxl", "pypdf", "python-docx", "python-pptx",
+    "selectolax",
 )  # fmt: skip
 _CUTTER_LIBRARIES = ("sentencex", "pystemmer")
 

@@ -29,6 +29,7 @@ _META_CHARSET = re.compile(
     rb"<meta[^>]{0,300}?charset\s{0,9}=\s{0,9}[\"']?\s{0,9}([\w.:-]{1,40})|<\?xml[^>]{0,100}?encoding\s?=\s?[\"']([\w.:-]{1,40})",
     re.IGNORECASE,
 )
+_SIGN_IN_WORD = re.compile(r"(?<=[^\W\d_])[±¶¦ˇ¬]|[¶¦ˇ¬](?=[^\W\d_])|±(?=[^\W\d_])")
 _HEAD_BYTES = 4096
 _WIDE_BYTES = 16
 
@@ -48,10 +49,20 @@ def decoded(content: bytes, name: str, declared: str = "") -> str:
     if len(content) >= _WIDE_BYTES and (wide := _wide(content)):  # ASCII with zeros between is UTF-8, too, but no text
         return _without_nul(content.decode(wide, errors="replace"), name)
     known = webencodings.lookup(declared) if declared else None
+    if known is not None and (text := _utf8_all_the_same(content)) is not None:
+        return _without_nul(text, name)
     for encoding in (known, webencodings.UTF8) if known is not None else (webencodings.UTF8,):
         if (text := _strictly(content, encoding)) is not None:
             return _without_nul(text, name)
     return _without_nul(_detected(content, name, known), name)
+
+
+def _utf8_all_the_same(content: bytes) -> str | None:
+    """A text whose bytes beyond ASCII are UTF-8, as those of no other encoding are by chance; None of another."""
+    try:
+        return None if content.isascii() else content.decode()
+    except UnicodeDecodeError:
+        return None
 
 
 def declared_in_html(content: bytes) -> str:
@@ -93,7 +104,8 @@ def _detected(content: bytes, name: str, known: webencodings.Encoding | None) ->
     if not _looks_western(western):
         best = from_bytes(content[:_DETECTED_BYTES], cp_isolation=_CANDIDATES).best()
         if best is not None:
-            return content.decode(best.encoding, errors="replace")
+            text = content.decode(best.encoding, errors="replace")
+            return content.decode("iso8859_2", errors="replace") if _is_latin2(best.encoding, text) else text
     return western
 
 
@@ -103,6 +115,11 @@ def _looks_western(text: str) -> bool:
     letters = sum(character.isalpha() and character <= "\x7f" for character in text)
     usual = sum(character in _WESTERN for character in beyond)
     return usual >= 0.95 * len(beyond) and len(_WORD_WESTERN.findall(text)) <= 0.35 * max(1, letters)
+
+
+def _is_latin2(encoding: str, text: str) -> bool:
+    """Whether signs stand within words where ISO 8859-2 has the letters ą, ś and ź, in which windows-1250 differs."""
+    return encoding == "cp1250" and len(_SIGN_IN_WORD.findall(text)) > 0
 
 
 def _wide(content: bytes) -> str:

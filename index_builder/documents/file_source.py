@@ -14,18 +14,21 @@ from pathlib import Path, PurePosixPath
 from index_builder.documents.compressed import COMPRESSED, Member, blocks, is_archive, members, plain_blocks
 from index_builder.documents.document import Document, ReadReport, SkippedError, note_skipped
 from index_builder.documents.files import RawFile, file_kind, max_file_bytes, parse_file
+from index_builder.documents.formats.mail import MAILBOX, mails_of
 from index_builder.documents.records import (
+    ColumnError,
     Columns,
     RawRecord,
     check_json,
     check_parquet,
     csv_records,
+    has_texts,
     is_table_of_texts,
     json_records,
     parquet_records,
     parse_record,
 )
-from index_builder.documents.wiki.mediawiki import RawPage, page_title, pages_of, parse_page
+from index_builder.documents.wiki.mediawiki import PAGE_BEGINS, RawPage, page_title, pages_of, parse_page
 
 log = logging.getLogger(__name__)
 
@@ -40,8 +43,8 @@ _MAX_ARCHIVES = 4  # within one another
 _MAX_INNER_BYTES = 256 << 20  # of an archive within another
 LEGAL = (
     "a MediaWiki dump (.xml, .bz2), a table (.parquet, .jsonl, .csv), a document (.txt, .md, .html, .pdf, .docx, "
-    ".pptx, .xlsx, .epub, .eml, .rst, .adoc), each of them compressed (.gz, .bz2, .xz, .zst) "
-    "or in an archive (.zip, .tar), a folder of them"
+    ".pptx, .xlsx, .odt, .ods, .odp, .rtf, .epub, .eml, .mbox, .rst, .adoc, .ipynb, .xml, .json), each of "
+    "them compressed (.gz, .bz2, .xz, .zst) or in an archive (.zip, .tar), a folder of them"
 )
 Item = RawPage | RawRecord | RawFile
 
@@ -62,6 +65,8 @@ def _kind(name: str) -> str:
         return _DUMP
     if suffix in _PARQUET | _JSON_LINES:
         return "" if compressed and suffix in _PARQUET else suffix
+    if suffix == MAILBOX:
+        return suffix
     return file_kind(lower) or (_DUMP if path.suffix == ".bz2" else "")
 
 
@@ -74,12 +79,14 @@ class FileSource:
         paths: what is read, in order.
         columns: of the tables among them.
         left_out: (cause, name) of what a folder holds besides.
+        is_folder: whether tables are some among other files.
     """
 
     root: Path
     paths: tuple[Path, ...]
     columns: Columns
     left_out: tuple[tuple[str, str], ...] = ()
+    is_folder: bool = False
 
     def __getstate__(self) -> dict[str, object]:
         """What other processes need to parse items: not the list of files, which may be long."""
@@ -100,6 +107,8 @@ class FileSource:
         Raises:
             ColumnError: one lacks a column.
         """
+        if self.is_folder and not self.columns.text:
+            return  # one among others is read as rows, or counted, when its turn comes
         for path in self.paths:
             with suppress(OSError):  # what cannot be read is counted when its turn comes
                 if kind_suffix(path) in _PARQUET:
@@ -120,6 +129,8 @@ class FileSource:
                 yield from self._items_of(path, report)
             except OSError as error:
                 note_skipped(report, SkippedError("unreadable file", self.name(path), _reason(error)))
+            except ColumnError as error:
+                note_skipped(report, SkippedError("table without a column of texts", self.name(path), str(error)))
 
     def spread_items(self, report: ReadReport, number: int) -> Iterator[Iterator[Item]]:
         """Items from `number` places spread over the source on, each to be read as far as one likes; of a single file
@@ -189,7 +200,7 @@ class FileSource:
         name = self.name(path)
         if suffix in _PARQUET:
             yield from parquet_records(path, name, self.columns, report=report)
-        elif suffix in _JSON_LINES:
+        elif suffix in _JSON_LINES and self._is_table(path):
             yield from json_records(blocks(path, report), name, self.columns, report=report)
         elif suffix in _CSV and is_table_of_texts(path, name, self.columns):
             yield from csv_records(path, name, self.columns, report=report)
@@ -197,9 +208,15 @@ class FileSource:
             yield from self._members_of(path, report)
         elif suffix == _DUMP:
             yield from self._pages_of(blocks(path, report), path, name, report=report)
+        elif suffix == MAILBOX:
+            yield from _mails(blocks(path, report), path, name)
         else:
             report.source_bytes += path.stat().st_size
             yield RawFile(path, name)
+
+    def _is_table(self, path: Path) -> bool:
+        """Whether lines of JSON hold a text each; those of a folder that do not are one document of rows."""
+        return bool(not self.is_folder or self.columns.text or has_texts(blocks(path, ReadReport())))
 
     def _members_of(self, path: Path, report: ReadReport) -> Iterator[Item]:
         inside = ReadReport()  # its bytes are unpacked ones
@@ -217,7 +234,9 @@ class FileSource:
         elif kind in _JSON_LINES and plain:
             yield from json_records(plain_blocks(member.file, report), name, self.columns, report=report)
         elif kind == _DUMP and plain:
-            yield from self._pages_of(plain_blocks(member.file, report), path, name, report=report)
+            yield from self._pages_of_member(member, path, name, report=report)
+        elif kind == MAILBOX and plain:
+            yield from _mails(plain_blocks(member.file, report), path, name)
         elif kind == _ARCHIVE and depth < _MAX_ARCHIVES:
             yield from self._items_of_inner(member, path, name, report=report, depth=depth)
         elif not file_kind(member.name):
@@ -226,6 +245,17 @@ class FileSource:
             note_skipped(report, SkippedError("file over the size limit", name, f"{member.num_bytes} bytes"))
         else:
             yield RawFile(path, name, member.file.read(member.num_bytes))
+
+    def _pages_of_member(self, member: Member, path: Path, name: str, report: ReadReport) -> Iterator[Item]:
+        """A dump's pages, or one document of XML, which is told by what is in it."""
+        if file_kind(member.name) != _DUMP or member.num_bytes > max_file_bytes(member.name):
+            yield from self._pages_of(plain_blocks(member.file, report), path, name, report=report)
+            return
+        content = member.file.read(member.num_bytes)
+        if PAGE_BEGINS in content:
+            yield from self._pages_of(iter([content]), path, name, report=report)
+        else:
+            yield RawFile(path, name, content)
 
     def _items_of_inner(self, member: Member, path: Path, name: str, report: ReadReport, depth: int) -> Iterator[Item]:
         """The items of an archive within an archive, which is held in memory."""
@@ -237,13 +267,23 @@ class FileSource:
             inner_name = f"{name}/{_printable(inner.name)}"
             yield from self._items_of_member(inner, path, inner_name, report=report, depth=depth + 1)
 
-    def _pages_of(self, content: Iterator[bytes], path: Path, name: str, report: ReadReport) -> Iterator[RawPage]:
+    def _pages_of(self, content: Iterator[bytes], path: Path, name: str, report: ReadReport) -> Iterator[Item]:
         num_pages = 0
         for page in pages_of(content, path, report):
             num_pages += 1
             yield page
-        if not num_pages:
+        if num_pages:
+            return
+        if file_kind(path.name) == _DUMP and file_bytes(path) <= max_file_bytes(path.name):
+            yield RawFile(path, name)
+        else:
             note_skipped(report, SkippedError("no dump", name, "no <page> element is in it"))
+
+
+def _mails(content: Iterator[bytes], path: Path, name: str) -> Iterator[RawFile]:
+    """The mails of a mailbox, each a document."""
+    for number, mail in enumerate(mails_of(content), start=1):
+        yield RawFile(path, f"{name}/{number}.eml", mail)
 
 
 def _digest(*parts: bytes) -> bytes:
@@ -271,7 +311,7 @@ def folder_source(root: Path, columns: Columns) -> FileSource:
             else:
                 paths.append(path)
     paths.sort(key=lambda path: path.relative_to(root).parts)
-    return FileSource(root, tuple(paths), columns, left_out=tuple(sorted(left_out)))
+    return FileSource(root, tuple(paths), columns, left_out=tuple(sorted(left_out)), is_folder=True)
 
 
 def file_bytes(path: Path) -> int:

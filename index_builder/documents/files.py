@@ -11,13 +11,14 @@ from urllib.parse import quote
 from index_builder.documents.compressed import COMPRESSED, plain_stem, whole_content
 from index_builder.documents.document import Document, SkippedError
 from index_builder.documents.encodings import decoded
+from index_builder.documents.formats.data import read_json_file, read_json_lines_file, read_notebook_file, read_xml_file
 from index_builder.documents.formats.html_page import read_epub_file, read_html_file
 from index_builder.documents.formats.mail import read_mail_file
 from index_builder.documents.formats.markup import read_adoc_file, read_rst_file
-from index_builder.documents.formats.office import read_docx_file, read_pptx_file
+from index_builder.documents.formats.office import read_docx_file, read_open_document, read_pptx_file
 from index_builder.documents.formats.pdf import read_pdf_file
 from index_builder.documents.formats.spreadsheets import read_csv_file, read_xlsx_file
-from index_builder.documents.formats.text import read_markdown_file, read_text
+from index_builder.documents.formats.text import read_markdown_file, read_rtf_file, read_text
 from index_builder.documents.outline import Outline
 
 Reader = Callable[[bytes, str, Outline], str]
@@ -74,8 +75,14 @@ KINDS = {
     **dict.fromkeys((".docx", ".docm"), _Kind(read_docx_file, _OFFICE_BYTES)),
     **dict.fromkeys((".pptx", ".pptm"), _Kind(read_pptx_file, _OFFICE_BYTES)),
     **dict.fromkeys((".xlsx", ".xlsm"), _Kind(read_xlsx_file, _OFFICE_BYTES)),
+    **dict.fromkeys((".odt", ".ods", ".odp", ".ott"), _Kind(read_open_document, _OFFICE_BYTES)),
     ".epub": _Kind(read_epub_file, _OFFICE_BYTES),
     **dict.fromkeys((".eml", ".mht", ".mhtml"), _MAIL),
+    ".rtf": _Kind(read_rtf_file, 64 << 20),
+    ".xml": _Kind(read_xml_file, 32 << 20),
+    **dict.fromkeys((".jsonl", ".ndjson"), _Kind(read_json_lines_file, 64 << 20)),
+    ".json": _Kind(read_json_file, 32 << 20),
+    ".ipynb": _Kind(read_notebook_file, 64 << 20),
     **dict.fromkeys((".rst", ".rest"), _Kind(read_rst_file, 8 << 20)),
     **dict.fromkeys((".adoc", ".asciidoc", ".asc"), _Kind(read_adoc_file, 32 << 20)),
 }

@@ -93,6 +93,8 @@ def parse_record(record: RawRecord) -> Document:
         raise SkippedError("no text", record.name, f"{record.columns['text']!r} is null or absent")
     if isinstance(text, bytes):
         text = decoded(text, record.name)
+    if isinstance(text, list) and all(isinstance(each, str) for each in text):
+        text = "\n\n".join(text)
     if not isinstance(text, str):
         detail = f"{record.columns['text']!r} is of type {type(text).__name__}"
         raise SkippedError("text that is no string", record.name, detail)
@@ -190,6 +192,18 @@ def check_json(content: Iterator[bytes], name: str, columns: Columns) -> None:
     Raises:
         ColumnError: a column is missing.
     """
+    keys = _keys(content)
+    if keys and (columns.text or not keys.keys() >= mediawiki.KEYS):
+        columns.found_in(name, list(keys))
+
+
+def has_texts(content: Iterator[bytes]) -> bool:
+    """Whether the first objects of a file have a column of texts, are articles of a wiki, or cannot be read."""
+    keys = _keys(content)
+    return not keys or "text" in keys or keys.keys() >= mediawiki.KEYS
+
+
+def _keys(content: Iterator[bytes]) -> dict[str, None]:
     keys: dict[str, None] = {}
     for line in islice(_lines(content, ReadReport()), _LINES_LOOKED_AT):
         try:
@@ -198,8 +212,7 @@ def check_json(content: Iterator[bytes], name: str, columns: Columns) -> None:
             continue
         if isinstance(row, dict):
             keys |= dict.fromkeys(row)
-    if keys and (columns.text or not keys.keys() >= mediawiki.KEYS):
-        columns.found_in(name, list(keys))
+    return keys
 
 
 def _row(record: RawRecord) -> dict[str, object]:

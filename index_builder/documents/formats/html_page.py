@@ -19,7 +19,7 @@ from selectolax.lexbor import LexborHTMLParser, LexborNode
 from index_builder.documents.document import SkippedError
 from index_builder.documents.encodings import declared_in_html, decoded
 from index_builder.documents.formats.office import refuse_bomb
-from index_builder.documents.outline import Cell, Outline, one_line, span, spread
+from index_builder.documents.outline import Cell, Outline, one_line, raised, span, spread
 
 MAX_DEPTH = 400  # browsers stop at some 500
 _TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9:-]{0,40})(?=[\s/>])[^<>]{0,2000}>|<(/?)([a-zA-Z][a-zA-Z0-9:-]{0,40})>")
@@ -39,7 +39,9 @@ _KINDS = {
     **dict.fromkeys(("script", "style", "noscript", "template", "head", "canvas", "source", "track"), ""),
     **dict.fromkeys(("nav", "menu", "footer"), "navigation"),
     "aside": "side note",
-    **dict.fromkeys(("form", "button", "select", "textarea", "input", "dialog"), "form"),
+    **dict.fromkeys(("button", "select", "textarea", "input", "dialog"), "form"),
+    "rt": "reading of characters",
+    "rp": "",
     **dict.fromkeys(("img", "svg", "picture"), "image"),
     **dict.fromkeys(("iframe", "object", "embed", "video", "audio"), "embedded media"),
 }  # fmt: skip
@@ -47,11 +49,19 @@ _ROLES = {
     "navigation": "navigation", "search": "form", "banner": "navigation", "contentinfo": "navigation",
     "complementary": "side note",
 }  # fmt: skip
+_CONTENT = "p, table, article, section, h1, h2, h3, h4, dl"  # a form that holds such is the page itself
+_NOTES = ("footnote", "endnote", "rearnote", "doc-footnote", "doc-endnote")
+_XHTML = re.compile(rb"<\?xml|xmlns\s?=\s?[\"']http://www\.w3\.org/1999/xhtml")
+_CLOSED = re.compile(r"<([a-zA-Z][a-zA-Z0-9:-]{0,40})((?:\s[^<>]{0,2000})?)/>")
+_VOID = frozenset(
+    ["area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"]
+)
 _LAYOUT = "table, h1, h2, h3, h4, h5, h6, pre"
 _TEX_WRAPPER = re.compile(r"^\{\\displaystyle\s?(.*)\}$", re.DOTALL)
 DroppedPart = Callable[[LexborNode, str], str | None]
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
 _SPACE = re.compile(r"\s+")
+_HEAD_BYTES = 1024
 _FIELDS = frozenset(
     ["author", "keywords", "date", "category", "department", "language", "subject", "status", "audience"]
 )
@@ -85,14 +95,34 @@ def children(node: LexborNode) -> Iterator[LexborNode]:
 
 def dropped_kind(node: LexborNode, tag: str) -> str | None:
     """How a node that holds no text of the page is counted; "" when it is not; None when it is read."""
+    if tag == "form":
+        return None if node.css_first(_CONTENT) is not None else "form"
+    if (tag == "sup" and node.css_first("a[href^='#']") is not None) or (tag == "a" and _leads_to_note(node)):
+        return "reference"
     if tag in _KINDS:
-        return _KINDS[tag]
+        return None if tag == "aside" and _is_note(node) else _KINDS[tag]
     if not (node.is_element_node or node.is_document_node):
         return ""
     attributes = node.attrs
     if "hidden" in attributes or attributes.get("aria-hidden") == "true":
         return "hidden element"
     return _ROLES.get(attributes.get("role") or "")
+
+
+def _leads_to_note(link: LexborNode) -> bool:
+    attributes = link.attrs
+    return any(attributes.get(name) in ("noteref", "doc-noteref") for name in ("epub:type", "role"))
+
+
+def _is_note(node: LexborNode) -> bool:
+    """Whether a note of a book stands here, out of the way of its text."""
+    attributes = node.attrs
+    return any(attributes.get(name) in _NOTES for name in ("epub:type", "role"))
+
+
+def without_short_tags(markup: str) -> str:
+    """XHTML whose empty elements are closed as HTML's rules want it: `<title/>` would begin one that never ends."""
+    return _CLOSED.sub(lambda tag: tag[0] if tag[1].lower() in _VOID else f"<{tag[1]}{tag[2]}></{tag[1]}>", markup)
 
 
 def code_text(node: LexborNode) -> str:
@@ -110,6 +140,13 @@ def formula_text(node: LexborNode) -> str:
     )
     tex = _TEX_WRAPPER.match(written.strip())
     return f" {_SPACE.sub(' ', tex.group(1) if tex else written).strip()} "
+
+
+def _node_text(node: LexborNode) -> str:
+    """The text of a node; a number that is raised stays told from the one before it."""
+    text = node.text_content or ""
+    above = node.parent
+    return raised(text) if above is not None and above.tag == "sup" else text
 
 
 def is_layout(table: LexborNode) -> bool:
@@ -139,7 +176,7 @@ class CellReader:
             node = stack.pop()
             tag = node.tag or ""
             if node.is_text_node:
-                pieces.append(node.text_content or "")
+                pieces.append(_node_text(node))
             elif (kind := self.dropped_part(node, tag)) is not None:
                 self.drop(kind)
             elif tag == "math":
@@ -175,7 +212,8 @@ def read_html_file(content: bytes, name: str, outline: Outline) -> str:
     Raises:
         SkippedError: the bytes are no text.
     """
-    return read_html(decoded(content, name, declared_in_html(content)), outline)
+    markup = decoded(content, name, declared_in_html(content))
+    return read_html(without_short_tags(markup) if _XHTML.search(content, 0, _HEAD_BYTES) else markup, outline)
 
 
 def read_html(markup: str, outline: Outline, dropped_part: DroppedPart = lambda node, tag: None) -> str:
@@ -217,7 +255,7 @@ class _Reader:
             if ends:
                 self._flush(_HEADINGS.get(tag))
             elif node.is_text_node:
-                self._pieces.append(_SPACE.sub(" ", node.text_content or ""))
+                self._pieces.append(_SPACE.sub(" ", _node_text(node)))
             elif tag == "br":
                 self._pieces.append("\n")
             elif (kind := self._dropped_part(node, tag)) is not None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import email
 import email.policy
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from email.message import EmailMessage
 
 from index_builder.documents.document import SkippedError
@@ -18,6 +19,19 @@ ReadAttachment = Callable[[bytes, str, Outline], bool]
 _FIELDS = {"from": "from", "to": "to", "cc": "cc", "date": "date"}
 _MAX_DEPTH = 5
 _MAIL = "message/rfc822"
+MAILBOX = ".mbox"
+_MAIL_BEGINS = re.compile(rb"(?:\A|(?<=\n))From [^\n]{1,500}\d{4}[^\n]{0,20}\n")
+_FROM_ESCAPED = re.compile(rb"^>(>*From )", re.MULTILINE)
+
+
+def mails_of(content: Iterator[bytes]) -> Iterator[bytes]:
+    """The mails of a mailbox that comes in blocks; each begins behind a line with "From " before it."""
+    waiting = b""
+    for block in content:
+        *whole, waiting = _MAIL_BEGINS.split(waiting + block)
+        yield from (_FROM_ESCAPED.sub(rb"\1", mail) for mail in whole if mail.strip())
+    if waiting.strip():
+        yield _FROM_ESCAPED.sub(rb"\1", waiting)
 
 
 def read_mail_file(content: bytes, name: str, outline: Outline, read_attachment: ReadAttachment) -> str:
@@ -49,6 +63,8 @@ def _read_parts(
             continue
         if level > _MAX_DEPTH or depth > _MAX_DEPTH:
             outline.drop("attachment of another kind")
+        elif part.get_content_maintype() == "text" and not part.get_filename():
+            _read_text_part(part, name, outline)
         elif part.get_content_type() == _MAIL:
             _read_inner_mail(part, name, outline, read_attachment=read_attachment, depth=depth + 1)
         else:
@@ -65,6 +81,13 @@ def _read_inner_mail(
             inner = Outline()
             _read_parts(message, name, inner, read_attachment=read_attachment, depth=depth)
             outline.absorb(inner, _header(message, "subject"))
+
+
+def _read_text_part(part: EmailMessage, name: str, outline: Outline) -> None:
+    """Add text that stands behind the body, below what is attached."""
+    inner = Outline()
+    _read_body(part, name, inner)
+    outline.absorb(inner)
 
 
 def _best_body(mail: EmailMessage) -> EmailMessage | None:
@@ -89,9 +112,9 @@ def _read_body(body: EmailMessage, name: str, outline: Outline) -> None:
 def _files(mail: EmailMessage) -> list[tuple[int, EmailMessage]]:
     """The parts that are files, and how deep each lies; the alternatives of a body are none."""
     found: list[tuple[int, EmailMessage]] = []
-    stack: list[tuple[int, object]] = [(0, mail)]
+    stack: list[tuple[int, object, bool]] = [(0, mail, True)]  # depth, part, whether it is a form of the body
     while stack:
-        depth, part = stack.pop()
+        depth, part, is_form = stack.pop()
         if not isinstance(part, EmailMessage):
             continue
         if depth and part.get_content_type() == _MAIL:
@@ -99,8 +122,9 @@ def _files(mail: EmailMessage) -> list[tuple[int, EmailMessage]]:
         elif part.is_multipart() and depth < 50:
             inner = part.get_payload()
             assert isinstance(inner, list)
-            stack.extend((depth + 1, each) for each in reversed(inner))
-        elif depth and (part.get_filename() or part.get_content_maintype() not in ("text", "multipart")):
+            is_form = part.get_content_subtype() in ("alternative", "related")
+            stack.extend((depth + 1, each, is_form) for each in reversed(inner))
+        elif depth and (part.get_filename() or part.get_content_maintype() != "text" or not is_form):
             found.append((depth, part))
     return found
 

@@ -10,8 +10,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import docutils.core
+import docutils.languages
 import docutils.nodes
 import docutils.utils
+from docutils.parsers.rst import Directive, directives, roles
 
 from index_builder.documents.document import SkippedError
 from index_builder.documents.encodings import decoded
@@ -20,6 +22,7 @@ from index_builder.documents.outline import Outline
 _HEADING = re.compile(r"^(={1,6}|#{1,6})[ \t]+(.{1,300}?)(?:[ \t]+\1)?[ \t]*$")
 _ATTRIBUTE = re.compile(r"^:(!?[\w][\w-]{0,60}!?):(?:[ \t]+(.{0,1000}))?$")
 _AUTHOR = re.compile(r"^([\w.'’ -]{2,100}?)[ \t]+<([^<>@\s]{1,100}@[^<>\s]{1,100})>$")
+_REVISION = re.compile(r"^v?\d[\w.]{0,20}(?:,|:|$)[^:]{0,200}$|^\d{4}-\d\d-\d\d$")
 _BLOCK_LINE = re.compile(r"^\[[^\]]{0,500}\][ \t]*$")
 _BLOCK_TITLE = re.compile(r"^\.([^\s.].{0,300})$")
 _MACRO_LINE = re.compile(r"^(image|include|video|audio|toc|ifdef|ifndef|endif|ifeval)::")
@@ -34,6 +37,7 @@ _REFERENCE = re.compile(r"<<[^,<>]{1,200}(?:,([^<>]{1,200}))?>>")
 _INLINE_MACRO = re.compile(
     r"\b(?:image|icon|footnote|kbd|btn|menu|pass|stem|indexterm2?|anchor):{1,2}[^\s\[\]]{0,200}\[([^\]]{0,300})\]"
 )
+_NOTE = re.compile(r"\bfootnote:[^\s\[\]]{0,100}\[([^\]]{1,500})\]")
 _MARKS = re.compile(r"(?<![\w*_`#])(\*\*|\*|__|_|``|`|##|#|\+)(?=\S)(.{1,500}?)(?<=\S)\1(?![\w*_`#])")
 _ROLE = re.compile(r"\[\.?[\w.#-]{1,40}\](?=[*_`#])")
 _ANCHOR = re.compile(r"\[\[[^\]]{1,100}\]\]")
@@ -63,6 +67,7 @@ class _Reader:
         self._waiting: list[str] = []  # lines of the paragraph that is open
         self._is_in_header = False  # between the title and the first blank line
         self._block = ""  # the attributes of the block that comes next
+        self._open: set[str] = set()  # delimiters of blocks of text that have begun
 
     def read(self) -> None:
         while self._next < len(self._lines):
@@ -71,7 +76,8 @@ class _Reader:
             if not line:
                 self._is_in_header = False
                 self._flush()
-            elif not self._waiting and _DELIMITER.match(line):
+            elif _DELIMITER.match(line) and (not self._waiting or line in self._open):
+                self._flush()
                 self._read_block(line)
             elif not self._is_taken(line):
                 self._waiting.append(_BREAK.sub("", line.strip()))
@@ -87,6 +93,8 @@ class _Reader:
             self._is_in_header = len(heading.group(1)) == 1
         elif self._is_in_header and (author := _AUTHOR.match(line)):
             self._outline.add_field("author", author.group(1))
+        elif self._is_in_header and _REVISION.match(line):
+            self._outline.add_field("revision", line)
         elif attribute := _ATTRIBUTE.match(line):
             self._flush()
             self._attributes[attribute.group(1)] = attribute.group(2) or ""
@@ -116,6 +124,7 @@ class _Reader:
         """What stands between two lines of the same marks."""
         mark = delimiter.strip()
         if mark[0] in "*=_" or mark == "--":  # holds text like any other
+            self._open ^= {mark}
             self._block = ""
             return
         end = self._end_of_block("```" if mark.startswith("```") else mark)
@@ -162,7 +171,7 @@ class _Reader:
         text = _USE.sub(lambda use: self._attributes.get(use.group(1), use.group()), text)
         text = _LINK.sub(r"\1", _ANCHOR.sub("", text))
         text = _REFERENCE.sub(lambda found: found.group(1) or "", text)
-        text = _INLINE_MACRO.sub(r"\1", _ROLE.sub("", text))
+        text = _INLINE_MACRO.sub(r"\1", _NOTE.sub(r" (\1)", _ROLE.sub("", text)))
         return _MARKS.sub(r"\2", _MARKS.sub(r"\2", text))
 
 
@@ -192,7 +201,21 @@ _SETTINGS = {
     "line_length_limit": 100_000,
     "doctitle_xform": True,
 }
-_DROPPED = {"image": "image", "math_block": "", "comment": "", "substitution_definition": "", "target": ""}
+# What extensions (Sphinx above all) call what they insert, and how that is counted; "" is no loss.
+_INSERTED = {
+    **dict.fromkeys(("toctree", "index", "highlight", "currentmodule", "default-domain", "tabularcolumns"), ""),
+    **dict.fromkeys(("automodule", "autoclass", "autofunction", "automethod", "autosummary", "doxygenfile"),
+                    "documentation out of code"),
+    **dict.fromkeys(("graphviz", "plantuml", "mermaid", "uml", "digraph", "inheritance-diagram", "youtube"), "image"),
+    "literalinclude": "included file",
+}  # fmt: skip
+_CODE = frozenset(["prompt", "ipython", "testcode", "testoutput", "productionlist", "console", "jinja", "sourcecode"])
+_CONDITIONS = frozenset(["only", "ifconfig", "grid", "tab-set", "tabs", "hlist", "glossary"])  # arguments are no text
+_DIRECTIVE = re.compile(r"^[ \t]*\.\.[ \t]+(?:\|[^|\n]{1,100}\|[ \t]+)?([\w][\w:+.-]{0,60}?)::", re.MULTILINE)
+_USED_ROLE = re.compile(r":([\w][\w:+.-]{0,60}):`|`:([\w][\w:+.-]{0,60}):(?![`\w])")
+_TITLED = re.compile(r"^([^<>]{1,500}?)\s*<[^<>]{1,500}>$")
+_INCLUDED = re.compile(r"^[ \t]*\.\.[ \t]+include::", re.MULTILINE)
+_DROPPED = {"image": "image", "math_block": "", "comment": "", "label": "", "substitution_definition": "", "target": ""}
 
 
 def read_rst_file(content: bytes, name: str, outline: Outline) -> str:
@@ -202,12 +225,62 @@ def read_rst_file(content: bytes, name: str, outline: Outline) -> str:
         SkippedError: the bytes are no text, or no such text.
     """
     text = decoded(content, name)
+    _know_extensions(text)
+    outline.drop("included file", len(_INCLUDED.findall(text)))
     try:
         document = docutils.core.publish_doctree(text, settings_overrides=_SETTINGS)
     except (docutils.utils.SystemMessage, ValueError, RecursionError, LookupError, TypeError, AttributeError) as error:
         raise SkippedError("broken reStructuredText", name, f"{type(error).__name__}: {error}"[:300]) from error
     _Walk(outline).read(document)
     return str(document.get("title") or "")
+
+
+class _Options(dict[str, Any]):
+    """Takes any option of a directive: options are no text."""
+
+    def __missing__(self, name: str) -> Any:
+        return directives.unchanged
+
+
+class _Extension(Directive):
+    """A directive of an extension: its argument and content are text, but for those that insert something."""
+
+    has_content = True
+    optional_arguments = 1
+    final_argument_whitespace = True
+    option_spec = _Options(name=directives.unchanged)
+
+    def run(self) -> list[Any]:
+        """The text that it shows, as far as that can be told without the extension."""
+        name = self.name.lower()
+        if name in _INSERTED:
+            return [docutils.nodes.pending(None, classes=[_INSERTED[name]])]
+        if name in _CODE:
+            return [docutils.nodes.literal_block(text="\n".join(self.content))]
+        found = docutils.nodes.container()
+        if self.arguments and name not in _CONDITIONS:
+            words, messages = self.state.inline_text(self.arguments[0], self.lineno)
+            found += [docutils.nodes.paragraph("", "", *words), *messages]
+        self.state.nested_parse(self.content, self.content_offset, found)
+        return [found]
+
+
+def _shown(name: str, rawtext: str, text: str, *_: object, **__: object) -> tuple[list[Any], list[Any]]:
+    """What a role of an extension shows: the title of its target, or the target."""
+    titled = _TITLED.match(text)
+    return [docutils.nodes.inline(rawtext, titled.group(1) if titled else text.lstrip("~!"))], []
+
+
+def _know_extensions(text: str) -> None:
+    """Let the directives and roles be read that are none of reStructuredText's own, by their names in the text."""
+    language = docutils.languages.get_language("en", None)
+    known = docutils.utils.new_document("")
+    for name in {found.lower() for found in _DIRECTIVE.findall(text)}:
+        if directives.directive(name, language, known)[0] is None:
+            directives.register_directive(name, _Extension)
+    for name in {(before or behind).lower() for before, behind in _USED_ROLE.findall(text)}:
+        if roles.role(name, language, 0, known.reporter)[0] is None:
+            roles.register_local_role(name, _shown)
 
 
 class _Walk:
@@ -233,14 +306,21 @@ class _Walk:
             self._outline.add_code(node.astext())
         elif kind == "table":
             self._add_table(node)
-        elif kind in ("docinfo", "field_list"):
+        elif kind == "option_list_item":
+            self._outline.add_paragraph(": ".join(child.astext() for child in node.children))
+        elif kind == "topic" and "contents" in node.get("classes", ()):
+            return True
+        elif kind == "docinfo" or (kind == "field_list" and node.parent.tagname == "document"):
             self._add_fields(node)
+        elif kind == "field":
+            self._outline.add_paragraph(": ".join(child.astext() for child in node.children))
         elif kind in ("paragraph", "term", "attribution", "line", "caption", "#text", "inline", "reference"):
             self._outline.drop("image", len(list(node.findall(docutils.nodes.image))))
             self._outline.add_paragraph(node.astext())
         elif kind in _DROPPED or kind in ("system_message", "problematic", "pending", "raw"):
-            if _DROPPED.get(kind):
-                self._outline.drop(_DROPPED[kind])
+            for dropped in [_DROPPED.get(kind, ""), *(node.get("classes", ()) if kind == "pending" else ())]:
+                if dropped:
+                    self._outline.drop(dropped)
         else:
             return False
         return True

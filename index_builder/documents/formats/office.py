@@ -1,4 +1,4 @@
-"""Word and PowerPoint files: headings, paragraphs, slides and their tables; and what all packages of Office share."""
+"""Word, PowerPoint and OpenDocument files: headings, paragraphs, slides and tables; what packages of Office share."""
 
 from __future__ import annotations
 
@@ -10,13 +10,26 @@ from typing import Any
 
 from index_builder.documents.compressed import plain_stem
 from index_builder.documents.document import SkippedError
-from index_builder.documents.outline import Outline, one_line, row_texts
+from index_builder.documents.outline import Outline, one_line, row_texts, span
 
 MAX_UNPACKED_BYTES = 256 << 20
 _HEADING_STYLE = re.compile(
     r"^(?:heading|überschrift|titre|título|titolo|kop|rubrik|overskrift)\s*([1-9])$", re.IGNORECASE
 )
 _HEADER_PART = re.compile(r"/(?:header|footer)\d{0,3}\.xml$")
+_WORD = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
+_MATH = "{http://schemas.openxmlformats.org/officeDocument/2006/math}"
+_FALLBACK = "{http://schemas.openxmlformats.org/markup-compatibility/2006}Fallback"
+_BOX = f"{_WORD}txbxContent"
+# What a reader does not see: deleted text, what is shown where another form of it is, and properties.
+_UNSEEN = frozenset({_FALLBACK, *(_WORD + name for name in ("del", "moveFrom", "pPr", "rPr", "tblPr", "trPr", "tcPr"))})
+_SIGNS = {
+    **{_WORD + name: sign for name, sign in {"tab": "\t", "br": "\n", "cr": "\n", "noBreakHyphen": "-"}.items()},
+    **{_MATH + name: sign for name, sign in {"den": "/", "sup": "^", "sub": "_", "rad": "√"}.items()},
+}
+_TEXTS = frozenset({f"{_WORD}t", f"{_MATH}t"})
+_OBJECT = f"{_WORD}object"
+_PICTURES = frozenset({f"{_WORD}drawing", f"{_WORD}pict", _OBJECT})
 _OLE = b"\xd0\xcf\x11\xe0"
 
 
@@ -27,16 +40,12 @@ def read_docx_file(content: bytes, name: str, outline: Outline) -> str:
         SkippedError: it is encrypted or broken.
     """
     import docx
-    from docx.table import Table
 
     with opened_package(content, name, "Word"):
         found = docx.Document(io.BytesIO(content))
         core_fields(found.core_properties, outline)
-        for block in found.iter_inner_content():
-            if isinstance(block, Table):
-                _add_docx_table(block, outline)
-            else:
-                _add_docx_paragraph(block, outline)
+        _add_docx_blocks(found.element.body, found, outline)
+        _drop_pictures(found.element.body, outline)
         _add_docx_extras(found, outline)
         return own_title(found.core_properties.title)
     raise AssertionError("unreachable")
@@ -114,19 +123,6 @@ def core_fields(properties: Any, outline: Outline) -> None:
             outline.add_field(field, re.split(r"[,;]", str(value)) if field == "keywords" else str(value))
 
 
-def _add_docx_paragraph(paragraph: Any, outline: Outline) -> None:
-    text = paragraph.text
-    outline.drop("image", len(paragraph._p.xpath(".//w:drawing | .//w:pict")))
-    for inner in paragraph._p.xpath(".//w:txbxContent//w:p"):
-        outline.add_paragraph("".join(node.text or "" for node in inner.xpath(".//w:t")))
-    level = _heading_level(paragraph)
-    if level is not None:
-        outline.add_heading(level, text)
-        return
-    for line in text.split("\n"):
-        outline.add_paragraph(line)
-
-
 def _heading_level(paragraph: Any) -> int | None:
     """The level of a heading by its style, as every language of Word names it, or by its outline."""
     style = paragraph.style
@@ -142,33 +138,94 @@ def _heading_level(paragraph: Any) -> int | None:
     return None
 
 
-def _add_docx_table(table: Any, outline: Outline) -> None:
-    outline.add_table(_docx_rows(table))
+def _seen(root: Any, inner: frozenset[str] = frozenset()) -> Iterator[Any]:
+    """The elements below `root` that a reader sees, in order; what lies in those of the names `inner` is left out."""
+    stack = list(reversed(root))
+    while stack:
+        element = stack.pop()
+        if element.tag in _UNSEEN:
+            continue
+        yield element
+        if element.tag not in inner:
+            stack.extend(reversed(element))
+
+
+def _docx_text(root: Any) -> str:
+    """The text of a paragraph, with what was inserted, fields, controls and formulas, without its text boxes."""
+    return "".join(
+        (element.text or "") if element.tag in _TEXTS else _SIGNS.get(element.tag, "")
+        for element in _seen(root, frozenset({_BOX}))
+    )
+
+
+def _docx_blocks(root: Any) -> Iterator[Any]:
+    """The paragraphs and tables right below an element, or in the controls there."""
+    blocks = frozenset({f"{_WORD}p", f"{_WORD}tbl"})
+    return (element for element in _seen(root, blocks) if element.tag in blocks)
+
+
+def _add_docx_blocks(root: Any, document: Any, outline: Outline) -> None:
+    for block in _docx_blocks(root):
+        if block.tag == f"{_WORD}tbl":
+            outline.add_table(_docx_rows(block))
+        else:
+            _add_docx_paragraph(block, document, outline)
+
+
+def _add_docx_paragraph(paragraph: Any, document: Any, outline: Outline) -> None:
+    from docx.text.paragraph import Paragraph
+
+    for box in _boxes(paragraph):
+        _add_docx_blocks(box, document, outline)
+    level = _heading_level(Paragraph(paragraph, document))
+    text = _docx_text(paragraph)
+    if level is not None:
+        outline.add_heading(level, text)
+        return
+    for line in text.split("\n"):
+        outline.add_paragraph(line)
+
+
+def _boxes(root: Any) -> list[Any]:
+    return [element for element in _seen(root, frozenset({_BOX})) if element.tag == _BOX]
+
+
+def _drop_pictures(root: Any, outline: Outline) -> None:
+    """Count what is drawn, but for text boxes, which are read, and embedded files."""
+    for element in _seen(root, _PICTURES):
+        if element.tag in _PICTURES and not _boxes(element):
+            outline.drop("embedded object" if element.tag == _OBJECT else "image")
 
 
 def _docx_rows(table: Any) -> list[list[str]]:
-    rows = []
-    for row in table.rows:
-        cells, seen = [], None
-        for cell in row.cells:
-            cells.append("" if cell._tc is seen else _cell_text(cell))
-            seen = cell._tc
+    """The rows of a table; a cell that reaches down holds its text in each."""
+    rows: list[list[str]] = []
+    above: dict[int, str] = {}  # by its column, the text of the last cell that began
+    row_tag, cell_tag = f"{_WORD}tr", f"{_WORD}tc"
+    for row in (each for each in _seen(table, frozenset({row_tag})) if each.tag == row_tag):
+        if row.find(f"{_WORD}trPr/{_WORD}del") is not None:
+            continue
+        cells: list[str] = []
+        for cell in (each for each in _seen(row, frozenset({cell_tag})) if each.tag == cell_tag):
+            merged = cell.find(f"{_WORD}tcPr/{_WORD}vMerge")
+            if merged is None or merged.get(f"{_WORD}val") == "restart":
+                above[len(cells)] = _cell_text(cell)
+            cells.extend([above.get(len(cells), ""), *[""] * (_num_columns(cell) - 1)])
         rows.append(cells)
     return rows
 
 
+def _num_columns(cell: Any) -> int:
+    across = cell.find(f"{_WORD}tcPr/{_WORD}gridSpan")
+    return 1 if across is None else span(across.get(f"{_WORD}val") or "")
+
+
 def _cell_text(cell: Any) -> str:
     """A cell's own lines, then the tables in it, row by row."""
-    inner = (text for table in cell.tables for text in row_texts(_docx_rows(table)))
-    return ". ".join(part for part in (" ".join(_cell_lines(cell)).strip(), *inner) if part)
-
-
-def _cell_lines(cell: Any) -> Iterator[str]:
-    for paragraph in cell._tc.xpath(".//w:p"):
-        if paragraph.xpath("ancestor::w:tc[1]")[0] is not cell._tc:
-            continue  # of a table in it
-        texts = paragraph.xpath(".//w:t | .//w:tab")
-        yield "".join(node.text or ("\t" if node.tag.endswith("}tab") else "") for node in texts)
+    blocks = [block for root in (cell, *_boxes(cell)) for block in _docx_blocks(root)]
+    own = " ".join(_docx_text(block) for block in blocks if block.tag == f"{_WORD}p").strip()
+    inner = (text for block in blocks if block.tag == f"{_WORD}tbl" for text in row_texts(_docx_rows(block)))
+    return ". ".join(part for part in (own, *inner) if part)
 
 
 def _add_docx_extras(found: Any, outline: Outline) -> None:
@@ -179,8 +236,8 @@ def _add_docx_extras(found: Any, outline: Outline) -> None:
             from lxml import etree
 
             root = etree.fromstring(part.blob, etree.XMLParser(resolve_entities=False, no_network=True))
-            for note in root.iterfind(".//{*}p"):
-                outline.add_paragraph("".join(text.text or "" for text in note.iterfind(".//{*}t")))
+            for note in root.iterfind(f".//{_WORD}p"):
+                outline.add_paragraph(_docx_text(note))
         elif name.endswith("/comments.xml"):
             outline.drop("comments of a document")
         elif _HEADER_PART.search(name) and b"<w:t" in part.blob:
@@ -205,7 +262,8 @@ def _add_shape(shape: Any, outline: Outline, is_title: bool) -> None:
         outline.add_table([[cell.text_frame.text for cell in row.cells] for row in shape.table.rows])
     elif getattr(shape, "has_text_frame", False) and shape.text_frame.text.strip():
         for paragraph in shape.text_frame.paragraphs:
-            outline.add_paragraph("".join(run.text for run in paragraph.runs) or paragraph.text)
+            for line in paragraph.text.split("\v"):
+                outline.add_paragraph(line)
     elif getattr(shape, "has_chart", False):
         _add_chart(shape.chart, outline)
     elif hasattr(shape, "image"):
@@ -221,3 +279,119 @@ def _add_chart(chart: Any, outline: Outline) -> None:
             values = [each.values[number] if number < len(each.values) else None for each in series]
             rows.append([str(category), *("" if value is None else f"{value:g}" for value in values)])
         outline.add_table(rows, has_header=True)
+
+
+def read_open_document(content: bytes, name: str, outline: Outline) -> str:
+    """Add the paragraphs, lists, tables, slides and sheets of an OpenDocument file; its title.
+
+    Raises:
+        SkippedError: it is encrypted or broken.
+    """
+    with opened_package(content, name, "OpenDocument"), zipfile.ZipFile(io.BytesIO(content)) as archive:
+        if b"encryption-data" in _member(archive, "META-INF/manifest.xml"):
+            raise SkippedError("encrypted document", name, "OpenDocument with a password")
+        _OpenWalk(outline).read(_tree(archive.read("content.xml")))
+        meta = _member(archive, "meta.xml")
+        facts = _tree(meta) if meta else None
+        if facts is None:
+            return ""
+        for field, tag in _OPEN_FIELDS.items():
+            outline.add_field(field, [element.text or "" for element in facts.iterfind(f".//{{*}}{tag}")])
+        return own_title(facts.findtext(".//{*}title"))
+    raise AssertionError("unreachable")
+
+
+def _member(archive: zipfile.ZipFile, name: str) -> bytes:
+    return archive.read(name) if name in archive.namelist() else b""
+
+
+def _tree(xml: bytes) -> Any:
+    from lxml import etree
+
+    return etree.fromstring(xml, etree.XMLParser(resolve_entities=False, no_network=True, remove_comments=True))
+
+
+_OPEN_FIELDS = {"author": "creator", "language": "language", "keywords": "keyword", "subject": "subject"}
+_OPEN_FIELDS = {"author": "creator", "language": "language", "keywords": "keyword", "subject": "subject"}
+_OPEN_SIGNS = {"tab": "\t", "line-break": "\n", "soft-page-break": ""}
+_OPEN_DROPPED = {"image": "image", "object": "embedded object", "annotation": "comments of a document"}
+_OPEN_UNSEEN = frozenset(["tracked-changes", "note-citation", "forms", "annotation-end", "sequence-decls", "desc"])
+_OPEN_APART = frozenset(["note-body", "text-box"])  # read behind the paragraph that they are anchored in
+
+
+class _OpenWalk:
+    """One walk over the content of an OpenDocument file."""
+
+    def __init__(self, outline: Outline) -> None:
+        self._outline = outline
+        self._num_slides = 0
+
+    def read(self, root: Any) -> None:
+        stack = [root]
+        while stack:
+            element = stack.pop()
+            name = _local(element)
+            if name in _OPEN_UNSEEN:
+                continue
+            if name in _OPEN_DROPPED:
+                self._outline.drop(_OPEN_DROPPED[name])
+            elif name in ("h", "p"):
+                stack.extend(reversed(self._add_text(element, name)))
+            elif name == "table":
+                self._add_table(element)
+            else:
+                if name == "page":
+                    self._num_slides += 1
+                    self._outline.add_heading(2, f"Slide {self._num_slides}")
+                stack.extend(reversed(element))
+
+    def _add_text(self, element: Any, name: str) -> list[Any]:
+        """Add a paragraph or heading; what is anchored in it and read behind it."""
+        text, apart = self._text(element)
+        if name == "h":
+            level = next((value for key, value in element.attrib.items() if key.endswith("}outline-level")), "1")
+            self._outline.add_heading(int(level) if level.isdigit() else 1, text)
+        else:
+            for line in text.split("\n"):
+                self._outline.add_paragraph(line)
+        return apart
+
+    def _text(self, element: Any) -> tuple[str, list[Any]]:
+        pieces, apart = [element.text or ""], []
+        stack = list(reversed(element))
+        while stack:
+            node = stack.pop()
+            if isinstance(node, str):
+                pieces.append(node)
+                continue
+            stack.append(node.tail or "")
+            name = _local(node)
+            if name in _OPEN_APART:
+                apart.append(node)
+            elif name in _OPEN_DROPPED:
+                self._outline.drop(_OPEN_DROPPED[name])
+            elif name in _OPEN_SIGNS or name == "s":
+                pieces.append(_OPEN_SIGNS.get(name, " "))
+            elif name not in _OPEN_UNSEEN:
+                pieces.append(node.text or "")
+                stack.extend(reversed(node))
+        return "".join(pieces), apart
+
+    def _add_table(self, table: Any) -> None:
+        name = next((value for key, value in table.attrib.items() if key.endswith("}name")), "")
+        if _local(table.getparent()) == "spreadsheet":
+            self._outline.add_heading(2, name)
+        self._outline.add_table(self._rows(table))
+
+    def _rows(self, table: Any) -> Iterator[list[str]]:
+        for row in table.iterfind(".//{*}table-row"):
+            cells: list[str] = []
+            for cell in row:
+                text = " ".join(self._text(paragraph)[0] for paragraph in cell.iterfind(".//{*}p"))
+                repeated = next((value for key, value in cell.attrib.items() if key.endswith("columns-repeated")), "1")
+                cells.extend([text] * (span(repeated) if text or len(row) > 1 else 1))
+            yield cells
+
+
+def _local(element: Any) -> str:
+    return str(element.tag).rpartition("}")[2] if isinstance(element.tag, str) else ""

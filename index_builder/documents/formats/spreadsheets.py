@@ -18,6 +18,7 @@ from index_builder.documents.outline import Outline, is_number
 
 _SNIFFED_CHARS = 1 << 16
 _DELIMITERS = ",;\t|"
+_FIRST_ROWS = 50
 csv.field_size_limit(1 << 24)
 _MAX_CELLS = 1_000_000
 _MERGED = re.compile(rb'<mergeCell ref="([A-Z]{1,3}\d{1,7}:[A-Z]{1,3}\d{1,7})"')
@@ -32,8 +33,16 @@ def read_csv_file(content: bytes, name: str, outline: Outline) -> str:
         SkippedError: the bytes are no text.
     """
     rows = list(csv_rows(decoded(content, name), delimiter_of(name)))
-    outline.add_table(rows, has_header=bool(rows) and not any(is_number(cell) for cell in rows[0]))
+    outline.add_table(rows, has_header=_begins_with_header(rows))
     return ""
+
+
+def _begins_with_header(rows: list[list[str]]) -> bool | None:
+    """Whether the first row names the columns; None of a title of its own above them, which is looked for."""
+    widths = [sum(bool(cell.strip()) for cell in row) for row in rows[:_FIRST_ROWS]]
+    if widths and widths[0] < 2 <= max(widths):
+        return None
+    return bool(rows) and not any(is_number(cell) for cell in rows[0])
 
 
 def delimiter_of(name: str) -> str:

@@ -1,15 +1,20 @@
-"""Plain text, cut into paragraphs; and Markdown with its front matter."""
+"""Plain text, cut into paragraphs; Markdown with its front matter; Rich Text Format."""
 
 from __future__ import annotations
 
+import codecs
 import datetime
 import re
+import tomllib
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import groupby
 
 import yaml
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
+from index_builder.documents.document import SkippedError
 from index_builder.documents.encodings import decoded
 from index_builder.documents.formats.html_page import read_html
 from index_builder.documents.outline import Outline
@@ -19,6 +24,8 @@ _LINE_BREAKS = re.compile(r"\r\n?|\u2028|\u2029|\x85|\v")
 _LIST_ITEM = re.compile(r"\s*(?:[-*•–‣·]|\d{1,3}[.)])\s")
 _WRAPPED_CHARS = 40  # a shorter line was ended by its writer, a longer one may have been ended by the margin
 _FRONT_MATTER = re.compile(r"\A\ufeff?---[ \t]*\n(.{0,20000}?)\n(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL)
+_TOML_MATTER = re.compile(r"\A\ufeff?\+\+\+[ \t]*\n(.{0,20000}?)\n\+\+\+[ \t]*(?:\n|\Z)", re.DOTALL)
+_FOOTNOTE = re.compile(r"\[\^[^\]\s]{1,60}\](?::[ \t]*)?")
 _TITLE = re.compile(r"^title[ \t]*:[ \t]*(.{1,500})$", re.MULTILINE)
 _SCALARS = (str, int, float, bool, datetime.date, datetime.datetime)
 _HIDDEN = re.compile(r"^\s*<!--.*-->\s*$", re.DOTALL)
@@ -55,20 +62,20 @@ def _append(pieces: list[str], line: str) -> None:
 
 def read_front_matter(text: str, outline: Outline) -> tuple[str, str]:
     """`text` without its front matter, whose entries become fields, and the title that it names."""
-    found = _FRONT_MATTER.match(text)
+    found = _FRONT_MATTER.match(text) or _TOML_MATTER.match(text)
     if found is None:
         return text, ""
-    entries = _entries(found.group(1))
+    entries = _entries(found.group(1), is_toml=found.group().lstrip("\ufeff").startswith("+"))
     for name, values in entries.items():
         if name != "title":
             outline.add_field(name, values)
     return text[found.end() :], " ".join(entries.get("title", ()))
 
 
-def _entries(text: str) -> dict[str, list[str]]:
+def _entries(text: str, is_toml: bool) -> dict[str, list[str]]:
     """Values and lists of values by name; what is nested deeper is no field."""
     try:
-        loaded = yaml.safe_load(text)
+        loaded = tomllib.loads(text) if is_toml else yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError, OverflowError):
         loaded = None
     if not isinstance(loaded, dict):
@@ -114,7 +121,7 @@ def read_markdown(text: str, outline: Outline) -> None:
             outline.add_heading(heading_level, _prose(token, outline))
             heading_level = None
         elif token.type == "inline":
-            outline.add_paragraph(_prose(token, outline))
+            outline.add_paragraph(_FOOTNOTE.sub("", _prose(token, outline)))
 
 
 def _table_rows(tokens: Iterator[Token], outline: Outline) -> list[list[str]]:
@@ -139,3 +146,120 @@ def _prose(inline: Token, outline: Outline) -> str:
         if child.type in ("softbreak", "hardbreak", "text", "text_special", "code_inline")
         or (child.type == "html_inline" and child.content.lower().startswith("<br"))
     )
+
+
+_RTF = re.compile(
+    rb"\\([a-z]{1,32})(-?\d{1,10})? ?|\\'([0-9a-fA-F]{2})|\\([^a-zA-Z])|([{}])|([^\\{}\r\n]+)|[\r\n]+|\\", re.IGNORECASE
+)
+_RTF_UNSEEN = frozenset(
+    ["fonttbl", "colortbl", "stylesheet", "pict", "object", "header", "footer", "headerl", "headerr", "footerl",
+     "footerr", "fldinst", "listtable", "listoverridetable", "rsidtbl", "generator", "themedata", "datastore",
+     "latentstyles", "filetbl", "revtbl", "bkmkstart", "bkmkend", "xe", "tc", "nonshppict", "annotation", "atnid",
+     "atnauthor"]
+)  # fmt: skip
+_RTF_SIGNS = {
+    "par": "\n", "line": "\n", "sect": "\n", "page": "\n", "tab": "\t", "emdash": "—", "endash": "–", "bullet": "•",
+    "lquote": "‘", "rquote": "’", "ldblquote": "“", "rdblquote": "”", "emspace": " ", "enspace": " ", "row": "\n",
+}  # fmt: skip
+_RTF_SPECIAL = {b"~": "\u00a0", b"_": "-", b"-": "", b"\n": "\n", b"\r": "\n"}
+_RTF_KINDS = {"pict": "image", "object": "embedded object", "header": "header or footer of a page",
+              "footer": "header or footer of a page", "annotation": "comments of a document"}  # fmt: skip
+_CELL_END = "\ue000"  # no sign of any text
+
+
+def read_rtf_file(content: bytes, name: str, outline: Outline) -> str:
+    """Add the paragraphs and rows of tables of a file in Rich Text Format; its title.
+
+    Raises:
+        SkippedError: it is none.
+    """
+    if not content.lstrip()[:5].lower() == b"{\\rtf":
+        raise SkippedError("broken RTF", name, "it does not begin with {\\rtf")
+    reader = _RtfReader(outline)
+    text = reader.read(content)
+    for is_row, lines in groupby(text.split("\n"), lambda line: _CELL_END in line):
+        if is_row:
+            outline.add_table([line.split(_CELL_END)[:-1] for line in lines])
+        else:
+            for line in lines:
+                outline.add_paragraph(line)
+    return reader.title
+
+
+@dataclass
+class _RtfGroup:
+    """What holds until a bracket closes."""
+
+    is_seen: bool = True
+    num_fallback: int = 1  # characters that follow one in Unicode, for programs that know none
+    kind: str = ""
+
+
+class _RtfReader:
+    """Reads the tokens of a file once."""
+
+    def __init__(self, outline: Outline) -> None:
+        self.title = ""
+        self._outline = outline
+        self._encoding = "cp1252"
+        self._pieces: list[str] = []
+        self._stack = [_RtfGroup()]
+        self._to_skip = 0
+
+    def read(self, content: bytes) -> str:
+        for token in _RTF.finditer(content):
+            word, number, code, special, bracket, plain = token.groups()
+            if bracket == b"{":
+                self._stack.append(replace(self._stack[-1]))
+            elif bracket == b"}":
+                del self._stack[max(1, len(self._stack) - 1) :]
+            elif word:
+                self._take_word(word.decode().lower(), number)
+            elif special == b"*":
+                self._stack[-1].is_seen = False
+            elif code or plain:
+                self._add_bytes(bytes.fromhex(code.decode()) if code else plain)
+            elif special:
+                self._add(_RTF_SPECIAL.get(special, special.decode("latin-1")))
+        joined = "".join(self._pieces).encode("utf-16", "surrogatepass")  # which are two words in a file
+        return joined.decode("utf-16", "replace")
+
+    def _take_word(self, word: str, number: bytes | None) -> None:
+        group = self._stack[-1]
+        if word in _RTF_UNSEEN:
+            group.is_seen = False
+            if word in _RTF_KINDS:
+                self._outline.drop(_RTF_KINDS[word])
+        elif word == "shptxt":  # a text box, in a group that programs may leave out
+            group.is_seen = True
+        elif word in ("info", "title"):
+            group.kind, group.is_seen = word, False
+        elif word == "ansicpg" and number:
+            self._encoding = _known_encoding(f"cp{int(number)}")
+        elif word == "uc":
+            group.num_fallback = int(number or 1)
+        elif word == "u" and number:
+            self._add(chr(int(number) % 0x10000))
+            self._to_skip = group.num_fallback
+        elif word in ("cell", "nestcell"):
+            self._add(_CELL_END)
+        else:
+            self._add(_RTF_SIGNS.get(word, ""))
+
+    def _add_bytes(self, found: bytes) -> None:
+        skipped = min(self._to_skip, len(found))
+        self._to_skip -= skipped
+        self._add(found[skipped:].decode(self._encoding, errors="replace"))
+
+    def _add(self, text: str) -> None:
+        if self._stack[-1].is_seen:
+            self._pieces.append(text)
+        elif self._stack[-1].kind == "title":
+            self.title += text
+
+
+def _known_encoding(name: str) -> str:
+    try:
+        return codecs.lookup(name).name
+    except LookupError:
+        return "cp1252"

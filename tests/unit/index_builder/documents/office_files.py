@@ -83,3 +83,15 @@ def _saved(document: object) -> bytes:
     file = io.BytesIO()
     document.save(file)  # type: ignore[attr-defined]
     return file.getvalue()
+
+
+def open_document(body: str, **members: str) -> bytes:
+    """A text of OpenDocument with this body; members by their names without the ending .xml."""
+    kinds = ("office", "text", "table", "draw")
+    names = " ".join(f'xmlns:{kind}="urn:oasis:names:tc:opendocument:xmlns:{kind}:1.0"' for kind in kinds)
+    content = f"<office:document-content {names}><office:body>{body}</office:body></office:document-content>"
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for name, text in {"content": content, **members}.items():
+            archive.writestr(f"{name}.xml", text)
+    return packed.getvalue()

@@ -204,7 +204,7 @@ def test_a_source_that_holds_no_passage_is_told_why(tmp_path: Path, capsys: pyte
 def test_a_file_of_another_kind_is_refused_with_those_that_are_legal(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("a,b")
     with pytest.raises(
-        SourceError, match=r"cannot be read; legal are a MediaWiki dump .*\.parquet, .*\.adoc\), .* a folder"
+        SourceError, match=r"cannot be read; legal are a MediaWiki dump .*\.parquet, .*\.json\), .* a folder"
     ):
         open_source(str(tmp_path / name))
 
@@ -215,9 +215,20 @@ def test_a_folder_without_documents_is_refused(tmp_path: Path) -> None:
         open_source(str(tmp_path))
 
 
-def test_a_table_in_a_folder_that_lacks_a_column_is_told(folder: Path) -> None:
+def test_a_table_in_a_folder_that_lacks_the_named_column_is_told(folder: Path) -> None:
     (folder / "b" / "odd.jsonl").write_text('{"words": "x"}\n')
     with pytest.raises(
-        SourceError, match=r"b/odd\.jsonl has no column 'text' \(--text-column\); its columns are 'words'"
+        SourceError, match=r"odd\.jsonl has no column 'body' \(--text-column\); its columns are 'words'"
     ):
-        open_source(str(folder))
+        open_source(str(folder), Columns(text="body"))
+
+
+def test_lines_of_json_without_texts_are_rows_of_one_document_among_others(tmp_path: Path) -> None:
+    (tmp_path / "odd.jsonl").write_text(
+        '{"question": "Why?", "from": {"name": "Ann"}}\nno JSON\n{"question": "How?"}\n'
+    )
+    (tmp_path / "note.txt").write_text("A note.")
+    report = ReadReport()
+    found = {document.document_id: document.text for document in read_documents(str(tmp_path), report)}
+    assert found == {"note.txt": "A note.", "odd.jsonl": "question: Why?; from name: Ann\nquestion: How?"}
+    assert report.skipped["part of a document: broken JSON line"] == 1

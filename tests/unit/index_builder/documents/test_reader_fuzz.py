@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from index_builder.documents import SkippedError
 from index_builder.documents.files import KINDS, RawFile, parse_file
-from tests.unit.index_builder.documents.office_files import PRICES, book, slides, word, workbook
+from tests.unit.index_builder.documents.office_files import PRICES, book, open_document, slides, word, workbook
 from tests.unit.index_builder.documents.pdfs import pdf
 
 MAX_S = 5.0
@@ -25,7 +25,7 @@ SEEDS = {
     ".html": b"<meta charset=latin1><table><tr><th rowspan=3>a<td colspan=9>b</table><pre>c</pre><math>x</math>",
     ".csv": b'a,b,"c\n1,2,3\n"x""y",2\n',
     ".rst": b":a: b\n\nT\n=\n\n.. list-table::\n\n   * - a\n     - b\n\n+--+\n|a |\n+--+\n\n::\n\n  x\n\n"
-    b".. include:: /etc/passwd\n",
+    b".. include:: /etc/passwd\n\n.. py:function:: f(x)\n   :o: p\n\n   :x:`y`\n",
     ".adoc": b"= T\n:a: b\n\n|===\n|a |b\n2+|c\n|===\n\n----\nx\n----\n\n* a\n+\nb\n",
     ".eml": b"Subject: =?utf-8?q?x?=\nContent-Type: multipart/mixed; boundary=b\n\n--b\n\nhi\n--b\n"
     b"Content-Type: text/html\n\n<p>x\n--b--",
@@ -34,6 +34,14 @@ SEEDS = {
     ".pptx": slides({"A": "b"}, PRICES),
     ".xlsx": workbook({"A": PRICES}),
     ".epub": book({"1.xhtml": "<p>x"}),
+    ".odt": open_document("<text:h>A</text:h><text:p>b<text:s/>c</text:p><table:table><table:table-row>"
+                          "<table:table-cell><text:p>d</text:p></table:table-cell></table:table-row></table:table>"),
+    ".rtf": rb"{\rtf1\ansi\ansicpg1252{\info{\title T}}A\'f6 \u8364? b\par\trowd c\cell d\cell\row{\pict 00}}",
+    ".xml": b"<?xml version='1.0'?><a><title>T</title><b x='1'><c>d</c><e>f</e></b><p>g <i>h</i></p></a>",
+    ".json": b'{"name": "a", "b": [{"c": 1}, {"c": null}], "d": "\\ud800"}',
+    ".jsonl": b'{"a": 1, "b": {"c": "d"}}\n[1, 2]\n\nno\n',
+    ".ipynb": b'{"cells": [{"cell_type": "markdown", "source": ["# A"]}, {"cell_type": "code", "source": "x", '
+    b'"outputs": [{"text": ["1"]}, {"data": {"text/html": "<p>y"}}]}]}',
 }  # fmt: skip
 KIND_SEEDS = sorted(SEEDS)
 
