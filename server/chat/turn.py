@@ -11,6 +11,7 @@ from concurrent.futures import Executor, Future
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
+from typing import TypeVar
 
 import msgspec
 
@@ -42,6 +43,8 @@ from server.chat.turn_summary import TurnSummaries
 from server.chat.turn_waits import Waits
 from server.errors import ErrorCode, ServiceError
 from server.retrieval.retriever import Passage, Retriever
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -172,10 +175,10 @@ class TurnService:
         try:
             if request.history is None:
                 turn.clock.begin(CLAIM)
-                if request.session_id is None:  # there is nothing to wait for
+                if request.session_id is None:  # there is nothing to load
                     self._open(turn, None)
                 else:
-                    yield from self._waits.result(turn, partial(self._open, turn, request.session_id))
+                    yield from self._stored(turn, partial(self._open, turn, request.session_id))
             # A turn that another request adds while the session is busy is the next question's to know.
             if not self._settings.judge_before_search:
                 found = self._search.start(turn)
@@ -211,7 +214,7 @@ class TurnService:
                 if reply.verdict.blocked is not None and piecewise:
                     yield TextPiece(result.outputs)
             with turn.clock.phase(STORE):
-                yield from self._waits.last_result(turn, partial(self._complete, turn, result), _STORE_GRACE_S)
+                yield from self._written(turn, result)
             stored = True
             self._summaries.consider(turn)
             result = msgspec.structs.replace(result, phases=turn.clock.phases)
@@ -223,6 +226,21 @@ class TurnService:
             found.cancel()
             if turn.claim is not None and not stored:
                 self._waits.in_passing(partial(self._store.of(request.owner).release, turn.claim))
+
+    def _stored(
+        self, turn: OpenTurn, function: Callable[[], T], give_back: Callable[[T], object] = lambda _: None
+    ) -> Generator[KeepAlive, None, T]:
+        """What `function` asks the store, which is waited for where it may take a while."""
+        if not self._store.waits:
+            return function()
+        return (yield from self._waits.result(turn, function, give_back=give_back))
+
+    def _written(self, turn: OpenTurn, result: TurnResult) -> Iterator[KeepAlive]:
+        """Write the turn down."""
+        if self._store.waits:
+            yield from self._waits.last_result(turn, partial(self._complete, turn, result), _STORE_GRACE_S)
+        else:
+            self._complete(turn, result)
 
     def _this_hour(self) -> float:
         """When a conversation that its client keeps is said to have begun: its prompts then share their first lines."""
@@ -255,13 +273,13 @@ class TurnService:
         while turn.answered_before() is None:
             claim = partial(store.claim, turn.session, self._settings.owner)
             try:
-                return (yield from self._waits.result(turn, claim, give_back=store.release))
+                return (yield from self._stored(turn, claim, give_back=store.release))
             except SessionBusy:
                 left_s = give_up - time.monotonic()
                 if left_s <= 0:
                     raise
             yield from self._waits.pause(turn, min(_BUSY_POLL_S, left_s))
-            yield from self._waits.result(turn, partial(self._open, turn, turn.session.session_id))
+            yield from self._stored(turn, partial(self._open, turn, turn.session.session_id))
         return None
 
     def _reply(self, turn: OpenTurn, prompt: Prompt, piecewise: bool) -> ReplyStream:

@@ -27,7 +27,10 @@ def open_store(url: str, *, clock: Callable[[], float], session_ttl_s: float, se
     """
     rows = _rows(url)
     rows.check()
-    return Store(behind(Breaker(), rows), clock=clock, session_ttl_s=session_ttl_s, session_lock_s=session_lock_s)
+    return Store(
+        behind(Breaker(), rows), clock=clock, session_ttl_s=session_ttl_s, session_lock_s=session_lock_s,
+        waits=url != MEMORY,
+    )  # fmt: skip
 
 
 def _rows(url: str) -> Rows:

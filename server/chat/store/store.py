@@ -74,8 +74,18 @@ class Store:
     (`live_as`) soon, anybody else's only after `session_lock_s` seconds; two live fronts must never use the same name.
     """
 
-    def __init__(self, rows: Rows, *, clock: Callable[[], float], session_ttl_s: float, session_lock_s: float) -> None:
+    def __init__(
+        self,
+        rows: Rows,
+        *,
+        clock: Callable[[], float],
+        session_ttl_s: float,
+        session_lock_s: float,
+        waits: bool = True,
+    ) -> None:
+        """`waits`: whether an answer may take a while, as it does not in this process's memory."""
         self._rows = rows
+        self.waits = waits
         self._clock = clock
         self._ttl_s = session_ttl_s
         self._lock_s = session_lock_s

@@ -102,6 +102,17 @@ def test_a_turn_is_answered_and_stored_by_one_read_one_claim_and_one_write() -> 
     assert {(turn.model, turn.index_version) for turn in bench.stored()} == {("model 1", "index 1")}
 
 
+@pytest.mark.parametrize("waits", [False, True])
+def test_only_a_store_that_may_take_a_while_is_asked_by_another_thread(waits: bool) -> None:
+    bench = Bench()
+    bench.store.waits = waits
+    asking: set[bool] = set()
+    for call in ("newest", "put_if_free", "replace_open"):
+        bench.rows.before[call] = lambda: asking.add(threading.current_thread() is threading.main_thread())
+    assert bench.ask().turn == 1
+    assert asking == {not waits}
+
+
 def test_judging_begins_before_the_session_is_loaded_and_searching_before_it_is_claimed() -> None:
     bench = Bench(index=Index())
     assert bench.index is not None
