@@ -54,13 +54,14 @@ def overloaded(arguments: argparse.Namespace) -> dict[str, Any]:
 
 @dataclass
 class Load:
-    """One run: its answers, what the server's processes held meanwhile, and how late the generator was."""
+    """One run: its answers, what the server's processes held meanwhile, how late the generator was, what it took."""
 
     name: str
     answers: list[Answer] = field(default_factory=list)
     resident: list[int] = field(default_factory=list)  # bytes, once a second
     lateness: list[float] = field(default_factory=list)  # seconds
     seconds: float = 0.0
+    cpu_s: float = 0.0  # of the generator, which the server has not where both are on one machine
 
     def figures(self) -> dict[str, Any]:
         """Rates a second, times in milliseconds."""
@@ -79,6 +80,7 @@ class Load:
             "failed": {error: failed.count(error) for error in set(failed)},
             "resident_mb": [round(each / 1e6) for each in self.resident[:: max(1, len(self.resident) // 12)]],
             "generator_late_ms": spread([1000 * each for each in self.lateness]),
+            "generator_cores": round(self.cpu_s / self.seconds, 3),
         }
 
 
@@ -115,9 +117,9 @@ class _Overload:
         done = threading.Event()
         watching = threading.Thread(target=_watch, args=(self._arguments.url, load, done), daemon=True)
         watching.start()
-        began = time.perf_counter()
+        began, cpu_began = time.perf_counter(), time.process_time()
         work(Generator(place_of(self._arguments.url), self._bodies, load))
-        load.seconds = time.perf_counter() - began
+        load.seconds, load.cpu_s = time.perf_counter() - began, time.process_time() - cpu_began
         done.set()
         watching.join()
         found = load.figures()

@@ -48,6 +48,7 @@ def _made(report: dict[str, Any]) -> str:
 
 def overload_as_markdown(report: dict[str, Any]) -> str:
     """Each run, and what the overload is measured by."""
+    overload = report["runs"][-1]
     rows = (
         f"| {run['load']} | {run['offered_per_s']:.1f} | {run['answered_per_s']:.2f} | {_at(run, 'whole_ms', 'p50')} | "
         f"{_at(run, 'whole_ms', 'p99')} | {run['refused']} | {_at(run, 'refused_ms', 'p99')} | "
@@ -62,7 +63,8 @@ def overload_as_markdown(report: dict[str, Any]) -> str:
         "",
         f"Overloaded, it answers {report['goodput_of_best']:.3f} of its best; p99 of what is answered is "
         f"{report['whole_p99_of_capacity']:.2f} times that at capacity; memory grew by "
-        f"{100 * report['memory_growth']:.1f} %.",
+        f"{100 * report['memory_growth']:.1f} %."
+        + (f" The load took {overload['generator_cores']:.2f} of a core." if "generator_cores" in overload else ""),
         "",
     ]
     return "\n".join(lines)

@@ -206,6 +206,7 @@ def test_overload_tells_answers_from_refusals_and_looks_at_memory(
     assert over["new_tokens_per_s"] == pytest.approx(3 * over["answered_per_s"], rel=0.01)
     assert set(over["resident_mb"]) == {300}
     assert found["memory_growth"] == 0
+    assert over["generator_cores"] > 0
     assert 0 < found["goodput_of_best"] < 1.5
 
 
