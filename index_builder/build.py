@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import shutil
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -26,7 +27,7 @@ from index_builder.embeddings import (
     rows_of_shard,
 )
 from index_builder.estimate import described, estimate, refuse_small_disk
-from index_builder.evaluation import evaluate, queries_for, small_talk_floor
+from index_builder.evaluation import PLOT_FILE, evaluate, queries_for, small_talk_floor
 from index_builder.index.faiss_index import IndexChoice, IndexKind, named_factory
 from index_builder.index.index_files import write_index_files
 from index_builder.manifest import (
@@ -45,7 +46,7 @@ from index_builder.progress import Progress
 from index_builder.work_folder import QUARANTINE_FILE, WorkFolder, WorkFolderError, install, sweep_drafts
 from server.artifacts.folder import MANIFEST
 from server.retrieval.encoder.encoder import Encoder, Precision
-from server.retrieval.index.manifest import Manifest, read_manifest
+from server.retrieval.index.manifest import EncoderFacts, Manifest, read_manifest
 from server.retrieval.index.stored_vectors import VECTORS_FILE, StoredVectors
 
 log = logging.getLogger(__name__)
@@ -139,6 +140,7 @@ def _digest(inputs: Inputs) -> str:
 
 _SMALL_BYTES = 8 << 20  # a source that is built sooner than estimated
 _LOOK_S = 5.0
+_FEW_CHANGED = 0.02  # of the passages, for which recall and the floor of scores are not measured anew
 
 
 def build(plan: BuildPlan, folder: Path, work: WorkFolder, progress: Progress) -> Manifest:
@@ -167,12 +169,63 @@ def build(plan: BuildPlan, folder: Path, work: WorkFolder, progress: Progress) -
             return finish(plan.wanted_index, work, folder, demand=plan.demand, progress=progress)
 
 
-def finish(request: IndexRequest, work: WorkFolder, folder: Path, demand: RecallDemand, progress: Progress) -> Manifest:
-    """Train and evaluate beside the shards, put the index into `folder` at once, and remove the shards."""
-    encoder = Encoder(_vector_inputs(work)["encoder"])
-    write_index(request, work, encoder, progress=progress)
-    queries = queries_for(work.result, encoder, demand.questions)
-    manifest, _ = evaluate(work.result, demand.floor, queries, progress=progress)
+@dataclass(frozen=True)
+class Earlier:
+    """What an index was measured at before `num_changed` passages of it were added or removed."""
+
+    manifest: Manifest
+    folder: Path
+    num_changed: int
+
+    @property
+    def changed_rows(self) -> int:
+        """How many passages have changed since it was measured, by earlier updates too."""
+        return self.manifest.index.changed_rows + self.num_changed
+
+    def holds(self, demand: RecallDemand) -> bool:
+        """Whether it may be said of the index as it is now: few passages are others, and it is above the floor."""
+        facts = self.manifest.index
+        lows = [low for low, _ in facts.recall_interval.values()]
+        is_above = facts.kind == "flat" or (bool(lows) and min(lows) >= demand.floor)
+        few = _FEW_CHANGED * self.manifest.passages.num_passages
+        return bool(facts.recall) and is_above and demand.questions is None and self.changed_rows <= few
+
+    def told_of(self, folder: Path) -> Manifest:
+        """Write what was measured then into the manifest of `folder`, with its picture."""
+        manifest, measured = read_manifest(folder), self.manifest.index
+        files = dict(manifest.files)
+        if PLOT_FILE in self.manifest.files:
+            shutil.copyfile(self.folder / PLOT_FILE, folder / PLOT_FILE)
+            files[PLOT_FILE] = self.manifest.files[PLOT_FILE]
+        index = msgspec.structs.replace(measured, reason=manifest.index.reason, changed_rows=self.changed_rows)
+        told = msgspec.structs.replace(manifest, index=index, files=files)
+        store_manifest(folder, told)
+        return told
+
+
+def finish(
+    request: IndexRequest,
+    work: WorkFolder,
+    folder: Path,
+    demand: RecallDemand,
+    progress: Progress,
+    earlier: Earlier | None = None,
+) -> Manifest:
+    """Train and evaluate beside the shards, put the index into `folder` at once, and remove the shards.
+
+    Args:
+        earlier: of nearly the same index, whose figures are kept while they hold: nothing is encoded or searched then.
+    """
+    manifest = None
+    if earlier is not None and earlier.holds(demand):
+        manifest = write_index(request, work, earlier.manifest, progress=progress)
+        kind = (earlier.manifest.index.kind, earlier.manifest.index.factory)
+        manifest = earlier.told_of(work.result) if (manifest.index.kind, manifest.index.factory) == kind else None
+    if manifest is None:
+        encoder = Encoder(_vector_inputs(work)["encoder"])
+        write_index(request, work, encoder, progress=progress)
+        queries = queries_for(work.result, encoder, demand.questions)
+        manifest, _ = evaluate(work.result, demand.floor, queries, progress=progress)
     install(work.result, folder)
     work.remove()
     return manifest
@@ -230,8 +283,12 @@ def train(request: IndexRequest, work: WorkFolder, folder: Path, progress: Progr
     return manifest
 
 
-def write_index(request: IndexRequest, work: WorkFolder, encoder: Encoder, progress: Progress) -> Manifest:
+def write_index(request: IndexRequest, work: WorkFolder, encoder: Encoder | Manifest, progress: Progress) -> Manifest:
     """Write the index of the shards of `work` into its folder `result`.
+
+    Args:
+        encoder: or the manifest of an earlier index with nearly the same passages, whose facts of the encoder and floor
+            of scores hold.
 
     Raises:
         WorkFolderError: a stage before has not ended, or its shards are not all there.
@@ -248,20 +305,29 @@ def write_index(request: IndexRequest, work: WorkFolder, encoder: Encoder, progr
     if failures := read_failures(work.quarantine):
         write_failures(work.result / QUARANTINE_FILE, failures.values())
         names.append(QUARANTINE_FILE)
+    encoder_known, floor = _known_of(encoder, work, inputs["language"], progress=progress)
     about = IndexDescription(
         source=request.name or totals.source,
         fingerprint=index_fingerprint(vectors, request.factory or request.kind),
-        encoder=msgspec.structs.replace(encoder_facts(encoder), precision=vectors["precision"]),
+        encoder=msgspec.structs.replace(encoder_known, precision=vectors["precision"]),
         passages=passage_facts(totals, _shape(inputs), vectors["embedded"]),
         index=facts,
         file_names=names,
-        score_floor=small_talk_floor(
-            encoder, StoredVectors(work.result / VECTORS_FILE), inputs["language"], progress=progress
-        ),
+        score_floor=floor,
     )
     manifest = new_manifest(work.result, about, progress)
     store_manifest(work.result, manifest)
     return manifest
+
+
+def _known_of(
+    encoder: Encoder | Manifest, work: WorkFolder, language: str, progress: Progress
+) -> tuple[EncoderFacts, float]:
+    """The facts of the encoder, and the floor of scores."""
+    if isinstance(encoder, Manifest):
+        return encoder.encoder, encoder.score_floor
+    vectors = StoredVectors(work.result / VECTORS_FILE)
+    return encoder_facts(encoder), small_talk_floor(encoder, vectors, language, progress=progress)
 
 
 def _vector_inputs(work: WorkFolder) -> Inputs:

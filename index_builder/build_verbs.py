@@ -234,7 +234,9 @@ def print_report(manifest: Manifest, progress: Progress, address: str) -> None:
     for cause, count in sorted(passages.skipped.items()):
         print(f"  left out: {count} x {cause}")
     print(f"  {index.factory}: {index.reason}")
-    print(f"  recall {index.recall} on {index.recall_queries}, latency {index.latency_ms}, breadth {index.breadth}")
+    since = f" before {index.changed_rows} passages changed" if index.changed_rows else ""
+    print(f"  recall {index.recall} on {index.recall_queries}{since}")
+    print(f"  latency {index.latency_ms}, breadth {index.breadth}")
     for stage, cost in progress.costs.items():
         print(
             f"  {stage:<9} {cost.seconds:>9.1f} s   peak memory {cost.peak_mib:.0f} MiB, "

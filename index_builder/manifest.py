@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 from index_builder.code_version import made_by
@@ -112,9 +113,13 @@ def encoder_revision(name: str) -> str:
     folder = Path(encoder_path(name))
     if not folder.is_dir():
         return name.partition("@")[2] or "main"
-    digests: Mapping[str, str] = {
-        str(path.relative_to(folder)): file_facts(path).sha256
-        for path in sorted(folder.rglob("*"))
-        if path.suffix in (".json", ".safetensors", ".bin", ".txt") and path.is_file()
-    }
+    kinds = (".json", ".safetensors", ".bin", ".txt")
+    paths = [path for path in sorted(folder.rglob("*")) if path.suffix in kinds and path.is_file()]
+    return _revision(folder, tuple((path, path.stat().st_size, path.stat().st_mtime_ns) for path in paths))
+
+
+@cache
+def _revision(folder: Path, files: tuple[tuple[Path, int, int], ...]) -> str:
+    """A checksum of files that are told apart by their sizes and times: computed once."""
+    digests = {str(path.relative_to(folder)): file_facts(path).sha256 for path, _, _ in files}
     return hashlib.sha256(repr(digests).encode()).hexdigest()

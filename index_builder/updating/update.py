@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
-from index_builder.build import IndexRequest, Inputs, RecallDemand, finish, passage_inputs, vector_inputs
+from index_builder.build import Earlier, IndexRequest, Inputs, RecallDemand, finish, passage_inputs, vector_inputs
 from index_builder.code_version import made_by
 from index_builder.documents.records import USUAL_COLUMNS, Columns
 from index_builder.documents.source import open_source
@@ -100,7 +100,8 @@ def update_index(plan: UpdatePlan, folder: Path, work: WorkFolder, progress: Pro
         _mark_done(
             plan, old, work, totals=_totals(plan, old, totals, num_passages=num_passages, change=change), change=change
         )
-        manifest = finish(_same_index(old, work), work, folder, demand=plan.demand, progress=progress)
+        earlier = Earlier(old.manifest, folder, totals.num_passages + int(old.row_mask(~kept).sum()))
+        manifest = finish(_same_index(old, work), work, folder, demand=plan.demand, progress=progress, earlier=earlier)
     log.info("update.done version=%s change=%s", manifest.version, change)
     return manifest, change
 

@@ -56,6 +56,7 @@ class IndexFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     recall_queries: str = ""  # what it was measured on
     latency_ms: dict[str, float] = {}
     sweep: list[dict[str, float]] = []
+    changed_rows: int = 0  # passages that were added or removed since this was measured
 
 
 class FileFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

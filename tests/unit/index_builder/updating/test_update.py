@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from index_builder import build as build_module
 from index_builder.build import BuildPlan, RecallDemand, build
 from index_builder.commands import main
 from index_builder.passages import batch
@@ -95,6 +96,45 @@ def test_a_forgotten_document_is_in_no_file(index: Path) -> None:
     assert all((after[name] == before[name]).all() for name in after)
     assert sorted(path.name for path in index.parent.iterdir()) == ["docs", "out"]
     assert not (index / ".work").exists()
+
+
+@pytest.fixture
+def large_index(docs: Path, tmp_path: Path) -> Path:
+    """Of 104 passages, of which two are few."""
+    for number in range(100):
+        (docs / f"note{number}.md").write_text(f"# Note {number}\n\nThe number of this note is {number}.")
+    out = tmp_path / "out"
+    build(plan(docs), out, WorkFolder(out / ".work"), QUIET)
+    return out
+
+
+def test_few_changes_keep_what_was_measured_and_need_no_encoder(
+    large_index: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = read_manifest(large_index)
+    monkeypatch.setattr(build_module, "Encoder", lambda *_, **__: pytest.fail("an encoder is loaded"))
+    manifest, _ = updated(large_index, forget=("secret.md",))
+    assert words_in_files(large_index, "xylophone", "zyzzyva", "quixote", "secret.md") == []
+    assert manifest.passages.num_passages == 103
+    assert manifest.index.changed_rows == 1
+    assert (manifest.index.recall, manifest.score_floor) == (before.index.recall, before.score_floor)
+    assert set(manifest.files) == set(before.files)
+    again, _ = updated(large_index, forget=("note1.md",))
+    assert again.index.changed_rows == 2
+
+
+def test_many_small_changes_are_measured_anew(large_index: Path) -> None:
+    for number in range(3):
+        manifest, _ = updated(large_index, forget=(f"note{number}.md",))
+    assert manifest.index.changed_rows == 0
+    asked, _ = updated(large_index, forget=("note4.md",), demand=RecallDemand(0.95, _questions(large_index)))
+    assert asked.index.recall_queries == "1 questions of q.txt"
+
+
+def _questions(index: Path) -> Path:
+    path = index.parent / "docs" / "q.txt"
+    path.write_text("Where do owls nest?\n")
+    return path
 
 
 def test_the_words_of_a_forgotten_document_are_in_no_list_of_words(index: Path) -> None:
