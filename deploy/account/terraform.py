@@ -32,13 +32,16 @@ _REPLACED_FIRST = {"lifecycle": {"create_before_destroy": True}}
 
 
 def configuration(file: EndpointFile, plan: EndpointPlan) -> dict[str, Any]:
-    """main.tf.json: bucket, role and policies, model, configuration, endpoint, autoscaling."""
+    """main.tf.json: bucket, roles and policies, model, configuration, endpoint, autoscaling."""
+    roles = {"endpoint": _role(file, file.role)}
+    if file.index_job:
+        roles["index_job"] = _role(file, file.index_job.role)
     resources: dict[str, Any] = {
         "aws_s3_bucket": {_name(bucket): {"bucket": bucket, "tags": _tags(file)} for bucket in buckets(file)},
-        "aws_iam_role": {"endpoint": _role(file)},
+        "aws_iam_role": roles,
         "aws_iam_role_policy": {
-            _name(name): {"name": name, "role": "${aws_iam_role.endpoint.id}", "policy": document}
-            for name, document in policies.endpoint_policies(file).items()
+            **_policies("endpoint", policies.endpoint_policies(file)),
+            **_policies("index_job", policies.index_policies(file), before="index_job_"),
         },
         "aws_sagemaker_model": {"chat": _model(file, plan)},
         "aws_sagemaker_endpoint_configuration": {"chat": _config(file, plan)},
@@ -52,9 +55,17 @@ def configuration(file: EndpointFile, plan: EndpointPlan) -> dict[str, Any]:
     }
 
 
-def _role(file: EndpointFile) -> dict[str, Any]:
+def _role(file: EndpointFile, arn: str) -> dict[str, Any]:
     trust = policies.trust(file, SAGEMAKER)
-    return {"name": role_name(file.role), "assume_role_policy": trust, "tags": _tags(file)}
+    return {"name": role_name(arn), "assume_role_policy": trust, "tags": _tags(file)}
+
+
+def _policies(role: str, documents: dict[str, str], before: str = "") -> dict[str, Any]:
+    """What a role may do, named so that two roles may have a policy of the same name."""
+    return {
+        before + _name(name): {"name": name, "role": f"${{aws_iam_role.{role}.id}}", "policy": document}
+        for name, document in documents.items()
+    }
 
 
 def _model(file: EndpointFile, plan: EndpointPlan) -> dict[str, Any]:

@@ -8,6 +8,8 @@ from pathlib import Path
 from deploy.__main__ import main
 from tests.aws.deploy.aws_account import ROLE, AwsServer
 
+INDEXER = f"{ROLE.rpartition('/')[0]}/indexer"
+
 
 def test_the_file_says_what_create_sends_and_nothing_is_made(
     ready_account: AwsServer, endpoint_toml: Path, tmp_path: Path
@@ -37,15 +39,21 @@ def test_the_file_says_what_create_sends_and_nothing_is_made(
     assert (target["min_capacity"], target["max_capacity"]) == (1, 3)
 
 
-def test_role_and_policies_are_those_of_prepare(ready_account: AwsServer, endpoint_toml: Path, tmp_path: Path) -> None:
+def test_roles_and_policies_are_those_of_prepare(ready_account: AwsServer, endpoint_toml: Path, tmp_path: Path) -> None:
     out = tmp_path / "main.tf.json"
+    with endpoint_toml.open("a") as file:
+        file.write(f'\n[index_job]\nsource = "s3://papers/all/"\nrole = "{INDEXER}"\n')
     assert main(["terraform", "--file", str(endpoint_toml), "--out", str(out)]) == 0
     written = json.loads(out.read_text())["resource"]
     assert main(["prepare", "--file", str(endpoint_toml)]) == 0
-    iam, name = ready_account.client("iam"), ROLE.rpartition("/")[2]
-    assert written["aws_iam_role"]["endpoint"]["name"] == name
-    made = set(iam.list_role_policies(RoleName=name)["PolicyNames"])
-    assert {each["name"] for each in written["aws_iam_role_policy"].values()} == made
-    for each in written["aws_iam_role_policy"].values():
-        document = iam.get_role_policy(RoleName=name, PolicyName=each["name"])["PolicyDocument"]
-        assert json.loads(each["policy"]) == document
+    iam = ready_account.client("iam")
+    for role, arn in (("endpoint", ROLE), ("index_job", INDEXER)):
+        name = arn.rpartition("/")[2]
+        assert written["aws_iam_role"][role]["name"] == name
+        rights = [
+            each for each in written["aws_iam_role_policy"].values() if each["role"] == f"${{aws_iam_role.{role}.id}}"
+        ]
+        assert {each["name"] for each in rights} == set(iam.list_role_policies(RoleName=name)["PolicyNames"])
+        for each in rights:
+            document = iam.get_role_policy(RoleName=name, PolicyName=each["name"])["PolicyDocument"]
+            assert json.loads(each["policy"]) == document
