@@ -47,7 +47,7 @@ _NUM_QUERIES = 500
 _QUERY_NOISE = 0.6  # beside the row it asks for: a cosine similarity of about 0.77, as questions have
 _DEPTHS = (10, 64)
 _CANDIDATES = (64, 128, 256, 512)
-_BREADTHS = (4, 8, 16, 32, 64, 128, 256)
+_BREADTHS = (4, 8, 16, 32, 64, 128, 256, 512)
 _FLOOR = 0.95
 _TIMED_QUERIES = 200
 
