@@ -66,6 +66,7 @@ run: $(VENV)/.ready .demo/index/manifest.json $(RUN_NEEDS) ## serve the demo on 
 	OCK_PORT=$(PORT) \
 	OCK_DEVICE="$${OCK_DEVICE:-cpu}" \
 	OCK_MODERATION_MODEL="$${OCK_MODERATION_MODEL:-container/demo/moderation}" \
+	OCK_POLICY="$${OCK_POLICY:-container/demo/moderation/policy.toml}" \
 	OCK_INDEX="$${OCK_INDEX:-.demo/index}" \
 	OCK_ENCODER="$${OCK_ENCODER:-sample}" \
 	OCK_STORE="$${OCK_STORE:-sqlite:///.demo/conversations.sqlite}" \

@@ -17,6 +17,7 @@ ROLES = {
     "index": "OCK_INDEX",
     "encoder": "OCK_ENCODER",
 }
+_POLICY = "policy.toml"  # beside the demo's moderation model: it has a second judge, which the demo's encoder makes
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,12 @@ class Places:
         """The folders of the demo that this installation carries."""
         return {role: self.demo / role for role in ROLES if _has_files(self.demo / role)}
 
+    def policy_for(self, environ: Mapping[str, str]) -> dict[str, str]:
+        """The demo's policy as a setting, unless another model or encoder than the demo's is named."""
+        path = self.demo / "moderation" / _POLICY
+        is_whole = not {ROLES["moderation"], ROLES["encoder"]} & environ.keys() and _has_files(self.demo / "encoder")
+        return {"OCK_POLICY": str(path)} if is_whole and path.is_file() else {}
+
 
 def with_defaults(environ: Mapping[str, str], places: Places) -> dict[str, str]:
     """`environ` with the settings that it leaves out: port, and the artifacts of each role.
@@ -51,7 +58,7 @@ def with_defaults(environ: Mapping[str, str], places: Places) -> dict[str, str]:
         filled.setdefault("OCK_PORT", environ["SAGEMAKER_BIND_TO_PORT"])
     if "OCK_CHAT_MODEL" not in filled:
         embedded = {ROLES[role]: str(path) for role, path in places.embedded().items()}
-        filled = {**(DEMO_SETTINGS if embedded else {}), **embedded, **filled}
+        filled = {**(DEMO_SETTINGS if embedded else {}), **places.policy_for(filled), **embedded, **filled}
     return filled
 
 

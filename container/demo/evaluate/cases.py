@@ -1,5 +1,5 @@
-"""What a moderation checkpoint blocks of cases files, plain, disguised and buried, under the default policy, in one
-process: the share blocked of each group with Wilson's 95 % interval.
+"""What a moderation checkpoint blocks of cases files, plain, disguised and buried, in one process: the share blocked of
+each group with Wilson's 95 % interval. A policy.toml beside the checkpoint is what it is judged by.
 
 python -m container.demo.evaluate.cases container/demo/moderation tests/data/moderation/fresh.jsonl --variants 40
 """
@@ -19,6 +19,7 @@ from deploy.measure.moderation_cases import Case, Judged, read_cases
 from deploy.measure.moderation_variants import shares, should_block, with_variants
 from server.chat.moderation.moderator import Moderator
 from server.chat.moderation.policy import Role
+from server.chat.moderation.policy_file import DEFAULT_POLICY
 
 _AT_ONCE = 32
 
@@ -33,12 +34,17 @@ def judge(moderator: Moderator, cases: Sequence[Case]) -> list[Judged]:
     return judged
 
 
+def _policy_of(checkpoint: Path) -> Path:
+    own = checkpoint / "policy.toml"
+    return own if own.is_file() else DEFAULT_POLICY
+
+
 def main(arguments: argparse.Namespace) -> int:
     """Judge and print."""
     torch.set_num_threads(arguments.threads)
     cases = [case for path in arguments.cases for case in read_cases(path, ["needs intervention"])]
     asked = with_variants(cases, arguments.variants) if arguments.variants else cases
-    judged = judge(local_moderator(arguments.checkpoint), asked)
+    judged = judge(local_moderator(arguments.checkpoint, arguments.policy or _policy_of(arguments.checkpoint)), asked)
     found, bad = shares(judged), should_block(judged)
     for name, share in found.items():
         print(f"{'block' if bad[name] else 'allow'}  {name:<40} {share}")
@@ -55,6 +61,9 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("cases", type=Path, nargs="+", help="JSON lines with text, blocked and kind")
+    parser.add_argument(
+        "--policy", type=Path, help="the policy file; default: the checkpoint's own, else OpenChatKit's"
+    )
     parser.add_argument("--variants", type=int, help="bad texts that are also judged in every disguise and place")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--json", type=Path, help="write the counts here, too")

@@ -166,7 +166,7 @@ def _with_added(network: nn.Module) -> Iterator[tuple[str, Added]]:
 def main(arguments: list[str] | None = None) -> None:
     """Train, and save what is learnt as it goes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path("container/demo/moderation/sentences.safetensors"))
+    parser.add_argument("--out", type=Path, default=Path("container/demo/moderation/second/sentences.safetensors"))
     parser.add_argument("--encoder", default=SAMPLE)
     parser.add_argument("--articles", type=Path, default=Path(".cache/demo/articles.json"))
     parser.add_argument("--init-from", type=Path, help="go on from what this file holds, at a third of the rate")

@@ -30,6 +30,15 @@ def test_with_nothing_named_or_mounted_the_demo_is_served(places: Places) -> Non
     }
 
 
+def test_the_demo_s_policy_comes_with_its_moderation_model_and_encoder_alone(places: Places) -> None:
+    policy = places.demo / "moderation" / "policy.toml"
+    policy.write_text("")
+    assert with_defaults({}, places)["OCK_POLICY"] == str(policy)
+    assert with_defaults({"OCK_POLICY": "mine.toml"}, places)["OCK_POLICY"] == "mine.toml"
+    for name in ("OCK_MODERATION_MODEL", "OCK_ENCODER", "OCK_CHAT_MODEL"):
+        assert "OCK_POLICY" not in with_defaults({name: "/mine"}, places)
+
+
 def test_what_suits_the_demo_gives_way_to_what_is_set(places: Places) -> None:
     assert with_defaults({"OCK_MAX_NEW_TOKENS": "12"}, places)["OCK_MAX_NEW_TOKENS"] == "12"
 
