@@ -95,10 +95,10 @@ def main() -> int:
     work = _work(arguments)
     try:
         report = Group(folder, arguments.tensor_parallel_degree, arguments.dtype).run(work)
-        report["compare"] = _compare(arguments, folder, work, device=report["device"])
     except (RuntimeError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
+    _compare(arguments, folder, work, report=report)
     report["results"] = [MachineLimits.of(report).beside(row) for row in report["results"]]
     at_one = next((row["decode_tokens_per_s"] for row in report["results"] if row["batch"] == 1), None)
     limit = report["read_bandwidth_bytes_per_s"] / report["weight_bytes_per_token"]
@@ -112,7 +112,7 @@ def main() -> int:
     _print(report)
     if arguments.json:
         arguments.json.write_text(json.dumps(report, indent=1) + "\n", "utf-8")
-    return 0
+    return 1 if report["not_compared"] else 0
 
 
 def _arguments() -> argparse.Namespace:
@@ -180,21 +180,27 @@ def _numbers(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in text.split(","))
 
 
-def _compare(arguments: argparse.Namespace, folder: Path, work: Work, device: str) -> dict[str, list[dict[str, float]]]:
-    compared = {}
+def _compare(arguments: argparse.Namespace, folder: Path, work: Work, report: dict[str, Any]) -> None:
+    """Time every rival; one that does not start or answer is named in the report, and costs no figure of another's."""
+    report["compare"], report["not_compared"] = {}, {}
     for rival in arguments.compare:
-        if rival == ["transformers"]:
-            compared["transformers"] = time_transformers(folder, arguments.dtype, work, device=device)
-        elif rival[0] in RIVAL_SERVERS:
-            window = work.prompt_tokens + work.new_tokens + 32
-            theirs = Path(rival[1]) if len(rival) == 2 else folder
-            with rival_server(
-                rival[0], theirs, free_loopback_port(), most_at_once=max(work.batches), window=window
-            ) as url:
-                compared[" on ".join((rival[0], *(Path(file).name for file in rival[1:])))] = time_openai(url, work)
-        else:
-            compared["openai"] = time_openai(rival[1], work)
-    return compared
+        try:
+            rows = _times(rival, folder, work, dtype=arguments.dtype, device=report["device"])
+            report["compare"][" on ".join((rival[0], *(Path(file).name for file in rival[1:])))] = rows
+        except (RuntimeError, OSError) as error:
+            report["not_compared"][" ".join(rival)] = str(error)
+            sys.stderr.write(f"{error}\n")
+
+
+def _times(rival: list[str], folder: Path, work: Work, dtype: str, device: str) -> list[dict[str, float]]:
+    if rival == ["transformers"]:
+        return time_transformers(folder, dtype, work, device=device)
+    if rival[0] not in RIVAL_SERVERS:
+        return time_openai(rival[1], work)
+    window = work.prompt_tokens + work.new_tokens + 32
+    theirs = Path(rival[1]) if len(rival) == 2 else folder
+    with rival_server(rival[0], theirs, free_loopback_port(), most_at_once=max(work.batches), window=window) as url:
+        return time_openai(url, work)
 
 
 def _print(report: dict[str, Any]) -> None:
