@@ -30,8 +30,8 @@ from index_builder.publish import PublishError, publish, refuse_poor, refuse_unw
 from index_builder.work_folder import WorkFolder
 from server.retrieval.encoder.encoder import Encoder, Precision
 from server.retrieval.index.manifest import Manifest, read_manifest
-from server.retrieval.index.passage_table import PassageTable
-from server.retrieval.index.retriever import PASSAGES_FILE, IndexRetriever
+from server.retrieval.index.passage_table import PASSAGES_FILE, PassageTable
+from server.retrieval.index.retriever import IndexRetriever
 from server.retrieval.query import Query
 
 Flags = argparse.Namespace

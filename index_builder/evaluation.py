@@ -24,9 +24,8 @@ from index_builder.progress import Progress
 from index_builder.work_folder import write_whole
 from server.retrieval.encoder.encoder import Encoder
 from server.retrieval.index.manifest import IndexFacts, Manifest, read_manifest
-from server.retrieval.index.passage_table import PassageTable
+from server.retrieval.index.passage_table import PASSAGES_FILE, PassageTable
 from server.retrieval.index.relevance import NUM_CANDIDATES
-from server.retrieval.index.retriever import PASSAGES_FILE
 from server.retrieval.index.small_talk import SMALL_TALK, SMALL_TALK_OF
 from server.retrieval.index.stored_vectors import VECTORS_FILE, StoredVectors
 from server.retrieval.index.vector_index import INDEX_FILE, VectorIndex

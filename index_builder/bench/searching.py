@@ -16,8 +16,8 @@ import numpy as np
 from index_builder.progress import resident_mib
 from server.retrieval.encoder.encoder import Encoder
 from server.retrieval.index.manifest import read_manifest
-from server.retrieval.index.passage_table import PassageTable
-from server.retrieval.index.retriever import PASSAGES_FILE, IndexRetriever
+from server.retrieval.index.passage_table import PASSAGES_FILE, PassageTable
+from server.retrieval.index.retriever import IndexRetriever
 from server.retrieval.query import Exchange, Query
 from server.retrieval.retriever import Passage, Retriever
 

@@ -24,8 +24,7 @@ from server.retrieval.index.inverted_words import WORD_ROWS_FILE, WORD_STARTS_FI
 from server.retrieval.index.lexical_index import NUM_BUCKETS, OPENING, TERM_COUNTS_FILE, TERM_STARTS_FILE, TERMS_FILE
 from server.retrieval.index.manifest import IndexFacts
 from server.retrieval.index.mapped_array import mapped_array
-from server.retrieval.index.passage_table import SCHEMA
-from server.retrieval.index.retriever import PASSAGES_FILE
+from server.retrieval.index.passage_table import PASSAGES_FILE, SCHEMA
 from server.retrieval.index.stored_vectors import VECTORS_FILE
 from server.retrieval.index.terms import FIRST_TERM
 from server.retrieval.index.vector_index import INDEX_FILE, LISTS_FILE

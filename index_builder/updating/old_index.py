@@ -18,7 +18,7 @@ from index_builder.index.index_files import DOCUMENTS_FILE
 from index_builder.passages.batch import SHARD_SCHEMA
 from server.retrieval.index.lexical_index import TERM_STARTS_FILE, TERMS_FILE
 from server.retrieval.index.manifest import read_manifest
-from server.retrieval.index.retriever import PASSAGES_FILE
+from server.retrieval.index.passage_table import PASSAGES_FILE
 from server.retrieval.index.stored_vectors import VECTORS_FILE, StoredVectors
 from server.retrieval.retriever import RetrievalError
 

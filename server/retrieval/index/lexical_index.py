@@ -41,11 +41,13 @@ class WordMatch:
         coverage: BM25 of the passage, as a share of what it would be if it held all words again and again.
         best_sentence: the weighed share of the words that one sentence, with the title, holds.
         opens: whether the passage opens its document.
+        is_title: whether the title alone holds all words.
     """
 
     coverage: NDArray[np.float32]
     best_sentence: NDArray[np.float32]
     opens: NDArray[np.bool_]
+    is_title: NDArray[np.bool_]
 
 
 class LexicalIndex:
@@ -73,14 +75,16 @@ class LexicalIndex:
         norm = _SATURATION * (1 - _LENGTH_WEIGHT + _LENGTH_WEIGHT * passages.lengths / self._mean_length)
         coverage = np.zeros(len(rows), dtype=np.float32)
         sentences = np.zeros(len(passages.sentence_owners), dtype=np.float32)
+        is_title = np.full(len(rows), bool(wanted))
         for term, weight in zip(wanted, weights, strict=True):
-            occurrences, sentences_with = passages.find(term)
-            coverage += weight * occurrences / (occurrences + norm)
-            sentences += weight * sentences_with
+            found = passages.find(term)
+            coverage += weight * found.occurrences / (found.occurrences + norm)
+            sentences += weight * found.in_sentence
+            is_title &= found.in_title
         best = np.zeros(len(rows), dtype=np.float32)
         np.maximum.at(best, passages.sentence_owners, sentences)
         total = max(float(weights.sum()), 1e-6)
-        return WordMatch(coverage / total, best / total, passages.opens)
+        return WordMatch(coverage / total, best / total, passages.opens, is_title)
 
     def terms(self, query: str) -> list[int]:
         """The numbers of the different words of `query` that say something; of very many the rarest."""
@@ -94,6 +98,15 @@ class LexicalIndex:
         counts = self._counts[np.array(terms, dtype=np.int64) % NUM_BUCKETS].astype(np.float32)
         found: NDArray[np.float32] = np.log1p((self._num_passages - counts + 0.5).clip(0.5) / (counts + 0.5))
         return found
+
+
+@dataclass(frozen=True)
+class _TermPlaces:
+    """How often each passage's sentences hold a term, which sentences, with their title, hold it, and which titles."""
+
+    occurrences: NDArray[np.int64]  # [num_passages]
+    in_sentence: NDArray[np.bool_]  # [num_sentences]
+    in_title: NDArray[np.bool_]  # [num_passages]
 
 
 @dataclass(frozen=True)
@@ -122,12 +135,13 @@ class _PassageWords:
         opens[owners[found == OPENING]] = True
         return cls(found, owners, sentences, sentence_owners=sentence_owners, lengths=lengths, opens=opens)
 
-    def find(self, term: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:  # [num_passages], [num_sentences]
-        """How often each passage's sentences hold `term`, and which sentences, with their title, hold it."""
+    def find(self, term: int) -> _TermPlaces:
+        """Where `term` is."""
         places = self.terms == term
         owners, sentences = self.owners[places], self.sentences[places]
         in_title = np.zeros(len(self.lengths), dtype=bool)
         in_title[owners[sentences < 0]] = True
         held = in_title[self.sentence_owners]
         held[sentences[sentences >= 0]] = True
-        return np.bincount(owners[sentences >= 0], minlength=len(self.lengths)), held
+        occurrences = np.bincount(owners[sentences >= 0], minlength=len(self.lengths))
+        return _TermPlaces(occurrences, held, in_title)

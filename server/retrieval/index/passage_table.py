@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,6 +31,7 @@ SCHEMA = pa.schema(
 )
 
 
+PASSAGES_FILE = "passages.arrow"
 _WITHOUT_FIELDS = SCHEMA.names[:-1]  # as indexes were before documents had fields
 
 
@@ -77,6 +79,17 @@ class PassageTable:
         """Row `number`, counted from 0."""
         batch, offset = self._locate(number)
         return PassageRow(*(column[offset].as_py() for column in batch.columns))
+
+    def texts(self, numbers: Iterable[int]) -> list[str]:
+        """The texts of these rows."""
+        columns: dict[int, pa.Array] = {}
+        found: list[str] = []
+        for number in numbers:
+            batch, offset = divmod(number, self._rows_per_batch)
+            if batch not in columns:
+                columns[batch] = self._file.get_batch(batch).column("text")
+            found.append(columns[batch][offset].as_py())
+        return found
 
     def document_id(self, number: int) -> str | None:
         """The document of row `number`, None outside the table."""

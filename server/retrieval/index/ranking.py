@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from server.retrieval.encoder.question_vectors import QuestionVectors
+from server.retrieval.index.answer_kind import AskedKind
 from server.retrieval.index.inverted_words import NO_WORDS, InvertedWords, WordHits
-from server.retrieval.index.lexical_index import LexicalIndex
+from server.retrieval.index.lexical_index import LexicalIndex, WordMatch
 from server.retrieval.index.manifest import Manifest
-from server.retrieval.index.relevance import FIRST, FOLLOW_UP, NUM_CANDIDATES, relevance
+from server.retrieval.index.passage_table import PASSAGES_FILE, PassageTable
+from server.retrieval.index.relevance import FIRST, FOLLOW_UP, NUM_CANDIDATES, Weights, relevance
 from server.retrieval.index.small_talk import SmallTalk
 from server.retrieval.index.stored_vectors import VECTORS_FILE, StoredVectors
 from server.retrieval.index.topic import Topic
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 MAX_EARLIER = 6  # questions of a conversation that are looked at; what was asked before them is no longer the topic
 _TOPIC_HITS = 3
 _BLOCK_ROWS = 1 << 16
+_LEAST_READ = 24  # candidates whose texts are looked into; what is ranked lower does not come first by it
 _NAMED = 0.6  # of a question's words in one sentence, a rare one among them: relevant however far the vector is
 
 
@@ -62,11 +65,13 @@ class Hits:
 
 @dataclass(frozen=True)
 class IndexParts:
-    """What is searched: the vectors, the index over them and the words, all of the same passages."""
+    """What is searched: the vectors, the index over them, the words and the texts, all of the same passages."""
 
     vectors: StoredVectors
     index: VectorIndex
     words: LexicalIndex
+    table: PassageTable
+    language: str
     inverted: InvertedWords | None  # None in an index that was built before there was one
 
     @classmethod
@@ -75,7 +80,9 @@ class IndexParts:
         vectors = StoredVectors(folder / VECTORS_FILE)
         index = VectorIndex(folder / INDEX_FILE, manifest.index, vectors)
         words = LexicalIndex(folder, len(vectors), manifest.passages.language)
-        return cls(vectors, index, words, inverted=InvertedWords.of(folder, len(vectors)))
+        table, language = PassageTable(folder / PASSAGES_FILE), manifest.passages.language
+        inverted = InvertedWords.of(folder, len(vectors))
+        return cls(vectors, index, words, table=table, language=language, inverted=inverted)
 
     def named(self, text: str, num_rows: int) -> WordHits:
         """The rows that hold the rarest words of `text`."""
@@ -142,7 +149,7 @@ class Ranking:
         relevant = (cosine >= self._score_floor) | wanted.required
         if (candidates.has_rare & ~relevant).any() and not self._small_talk.is_near(vector):
             relevant |= candidates.has_rare & (words.best_sentence >= _NAMED)
-        scores = relevance(cosine, words, FIRST)
+        scores = self._scores(wanted, candidates.rows, cosine, words=words, weights=FIRST)
         return _best(scores[relevant], candidates.rows[relevant], wanted.num_hits)
 
     def _in_conversation(self, wanted: Wanted, vectors: dict[str, NDArray[np.float32]]) -> Hits:
@@ -179,7 +186,26 @@ class Ranking:
         moved = topic.moved(vector, len(self._parts.words.terms(wanted.text)))
         rows = self._candidates(wanted, self._parts.nearest(np.stack([vector, moved]), wanted)).rows
         cosine = self._parts.vectors.rows(rows) @ moved
-        return _best(relevance(cosine, self._parts.words.match(wanted.text, rows), FOLLOW_UP), rows, wanted.num_hits)
+        words = self._parts.words.match(wanted.text, rows)
+        return _best(self._scores(wanted, rows, cosine, words=words, weights=FOLLOW_UP), rows, wanted.num_hits)
+
+    def _scores(
+        self,
+        wanted: Wanted,
+        rows: NDArray[np.int64],
+        cosine: NDArray[np.float32],
+        words: WordMatch,
+        weights: Weights,
+    ) -> NDArray[np.float32]:  # [num_rows]
+        """The relevance of rows, of which the best are read for what is asked."""
+        scores = relevance(cosine, words, weights)
+        asked = AskedKind.of(wanted.text, self._parts.language)
+        if asked is None:
+            return scores
+        best = np.argsort(-scores, kind="stable")[: max(_LEAST_READ, 2 * wanted.num_hits)]
+        kind = np.zeros(len(rows), np.float32)
+        kind[best] = asked.held_by(self._parts.table.texts(rows[best].tolist()))
+        return relevance(cosine, words, weights, kind)
 
 
 @dataclass(frozen=True)

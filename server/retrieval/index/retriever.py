@@ -17,7 +17,6 @@ from server.retrieval.encoder.shared import SharedEncoder
 from server.retrieval.index.given_texts import GivenTexts
 from server.retrieval.index.growth import grow, joined_text, without
 from server.retrieval.index.manifest import Manifest, read_manifest
-from server.retrieval.index.passage_table import PassageTable
 from server.retrieval.index.ranking import Hits, IndexParts, Ranking, Wanted
 from server.retrieval.index.small_talk import SmallTalk
 from server.retrieval.query import Query
@@ -25,7 +24,6 @@ from server.retrieval.retriever import Passage, RetrievalError
 
 log = logging.getLogger(__name__)
 
-PASSAGES_FILE = "passages.arrow"
 _PROBE_SIMILARITY = 0.98
 _MAX_BATCH = 64
 _FILTERS_KEPT = 32  # whose rows are known
@@ -59,8 +57,8 @@ class IndexRetriever:
         _check_encoder(self.embedder, self._manifest)
         self._score_floor = score_floor
         self._timeout_s = timeout_s
-        self._table = PassageTable(folder / PASSAGES_FILE)
         parts = IndexParts.of(folder, self._manifest)
+        self._table = parts.table
         self._vectors = parts.vectors
         if len(self._table) != len(self._vectors):
             raise RetrievalError(f"index {folder} has {len(self._table)} passages but {len(self._vectors)} vectors")

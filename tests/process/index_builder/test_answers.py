@@ -24,7 +24,7 @@ README_QUESTIONS = (
     "What do aardvarks eat?",
     "and how long is their tongue?",
 )
-CONVERSATIONS = ROOT / "tests" / "data" / "conversations" / "sample_dump.jsonl"
+CONVERSATIONS = ROOT / "tests" / "data" / "conversations"
 
 
 @pytest.fixture(scope="module")
@@ -44,17 +44,26 @@ def test_questions_find_the_article_and_the_passage_that_answer_them(index: Path
     assert found["window_sentences"] == 3
     assert float(str(found["article_first"])) >= 0.98, found
     assert float(str(found["answer_among_5"])) >= 0.97, found
-    assert float(str(found["answer_first"])) >= 0.8, found
+    assert float(str(found["answer_first"])) >= 0.84, found
 
 
 def test_questions_of_conversations_find_their_passage(index: Path) -> None:
-    found = measure_conversations(index, "sample", CONVERSATIONS)
+    found = measure_conversations(index, "sample", CONVERSATIONS / "sample_dump.jsonl")
     told, alone = (_shares(found[name]) for name in ("in_conversation", "alone"))
     assert told["pronoun"] >= 0.85 > 0.65 > alone["pronoun"], found
     assert told["ellipsis"] >= 0.85 > 0.65 > alone["ellipsis"], found
     assert told["topic_shift"] == alone["topic_shift"] == 1.0, found
     assert told["smalltalk"] == 1.0, found
     assert told["opening"] == alone["opening"], found
+
+
+@pytest.mark.parametrize("half", ["dev", "test"])
+def test_so_do_those_of_other_articles_and_phrasings(index: Path, half: str) -> None:
+    found = measure_conversations(index, "sample", CONVERSATIONS / f"unseen_{half}.jsonl")
+    told = _shares(found["in_conversation"])
+    assert told["pronoun"] >= 0.85, found
+    assert told["ellipsis"] >= 0.85, found
+    assert told["topic_shift"] == told["smalltalk"] == 1.0, found
 
 
 def test_the_conversation_in_the_readme_is_what_is_found(index: Path) -> None:
