@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import tempfile
@@ -56,11 +57,14 @@ class Group:
             work = msgspec.structs.replace(work, started_at=time.time())
             port = free_loopback_port()
             ranks = [self._start(rank, port, work, out=out) for rank in range(self.world)]
-            for rank, process in enumerate(ranks):
-                if process.wait():
-                    for other in ranks[rank + 1 :]:
-                        other.kill()
-                    raise RuntimeError(f"rank {rank} ended with status {process.returncode}")
+            try:
+                for rank, process in enumerate(ranks):
+                    if process.wait():
+                        raise RuntimeError(f"rank {rank} ended with status {process.returncode}")
+            finally:
+                for process in ranks:
+                    process.kill()  # does nothing to one that has ended
+                    process.wait()
             figures: dict[str, Any] = json.loads(out.read_text("utf-8"))
             return figures
 
@@ -230,4 +234,5 @@ def _print(report: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # so that ranks and rivals end, too
     sys.exit(main())
