@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -151,7 +152,7 @@ def test_what_a_search_finds_does_not_depend_on_its_batch(index_folder: Path, en
 
 def test_concurrent_searches_are_encoded_in_batches(index_folder: Path, encoder: Encoder) -> None:
     sizes: list[int] = []
-    held = threading.Event()
+    held, entered = threading.Event(), threading.Event()
 
     class CountingEncoder:
         name, dimension, prompts = encoder.name, encoder.dimension, encoder.prompts
@@ -159,14 +160,19 @@ def test_concurrent_searches_are_encoded_in_batches(index_folder: Path, encoder:
         def encode(self, texts: list[str], role: str = "passage") -> object:
             sizes.append(len(texts))
             if len(sizes) == 3:  # the first search, after the probe and the examples of small talk
+                entered.set()
                 assert held.wait(30)
             return encoder.encode(texts)
 
     retriever = IndexRetriever(index_folder, CountingEncoder(), 0.3, 60)  # type: ignore[arg-type]
     with ThreadPoolExecutor(20) as pool:
-        futures = [pool.submit(retriever.search, Query(f"Who built the lighthouse, {n}?")) for n in range(20)]
-        while retriever.num_waiting < 19:
-            threading.Event().wait(0.01)
+        queries = [Query(f"Who built the lighthouse, {n}?") for n in range(20)]
+        futures = [pool.submit(retriever.search, queries[0])]
+        assert entered.wait(30)  # alone, before the others come
+        futures += [pool.submit(retriever.search, query) for query in queries[1:]]
+        until = time.monotonic() + 30
+        while retriever.num_waiting < 19 and time.monotonic() < until:
+            time.sleep(0.01)
         held.set()
         found = {future.result()[0].title for future in futures}
     assert sizes[2:] == [1, 19]
