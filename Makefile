@@ -46,17 +46,22 @@ $(SMOLLM2)/chat/manifest.json: | $(VENV)/.ready
 # Of the instructions tried, the one with which the most answers to tests/data/questions are right.
 SMOLLM2_INSTRUCTION := Answer the question in one short sentence, with words from the background.
 
-# The chat model of make run: smollm2, or neox: smaller, made for this demo, with nothing to fetch.
-CHAT ?= smollm2
+# The chat model of make run: smollm2, or neox: smaller, made for this demo, with nothing to fetch; own: as OCK_CHAT_MODEL says.
+CHAT ?= $(if $(OCK_CHAT_MODEL),own,smollm2)
 ifeq ($(CHAT),smollm2)
 RUN_NEEDS := $(SMOLLM2)/chat/manifest.json
-RUN_SETTINGS := OCK_CHAT_MODEL="$${OCK_CHAT_MODEL:-$(SMOLLM2)/chat}" OCK_SEARCH_WINDOW="$${OCK_SEARCH_WINDOW:-2}" \
-	OCK_SEARCH_K="$${OCK_SEARCH_K:-3}" OCK_MAX_CONTEXT_TOKENS="$${OCK_MAX_CONTEXT_TOKENS:-4096}" OCK_MAX_NEW_TOKENS="$${OCK_MAX_NEW_TOKENS:-160}" \
-	OCK_SYSTEM_PROMPT="$${OCK_SYSTEM_PROMPT-$(SMOLLM2_INSTRUCTION)}"
-else
+RUN_SETTINGS := OCK_CHAT_MODEL="$(SMOLLM2)/chat" OCK_SEARCH_WINDOW="$${OCK_SEARCH_WINDOW:-2}" \
+	OCK_SEARCH_K="$${OCK_SEARCH_K:-3}" OCK_MAX_CONTEXT_TOKENS="$${OCK_MAX_CONTEXT_TOKENS:-4096}" \
+	OCK_MAX_NEW_TOKENS="$${OCK_MAX_NEW_TOKENS:-160}" OCK_SYSTEM_PROMPT="$${OCK_SYSTEM_PROMPT-$(SMOLLM2_INSTRUCTION)}"
+else ifeq ($(CHAT),neox)
 RUN_NEEDS :=
-RUN_SETTINGS := OCK_CHAT_MODEL="$${OCK_CHAT_MODEL:-container/demo/chat}" OCK_SEARCH_WINDOW="$${OCK_SEARCH_WINDOW:-0}" \
+RUN_SETTINGS := OCK_CHAT_MODEL="container/demo/chat" OCK_SEARCH_WINDOW="$${OCK_SEARCH_WINDOW:-0}" \
 	OCK_MAX_NEW_TOKENS="$${OCK_MAX_NEW_TOKENS:-96}"
+else ifeq ($(CHAT),own)
+RUN_NEEDS :=
+RUN_SETTINGS :=
+else
+$(error CHAT=$(CHAT): legal are smollm2, neox and own, which OCK_CHAT_MODEL names)
 endif
 
 .PHONY: run
@@ -65,8 +70,8 @@ run: $(VENV)/.ready .demo/index/manifest.json $(RUN_NEEDS) ## serve the demo on 
 	$(RUN_SETTINGS) \
 	OCK_PORT=$(PORT) \
 	OCK_DEVICE="$${OCK_DEVICE:-cpu}" \
+	OCK_POLICY="$${OCK_POLICY-$$([ -n "$${OCK_MODERATION_MODEL:-}" ] || echo container/demo/moderation/policy.toml)}" \
 	OCK_MODERATION_MODEL="$${OCK_MODERATION_MODEL:-container/demo/moderation}" \
-	OCK_POLICY="$${OCK_POLICY:-container/demo/moderation/policy.toml}" \
 	OCK_INDEX="$${OCK_INDEX:-.demo/index}" \
 	OCK_ENCODER="$${OCK_ENCODER:-sample}" \
 	OCK_STORE="$${OCK_STORE:-sqlite:///.demo/conversations.sqlite}" \
