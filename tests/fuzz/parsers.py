@@ -163,15 +163,17 @@ def _records() -> Parser:
 
 
 def _document() -> Parser:
-    """A document of a kind that its first byte chooses."""
+    """A document of the kind that its first line names; where that is none, its first byte chooses."""
     from index_builder.documents.document import SkippedError
     from index_builder.documents.files import KINDS, RawFile, parse_file
 
     endings = sorted(KINDS)
 
     def read(content: bytes, _: Path) -> object:
-        ending = endings[content[0] % len(endings)] if content else ".txt"
-        return parse_file(RawFile(Path(f"f{ending}"), f"f{ending}", content[1:]))
+        ending, _, content = content.partition(b"\n")
+        named = ending.decode("latin-1")
+        kind = named if named in KINDS else endings[sum(ending[:1]) % len(endings)]
+        return parse_file(RawFile(Path(f"f{kind}"), f"f{kind}", content))
 
     return Parser(read, (SkippedError,))
 

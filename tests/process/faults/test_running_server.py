@@ -189,8 +189,9 @@ def test_every_answered_turn_was_stored_once_and_in_order(server: FaultyServer) 
 
 def test_an_index_file_cut_short_while_it_is_open_ends_the_server_with_the_file_s_name(server: FaultyServer) -> None:
     """The last one: a mapped file that shrinks is the end of whoever reads it, and no other file is there to read."""
-    for name in ("passages.arrow", "vectors.npy", "knn.index"):
+    names = ("passages.arrow", "vectors.npy", "knn.index")
+    for name in names:
         os.truncate(server.index / name, 4096)
     assert server.say("Who was Abraham Lincoln?", "cut") == (0, None)
     assert server.wait_exit(60) == 1
-    assert f"{server.index}/passages.arrow cannot be opened" in server.log
+    assert any(f"{server.index / name} cannot be opened" in server.log for name in names)
