@@ -50,7 +50,9 @@ SMOLLM2_INSTRUCTION := Answer the question in one short sentence, with words fro
 CHAT ?= $(if $(OCK_CHAT_MODEL),own,smollm2)
 ifeq ($(CHAT),smollm2)
 RUN_NEEDS := $(SMOLLM2)/chat/manifest.json
-RUN_SETTINGS := OCK_CHAT_MODEL="$(SMOLLM2)/chat" OCK_SEARCH_WINDOW="$${OCK_SEARCH_WINDOW:-2}" \
+# The demo's index has single sentences, which say more with those around them; another's passages are long enough.
+RUN_SETTINGS := OCK_CHAT_MODEL="$(SMOLLM2)/chat" \
+	OCK_SEARCH_WINDOW="$${OCK_SEARCH_WINDOW:-$$([ -n "$${OCK_INDEX:-}" ] && echo 0 || echo 2)}" \
 	OCK_SEARCH_K="$${OCK_SEARCH_K:-3}" OCK_MAX_CONTEXT_TOKENS="$${OCK_MAX_CONTEXT_TOKENS:-4096}" \
 	OCK_MAX_NEW_TOKENS="$${OCK_MAX_NEW_TOKENS:-160}" OCK_SYSTEM_PROMPT="$${OCK_SYSTEM_PROMPT-$(SMOLLM2_INSTRUCTION)}"
 else ifeq ($(CHAT),neox)
