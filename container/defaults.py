@@ -17,7 +17,7 @@ ROLES = {
     "index": "OCK_INDEX",
     "encoder": "OCK_ENCODER",
 }
-_POLICY = "policy.toml"  # beside the demo's moderation model: it has a second judge, which the demo's encoder makes
+POLICY_FILE = "policy.toml"  # beside the demo's moderation model: it has a second judge, which the demo's encoder makes
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Places:
 
     def policy_for(self, environ: Mapping[str, str]) -> dict[str, str]:
         """The demo's policy as a setting, unless another model or encoder than the demo's is named."""
-        path = self.demo / "moderation" / _POLICY
+        path = self.demo / "moderation" / POLICY_FILE
         is_whole = not {ROLES["moderation"], ROLES["encoder"]} & environ.keys() and _has_files(self.demo / "encoder")
         return {"OCK_POLICY": str(path)} if is_whole and path.is_file() else {}
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from server import wire
 from server.chat.records.turn_records import Session, Turn
 from server.chat.reply.stream import ReplyOrder, ReplyStream, deadline_passed
 from server.chat.turn_in_progress import OpenTurn
 from server.chat.turn_prompt import TurnPrompts
+from server.cut_off import cut_off
 from server.errors import ServiceError
 
 _NUM_TURNS = 3  # of the conversation, the newest
@@ -78,24 +78,12 @@ class StandaloneQuestions:
             caller=turn.request.caller,
         )
         reply = self._start_reply(ReplyOrder(request, turn.request.text, piecewise=False, deadline_s=deadline_s))
-        with _ended_after(reply, deadline_s):
+        with cut_off(time.monotonic() + deadline_s, partial(reply.cancel, deadline_passed())):
             for _ in reply.pieces():
                 pass
         verdict = reply.verdict
         is_whole = verdict.blocked is None and verdict.finished.reason in ("stop", "length")
         return _question_in(verdict.text) if is_whole else None
-
-
-@contextmanager
-def _ended_after(reply: ReplyStream, seconds: float) -> Iterator[None]:
-    """End `reply` with an error if it runs for longer, whatever it waits for."""
-    timer = threading.Timer(seconds, reply.cancel, [deadline_passed()])
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
 
 
 def _lines(turn: Turn) -> str:

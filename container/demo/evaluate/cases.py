@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 
+from container.defaults import POLICY_FILE
 from container.demo.evaluate.local_judge import local_moderator
 from deploy.measure.moderation_cases import Case, Judged, read_cases
 from deploy.measure.moderation_variants import shares, should_block, with_variants
@@ -35,7 +36,7 @@ def judge(moderator: Moderator, cases: Sequence[Case]) -> list[Judged]:
 
 
 def _policy_of(checkpoint: Path) -> Path:
-    own = checkpoint / "policy.toml"
+    own = checkpoint / POLICY_FILE
     return own if own.is_file() else DEFAULT_POLICY
 
 

@@ -23,8 +23,8 @@ class Place(Enum):
 @dataclass(frozen=True)
 class ChatFormat:
     """One way of writing conversations. A pair is what stands before and after a text; it is encoded as structure, so
-    a tag that the tokenizer knows becomes its one token. Blanks at the end of what stands
-    before a text go with it.
+    a tag that the tokenizer knows becomes its one token. Blanks at the end of what stands before a text
+    go with it.
 
     In every string `{bos}` and `{eos}` stand for the tokenizer's own, and `{{date:%Y-%m-%d}}` for the UTC time at which
     the session began; it never changes, so its keys and values are reused.

@@ -17,10 +17,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
-DIRECTION, OFFSET = (
-    "direction",
-    "offset",
-)  # [dimension] and [1]: log-odds are the vector's product with one plus the other
+# [dimension] and [1]: log-odds are the vector's product with the one, plus the other.
+DIRECTION, OFFSET = "direction", "offset"
 DOWN, UP = ".down", ".up"  # behind a matrix's name: [rank, in] and [out, rank], whose product is added to it
 MADE_FOR = "made_for"  # in the file's metadata: the digest of the encoder that it was taught on
 

@@ -6,10 +6,7 @@ A socket's own time limit is one of every single read: a server that sends a byt
 from __future__ import annotations
 
 import socket
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
 from functools import partial
 
 import urllib3
@@ -17,17 +14,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.response import HTTPResponse
 
-
-@contextmanager
-def cut_off(deadline: float, end: Callable[[], object]) -> Iterator[None]:
-    """Call `end` from another thread at `deadline`, unless the block has ended by then."""
-    timer = threading.Timer(max(0.0, deadline - time.monotonic()), _quietly, (end,))
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
+from server.cut_off import cut_off
 
 
 def cut_off_pool(max_connections: int) -> urllib3.PoolManager:
@@ -57,8 +44,3 @@ class _Pool(HTTPConnectionPool):
 
 class _TlsPool(HTTPSConnectionPool):
     ConnectionCls = _TlsCutOff
-
-
-def _quietly(end: Callable[[], object]) -> None:
-    with suppress(OSError, ValueError, RuntimeError):  # the connection has ended by itself
-        end()

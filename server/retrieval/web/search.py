@@ -13,10 +13,11 @@ from urllib.parse import quote, urlsplit
 
 import urllib3
 
+from server.cut_off import cut_off
 from server.retrieval.query import Query
 from server.retrieval.result_cache import ResultCache
 from server.retrieval.retriever import Passage, RetrievalError
-from server.retrieval.web.http_deadline import cut_off, cut_off_pool
+from server.retrieval.web.http_deadline import cut_off_pool
 
 log = logging.getLogger(__name__)
 

@@ -47,9 +47,10 @@ class EarlyRefusal:
         if not request.startswith(_TURN_ROUTES) or not self._may_refuse():
             return None
         head, _, body = request.partition(b"\r\n\r\n")
-        if not _is_plain_turn(head.lower(), body):
+        lowered = head.lower()
+        if not _is_plain_turn(lowered, body):
             return None
-        is_named = self._front.doorkeeper.asks_for_keys or b"\r\nx-request-id:" in head.lower()
+        is_named = self._front.doorkeeper.asks_for_keys or b"\r\nx-request-id:" in lowered
         headers = _headers(head) if is_named else Headers()
         error = self._error(headers)
         if error is None:
