@@ -9,6 +9,7 @@ import re
 import shlex
 import subprocess
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -88,21 +89,33 @@ def test_the_page_of_models_names_what_there_is_and_tests_that_there_are() -> No
 README = (ROOT / "README.md").read_text("utf-8")
 
 
-def test_the_readme_s_first_question_is_answered_as_it_shows(address: str) -> None:
-    [command] = re.findall(r"^\$ (curl .+)$", README, re.MULTILINE)
-    done = subprocess.run(
-        ["bash", "-ec", command.replace("localhost:18080", address.removeprefix("http://"))],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    )
-    shown = re.findall(r'(?:^ *|[{,] ?)"(\w+)":', README.split(command)[1].split("```")[0], re.MULTILINE)
-    answer = json.loads(done.stdout)
-    assert {"outputs", "session_id", "sources", "moderation", "usage"} <= set(shown)
-    for name in shown:
-        assert f'"{name}":' in done.stdout, name
-    assert answer["sources"][0]["title"] == "Abraham Lincoln"
+EXAMPLES = re.search(r"^```\n(\$ curl .+?)^```", README, re.MULTILINE | re.DOTALL)
+
+
+def examples() -> list[tuple[str, str]]:
+    """The README's first commands, each with what it shows of the answer."""
+    assert EXAMPLES is not None
+    parts = re.findall(r"^\$ ((?:.*\\\n)*.*)\n((?:(?!\$ ).*\n)*)", EXAMPLES.group(1), re.MULTILINE)
+    return [(command, shown) for command, shown in parts]
+
+
+def asked(command: str, address: str) -> dict[str, Any]:
+    command = command.replace("localhost:18080", address.removeprefix("http://"))
+    done = subprocess.run(["bash", "-ec", command], capture_output=True, text=True, timeout=60, check=True)
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer
+
+
+def test_the_readme_s_first_question_and_the_one_behind_it_are_answered_as_it_shows(address: str) -> None:
+    (first, shown), (second, _) = examples()
+    answer = asked(first.replace("Animal Farm", "Lincoln"), address)  # the one article that the fakes have
+    named = re.findall(r'(?:^ *|[{,] ?)"(\w+)":', shown, re.MULTILINE)
+    assert {"outputs", "session_id", "sources", "moderation", "usage"} <= set(named)
+    for name in named:
+        assert f'"{name}":' in json.dumps(answer), name
+    behind = asked(second.replace("3cf8...", answer["session_id"]), address)
+    assert behind["session_id"] == answer["session_id"]
+    assert behind["outputs"] not in {"", answer["outputs"]}
 
 
 def test_every_target_of_make_that_a_document_names_is_one() -> None:
