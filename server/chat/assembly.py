@@ -19,8 +19,7 @@ from server.chat.prompt.prompt import PromptBuilder
 from server.chat.prompt.tokenizer import ChatTokenizer
 from server.chat.records.model_version import model_version
 from server.chat.services import Services
-from server.chat.store.from_url import DYNAMODB, open_store
-from server.chat.store.owner import front_owner
+from server.chat.store.from_url import DYNAMODB, front_owner, open_store
 from server.chat.store.store import Store
 from server.chat.store.watch import StoreWatch
 from server.chat.turn import Collaborators, TurnService, TurnSettings

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import logging
+import re
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from server.chat.services import Services
 from server.errors import ErrorCode, ServiceError
-from server.web.call.cors import Origins
 from server.web.call.early_refusal import EarlyRefusal
 from server.web.call.errors import STATUS, error_body, service_error, unexpected_error
 from server.web.call.exchange import Exchange
 from server.web.call.front import Front, current_exchange
-from server.web.call.hosts import KnownHosts
 from server.web.call.metrics import Metrics
+from server.web.call.origins import KnownHosts, Origins
 from server.web.call.tracing import open_tracer
 from server.web.describe import route as openapi
 from server.web.invocations import route as invocations
@@ -37,13 +39,14 @@ from server.web.openai import (
 from server.web.operations import metrics, ping
 from server.web.page import route as page
 from server.web.reading.body import json_response
-from server.web.reading.plain_paths import PlainPaths
 from server.web.search import route as search
 from server.web.sessions import listing
 from server.web.sessions import route as sessions
 from server.web.sessions import turns as session_turns
 
 log = logging.getLogger(__name__)
+
+_SLASHES = re.compile("/{2,}")
 
 _OPENAI = (chat_completions, completions, responses, stored_responses, embeddings, moderations, models)
 _ROOMS = (ping, metrics, *_OPENAI, search, listing, sessions, session_turns)
@@ -66,7 +69,7 @@ def create_app(services: Services) -> Flask:
     app = Flask(__name__, static_folder=None)
     app.extensions["front"] = front
     app.extensions["refuse_early"] = EarlyRefusal(front).answer
-    app.wsgi_app = PlainPaths(app.wsgi_app)  # type: ignore[method-assign]
+    app.wsgi_app = _PlainPaths(app.wsgi_app)  # type: ignore[method-assign]
     _handle_calls(app, front)
     _handle_errors(app)
     for room in _ROOMS:
@@ -130,3 +133,17 @@ def _refusal(error: ServiceError) -> Response:
     if error.retry_after_s is not None:
         response.headers["Retry-After"] = str(max(1, round(error.retry_after_s)))
     return response
+
+
+class _PlainPaths:
+    """A WSGI application that sees `/v1/models` where `//v1/models/` was asked for.
+
+    Base addresses are often joined with a slash too many.
+    """
+
+    def __init__(self, application: Callable[..., Iterable[bytes]]) -> None:
+        self._application = application
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        environ["PATH_INFO"] = _SLASHES.sub("/", environ.get("PATH_INFO", "")).rstrip("/") or "/"
+        return self._application(environ, start_response)

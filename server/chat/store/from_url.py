@@ -1,7 +1,8 @@
-"""From the OCK_STORE setting to a store."""
+"""From the OCK_STORE setting to a store, and to the name of the front that has it open."""
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 
@@ -41,3 +42,23 @@ def _rows(url: str) -> Rows:
     if url.startswith(DYNAMODB) and len(url) > len(DYNAMODB):
         return DynamoRows.connect(url.removeprefix(DYNAMODB))
     raise ConfigError(f"OCK_STORE={url!r}: legal are sqlite:///path, dynamodb://table and memory://")
+
+
+def front_owner(run_dir: Path, store: str) -> str:
+    """The name of the one front on `store`, made on first use.
+
+    A SQLite file has one front, so the name lies beside it: a new container on the same volume takes over what a dead
+    one had claimed. Elsewhere it lies in `run_dir`, which belongs to one container: two live fronts that shared it
+    would take each other's claims.
+    """
+    path = run_dir / "owner" if not store.startswith(SQLITE) else _beside(Path(store.removeprefix(SQLITE)))
+    name = path.read_text("ascii").strip() if path.exists() else ""
+    if not name:
+        name = uuid.uuid4().hex
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(name, "ascii")
+    return name
+
+
+def _beside(file: Path) -> Path:
+    return file.with_name(f"{file.name}.owner")

@@ -17,7 +17,6 @@ from server.web.call.front import Front, current_exchange, store_of, work_bluepr
 from server.web.describe.operation import EVENT, JSON, REFUSED, Operation, in_header
 from server.web.invocations.batch import answer_all
 from server.web.invocations.batch_transform import BATCH_STRATEGY, ExecutionParameters, answer_lines
-from server.web.invocations.idempotency import HEADER, idempotency_key
 from server.web.invocations.parameters import Parameters
 from server.web.invocations.schema import (
     Answer,
@@ -29,15 +28,17 @@ from server.web.invocations.schema import (
     SessionAction,
     invocation_body,
 )
-from server.web.invocations.sticky import (
+from server.web.invocations.session_headers import (
     CLOSED_SESSION_HEADER,
     CUSTOM_ATTRIBUTES_HEADER,
     NEW_SESSION,
     NEW_SESSION_HEADER,
+    RETRY_KEY_HEADER,
     SESSION_HEADER,
     StickySession,
     agreed_session_id,
     answer_session_request,
+    idempotency_key,
     session_request,
     sticky_session_id,
     with_new_session,
@@ -77,7 +78,7 @@ OPERATIONS = (
         },
         parameters=[
             in_header(SESSION_HEADER, _STICKY, "SageMaker's sticky session, or NEW_SESSION."),
-            in_header(HEADER, {"type": "string"}, "A retry with the same key gets the turn that is stored."),
+            in_header(RETRY_KEY_HEADER, {"type": "string"}, "A retry with the same key gets the turn that is stored."),
         ],
         headers=[CUSTOM_ATTRIBUTES_HEADER, NEW_SESSION_HEADER, CLOSED_SESSION_HEADER],
         errors=(*REFUSED, 404, 409, 504),

@@ -11,9 +11,8 @@ from server.chat.records.turn_records import TurnRequest
 from server.chat.services import Services
 from server.chat.text.visible import is_blank
 from server.web.call.front import current_exchange
-from server.web.invocations.parameters import Parameters, check_window, sampling
+from server.web.invocations.parameters import Parameters, check_window, sampling, search_wish, searches
 from server.web.invocations.schema import Invocation
-from server.web.invocations.search_fields import search_wish, searches
 from server.web.reading.struct_reader import invalid, read_struct
 
 

@@ -12,7 +12,7 @@ from server.chat.records.turn_records import TurnRequest
 from server.web.call.errors import ErrorBody
 from server.web.call.front import Front, current_exchange, work_blueprint
 from server.web.describe.operation import EVENT, JSON, REFUSED, Operation
-from server.web.invocations.search_fields import search_wish, searches
+from server.web.invocations.parameters import search_wish, searches
 from server.web.invocations.stream_format import SSE
 from server.web.invocations.turn_request import turn_request
 from server.web.invocations.turn_stream import stream_turns

@@ -10,13 +10,19 @@ from msgspec import Meta
 from server.chat.services import Services
 from server.errors import ErrorCode, ServiceError
 from server.web.invocations.parameters import (
+    Cite,
+    Filter,
     IgnoreEos,
     LogitBias,
     MinP,
     MinTokens,
+    NoRetrieval,
     Parameters,
     Penalty,
     RepetitionPenalty,
+    Retrieval,
+    SearchFields,
+    SearchK,
     Seed,
     Stop,
     Temperature,
@@ -24,7 +30,6 @@ from server.web.invocations.parameters import (
     TopP,
     check_window,
 )
-from server.web.invocations.search_fields import Cite, Filter, NoRetrieval, Retrieval, SearchFields, SearchK
 from server.web.limits.table import MAX_CHOICES, MAX_MESSAGES, MAX_NAME_CHARS
 from server.web.openai.idle_fields import without_idle_fields
 from server.web.openai.message_schema import ChatMessage

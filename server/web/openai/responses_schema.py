@@ -7,8 +7,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from server.web.invocations.parameters import MaxNewTokens, Temperature, TopP
-from server.web.invocations.search_fields import NoRetrieval
+from server.web.invocations.parameters import MaxNewTokens, NoRetrieval, Temperature, TopP
 from server.web.limits.table import (
     MAX_MESSAGE_PARTS,
     MAX_MESSAGES,

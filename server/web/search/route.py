@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+from typing import Annotated
 
 import msgspec
 from flask import Blueprint, Response, request
+from msgspec import Meta
 
 from server.chat.moderation.policy import Role
 from server.chat.moderation.remembered import PassageVerdicts
@@ -18,10 +20,30 @@ from server.retrieval.query import Query
 from server.retrieval.retriever import Passage, RetrievalError, Retriever
 from server.web.call.front import Front, current_exchange, work_blueprint
 from server.web.describe.operation import JSON, REFUSED, Operation
-from server.web.limits.table import MAX_SEARCH_ROWS
+from server.web.limits.table import MAX_SEARCH_CHARS, MAX_SEARCH_K, MAX_SEARCH_ROWS, MAX_SEARCH_WINDOW
 from server.web.reading.body import json_response, read_json
 from server.web.reading.struct_reader import invalid, read_struct
-from server.web.search.schema import SearchQuery, SearchResults
+
+
+class SearchQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A search; what is absent comes from the server's settings."""
+
+    query: Annotated[str, Meta(min_length=1, max_length=MAX_SEARCH_CHARS)]
+    k: Annotated[int, Meta(ge=1, le=MAX_SEARCH_K, description="How many passages.")] | None = None
+    w: (
+        Annotated[int, Meta(ge=0, le=MAX_SEARCH_WINDOW, description="Neighbours on each side that may join a hit.")]
+        | None
+    ) = None
+    w_th: (
+        Annotated[float, Meta(ge=-1, le=1, description="Similarity to the hit above which a neighbour joins.")] | None
+    ) = None
+
+
+class SearchResults(msgspec.Struct, frozen=True):
+    """Passages, best first."""
+
+    results: tuple[Source, ...]
+
 
 log = logging.getLogger(__name__)
 

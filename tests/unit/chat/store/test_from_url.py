@@ -10,8 +10,7 @@ import pytest
 
 from server.chat.records.turn_records import Session, Turn
 from server.chat.store.bench import STEPS, time_turns
-from server.chat.store.from_url import open_store
-from server.chat.store.owner import front_owner
+from server.chat.store.from_url import front_owner, open_store
 from server.config import ConfigError
 
 

@@ -7,7 +7,7 @@ import pytest
 from server.config import Settings
 from server.errors import ErrorCode, ServiceError
 from server.web.app import create_app
-from server.web.call.hosts import KnownHosts
+from server.web.call.origins import KnownHosts
 from tests.unit.web.fakes import Fakes
 
 

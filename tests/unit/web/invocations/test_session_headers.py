@@ -9,7 +9,7 @@ import pytest
 
 from server.chat.records.session_ids import new_session_id
 from server.errors import ErrorCode, ServiceError
-from server.web.invocations.sticky import (
+from server.web.invocations.session_headers import (
     CLOSED_SESSION_HEADER,
     NEW_SESSION_HEADER,
     SESSION_HEADER,

@@ -1,19 +1,20 @@
-"""The names under which a server on loopback is asked: a page must not reach it under a name of its own.
-
-A page of another site can have its name point to 127.0.0.1 (DNS rebinding), and the browser then takes this server's
-answers for that site's. Such a request still says the name that it asks for.
-"""
+"""Who may call from where: the names this server is asked under, and the pages that may show its answers."""
 
 from __future__ import annotations
 
 import ipaddress
 from urllib.parse import urlsplit
 
+from flask import Request, Response
+
 from server.config import Settings
 from server.errors import ErrorCode, ServiceError
 
 ANY = "*"
 _LOOPBACK = "localhost"
+_METHODS = "GET, POST, DELETE, OPTIONS"
+_READABLE = "X-Request-Id, Retry-After, X-Amzn-SageMaker-Custom-Attributes"
+_REMEMBERED_S = "600"  # how long a browser need not ask again
 
 
 class KnownHosts:
@@ -60,3 +61,31 @@ def _is_address(name: str) -> bool:
 
 def _is_loopback(host: str) -> bool:
     return host.lower() == _LOOPBACK or (_is_address(host) and ipaddress.ip_address(host).is_loopback)
+
+
+class Origins:
+    """The origins that may call."""
+
+    def __init__(self, named: str) -> None:
+        """`named`: origins joined by commas, `*`, or nothing."""
+        self._named = {each.strip().rstrip("/") for each in named.split(",") if each.strip()}
+
+    def allow(self, request: Request, response: Response) -> None:
+        """Tell the browser that it may show `response` to the page that asked, where the page may."""
+        origin = request.headers.get("Origin")
+        if not self._named or origin is None:
+            return
+        response.headers.add("Vary", "Origin")
+        if not self.allows(origin):
+            return
+        response.headers["Access-Control-Allow-Origin"] = ANY if ANY in self._named else origin
+        response.headers["Access-Control-Expose-Headers"] = _READABLE
+        if request.method == "OPTIONS":
+            response.headers["Access-Control-Allow-Methods"] = _METHODS
+            response.headers["Access-Control-Max-Age"] = _REMEMBERED_S
+            asked = request.headers.get("Access-Control-Request-Headers", "Content-Type")
+            response.headers["Access-Control-Allow-Headers"] = asked
+
+    def allows(self, origin: str) -> bool:
+        """Whether pages of `origin` may call."""
+        return ANY in self._named or origin in self._named

@@ -1,12 +1,15 @@
-"""SageMaker's sticky sessions as a hint on top of stored conversations: what asks for one, and what answers it.
+"""Headers that say which conversation a turn belongs to: SageMaker's sticky sessions, and the key of a retry.
 
-Any instance can take any session over, so the expiry only says how long SageMaker keeps the client on one instance.
+Any instance can take any session over, so a sticky session is a hint on top of stored conversations, and its expiry
+only says how long SageMaker keeps the client on one instance. A retry is no second turn: the key says what it repeats.
 """
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 
@@ -17,6 +20,7 @@ from server.chat.records.session_ids import check_session_id, new_session_id
 from server.chat.services import Services
 from server.errors import ErrorCode, ServiceError
 from server.web.call.front import store_of
+from server.web.limits.table import LEAST_KEY_CHARS, MAX_KEY_CHARS
 from server.web.reading.body import json_response
 from server.web.reading.struct_reader import invalid
 
@@ -24,6 +28,8 @@ SESSION_HEADER = "X-Amzn-SageMaker-Session-Id"
 NEW_SESSION_HEADER = "X-Amzn-SageMaker-New-Session-Id"
 CLOSED_SESSION_HEADER = "X-Amzn-SageMaker-Closed-Session-Id"
 CUSTOM_ATTRIBUTES_HEADER = "X-Amzn-SageMaker-Custom-Attributes"
+RETRY_KEY_HEADER = "Idempotency-Key"
+INFERENCE_ID_HEADER = "X-Amzn-SageMaker-Inference-Id"
 _FIELD = "requestType"
 _LONGEST_S = 365 * 86400.0  # stands for "never expires" in the header, which needs a date
 
@@ -109,3 +115,36 @@ def with_new_session(response: Response, session_id: str, ttl_s: float) -> Respo
 def new_session_header(session_id: str, expires_at: float) -> str:
     """The value of `NEW_SESSION_HEADER`; `expires_at` in seconds since the epoch."""
     return f"{session_id}; Expires={datetime.fromtimestamp(expires_at, UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+@dataclass(frozen=True)
+class IdempotencyKey:
+    """The digest that is stored with the turn, and the session of a first question; "" and None without a key."""
+
+    digest: str = ""
+    new_session_id: str | None = None
+
+
+def idempotency_key(request: Request, text: str) -> IdempotencyKey:
+    """What the request's headers say. SageMaker passes on its own header alone, which clients may use for other things:
+    there it is the same turn only when the question is the same, too, and a first question is never recognised.
+
+    Raises:
+        ServiceError: a key that could be anybody's: it must not be guessed, since it finds a conversation.
+    """
+    given = request.headers.get(RETRY_KEY_HEADER)
+    if given is not None:
+        if not LEAST_KEY_CHARS <= len(given) <= MAX_KEY_CHARS or not given.isascii() or not given.isprintable():
+            rule = (
+                f"must be {LEAST_KEY_CHARS} to {MAX_KEY_CHARS} printable ASCII characters, found {len(given)}, and "
+                "hard to guess: a UUID"
+            )
+            raise invalid(RETRY_KEY_HEADER, given[:40], rule)
+        digest = _digest(given)
+        return IdempotencyKey(digest, f"once-{digest}")
+    inference_id = request.headers.get(INFERENCE_ID_HEADER)
+    return IdempotencyKey(_digest(f"{inference_id}\0{text}")) if inference_id else IdempotencyKey()
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
