@@ -207,6 +207,8 @@ class Settings(BaseModel):
 def from_env(environ: Mapping[str, str]) -> Settings:
     """The settings named in `environ`; the only place where a process reads them.
 
+    An empty value stands for none, as files of Compose and charts write it: the default, or a text without characters.
+
     Raises:
         ConfigError: an unknown OCK_ name, or a value that is not legal. Names that Kubernetes makes of a service
             called ock are passed over.
@@ -217,9 +219,13 @@ def from_env(environ: Mapping[str, str]) -> Settings:
         if name not in Settings.model_fields:
             raise ConfigError(_unknown(name))
     try:
-        return Settings.model_validate(given)
+        return Settings.model_validate({name: value for name, value in given.items() if value or _is_text(name)})
     except ValidationError as error:
         raise ConfigError(_sentence(error)) from error
+
+
+def _is_text(name: str) -> bool:
+    return isinstance(Settings.model_fields[name].default, str)
 
 
 def _unknown(name: str) -> str:

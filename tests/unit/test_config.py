@@ -11,6 +11,12 @@ def test_settings_not_given_have_their_defaults() -> None:
     assert from_env({"PATH": "/bin"}) == Settings()
 
 
+def test_an_empty_value_stands_for_none() -> None:
+    settings = from_env({"OCK_POLICY": "", "OCK_API_KEYS": "", "OCK_PORT": "", "OCK_HOST": "", "OCK_SYSTEM_PROMPT": ""})
+    assert settings == Settings()
+    assert settings.policy is None
+
+
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [
