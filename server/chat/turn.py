@@ -32,7 +32,7 @@ from server.chat.records.turn_records import (
 from server.chat.reply.citations import MarkedText
 from server.chat.reply.clean import ReplyCleaner
 from server.chat.reply.stream import ReplyEngine, ReplyOrder, ReplyStream
-from server.chat.store.store import Claim, SessionBusy, Store
+from server.chat.store.store import Claim, SessionBusy, Store, next_turn
 from server.chat.turn_gate import TurnGate
 from server.chat.turn_in_progress import OpenTurn, TurnsUnderWay, cancelled_error
 from server.chat.turn_judge import TurnJudge, normalised
@@ -246,8 +246,8 @@ class TurnService:
         """When a conversation that its client keeps is said to have begun: its prompts then share their first lines."""
         return self._clock() // _HOUR_S * _HOUR_S
 
-    def _load(self, store: Store, session_id: str | None) -> Session:
-        session = None if session_id is None else store.load(session_id, self._settings.max_turns)
+    def _load(self, store: Store, session_id: str | None, behind: int | None) -> Session:
+        session = None if session_id is None else store.load(session_id, self._settings.max_turns, behind)
         if session is None and session_id is not None and self._settings.require_session:
             raise ServiceError(
                 ErrorCode.SESSION_NOT_FOUND,
@@ -258,10 +258,15 @@ class TurnService:
 
     def _open(self, turn: OpenTurn, session_id: str | None) -> None:
         """Load the conversation as the question goes on from it."""
-        turn.session = self._load(self._store.of(turn.request.owner), session_id)
-        turn.system = self._prompts.instructions(turn.request, turn.session.system)
-        if turn.request.replaces is not None and turn.answered_before() is None:
-            turn.replace(turn.request.replaces)
+        request = turn.request
+        turn.session = self._load(self._store.of(request.owner), session_id, request.behind)
+        if request.behind is not None:
+            turn.go_on_behind(request.behind)
+        if request.number is not None and next_turn(turn.session) != request.number:
+            raise SessionBusy(turn.session.session_id, request.number, "another request has taken it")
+        turn.system = self._prompts.instructions(request, turn.session.system)
+        if request.replaces is not None and turn.answered_before() is None:
+            turn.replace(request.replaces)
 
     def _claim(self, turn: OpenTurn) -> Generator[KeepAlive, None, Claim | None]:
         """Take the session's next turn; while it is busy, wait as long as the settings and the deadline allow.

@@ -94,6 +94,17 @@ class OpenTurn:
         self.session = replace(self.session, turns=kept, last=last)
         self.follows = kept[-1].turn if kept else 0
 
+    def go_on_behind(self, number: int) -> None:
+        """Go on from turn `number`, to which the loaded session leads.
+
+        Raises:
+            ServiceError: SESSION_NOT_FOUND when it is not there any more.
+        """
+        if not self.session.turns:
+            message = f"session {self.session.session_id!r} has no turn {number}, or it has expired"
+            raise ServiceError(ErrorCode.SESSION_NOT_FOUND, message, field="session_id")
+        self.follows = None if number == self.session.last else number
+
     def answered_before(self) -> TurnResult | None:
         """The stored answer to this very request, when a client asks again with the same idempotency key.
 

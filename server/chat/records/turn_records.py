@@ -165,6 +165,8 @@ class TurnRequest(msgspec.Struct, frozen=True):
     as_written: bool = False  # the prompt is the text alone: no roles, no history, no passages
     cite: bool = False  # the reply is shown with marks, "[1]", where a sentence rests on a source
     replaces: int | None = None  # the turn whose place it takes: asked again, or asked otherwise
+    behind: int | None = None  # the turn it goes on from, though others may have gone on from there
+    number: int | None = None  # which turn it must become, where its name has been said already
     key: str = ""  # digest of the client's idempotency key
     clamp: bool = False  # a reply that asks for more tokens than are left gets what is left
 

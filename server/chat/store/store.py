@@ -65,6 +65,10 @@ def conversation(newest_first: Iterable[Turn]) -> list[Turn]:
     return path[::-1]
 
 
+def _lasting(rows: Iterable[Row], now: float) -> list[Row]:
+    return [row for row in rows if row.state is RowState.DONE and not row.is_expired(now)]
+
+
 class Store:
     """Conversations over `rows`, those of nobody until `of` names an owner.
 
@@ -137,11 +141,12 @@ class Store:
         """What the rows of an owner's conversation are kept under."""
         return owned_id(self._owner, session_id)
 
-    def load(self, session_id: str, max_turns: int) -> Session | None:
+    def load(self, session_id: str, max_turns: int, behind: int | None = None) -> Session | None:
         """The session with its newest `max_turns` turns, oldest first, in one read; None when unknown or expired.
 
         Open turns are not in it, nor those that a later one replaced, nor any that cannot be read. `next_turn` of the
-        result counts the turns that were left out, too.
+        result counts the turns that were left out, too. With `behind`, the turns are those that lead to that one, read
+        by themselves; none where it is not there.
         """
         now = self._clock()
         rows = self._rows.newest(self._id(session_id), max_turns + 1)  # one more, since the newest may be open
@@ -151,10 +156,14 @@ class Store:
         if settled[0].is_expired(now):
             self._rows.remove_expired(self._id(session_id), now)
             return None
-        done = [row for row in settled if row.state is RowState.DONE and not row.is_expired(now)]
-        turns = [turn for turn in map(read_record, done[:max_turns]) if turn is not None]
+        done = _lasting(settled, now)
         last = done[0].turn if done else 0
-        return Session(session_id, settled[0].session_created_at, tuple(conversation(turns)), last=last)
+        if behind not in (None, last):
+            done = _lasting(self._rows.newest(self._id(session_id), max_turns, before=behind + 1), now)
+        turns = [turn for turn in map(read_record, done[:max_turns]) if turn is not None]
+        is_there = behind is None or (bool(turns) and turns[0].turn == behind)
+        path = tuple(conversation(turns)) if is_there else ()
+        return Session(session_id, settled[0].session_created_at, path, last=last)
 
     def history(self, session_id: str, after: int = 0) -> Iterator[Turn]:
         """Every turn of the conversation above number `after`, oldest first; nothing for an unknown session.

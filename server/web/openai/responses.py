@@ -11,6 +11,7 @@ from flask import Blueprint, Response, request
 
 from server.chat.records.session_ids import new_session_id
 from server.chat.records.turn_records import Session, Turn, TurnRequest
+from server.chat.store.store import next_turn
 from server.errors import ErrorCode, ServiceError
 from server.web.call.errors import ErrorBody
 from server.web.call.front import Front, current_exchange, store_of, work_blueprint
@@ -99,11 +100,13 @@ class _Place:
     """Which turn of which session the answer will be.
 
     Attributes:
+        behind: the turn it goes on from, where it is stored; None for the first of a conversation.
         history: the conversation before it, where the answer is not stored; None where it is.
         system: the instructions that hold there.
     """
 
     response_id: ResponseId
+    behind: int | None = None
     history: tuple[Turn, ...] | None = None
     system: str = ""
 
@@ -113,30 +116,25 @@ def _place(front: Front, asked: ResponsesRequest, said: Conversation) -> _Place:
     before = asked.previous_response_id
     if asked.store is False or said.history or said.begun:
         new_id = ResponseId(new_session_id(), 1)
-        return _Place(new_id, said.history) if before is None else _behind(front, before, said, new_id=new_id)
+        if before is not None:
+            return _behind(front, before, said, new_id=new_id)
+        return _Place(new_id, history=said.history)
     if before is None:
         return _Place(ResponseId(new_session_id(), 1))
     named, session = _stored_before(front, before, max_turns=1)
-    newest = ResponseId(session.session_id, session.turns[-1].turn)
-    if named != newest:
-        rule = f"only the newest response of a conversation can be continued, {newest}; any with store=false"
-        raise invalid("previous_response_id", before, rule)
-    return _Place(ResponseId(newest.session_id, newest.turn + 1))
+    return _Place(ResponseId(session.session_id, next_turn(session)), behind=named.turn)
 
 
 def _behind(front: Front, before: str, said: Conversation, new_id: ResponseId) -> _Place:
     """Behind a stored answer, without a trace in its conversation."""
     named, session = _stored_before(front, before, max_turns=MAX_HISTORY_TURNS)
-    earlier = [turn for turn in session.turns if turn.turn <= named.turn]
-    if not earlier or earlier[-1].turn != named.turn:
-        raise no_such_response(before, "previous_response_id")
     more = (msgspec.structs.replace(turn, turn=named.turn + turn.turn) for turn in said.history)
-    return _Place(new_id, (*earlier, *more), session.system)
+    return _Place(new_id, history=(*session.turns, *more), system=session.system)
 
 
 def _stored_before(front: Front, before: str, max_turns: int) -> tuple[ResponseId, Session]:
     named = read_id(before, "previous_response_id")
-    session = store_of(front.services).load(named.session_id, max_turns=max_turns)
+    session = store_of(front.services).load(named.session_id, max_turns=max_turns, behind=named.turn)
     if session is None or not session.turns:
         raise no_such_response(before, "previous_response_id")
     return named, session
@@ -157,6 +155,8 @@ def _turn(front: Front, asked: ResponsesRequest, said: Conversation, place: _Pla
         sampled={"json_schema": _json_schema(asked)},
         session_id=place.response_id.session_id if place.history is None else None,
         history=place.history,
+        behind=place.behind,
+        number=place.response_id.turn if place.history is None else None,
         system="\n".join(filter(None, [asked.instructions, said.system])) or place.system,
         begun=said.begun,
     )

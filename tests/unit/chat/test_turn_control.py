@@ -63,6 +63,32 @@ def test_a_turn_that_is_not_there_cannot_be_replaced() -> None:
     assert texts(bench) == ["one"]
 
 
+def test_a_conversation_branches_behind_any_of_its_turns() -> None:
+    bench = Bench()
+    for text in ("my name is Ada", "my cat is Tom"):
+        ask(bench, text)
+    branch = ask(bench, "and my dog?", behind=1)
+    assert (branch.turn, texts(bench)) == (3, ["my name is Ada", "and my dog?"])
+    assert "Tom" not in prompt_text(bench)
+    back = ask(bench, "and my cat?", behind=2)
+    assert (back.turn, texts(bench)) == (4, ["my name is Ada", "my cat is Tom", "and my cat?"])
+    assert "dog" not in prompt_text(bench)
+    assert ask(bench, "go on", behind=4).turn == 5
+    assert texts(bench)[-2:] == ["and my cat?", "go on"]
+
+
+def test_a_turn_is_the_one_that_its_client_was_told_or_none() -> None:
+    bench = Bench()
+    ask(bench, "one")
+    with pytest.raises(ServiceError, match="turn 3: another request has taken it") as busy:
+        ask(bench, "two", behind=1, number=3)
+    assert busy.value.code is ErrorCode.SESSION_BUSY
+    with pytest.raises(ServiceError, match="has no turn 9") as gone:
+        ask(bench, "two", behind=9)
+    assert gone.value.code is ErrorCode.SESSION_NOT_FOUND
+    assert ask(bench, "two", behind=1, number=2).turn == 2
+
+
 def test_a_retry_with_the_same_key_is_no_second_turn() -> None:
     bench = Bench()
     first, again = (ask(bench, "one", key="k") for _ in range(2))

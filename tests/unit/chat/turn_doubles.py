@@ -110,9 +110,9 @@ class WatchedRows(MemoryRows):
         if name in self.broken:
             raise ServiceError(ErrorCode.STORE_UNAVAILABLE, "the store is away", retry_after_s=1.0)
 
-    def newest(self, *arguments: Any) -> Any:
+    def newest(self, *arguments: Any, **named: Any) -> Any:
         self._note("newest")
-        return super().newest(*arguments)
+        return super().newest(*arguments, **named)
 
     def put_if_free(self, *arguments: Any) -> Any:
         self._note("put_if_free")

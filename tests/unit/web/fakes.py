@@ -85,9 +85,13 @@ class FakeStore:
         assert owner == "", "the tests of keys have a real store"
         return self
 
-    def load(self, session_id: str, max_turns: int) -> Session | None:
+    def load(self, session_id: str, max_turns: int, behind: int | None = None) -> Session | None:
         turns = self.sessions.get(session_id)
-        return None if turns is None else Session(session_id, 0.0, tuple(turns[-max_turns:]))
+        if turns is None:
+            return None
+        there = behind is None or any(turn.turn == behind for turn in turns)
+        path = [turn for turn in turns if there and (behind is None or turn.turn <= behind)]
+        return Session(session_id, 0.0, tuple(path[-max_turns:]), last=turns[-1].turn if turns else 0)
 
     def create(self, session_id: str) -> Session:
         self.sessions[session_id] = []

@@ -97,7 +97,7 @@ def test_without_an_index_there_are_no_embeddings() -> None:
     assert client.post("/v1/embeddings", json={"input": "a"}).status_code == 404
 
 
-def test_a_response_is_continued_by_its_id_and_only_the_newest(fakes: Fakes, client: FlaskClient) -> None:
+def test_any_response_is_continued_by_its_id(fakes: Fakes, client: FlaskClient) -> None:
     first = client.post("/v1/responses", json={"input": "My name is Ada", "instructions": "Be brief."}).json
     assert first["output"][0]["content"][0]["text"] == "You said: My name is Ada"
     assert (first["status"], first["store"]) == ("completed", True)
@@ -106,8 +106,10 @@ def test_a_response_is_continued_by_its_id_and_only_the_newest(fakes: Fakes, cli
     second = client.post("/v1/responses", json={**again, "previous_response_id": first["id"]}).json
     [turns] = fakes.store.sessions.values()
     assert [turn.user for turn in turns] == ["My name is Ada", "Who am I?"]
-    error = client.post("/v1/responses", json={**again, "previous_response_id": first["id"]}).json["error"]
-    assert second["id"] in error["message"]
+    third = client.post("/v1/responses", json={**again, "previous_response_id": first["id"]}).json
+    assert third["id"] not in {first["id"], second["id"]}
+    assert [request.behind for request in fakes.turns.requests] == [None, 1, 1]
+    assert [request.number for request in fakes.turns.requests] == [1, 2, 3]
     assert client.post("/v1/responses", json={**again, "previous_response_id": "resp_x_1"}).status_code == 404
 
 
