@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,7 +19,8 @@ from deploy.measure.soak.faults import Faults, Mended
 from deploy.measure.soak.own_server import OwnServer
 from deploy.measure.soak.vitals import grown, held_blocks, lost_blocks, vitals
 
-_FAULTS_UNTIL, _WARM_UNTIL = 0.6, 0.7  # of the time; memory is compared from then on
+_CALM_SHARE, _CALM_S = 0.4, 720.0  # of the time, and at most so long, without faults
+_WARM_SHARE = 0.25  # of that; memory is compared from then on
 _MAX_HISTORY_PAGES = 100
 _READ_ATTEMPTS = 60
 
@@ -32,6 +34,11 @@ class Plan:
     seed: int
     faults: bool
     longest_pause_s: float = 10.0  # between two faults
+
+    @property
+    def calm_s(self) -> float:
+        """Without faults, at the end."""
+        return min(_CALM_SHARE * self.seconds, _CALM_S)
 
 
 class Soak:
@@ -53,8 +60,8 @@ class Soak:
         """Do it all; `wrong` of the report is empty when the books balance, `late` and `grown` when nothing is."""
         plan, began = self._plan, time.monotonic()
         with self._load("a"):
-            self._inject_until(began + _FAULTS_UNTIL * plan.seconds)
-            self._wait_until(began + _WARM_UNTIL * plan.seconds)
+            self._inject_until(began + plan.seconds - plan.calm_s)
+            self._wait_until(began + plan.seconds - (1 - _WARM_SHARE) * plan.calm_s)
         before, held = vitals(self._server, self._own), held_blocks(self._server)
         with self._load("b"):
             self._wait_until(began + plan.seconds)
@@ -107,6 +114,7 @@ class Soak:
             "clients": self._plan.num_clients,
             "seed": self._plan.seed,
             **self.books.summary(),
+            "fault_counts": dict(Counter(each.kind for each in self.mended)),
             "faults": [{**vars(each), "in_time": each.is_in_time} for each in self.mended],
             "vitals": {name: [value, after.get(name)] for name, value in before.items()},
             "wrong": wrong,

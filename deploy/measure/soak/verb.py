@@ -1,8 +1,8 @@
 """All kinds of requests at once for as long as you like, with faults among them, and books that must balance.
 
 With --start it starts a server of its own (the demo's, or what OCK_ variables name), and with --faults it kills, stops
-and pauses that server's processes for the first 60 % of the time, starting it again when it ends, as whatever runs a
-container would. At the end: every request ended once, every answered turn is stored once and can be read, all blocks
+and pauses that server's processes until the last 40 % of the time or 12 minutes, starting it again when it ends, as
+whatever runs a container would. At the end: every request ended once, every answered turn is stored once and can be read, all blocks
 are free, memory, descriptors and threads are flat, and each fault was mended within the start of what was lost and 3 s.
 Prints JSON; status 1 when something was wrong.
 """
@@ -34,6 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     where.add_argument("--start", action="store_true", help="a server started here")
     parser.add_argument("--minutes", type=float, default=30, help="in all (default: %(default)s)")
     parser.add_argument("--faults", action="store_true", help="harm the server that --start started")
+    parser.add_argument(
+        "--pause", type=float, default=10, help="seconds between two faults, at most (default: %(default)s)"
+    )
     parser.add_argument("--clients", type=int, default=8, help="at once (default: %(default)s)")
     parser.add_argument(
         "--seed", type=int, default=1, help="of the choice of requests and faults (default: %(default)s)"
@@ -46,10 +49,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Soak and print the report; 1 when something was wrong."""
     if arguments.faults and not arguments.start:
         raise DeployError("--faults needs --start: only a server that was started here may be harmed")
-    if arguments.minutes <= 0 or arguments.clients < 1:
-        raise DeployError(
-            f"--minutes {arguments.minutes:g} --clients {arguments.clients}: legal are more than 0 and 1 up"
-        )
+    if arguments.minutes <= 0 or arguments.clients < 1 or arguments.pause < 0:
+        given = f"--minutes {arguments.minutes:g} --clients {arguments.clients} --pause {arguments.pause:g}"
+        raise DeployError(f"{given}: legal are more than 0, 1 up and 0 up")
     report = _against(arguments.url, arguments) if arguments.url else _with_own_server(arguments)
     text = json.dumps({**report, **_circumstances()}, indent=1)
     print(text)
@@ -85,7 +87,10 @@ def _interrupted(_number: int, _frame: FrameType | None) -> None:
 
 
 def _plan(arguments: argparse.Namespace) -> Plan:
-    return Plan(60 * arguments.minutes, arguments.clients, arguments.seed, faults=arguments.faults)
+    return Plan(
+        60 * arguments.minutes, arguments.clients, arguments.seed,
+        faults=arguments.faults, longest_pause_s=arguments.pause,
+    )  # fmt: skip
 
 
 def _say(progress: str) -> None:
