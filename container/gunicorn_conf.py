@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import math
 import os
 import signal
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from server.config import ConfigError, from_env
@@ -92,6 +94,19 @@ def when_ready(arbiter: Any) -> None:
 
     signal.signal(signal.SIGHUP, pass_on)
     arbiter.murder_workers = forgiving_pauses(arbiter.murder_workers)
+    _import_ahead()
+
+
+def _import_ahead() -> None:
+    """Have what takes seconds to import in the process that fronts are forked from, so that one that takes another's
+    place has it. None of these modules starts work of its own or looks at a device when it is imported.
+    """
+    names = ["server.web.app", "server.chat.assembly", *(["sentence_transformers"] if _settings.index else [])]
+    for name in names:
+        with suppress(ImportError):  # which the front says, where it needs the module
+            importlib.import_module(name)
+    gc.collect()
+    gc.freeze()  # what nothing writes to stays shared
 
 
 def forgiving_pauses(look: Callable[[], None], clock: Callable[[], float] = time.monotonic) -> Callable[[], None]:

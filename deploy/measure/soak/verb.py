@@ -73,8 +73,8 @@ def _with_own_server(arguments: argparse.Namespace) -> dict[str, Any]:
         folder.mkdir(parents=True, exist_ok=True)
         signal.signal(signal.SIGTERM, _interrupted)
         own = OwnServer(folder.resolve(), os.environ)
-        start_s = own.start()
         try:
+            start_s = own.start()
             report = Soak(own.server, own, _plan(arguments), start_s=start_s, say=_say).run()
         finally:
             own.stop()
