@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import random
 import signal
+import sqlite3
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 
 from deploy.measure.soak.own_server import STEP_TIMEOUT_S, OwnServer
 
 MARGIN_S = 3.0  # beyond the start of what was taken away
-_PAUSE_S = 3.0
+_PAUSE_S, _STALL_S, _LOCK_S = 3.0, 1.0, 2.0
 _POLL_S = 0.1
 _GIVE_UP_S = 300.0
 _RANK = "server.engine.rank"
@@ -51,8 +54,8 @@ class Faults:
         self._start_s = start_s
         self._rng = rng
         kinds: dict[Callable[[], Mended], int] = {
-            self._kill_rank: 4, self._stop_rank: 2, self._pause: 3, self._kill_worker: 3, self._kill_gunicorn: 1,
-            self._kill_supervisor: 1,
+            self._kill_rank: 4, self._stop_rank: 1, self._pause: 3, self._kill_worker: 4, self._kill_gunicorn: 1,
+            self._kill_supervisor: 1, self._stall: 5, self._lock_store: 5,
         }  # fmt: skip
         self._kinds, self._weights = list(kinds), list(kinds.values())
 
@@ -107,14 +110,20 @@ class Faults:
     def _pause(self) -> Mended:
         """As a frozen container: every process stands still, and goes on."""
 
-        def freeze() -> None:
-            tree = self._own.tree()
-            for number in (signal.SIGSTOP, signal.SIGCONT):
-                for pid in tree:
-                    _signal(pid, number)
-                time.sleep(_PAUSE_S if number == signal.SIGSTOP else 0)
+        return self._held_up(f"pause of {_PAUSE_S:g} s", _PAUSE_S, lambda: _freeze(self._own.tree(), _PAUSE_S))
 
-        return Mended(f"pause of {_PAUSE_S:g} s", self._until_back(freeze, lambda: True), 0.0, noticed_s=_PAUSE_S)
+    def _stall(self) -> Mended:
+        """One process stands still for a moment."""
+        victim = self._rng.choice(self._own.tree())
+        return self._held_up(f"one process stopped for {_STALL_S:g} s", _STALL_S, lambda: _freeze([victim], _STALL_S))
+
+    def _lock_store(self) -> Mended:
+        """Somebody else writes to the store, and takes their time."""
+        return self._held_up(f"store locked for {_LOCK_S:g} s", _LOCK_S, lambda: _lock(self._own.store_path, _LOCK_S))
+
+    def _held_up(self, kind: str, seconds: float, hold_up: Callable[[], None]) -> Mended:
+        """Nothing is lost but the time."""
+        return Mended(kind, self._until_back(hold_up, lambda: True), 0.0, noticed_s=seconds)
 
     def _until_back(self, inject: Callable[[], None], is_replaced: Callable[[], bool]) -> float | None:
         began = time.monotonic()
@@ -124,6 +133,21 @@ class Faults:
                 return time.monotonic() - began
             time.sleep(_POLL_S)
         return None
+
+
+def _freeze(pids: Sequence[int], seconds: float) -> None:
+    for pid in pids:
+        _signal(pid, signal.SIGSTOP)
+    time.sleep(seconds)
+    for pid in pids:
+        _signal(pid, signal.SIGCONT)
+
+
+def _lock(path: Path, seconds: float) -> None:
+    with closing(sqlite3.connect(path, timeout=_GIVE_UP_S, isolation_level=None)) as store:
+        store.execute("BEGIN IMMEDIATE")
+        time.sleep(seconds)
+        store.execute("ROLLBACK")
 
 
 def _signal(pid: int, number: signal.Signals) -> None:

@@ -35,6 +35,7 @@ class OwnServer:
         self._port = free_loopback_port()
         self.server = Server(f"http://127.0.0.1:{self._port}")
         self.log_path = folder / "server.log"
+        self.store_path = folder / "conversations.sqlite"
         self.num_starts = 0
         self._environ = self._settings(folder, environ)
         self._stopping = threading.Event()
@@ -49,7 +50,7 @@ class OwnServer:
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{environ.get('PATH', '')}",
             "OCK_HOST": "127.0.0.1",
             "OCK_PORT": str(self._port),
-            "OCK_STORE": f"sqlite:///{folder}/conversations.sqlite",
+            "OCK_STORE": f"sqlite:///{self.store_path}",
             "OCK_RUN_DIR": str(folder / "run"),
             "OCK_STEP_TIMEOUT_S": f"{STEP_TIMEOUT_S:g}",
         }

@@ -19,7 +19,7 @@ from deploy.measure.soak.faults import Faults, Mended
 from deploy.measure.soak.own_server import OwnServer
 from deploy.measure.soak.vitals import grown, held_blocks, lost_blocks, vitals
 
-_CALM_SHARE, _CALM_S = 0.4, 720.0  # of the time, and at most so long, without faults
+_CALM_SHARE, _CALM_S = 0.4, 480.0  # of the time, and at most so long, without faults
 _WARM_SHARE = 0.25  # of that; memory is compared from then on
 _MAX_HISTORY_PAGES = 100
 _READ_ATTEMPTS = 60

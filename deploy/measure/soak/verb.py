@@ -1,9 +1,10 @@
 """All kinds of requests at once for as long as you like, with faults among them, and books that must balance.
 
 With --start it starts a server of its own (the demo's, or what OCK_ variables name), and with --faults it kills, stops
-and pauses that server's processes until the last 40 % of the time or 12 minutes, starting it again when it ends, as
-whatever runs a container would. At the end: every request ended once, every answered turn is stored once and can be read, all blocks
-are free, memory, descriptors and threads are flat, and each fault was mended within the start of what was lost and 3 s.
+and pauses that server's processes and locks its store until the last 40 % of the time or 8 minutes, starting it again
+when it ends, as whatever runs a container would. At the end: every request ended once, every answered turn is stored
+once and can be read, all blocks are free, memory, descriptors and threads are flat, and each fault was mended within
+the start of what was lost and 3 s.
 Prints JSON; status 1 when something was wrong.
 """
 
