@@ -54,8 +54,8 @@ class Faults:
         self._start_s = start_s
         self._rng = rng
         kinds: dict[Callable[[], Mended], int] = {
-            self._kill_rank: 4, self._stop_rank: 1, self._pause: 3, self._kill_worker: 4, self._kill_gunicorn: 1,
-            self._kill_supervisor: 1, self._stall: 5, self._lock_store: 5,
+            self._kill_rank: 4, self._stop_rank: 1, self._pause: 6, self._kill_worker: 8, self._kill_gunicorn: 1,
+            self._kill_supervisor: 1, self._stall: 18, self._lock_store: 14,
         }  # fmt: skip
         self._kinds, self._weights = list(kinds), list(kinds.values())
 
