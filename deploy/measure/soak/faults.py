@@ -138,9 +138,11 @@ class Faults:
 def _freeze(pids: Sequence[int], seconds: float) -> None:
     for pid in pids:
         _signal(pid, signal.SIGSTOP)
-    time.sleep(seconds)
-    for pid in pids:
-        _signal(pid, signal.SIGCONT)
+    try:
+        time.sleep(seconds)
+    finally:  # also when the soak is ended meanwhile: who stands still does not end
+        for pid in pids:
+            _signal(pid, signal.SIGCONT)
 
 
 def _lock(path: Path, seconds: float) -> None:
