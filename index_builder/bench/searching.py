@@ -134,7 +134,7 @@ def measure_conversations(index: Path, encoder_name: str, conversations: Path) -
 
 def read_conversations(path: Path) -> list[list[Turn]]:
     """One JSON object a line with its turns: question, kind, the title of the article that answers it (none for small
-    talk), and texts of which one must be in a passage that does.
+    talk), texts of which one must be in a passage that does, and the reply, where the next question may need it.
     """
     return [json.loads(line)["turns"] for line in path.read_text().splitlines() if line.strip()]
 
@@ -168,7 +168,7 @@ def times(retriever: Retriever, conversations: list[list[Turn]]) -> dict[str, fl
 
 
 def _query(turns: list[Turn], num_earlier: int, turn: Turn) -> Query:
-    earlier = [Exchange(str(each["question"])) for each in turns[:num_earlier]]
+    earlier = [Exchange(str(each["question"]), reply=str(each.get("reply", ""))) for each in turns[:num_earlier]]
     return Query(str(turn["question"]), NUM_PASSAGES, WINDOW, threshold=THRESHOLD, earlier=earlier)
 
 

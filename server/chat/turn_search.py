@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 _SHARE = 0.5  # of what is left of a deadline; the rest is for an answer without sources
 _NOTHING_FOUND = 'retrieval is "required", and no passage was found: the search failed, or the filter leaves none'
 _EXCHANGES = 8  # earlier turns that a search may look at
+_REPLY_CHARS = 400  # of each of their replies
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ class TurnSearch:
 def _exchanges(session: Session) -> tuple[Exchange, ...]:
     """The conversation as a search sees it: what was refused is no part of it, as it is none of the prompt."""
     return tuple(
-        Exchange(turn.user, tuple(source.title for source in turn.sources))
+        Exchange(turn.user, tuple(source.title for source in turn.sources), reply=turn.reply[:_REPLY_CHARS])
         for turn in session.turns[-_EXCHANGES:]
         if not turn.finish_reason.startswith("moderated")
     )

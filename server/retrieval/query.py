@@ -17,10 +17,11 @@ _FEW_WORDS = 3
 
 @dataclass(frozen=True)
 class Exchange:
-    """An earlier question of the conversation, and the titles of the passages that its answer was given."""
+    """An earlier question of the conversation, the titles of the passages that its answer was given, and the answer."""
 
     question: str
     titles: tuple[str, ...] = ()
+    reply: str = ""
 
 
 @dataclass(frozen=True)

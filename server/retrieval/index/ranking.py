@@ -12,6 +12,7 @@ import numpy as np
 
 from server.retrieval.encoder.question_vectors import QuestionVectors
 from server.retrieval.index.answer_kind import AskedKind
+from server.retrieval.index.antecedent import Antecedents, Told, names_to_find
 from server.retrieval.index.inverted_words import NO_WORDS, InvertedWords, WordHits
 from server.retrieval.index.lexical_index import LexicalIndex, WordMatch
 from server.retrieval.index.manifest import Manifest
@@ -21,6 +22,7 @@ from server.retrieval.index.small_talk import SmallTalk
 from server.retrieval.index.stored_vectors import VECTORS_FILE, StoredVectors
 from server.retrieval.index.topic import Topic
 from server.retrieval.index.vector_index import INDEX_FILE, VectorIndex
+from server.retrieval.query import Exchange
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -38,16 +40,29 @@ class Wanted:
 
     text: str
     num_hits: int
-    earlier: tuple[str, ...] = ()
+    earlier: tuple[Exchange, ...] = ()
     standalone: str | None = None
     required: bool = False
     allowed: NDArray[np.int64] | None = None  # the only rows that may be found; None: any
 
     @property
-    def texts(self) -> tuple[str, ...]:
+    def told(self) -> tuple[Exchange, ...]:
+        """As much of the conversation as is looked at."""
+        return self.earlier[-MAX_EARLIER:]
+
+    def names(self, language: str) -> tuple[tuple[str, ...], ...]:
+        """For each of `told`, the names in its reply that the question after it may point to."""
+        after = (*(each.question for each in self.told[1:]), self.text)
+        return tuple(
+            names_to_find(each.question, each.reply, asked, language)
+            for each, asked in zip(self.told, after, strict=False)
+        )
+
+    def texts(self, language: str) -> tuple[str, ...]:
         """What has to be encoded."""
         written_out = () if self.standalone is None else (self.standalone,)
-        return (self.text, *self.earlier[-MAX_EARLIER:], *written_out)
+        names = (name for names in self.names(language) for name in names)
+        return (self.text, *(each.question for each in self.told), *written_out, *names)
 
     @property
     def num_candidates(self) -> int:
@@ -116,10 +131,11 @@ class Ranking:
         self._questions = questions
         self._small_talk = small_talk
         self._score_floor = score_floor
+        self._antecedents = Antecedents(parts.table, parts.language)
 
     def find(self, batch: Sequence[Wanted]) -> list[Hits]:
         """All questions encoded at once; those that open a conversation and want equally many searched at once."""
-        texts = [text for wanted in batch for text in wanted.texts]
+        texts = [text for wanted in batch for text in wanted.texts(self._parts.language)]
         vectors = dict(zip(texts, self._questions.encode(texts), strict=True))
         found: list[Hits | None] = [None] * len(batch)
         openings = [place for place, wanted in enumerate(batch) if not wanted.earlier and wanted.allowed is None]
@@ -158,11 +174,34 @@ class Ranking:
         """
         if wanted.standalone is not None and (hits := self._written_out(wanted, vectors)) is not None:
             return hits
-        topic = Topic()
-        for text in wanted.earlier[-MAX_EARLIER:]:
-            hits = self._answer(Wanted(text, _TOPIC_HITS), vectors[text], topic)
-            topic = topic.after(vectors[text], self._parts.vectors.rows(hits.rows))
+        told: list[Told] = []
+        names: tuple[str, ...] = ()
+        for exchange, named in zip(wanted.told, wanted.names(self._parts.language), strict=True):
+            question = exchange.question
+            topic = self._topic(question, told, [(name, vectors[name]) for name in names])
+            hits = self._answer(Wanted(question, _TOPIC_HITS), vectors[question], topic)
+            names = named
+            if len(hits.rows):
+                topic = topic.after(vectors[question], self._parts.vectors.rows(hits.rows))
+                told.append(Told(question, exchange.reply, hits.rows, topic))
+        topic = self._topic(wanted.text, told, [(name, vectors[name]) for name in names])
         return self._answer(wanted, vectors[wanted.text], topic)
+
+    def _topic(self, question: str, told: list[Told], names: list[tuple[str, NDArray[np.float32]]]) -> Topic:
+        """What `question` is about: what was spoken of last, or whom else it points to."""
+        if not told:
+            return Topic()
+        rows = [self._antecedents.named(name, self._near(vector)) for name, vector in names]
+        found = self._antecedents.other_than_the_last(question, told, rows)
+        if found is None:
+            return told[-1].topic
+        if isinstance(found, Told):
+            return found.topic.alone
+        return Topic().after(self._parts.vectors.rows(found[:1])[0], self._parts.vectors.rows(found[:_TOPIC_HITS]))
+
+    def _near(self, vector: NDArray[np.float32]) -> NDArray[np.int64]:  # [num_rows], nearest first
+        rows: NDArray[np.int64] = self._parts.index.search(vector[None], NUM_CANDIDATES)[1].ravel()
+        return rows
 
     def _written_out(self, wanted: Wanted, vectors: dict[str, NDArray[np.float32]]) -> Hits | None:
         """What the question written out finds; None where the conversation has to tell."""

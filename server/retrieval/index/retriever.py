@@ -87,11 +87,12 @@ class IndexRetriever:
             RetrievalError: the batch failed or took longer than the timeout.
         """
         num_hits = query.k * max(_HITS_A_PASSAGE, 1 + 2 * query.window) if query.k > 1 else 1
-        earlier = tuple(exchange.question for exchange in query.earlier)
         if query.only is not None and not query.only.speaks(self._manifest.passages.language):
             return []
         allowed = None if query.only is None else self._allowed(query.only)
-        wanted = Wanted(query.text, num_hits, earlier, query.standalone, required=query.required, allowed=allowed)
+        wanted = Wanted(
+            query.text, num_hits, tuple(query.earlier), query.standalone, required=query.required, allowed=allowed
+        )
         hits = self._hits(wanted)
         passages: list[Passage] = []
         covered: set[int] = set()

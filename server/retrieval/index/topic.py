@@ -38,6 +38,11 @@ class Topic:
         direction = _unit((weights @ found[: len(weights)]).astype(np.float32)) + _QUESTION_WEIGHT * question
         return Topic((direction, *self.directions[:1]))
 
+    @property
+    def alone(self) -> Topic:
+        """Its newest direction alone."""
+        return Topic(self.directions[:1])
+
     def moved(self, question: NDArray[np.float32], num_words: int) -> NDArray[np.float32]:  # [dimension]
         """The unit vector of a question with so many words of its own, moved towards the topic."""
         assert self.directions, "without a topic, the question stands as it is"

@@ -66,6 +66,11 @@ def test_so_do_those_of_other_articles_and_phrasings(index: Path, half: str) -> 
     assert told["topic_shift"] == told["smalltalk"] == 1.0, found
 
 
+def test_a_pronoun_finds_whom_a_reply_named_and_who_was_spoken_of_before(index: Path) -> None:
+    told = _shares(measure_conversations(index, "sample", CONVERSATIONS / "pointing.jsonl")["in_conversation"])
+    assert min(told[kind] for kind in ("hop", "crossing", "return", "pronoun", "ellipsis")) >= 0.9, told
+
+
 def test_the_conversation_in_the_readme_is_what_is_found(index: Path) -> None:
     retriever = IndexRetriever(index, Encoder("sample"), read_manifest(index).score_floor, timeout_s=60)
     told: list[Exchange] = []

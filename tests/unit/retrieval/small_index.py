@@ -41,9 +41,9 @@ ARTICLES = {
 }  # fmt: skip
 
 
-def make_index(folder: Path, stride_sentences: int = 3) -> Path:
-    """An index of ARTICLES in `folder`, built by the index builder."""
-    pages = [page(title, text, page_id=number) for number, (title, text) in enumerate(ARTICLES.items(), start=1)]
+def make_index(folder: Path, stride_sentences: int = 3, articles: dict[str, str] = ARTICLES) -> Path:
+    """An index of `articles` in `folder`, built by the index builder."""
+    pages = [page(title, text, page_id=number) for number, (title, text) in enumerate(articles.items(), start=1)]
     dump = write_dump(folder.parent / f"{folder.name}.xml", *pages)
     plan = BuildPlan(
         source=str(dump),
