@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from index_builder.cluster.connection import connected
+from index_builder.cluster import connected
 from index_builder.code_version import cutter_version, parser_version, writer_version
 from index_builder.documents.records import USUAL_COLUMNS, Columns
 from index_builder.documents.source import Source, SourceError, open_source, source_bytes, source_fingerprint

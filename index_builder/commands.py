@@ -22,17 +22,17 @@ from index_builder.build_verbs import (
     positive,
     print_report,
 )
-from index_builder.cluster.connection import ClusterError
+from index_builder.cluster import ClusterError
 from index_builder.documents.source import SourceError
 from index_builder.embeddings import EmbeddingError
 from index_builder.evaluation import PLOT_FILE, evaluate, queries_for
-from index_builder.importing.import_index import ImportPlan, VectorOrigin, import_index
-from index_builder.importing.published import LayoutError
+from index_builder.existing.import_index import ImportPlan, VectorOrigin, import_index
+from index_builder.existing.published import LayoutError
+from index_builder.existing.update import UpdateError, UpdatePlan, update_index
 from index_builder.index.faiss_index import FactoryError
 from index_builder.processes import Workers
 from index_builder.progress import Progress
 from index_builder.publish import PublishError, publish, refuse_poor
-from index_builder.updating.update import UpdateError, UpdatePlan, update_index
 from index_builder.work_folder import WorkFolder, WorkFolderError
 from server.retrieval.encoder.encoder import Encoder
 from server.retrieval.index.manifest import read_manifest

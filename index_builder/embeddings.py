@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from index_builder.cluster.connection import num_workers, this_machine
+from index_builder.cluster import num_workers, this_machine
 from index_builder.passages.passage_shards import write_table
 from index_builder.processes import Workers
 from index_builder.progress import Progress

@@ -19,7 +19,7 @@ import faiss
 import numpy as np
 from faiss.contrib.ondisk import merge_ondisk
 
-from index_builder.cluster.connection import is_connected
+from index_builder.cluster import is_connected
 from index_builder.embeddings import VectorShard, VectorShards
 from index_builder.progress import Progress
 from index_builder.work_folder import WorkFolder, drafted, write_whole
@@ -215,7 +215,7 @@ Run = tuple[VectorShard, ...]
 def _all_filled(trained: Path, runs: list[tuple[Path, Run]]) -> Iterator[tuple[Path, int]]:
     """Every filled copy and how many rows it holds, in order; by tasks of the cluster where one is connected."""
     if is_connected():
-        from index_builder.cluster.connection import mapped_beside
+        from index_builder.cluster import mapped_beside
 
         yield from mapped_beside(trained, _fill_alone, [(trained, path, run) for path, run in runs])
         return

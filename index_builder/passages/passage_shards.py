@@ -113,7 +113,7 @@ def _cut_in_processes(
 def _cut_on_cluster(
     cutter: BatchCutter, request: PassageRequest, first_item: int, workers: Workers, reading: ReadReport
 ) -> Iterator[PassageBatch]:
-    from index_builder.cluster.passages import cut_batches
+    from index_builder.passages.on_cluster import cut_batches
 
     # A source goes to other processes without its list of files, so the task that reads them opens it anew.
     name = request.source if request.source == SAMPLE else str(local_source(request.source).absolute())

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from index_builder.cluster.connection import connected
+from index_builder.cluster import connected
 from index_builder.commands import main
 from index_builder.index import faiss_index
 from index_builder.index.faiss_index import choose_index

@@ -12,7 +12,7 @@ import pytest
 
 from index_builder.documents import ReadReport
 from index_builder.documents.records import USUAL_COLUMNS, Columns
-from index_builder.importing.published import (
+from index_builder.existing.published import (
     ArrayVectors,
     IndexVectors,
     LayoutError,

@@ -20,7 +20,7 @@ from index_builder.documents import ReadReport
 from index_builder.documents.records import USUAL_COLUMNS, Columns
 from index_builder.documents.source import files_fingerprint
 from index_builder.embeddings import EmbedRequest, read_shard
-from index_builder.importing.published import (
+from index_builder.existing.published import (
     ArrayVectors,
     IndexVectors,
     LayoutError,

@@ -15,7 +15,7 @@ from index_builder.commands import parser
 from tests import ROOT
 
 BUILDER = Path(index_builder.__file__).parent
-CLUSTER = yaml.safe_load((BUILDER / "cluster" / "ray_cluster.yaml").read_text())
+CLUSTER = yaml.safe_load((BUILDER / "ray_cluster.yaml").read_text())
 README = (BUILDER / "README.md").read_text()
 
 

@@ -11,11 +11,11 @@ import pytest
 from index_builder import build as build_module
 from index_builder.build import BuildPlan, RecallDemand, build
 from index_builder.commands import main
+from index_builder.existing import update as updating
+from index_builder.existing.update import Change, UpdatePlan, update_index
 from index_builder.passages import batch
 from index_builder.processes import OVER_TIME, Budget, Call, LimitError, Workers
 from index_builder.progress import Progress
-from index_builder.updating import update as updating
-from index_builder.updating.update import Change, UpdatePlan, update_index
 from index_builder.work_folder import WorkFolder
 from server.retrieval.index.manifest import Manifest, read_manifest
 from server.retrieval.index.passage_table import PassageRow, PassageTable

@@ -12,7 +12,7 @@ import ray
 from ray.data import Datasource, ReadTask, TaskPoolStrategy
 from ray.data.block import BlockMetadata
 
-from index_builder.cluster.connection import num_workers, this_machine
+from index_builder.cluster import num_workers, this_machine
 from index_builder.documents import ReadReport
 from index_builder.documents.source import Source
 from index_builder.passages.batch import BatchCutter, PassageBatch, item_batches

@@ -11,8 +11,8 @@ from tqdm import tqdm
 
 from index_builder.build import RecallDemand
 from index_builder.commands import main
-from index_builder.importing.import_index import ImportPlan, import_index
-from index_builder.importing.published import LayoutError
+from index_builder.existing.import_index import ImportPlan, import_index
+from index_builder.existing.published import LayoutError
 from index_builder.progress import Progress
 from index_builder.work_folder import WorkFolder
 from server.retrieval.encoder.encoder import Encoder
@@ -20,7 +20,7 @@ from server.retrieval.index.manifest import Manifest, read_manifest
 from server.retrieval.index.retriever import IndexRetriever
 from server.retrieval.index.stored_vectors import VECTORS_FILE, StoredVectors
 from server.retrieval.query import Query
-from tests.unit.index_builder.importing.published import texts, write_published
+from tests.unit.index_builder.existing.published import texts, write_published
 
 QUIET = Progress(quiet=True)
 TEXTS = texts(num_documents=300)  # two shards

@@ -21,6 +21,7 @@ from index_builder.code_version import made_by
 from index_builder.documents.records import USUAL_COLUMNS, Columns
 from index_builder.documents.source import open_source
 from index_builder.embeddings import EmbedRequest, embedded_texts, plan_embedding, read_shard
+from index_builder.existing.old_index import ChangedItems, OldIndex, text_digest
 from index_builder.index.faiss_index import IndexChoice, write_emptied
 from index_builder.manifest import encoder_revision
 from index_builder.passages.batch import Failure, read_failures, write_failures
@@ -28,7 +29,6 @@ from index_builder.passages.passage_shards import PassageRequest, PassageTotals,
 from index_builder.passages.window import WindowShape
 from index_builder.processes import Workers
 from index_builder.progress import Progress
-from index_builder.updating.old_index import ChangedItems, OldIndex, text_digest
 from index_builder.work_folder import QUARANTINE_FILE, WorkFolder, sweep_drafts, write_whole
 from server.retrieval.encoder.encoder import Encoder, Precision
 from server.retrieval.index.manifest import Manifest

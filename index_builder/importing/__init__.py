@@ -1,1 +1,0 @@
-"""Indexes that others have published, turned into index folders."""
