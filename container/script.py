@@ -28,7 +28,7 @@ def _run(part: str, argv: list[str]) -> int:
 
         return deploy(argv[1:])
     if part == "index":
-        from index_builder.commands import main as index
+        from index_builder.__main__ import main as index
 
         return index(argv[1:])
     from container.cli import main as serve

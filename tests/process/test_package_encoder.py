@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from container.artifacts.folders import check_encoder
 from container.refusal import Refusal
 from deploy.__main__ import main
-from index_builder.commands import main as build_index
+from index_builder.__main__ import main as build_index
 from server.config import Settings
 from server.retrieval.encoder.encoder import Encoder
 from server.retrieval.encoder.source import encoder_path

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from index_builder.documents.outline import raised
-from index_builder.documents.wiki.template_names import (
+from index_builder.documents.wiki.site import (
     DATES,
     FRACTIONS,
     LISTS,

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from index_builder.commands import main
+from index_builder.__main__ import main
 from tests.unit.index_builder.dumps import article, page, write_dump
 
 NUM_KILLS = 20
@@ -24,7 +24,7 @@ RESULT = ("passages.arrow", "vectors.npy", "terms.npy", "term_starts.npy", "term
 def processes() -> ForkServerContext:
     """Processes that start at once, because their server has imported everything."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["index_builder.commands", "sentence_transformers"])
+    context.set_forkserver_preload(["index_builder.__main__", "sentence_transformers"])
     return context
 
 

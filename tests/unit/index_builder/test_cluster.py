@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from index_builder.commands import main
+from index_builder.__main__ import main
 from tests.unit.index_builder.dumps import article, write_dump
 
 

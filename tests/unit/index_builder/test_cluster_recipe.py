@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 import index_builder
-from index_builder.commands import parser
+from index_builder.__main__ import parser
 from tests import ROOT
 
 BUILDER = Path(index_builder.__file__).parent

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import pytest
 
-from index_builder.commands import main
+from index_builder.__main__ import main
 from index_builder.documents import ReadReport
 from index_builder.documents.source import Source, open_source
 from index_builder.embeddings import EmbedRequest

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from index_builder.commands import main
+from index_builder.__main__ import main
 from index_builder.progress import Progress, forget_peak
 from tests.unit.index_builder.dumps import article, write_dump
 

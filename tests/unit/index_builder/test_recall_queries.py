@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from index_builder.commands import main
+from index_builder.__main__ import main
 from index_builder.embeddings import read_shard
 from index_builder.work_folder import WorkFolder
 from server.retrieval.index.manifest import read_manifest

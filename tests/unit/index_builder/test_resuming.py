@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from index_builder.build import BuildPlan, build
-from index_builder.commands import main
+from index_builder.__main__ import main
 from index_builder.documents.source import open_source
 from index_builder.passages.passage_shards import PassageRequest, PassageTotals, write_passages
 from index_builder.processes import Workers

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from index_builder.commands import main
+from index_builder.__main__ import main
 from index_builder.documents import ReadReport, SkippedError, SourceError, open_source, read_documents
 from index_builder.documents.records import Columns
 from index_builder.documents.source import source_bytes, source_fingerprint
