@@ -11,13 +11,19 @@ from urllib.parse import quote
 from index_builder.documents.compressed import COMPRESSED, plain_stem, whole_content
 from index_builder.documents.document import Document, SkippedError
 from index_builder.documents.encodings import decoded
-from index_builder.documents.formats.data import read_json_file, read_json_lines_file, read_notebook_file, read_xml_file
+from index_builder.documents.formats.data import (
+    read_csv_file,
+    read_json_file,
+    read_json_lines_file,
+    read_notebook_file,
+    read_xlsx_file,
+    read_xml_file,
+)
 from index_builder.documents.formats.html_page import read_epub_file, read_html_file
 from index_builder.documents.formats.mail import read_mail_file
 from index_builder.documents.formats.markup import read_adoc_file, read_rst_file
 from index_builder.documents.formats.office import read_docx_file, read_open_document, read_pptx_file
 from index_builder.documents.formats.pdf import read_pdf_file
-from index_builder.documents.formats.spreadsheets import read_csv_file, read_xlsx_file
 from index_builder.documents.formats.text import read_markdown_file, read_rtf_file, read_text
 from index_builder.documents.outline import Outline
 

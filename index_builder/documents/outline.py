@@ -8,6 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from index_builder.documents.document import Document, Section, SkippedError
 
@@ -182,6 +183,21 @@ def one_line(text: str) -> str:
 def raised(text: str) -> str:
     """What stands above the line: a number in raised digits, so that it does not become part of the one before it."""
     return text.strip().translate(_SUPERSCRIPTS) if _RAISED.fullmatch(text) else text
+
+
+def walk(root: Any, take: Callable[[Any, int], bool], is_deeper: Callable[[Any], bool] = lambda _: True) -> None:
+    """Go over a tree in the order of its text, without recursion.
+
+    Args:
+        take: adds what a node, at a level from 1 on, holds as a whole; False when its children are to be looked at.
+        is_deeper: whether the children of a node are a level below it.
+    """
+    waiting = [(root, 1)]
+    while waiting:
+        node, level = waiting.pop()
+        if not take(node, level):
+            below = level + is_deeper(node)
+            waiting.extend((child, below) for child in reversed(node))
 
 
 class Outline:

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from index_builder.documents.compressed import COMPRESSED, note_damage, whole_content
 from index_builder.documents.document import Document, ReadReport, SkippedError, note_skipped
 from index_builder.documents.encodings import decoded
-from index_builder.documents.formats.spreadsheets import csv_rows, delimiter_of
+from index_builder.documents.formats.data import csv_rows, delimiter_of
 from index_builder.documents.formats.text import read_text
 from index_builder.documents.outline import MAX_FIELD_CHARS, MAX_FIELD_VALUES, Outline, one_line
 from index_builder.documents.wiki import mediawiki

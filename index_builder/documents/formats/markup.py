@@ -17,7 +17,7 @@ from docutils.parsers.rst import Directive, directives, roles
 
 from index_builder.documents.document import SkippedError
 from index_builder.documents.encodings import decoded
-from index_builder.documents.outline import Outline
+from index_builder.documents.outline import Outline, walk
 
 _HEADING = re.compile(r"^(={1,6}|#{1,6})[ \t]+(.{1,300}?)(?:[ \t]+\1)?[ \t]*$")
 _ATTRIBUTE = re.compile(r"^:(!?[\w][\w-]{0,60}!?):(?:[ \t]+(.{0,1000}))?$")
@@ -231,7 +231,7 @@ def read_rst_file(content: bytes, name: str, outline: Outline) -> str:
         document = docutils.core.publish_doctree(text, settings_overrides=_SETTINGS)
     except (docutils.utils.SystemMessage, ValueError, RecursionError, LookupError, TypeError, AttributeError) as error:
         raise SkippedError("broken reStructuredText", name, f"{type(error).__name__}: {error}"[:300]) from error
-    _Walk(outline).read(document)
+    walk(document, _RstNodes(outline).take, lambda node: isinstance(node, docutils.nodes.section))
     return str(document.get("title") or "")
 
 
@@ -283,21 +283,13 @@ def _know_extensions(text: str) -> None:
             roles.register_local_role(name, _shown)
 
 
-class _Walk:
-    """One walk over the parsed document, without recursion."""
+class _RstNodes:
+    """Adds the nodes of a parsed document, one after another."""
 
     def __init__(self, outline: Outline) -> None:
         self._outline = outline
 
-    def read(self, document: Any) -> None:
-        stack: list[tuple[Any, int]] = [(document, 1)]
-        while stack:
-            node, level = stack.pop()
-            if not self._take(node, level):
-                deeper = level + 1 if isinstance(node, docutils.nodes.section) else level
-                stack.extend((child, deeper) for child in reversed(node.children))
-
-    def _take(self, node: Any, level: int) -> bool:
+    def take(self, node: Any, level: int) -> bool:
         """Add what a node holds as a whole; False when its children are to be looked at."""
         kind = node.tagname
         if kind in ("title", "subtitle", "rubric"):

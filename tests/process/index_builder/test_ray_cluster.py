@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from index_builder.cluster import connected
 from index_builder.__main__ import main
+from index_builder.cluster import connected
 from index_builder.index import faiss_index
 from index_builder.index.faiss_index import choose_index
 from index_builder.index.index_files import write_faiss_index

@@ -11,8 +11,8 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
 from index_builder import build_verbs
-from index_builder.build_verbs import deliver
 from index_builder.__main__ import main
+from index_builder.build_verbs import deliver
 from index_builder.progress import Progress
 from index_builder.publish import PublishError, S3Target
 from server.artifacts.folder import MANIFEST

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 import index_builder
-from index_builder.bench.__main__ import bench_parser
 from index_builder.__main__ import parser
+from index_builder.bench.__main__ import bench_parser
 from index_builder.index.faiss_index import FLAT_LIMIT
 from index_builder.passages.window import WindowShape
 

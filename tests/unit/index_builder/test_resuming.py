@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from index_builder.build import BuildPlan, build
 from index_builder.__main__ import main
+from index_builder.build import BuildPlan, build
 from index_builder.documents.source import open_source
 from index_builder.passages.passage_shards import PassageRequest, PassageTotals, write_passages
 from index_builder.processes import Workers

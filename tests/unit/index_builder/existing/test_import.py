@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from tqdm import tqdm
 
-from index_builder.build import RecallDemand
 from index_builder.__main__ import main
+from index_builder.build import RecallDemand
 from index_builder.existing.import_index import ImportPlan, import_index
 from index_builder.existing.published import LayoutError
 from index_builder.progress import Progress

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from index_builder import build as build_module
-from index_builder.build import BuildPlan, RecallDemand, build
 from index_builder.__main__ import main
+from index_builder.build import BuildPlan, RecallDemand, build
 from index_builder.existing import update as updating
 from index_builder.existing.update import Change, UpdatePlan, update_index
 from index_builder.passages import batch
