@@ -12,7 +12,6 @@ from pathlib import Path
 import msgspec
 
 from index_builder.cluster import connected
-from index_builder.code_version import cutter_version, parser_version, writer_version
 from index_builder.documents.records import USUAL_COLUMNS, Columns
 from index_builder.documents.source import Source, SourceError, open_source, source_bytes, source_fingerprint
 from index_builder.embeddings import (
@@ -43,7 +42,16 @@ from index_builder.passages.passage_shards import PassageRequest, PassageTotals,
 from index_builder.passages.window import WindowShape
 from index_builder.processes import Workers
 from index_builder.progress import Progress
-from index_builder.work_folder import QUARANTINE_FILE, WorkFolder, WorkFolderError, install, sweep_drafts
+from index_builder.work_folder import (
+    QUARANTINE_FILE,
+    WorkFolder,
+    WorkFolderError,
+    cutter_version,
+    install,
+    parser_version,
+    sweep_drafts,
+    writer_version,
+)
 from server.artifacts.folder import MANIFEST
 from server.retrieval.encoder.encoder import Encoder, Precision
 from server.retrieval.index.manifest import EncoderFacts, Manifest, read_manifest

@@ -9,12 +9,11 @@ from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
-from index_builder.code_version import made_by
 from index_builder.index.index_files import ROWS_PER_BATCH
 from index_builder.passages.passage_shards import PassageTotals
 from index_builder.passages.window import WindowShape
 from index_builder.progress import Progress
-from index_builder.work_folder import write_whole
+from index_builder.work_folder import made_by, write_whole
 from server.artifacts.folder import MANIFEST, sha256_of
 from server.retrieval.encoder.encoder import Encoder
 from server.retrieval.encoder.source import encoder_path

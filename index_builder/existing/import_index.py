@@ -15,7 +15,6 @@ import pyarrow as pa
 
 from index_builder import build
 from index_builder.build import IndexRequest, Inputs, RecallDemand, index_fingerprint, vector_inputs
-from index_builder.code_version import cutter_version
 from index_builder.documents import ReadReport
 from index_builder.documents.records import USUAL_COLUMNS, Columns
 from index_builder.documents.source import files_fingerprint
@@ -37,7 +36,7 @@ from index_builder.passages.passage_shards import PassageTotals, write_table
 from index_builder.passages.window import sentence_spans
 from index_builder.processes import Workers, ordered_map
 from index_builder.progress import Progress
-from index_builder.work_folder import WorkFolder, sweep_drafts, write_whole
+from index_builder.work_folder import WorkFolder, cutter_version, sweep_drafts, write_whole
 from server.retrieval.encoder.encoder import Encoder
 from server.retrieval.index.manifest import Manifest
 from server.retrieval.index.terms import TermReader

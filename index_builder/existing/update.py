@@ -17,7 +17,6 @@ import numpy as np
 import pyarrow as pa
 
 from index_builder.build import Earlier, IndexRequest, Inputs, RecallDemand, finish, passage_inputs, vector_inputs
-from index_builder.code_version import made_by
 from index_builder.documents.records import USUAL_COLUMNS, Columns
 from index_builder.documents.source import open_source
 from index_builder.embeddings import EmbedRequest, embedded_texts, plan_embedding, read_shard
@@ -29,7 +28,7 @@ from index_builder.passages.passage_shards import PassageRequest, PassageTotals,
 from index_builder.passages.window import WindowShape
 from index_builder.processes import Workers
 from index_builder.progress import Progress
-from index_builder.work_folder import QUARANTINE_FILE, WorkFolder, sweep_drafts, write_whole
+from index_builder.work_folder import QUARANTINE_FILE, WorkFolder, made_by, sweep_drafts, write_whole
 from server.retrieval.encoder.encoder import Encoder, Precision
 from server.retrieval.index.manifest import Manifest
 from server.retrieval.retriever import RetrievalError

@@ -15,13 +15,12 @@ from pathlib import Path
 import msgspec
 import pyarrow as pa
 
-from index_builder.code_version import made_by
 from index_builder.documents import Document, ReadReport
 from index_builder.documents.document import SkippedError, broken_document, note_document, note_skipped
 from index_builder.documents.source import Source
 from index_builder.passages.window import WindowShape, cut_document
 from index_builder.processes import Budget, Call, LimitError, watched
-from index_builder.work_folder import write_whole
+from index_builder.work_folder import made_by, write_whole
 from server.retrieval.index.lexical_index import OPENING, SENTENCE
 from server.retrieval.index.passage_table import SCHEMA
 from server.retrieval.index.terms import TermReader
