@@ -54,7 +54,7 @@ from index_builder.work_folder import (
 )
 from server.artifacts.folder import MANIFEST
 from server.retrieval.encoder.encoder import Encoder, Precision
-from server.retrieval.index.manifest import EncoderFacts, Manifest, read_manifest
+from server.retrieval.index.manifest import EncoderFacts, IndexFacts, Manifest, read_manifest
 from server.retrieval.index.stored_vectors import VECTORS_FILE, StoredVectors
 
 log = logging.getLogger(__name__)
@@ -190,13 +190,16 @@ class Earlier:
         """How many passages have changed since it was measured, by earlier updates too."""
         return self.manifest.index.changed_rows + self.num_changed
 
-    def holds(self, demand: RecallDemand) -> bool:
-        """Whether it may be said of the index as it is now: few passages are others, and it is above the floor."""
+    def holds(self, demand: RecallDemand, now: IndexFacts) -> bool:
+        """Whether it may be said of the index as it is now: of the same kind, few passages are others, and it is above
+        the floor.
+        """
         facts = self.manifest.index
         lows = [low for low, _ in facts.recall_interval.values()]
         is_above = facts.kind == "flat" or (bool(lows) and min(lows) >= demand.floor)
-        few = _FEW_CHANGED * self.manifest.passages.num_passages
-        return bool(facts.recall) and is_above and demand.questions is None and self.changed_rows <= few
+        few = self.changed_rows <= _FEW_CHANGED * self.manifest.passages.num_passages
+        is_same = (now.kind, now.factory) == (facts.kind, facts.factory)
+        return is_same and bool(facts.recall) and is_above and few and demand.questions is None
 
     def told_of(self, folder: Path) -> Manifest:
         """Write what was measured then into the manifest of `folder`, with its picture."""
@@ -224,14 +227,12 @@ def finish(
     Args:
         earlier: of nearly the same index, whose figures are kept while they hold: nothing is encoded or searched then.
     """
-    manifest = None
-    if earlier is not None and earlier.holds(demand):
-        manifest = write_index(request, work, earlier.manifest, progress=progress)
-        kind = (earlier.manifest.index.kind, earlier.manifest.index.factory)
-        manifest = earlier.told_of(work.result) if (manifest.index.kind, manifest.index.factory) == kind else None
-    if manifest is None:
-        encoder = Encoder(_vector_inputs(work)["encoder"])
-        write_index(request, work, encoder, progress=progress)
+    files = write_files(request, work, progress=progress)
+    if earlier is not None and earlier.holds(demand, files.index):
+        describe(files, work, earlier.manifest.encoder, earlier.manifest.score_floor, progress=progress)
+        manifest = earlier.told_of(work.result)
+    else:
+        encoder = described_by_encoder(files, work, progress=progress)
         queries = queries_for(work.result, encoder, demand.questions)
         manifest, _ = evaluate(work.result, demand.floor, queries, progress=progress)
     install(work.result, folder)
@@ -286,56 +287,67 @@ def train(request: IndexRequest, work: WorkFolder, folder: Path, progress: Progr
     Raises:
         WorkFolderError: a stage before has not ended, or its shards are not all there.
     """
-    manifest = write_index(request, work, Encoder(_vector_inputs(work)["encoder"]), progress=progress)
+    described_by_encoder(write_files(request, work, progress=progress), work, progress=progress)
     install(work.result, folder)
-    return manifest
+    return read_manifest(folder)
 
 
-def write_index(request: IndexRequest, work: WorkFolder, encoder: Encoder | Manifest, progress: Progress) -> Manifest:
-    """Write the index of the shards of `work` into its folder `result`.
+@dataclass(frozen=True)
+class IndexFiles:
+    """The files of an index in the folder `result`, which no manifest describes yet."""
 
-    Args:
-        encoder: or the manifest of an earlier index with nearly the same passages, whose facts of the encoder and floor
-            of scores hold.
+    request: IndexRequest
+    totals: PassageTotals
+    index: IndexFacts
+    names: list[str]
+
+
+def write_files(request: IndexRequest, work: WorkFolder, progress: Progress) -> IndexFiles:
+    """Write the index of the shards of `work` into its folder `result`, but for the manifest.
 
     Raises:
         WorkFolderError: a stage before has not ended, or its shards are not all there.
     """
-    inputs, totals = _finished_passages(work)
-    vectors = _vector_inputs(work)
+    _, totals = _finished_passages(work)
+    _vector_inputs(work)
     num_dropped = drop_directionless(work)
     totals.num_passages -= num_dropped
     if num_dropped:
         totals.skipped[NO_DIRECTION] = totals.skipped.get(NO_DIRECTION, 0) + num_dropped
     _refuse_other_counts(work, totals.num_passages)
     work.claim("index", {"index": request.factory or request.kind})
-    facts, names = write_index_files(_wanted(request, work), work, work.result, progress=progress)
+    index, names = write_index_files(_wanted(request, work), work, work.result, progress=progress)
     if failures := read_failures(work.quarantine):
         write_failures(work.result / QUARANTINE_FILE, failures.values())
         names.append(QUARANTINE_FILE)
-    encoder_known, floor = _known_of(encoder, work, inputs["language"], progress=progress)
+    return IndexFiles(request, totals, index, names=names)
+
+
+def described_by_encoder(files: IndexFiles, work: WorkFolder, progress: Progress) -> Encoder:
+    """Write the manifest of the files with the facts and the floor of scores that their encoder gives; the encoder."""
+    encoder = Encoder(_vector_inputs(work)["encoder"])
+    language = _finished_passages(work)[0]["language"]
+    floor = small_talk_floor(encoder, StoredVectors(work.result / VECTORS_FILE), language, progress=progress)
+    describe(files, work, encoder_facts(encoder), floor, progress=progress)
+    return encoder
+
+
+def describe(
+    files: IndexFiles, work: WorkFolder, encoder: EncoderFacts, score_floor: float, progress: Progress
+) -> None:
+    """Write the manifest of the files."""
+    inputs, vectors = _finished_passages(work)[0], _vector_inputs(work)
+    request = files.request
     about = IndexDescription(
-        source=request.name or totals.source,
+        source=request.name or files.totals.source,
         fingerprint=index_fingerprint(vectors, request.factory or request.kind),
-        encoder=msgspec.structs.replace(encoder_known, precision=vectors["precision"]),
-        passages=passage_facts(totals, _shape(inputs), vectors["embedded"]),
-        index=facts,
-        file_names=names,
-        score_floor=floor,
+        encoder=msgspec.structs.replace(encoder, precision=vectors["precision"]),
+        passages=passage_facts(files.totals, _shape(inputs), vectors["embedded"]),
+        index=files.index,
+        file_names=files.names,
+        score_floor=score_floor,
     )
-    manifest = new_manifest(work.result, about, progress)
-    store_manifest(work.result, manifest)
-    return manifest
-
-
-def _known_of(
-    encoder: Encoder | Manifest, work: WorkFolder, language: str, progress: Progress
-) -> tuple[EncoderFacts, float]:
-    """The facts of the encoder, and the floor of scores."""
-    if isinstance(encoder, Manifest):
-        return encoder.encoder, encoder.score_floor
-    vectors = StoredVectors(work.result / VECTORS_FILE)
-    return encoder_facts(encoder), small_talk_floor(encoder, vectors, language, progress=progress)
+    store_manifest(work.result, new_manifest(work.result, about, progress))
 
 
 def _vector_inputs(work: WorkFolder) -> Inputs:
