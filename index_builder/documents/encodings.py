@@ -24,6 +24,9 @@ _CANDIDATES = [
 # What windows-1252 holds beyond ASCII in texts of Western Europe.
 _WESTERN = frozenset("äöüßÄÖÜéèêëàâáãåæçñíìîïóòôõøœúùûýÿÉÈÀÁÂÅÆÇÑÍÓÔÕØŒÚ€‚„…†‡‰‘’“”•–—™©®°±²³µ·«»¡¿§£¥¼½¾º\xa0´×")
 _WORD_WESTERN = re.compile(r"[äöüßÄÖÜéèêëàâáãåæçñíìîïóòôõøœúùûýÿÉÈÀÁÂÅÆÇÑÍÓÔÕØŒÚ]")
+_RARE = frozenset("ûùëïìòÿýÛÙËÏÌÒÝ")  # among the letters of Western Europe
+_OLDER = ("cp850", "cp437", "mac_roman")
+_FITS_BADLY, _FITS_WELL = 0.6, 0.85
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 _META_CHARSET = re.compile(
     rb"<meta[^>]{0,300}?charset\s{0,9}=\s{0,9}[\"']?\s{0,9}([\w.:-]{1,40})|<\?xml[^>]{0,100}?encoding\s?=\s?[\"']([\w.:-]{1,40})",
@@ -98,7 +101,7 @@ def _detected(content: bytes, name: str, known: webencodings.Encoding | None) ->
         return content.decode(wide, errors="replace")
     if b"\0" in content or len(_CONTROL.findall(content[:_DETECTED_BYTES].decode("latin-1"))) * 20 > len(content):
         raise SkippedError("no text of a known encoding", name, "it holds control characters as no text does")
-    western = content.decode("cp1252", errors="replace")
+    western = _western(content)
     if known is not None and known.name != "utf-8":
         return str(known.codec_info.decode(content, "replace")[0])
     if not _looks_western(western):
@@ -109,11 +112,42 @@ def _detected(content: bytes, name: str, known: webencodings.Encoding | None) ->
     return western
 
 
+def _western(content: bytes) -> str:
+    """The text in windows-1252, or in what DOS and older Macs wrote where that alone puts letters into its words."""
+    usual = content.decode("cp1252", errors="replace")
+    fit = _fit(usual[:_DETECTED_BYTES])
+    if fit > _FITS_BADLY and "\ufffd" not in usual:  # five bytes are nothing in windows-1252
+        return usual
+    others = [content.decode(encoding, errors="replace") for encoding in _OLDER]
+    best = max(others, key=lambda text: _fit(text[:_DETECTED_BYTES]))
+    return best if _fit(best[:_DETECTED_BYTES]) >= max(_FITS_WELL, fit) and _looks_western(best) else usual
+
+
+def _fit(text: str) -> float:
+    """Which share of the characters beyond ASCII stand where a text of Western Europe has such: letters in words, in
+    the case of their neighbours, all else outside of them."""
+    num_beyond, num_good = 0, 0.0
+    for place, character in enumerate(text):
+        if character > "\x7f":
+            before, after = text[max(0, place - 1) : place], text[place + 1 : place + 2]
+            num_beyond += 1
+            if character.isalpha():
+                is_odd = before.islower() if character.isupper() else before.isupper() and after.isupper()
+                num_good += 0.0 if is_odd or character not in _WESTERN else 0.9 if character in _RARE else 1.0
+            else:
+                num_good += character in "’\xad" or (
+                    character != "\ufffd" and not (before.isalpha() and after.islower())
+                )
+                num_good -= character in "‚„" and before.isalpha()  # they open what is quoted
+    return num_good / num_beyond if num_beyond else 1.0
+
+
 def _looks_western(text: str) -> bool:
     """Whether what lies beyond ASCII is what Western texts hold there, and little of all."""
     beyond = [character for character in text if character > "\x7f"]
     letters = sum(character.isalpha() and character <= "\x7f" for character in text)
-    usual = sum(character in _WESTERN for character in beyond)
+    has_words = letters >= len(beyond) / 2  # if not, what looks like boxes are letters of another script
+    usual = sum(character in _WESTERN or (has_words and "─" <= character <= "▟") for character in beyond)
     return usual >= 0.95 * len(beyond) and len(_WORD_WESTERN.findall(text)) <= 0.35 * max(1, letters)
 
 

@@ -10,7 +10,7 @@ import re
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import unquote
 from xml.etree import ElementTree
 
@@ -19,7 +19,7 @@ from selectolax.lexbor import LexborHTMLParser, LexborNode
 from index_builder.documents.document import SkippedError
 from index_builder.documents.encodings import declared_in_html, decoded
 from index_builder.documents.formats.office import refuse_bomb
-from index_builder.documents.outline import Cell, Outline, one_line, raised, span, spread
+from index_builder.documents.outline import Cell, Outline, one_line, raised, row_texts, span, spread
 
 MAX_DEPTH = 400  # browsers stop at some 500
 _TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9:-]{0,40})(?=[\s/>])[^<>]{0,2000}>|<(/?)([a-zA-Z][a-zA-Z0-9:-]{0,40})>")
@@ -45,18 +45,15 @@ _KINDS = {
     **dict.fromkeys(("img", "svg", "picture"), "image"),
     **dict.fromkeys(("iframe", "object", "embed", "video", "audio"), "embedded media"),
 }  # fmt: skip
-_ROLES = {
-    "navigation": "navigation", "search": "form", "banner": "navigation", "contentinfo": "navigation",
-    "complementary": "side note",
-}  # fmt: skip
+_ROLES = {"search": "form", "complementary": "side note"}
+_ROLES |= dict.fromkeys(["navigation", "banner", "contentinfo"], "navigation")
 _CONTENT = "p, table, article, section, h1, h2, h3, h4, dl"  # a form that holds such is the page itself
 _NOTES = ("footnote", "endnote", "rearnote", "doc-footnote", "doc-endnote")
 _XHTML = re.compile(rb"<\?xml|xmlns\s?=\s?[\"']http://www\.w3\.org/1999/xhtml")
 _CLOSED = re.compile(r"<([a-zA-Z][a-zA-Z0-9:-]{0,40})((?:\s[^<>]{0,2000})?)/>")
-_VOID = frozenset(
-    ["area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"]
-)
-_LAYOUT = "table, h1, h2, h3, h4, h5, h6, pre"
+_VOID_NAMES = "area base br col embed hr img input link meta source track wbr"
+_PARTS = "h1, h2, h3, h4, h5, h6, pre"
+_MAX_TABLES = 5  # in one another
 _TEX_WRAPPER = re.compile(r"^\{\\displaystyle\s?(.*)\}$", re.DOTALL)
 DroppedPart = Callable[[LexborNode, str], str | None]
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
@@ -122,7 +119,9 @@ def _is_note(node: LexborNode) -> bool:
 
 def without_short_tags(markup: str) -> str:
     """XHTML whose empty elements are closed as HTML's rules want it: `<title/>` would begin one that never ends."""
-    return _CLOSED.sub(lambda tag: tag[0] if tag[1].lower() in _VOID else f"<{tag[1]}{tag[2]}></{tag[1]}>", markup)
+    return _CLOSED.sub(
+        lambda tag: tag[0] if tag[1].lower() in _VOID_NAMES.split() else f"<{tag[1]}{tag[2]}></{tag[1]}>", markup
+    )
 
 
 def code_text(node: LexborNode) -> str:
@@ -150,10 +149,22 @@ def _node_text(node: LexborNode) -> str:
 
 
 def is_layout(table: LexborNode) -> bool:
-    """Whether a table only places things on the page, or holds parts of a document of their own."""
+    """Whether a table only places things, or holds parts of a document; one that names its columns may hold tables."""
     if (table.attributes.get("role") or "") in ("presentation", "none"):
         return True
-    return any(inner.mem_id != table.mem_id for inner in table.css(_LAYOUT))
+    parts = _PARTS if any(cell.tag == "th" for row in own_rows(table) for cell in children(row)) else f"table, {_PARTS}"
+    return any(inner.mem_id != table.mem_id for inner in table.css(parts))
+
+
+def own_rows(table: LexborNode) -> Iterator[LexborNode]:
+    """The rows of a table, but for those of tables in its cells."""
+    stack = list(reversed(list(children(table))))
+    while stack:
+        node = stack.pop()
+        if node.tag == "tr":
+            yield node
+        elif node.tag in ("thead", "tbody", "tfoot"):
+            stack.extend(reversed(list(children(node))))
 
 
 @dataclass(frozen=True)
@@ -163,10 +174,12 @@ class CellReader:
     Attributes:
         dropped_part: how a node that is no text is counted, "" when it is not, None to read it.
         drop: hears of each.
+        num_tables: that the cell's own one stands in.
     """
 
-    dropped_part: Callable[[LexborNode, str], str | None]
+    dropped_part: DroppedPart
     drop: Callable[[str], None]
+    num_tables: int = 0
 
     def __call__(self, cell: LexborNode) -> str:
         """The text of `cell`."""
@@ -183,6 +196,9 @@ class CellReader:
                 pieces.append(formula_text(node))
             elif (kind := dropped_kind(node, tag)) is not None:
                 self.drop(kind)
+            elif tag == "table" and self.num_tables < _MAX_TABLES:
+                rows, has_header = table_rows(node, replace(self, num_tables=self.num_tables + 1))
+                pieces.append(f" {'. '.join(row_texts(rows, has_header))} ")
             else:
                 if tag == "br" or tag in BLOCKS:
                     pieces.append(" ")
@@ -194,16 +210,16 @@ def table_rows(table: LexborNode, read: CellReader) -> tuple[list[list[str]], bo
     """The rows of a table, and whether the first holds the columns' headings (None: it does not say)."""
     return spread(
         [
-            Cell(read(cell), cell.tag == "th", span(cell.attributes.get("rowspan") or ""), across=_across(cell))
+            Cell(read(cell), cell.tag == "th", _span(cell, "rowspan"), across=_span(cell, "colspan"))
             for cell in children(row)
             if cell.tag in ("td", "th")
         ]
-        for row in table.css("tr")
+        for row in own_rows(table)
     )
 
 
-def _across(cell: LexborNode) -> int:
-    return span(cell.attributes.get("colspan") or "")
+def _span(cell: LexborNode, name: str) -> int:
+    return span(cell.attributes.get(name) or "")
 
 
 def read_html_file(content: bytes, name: str, outline: Outline) -> str:

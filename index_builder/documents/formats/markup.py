@@ -17,7 +17,7 @@ from docutils.parsers.rst import Directive, directives, roles
 
 from index_builder.documents.document import SkippedError
 from index_builder.documents.encodings import decoded
-from index_builder.documents.outline import Outline, walk
+from index_builder.documents.outline import Outline, row_texts, walk
 
 _HEADING = re.compile(r"^(={1,6}|#{1,6})[ \t]+(.{1,300}?)(?:[ \t]+\1)?[ \t]*$")
 _ATTRIBUTE = re.compile(r"^:(!?[\w][\w-]{0,60}!?):(?:[ \t]+(.{0,1000}))?$")
@@ -44,6 +44,9 @@ _ANCHOR = re.compile(r"\[\[[^\]]{1,100}\]\]")
 _USE = re.compile(r"\{([\w-]{1,60})\}")
 _BREAK = re.compile(r"[ \t]\+$")
 _CELL = re.compile(r"(?<!\\)(?:(?:^|(?<=\s))(?:\d{0,3}(?:\.\d{1,3})?[+*])?[<^>]{0,2}(?:\.[<^>])?[adehlmsv]?)?\|")
+
+_INNER_TABLE = re.compile(r"(?:(\[[^\]\n]{0,200}\])\s{0,9})?!={3,}\n(.{0,20000}?)\n!={3,}", re.DOTALL)
+_INNER_CELL = re.compile(r"(?<!\\)(?:(?<=\s)|^)!", re.MULTILINE)
 
 
 def read_adoc_file(content: bytes, name: str, outline: Outline) -> str:
@@ -150,10 +153,17 @@ class _Reader:
     def _table_rows(self, inside: list[str], mark: str) -> list[list[str]]:
         if mark in ",:" or 'format="csv"' in self._block or "format=csv" in self._block:
             return list(csv.reader(inside, delimiter=":" if mark == ":" else ","))
-        lines = [[self._plain(cell) for cell in cells] for cells in _cells(inside)]
+        lines = [[self._plain(_INNER_TABLE.sub(self._inner_text, cell)) for cell in cells] for cells in _cells(inside)]
         num_columns = self._num_columns() or max((len(cells) for cells in lines), default=1)
         flat = [cell for cells in lines for cell in cells]
         return [flat[start : start + num_columns] for start in range(0, len(flat), num_columns)]
+
+    def _inner_text(self, table: re.Match[str]) -> str:
+        """A table in a cell, whose own cells begin with another mark, as its rows."""
+        inside = _INNER_CELL.sub("|", table.group(2)).split("\n")
+        rows = [[cell.strip() for cell in cells] for cells in _cells(inside)]
+        has_header = "header" in (table.group(1) or "") or inside[1:2] == [""]
+        return ". ".join(row_texts(rows, True if has_header else None))
 
     def _num_columns(self) -> int:
         columns = re.search(r'cols="?([^"\]]{1,200})', self._block)
@@ -181,7 +191,9 @@ def _cells(inside: list[str]) -> Iterator[list[str]]:
     for line in inside:
         first, *cells = _CELL.split(line)
         if waiting and first.strip():
-            waiting[-1] = f"{waiting[-1]} {first.strip()}"
+            waiting[-1] = f"{waiting[-1]}\n{first.strip()}"
+        elif waiting and "!===" in waiting[-1]:
+            waiting[-1] += "\n"
         if cells:
             if waiting:
                 yield waiting
@@ -320,8 +332,7 @@ class _RstNodes:
     def _add_table(self, table: Any) -> None:
         for title in table.findall(docutils.nodes.title):
             self._outline.add_paragraph(title.astext())
-        rows = [[entry.astext() for entry in row.children] for row in table.findall(docutils.nodes.row)]
-        self._outline.add_table(rows, has_header=bool(list(table.findall(docutils.nodes.thead))))
+        self._outline.add_table(*_rst_rows(table))
 
     def _add_fields(self, node: Any) -> None:
         for field in node.children:
@@ -330,3 +341,27 @@ class _RstNodes:
                 self._outline.add_field(name, body)
             else:
                 self._outline.add_field(field.tagname, field.astext())
+
+
+def _rst_rows(table: Any) -> tuple[list[list[str]], bool]:
+    """The rows of a table, those of a table in a cell as its text; and whether the first names the columns."""
+    heads = list(_own_nodes(table, docutils.nodes.thead))
+    rows = [[_entry_text(entry) for entry in row.children] for row in _own_nodes(table, docutils.nodes.row)]
+    return rows, bool(heads)
+
+
+def _own_nodes(table: Any, kind: type) -> Iterator[Any]:
+    for node in table.findall(kind):
+        above = node.parent
+        while not isinstance(above, docutils.nodes.table):
+            above = above.parent
+        if above is table:
+            yield node
+
+
+def _entry_text(entry: Any) -> str:
+    tables = [child for child in entry.children if isinstance(child, docutils.nodes.table)]
+    if not tables:
+        return str(entry.astext())
+    texts = [child.astext() for child in entry.children if child not in tables]
+    return " ".join([*texts, *(". ".join(row_texts(*_rst_rows(table))) for table in tables)])

@@ -292,9 +292,7 @@ def read_open_document(content: bytes, name: str, outline: Outline) -> str:
             raise SkippedError("encrypted document", name, "OpenDocument with a password")
         _OpenWalk(outline).read(_tree(archive.read("content.xml")))
         meta = _member(archive, "meta.xml")
-        facts = _tree(meta) if meta else None
-        if facts is None:
-            return ""
+        facts = _tree(meta or b"<none/>")
         for field, tag in _OPEN_FIELDS.items():
             outline.add_field(field, [element.text or "" for element in facts.iterfind(f".//{{*}}{tag}")])
         return own_title(facts.findtext(".//{*}title"))
@@ -311,7 +309,6 @@ def _tree(xml: bytes) -> Any:
     return etree.fromstring(xml, etree.XMLParser(resolve_entities=False, no_network=True, remove_comments=True))
 
 
-_OPEN_FIELDS = {"author": "creator", "language": "language", "keywords": "keyword", "subject": "subject"}
 _OPEN_FIELDS = {"author": "creator", "language": "language", "keywords": "keyword", "subject": "subject"}
 _OPEN_SIGNS = {"tab": "\t", "line-break": "\n", "soft-page-break": ""}
 _OPEN_DROPPED = {"image": "image", "object": "embedded object", "annotation": "comments of a document"}
@@ -331,15 +328,13 @@ class _OpenWalk:
         while stack:
             element = stack.pop()
             name = _local(element)
-            if name in _OPEN_UNSEEN:
-                continue
             if name in _OPEN_DROPPED:
                 self._outline.drop(_OPEN_DROPPED[name])
             elif name in ("h", "p"):
                 stack.extend(reversed(self._add_text(element, name)))
             elif name == "table":
                 self._add_table(element)
-            else:
+            elif name not in _OPEN_UNSEEN:
                 if name == "page":
                     self._num_slides += 1
                     self._outline.add_heading(2, f"Slide {self._num_slides}")
@@ -384,13 +379,20 @@ class _OpenWalk:
         self._outline.add_table(self._rows(table))
 
     def _rows(self, table: Any) -> Iterator[list[str]]:
-        for row in table.iterfind(".//{*}table-row"):
+        for row in _own(table, "table-row"):
             cells: list[str] = []
             for cell in row:
-                text = " ".join(self._text(paragraph)[0] for paragraph in cell.iterfind(".//{*}p"))
+                inner = [". ".join(row_texts(list(self._rows(each)))) for each in _own(table, "table", cell)]
+                text = " ".join([*(self._text(each)[0] for each in _own(table, "p", cell)), *inner])
                 repeated = next((value for key, value in cell.attrib.items() if key.endswith("columns-repeated")), "1")
                 cells.extend([text] * (span(repeated) if text or len(row) > 1 else 1))
             yield cells
+
+
+def _own(table: Any, name: str, within: Any = None) -> Iterator[Any]:
+    """The elements of a table that are in none of its cells' tables."""
+    found = (table if within is None else within).iterfind(f".//{{*}}{name}")
+    return (each for each in found if next(each.iterancestors("{*}table")) is table)
 
 
 def _local(element: Any) -> str:

@@ -7,8 +7,10 @@ import logging
 import re
 import zlib
 from collections import Counter
+from itertools import pairwise
+from statistics import median
 
-from pypdf import PdfReader
+from pypdf import PageObject, PdfReader
 from pypdf.errors import DependencyError, FileNotDecryptedError, PyPdfError
 
 from index_builder.documents.compressed import plain_stem
@@ -26,6 +28,10 @@ _SENTENCE_END = re.compile(r"[.!?:;][\"'”’)\]]*$")
 _FIRST_SENTENCE = re.compile(r"\s*([^.!?]{0,600}[.!?]+[\"'”’)\]]*)(?:\s|$)")
 _DIGITS = re.compile(r"\d+")
 _MIN_REPEATS = 3
+_SHOWS = (b"Tj", b"TJ", b"'", b'"')
+_ROW = re.compile(r"^(\s*\S(?:(?! {3}).){0,300} {3,})(\S(?:(?! {3}).){0,300})$")  # a line in two columns
+_NEAR = 2  # characters by which lines of a column begin apart
+_MIN_ROWS, _MIN_COLUMN_CHARS = 8, 20
 _SCANNED_LOOKED_AT = 1000
 
 
@@ -55,7 +61,7 @@ def _page_texts(reader: PdfReader, name: str, outline: Outline) -> list[str]:
     texts = []
     for number in range(reader.get_num_pages()):
         try:
-            texts.append(reader.pages[number].extract_text().strip())
+            texts.append(_page_text(reader.pages[number]).strip())
         except FileNotDecryptedError:
             raise
         except _BROKEN as error:
@@ -63,6 +69,58 @@ def _page_texts(reader: PdfReader, name: str, outline: Outline) -> list[str]:
             outline.leave_out(SkippedError("broken PDF page", f"{name}, page {number + 1}", detail))
             texts.append("")
     return texts
+
+
+def _page_text(page: PageObject) -> str:
+    """The text in the order of the file; column by column where the file goes over two of them line by line."""
+    starts: list[tuple[float, float]] = []  # (y, x) of everything shown, in order
+
+    def note(operator: bytes, _: object, placed: list[float], text: list[float]) -> None:
+        if operator in _SHOWS:
+            x, y = text[4], text[5]
+            starts.append(
+                (x * placed[1] + y * placed[3] + placed[5], x * placed[0] + y * placed[2] + placed[4]),
+            )
+
+    plain = page.extract_text(visitor_operand_before=note)
+    if _num_crossed(starts, float(page.mediabox.left) + float(page.mediabox.width) / 2) < _MIN_ROWS:
+        return plain
+    try:
+        return _by_columns(page.extract_text(extraction_mode="layout").split("\n")) or plain
+    except _BROKEN:
+        return plain
+
+
+def _num_crossed(starts: list[tuple[float, float]], middle: float) -> int:
+    """How many lines the file goes on with in the other half of the page."""
+    pairs = pairwise(starts)
+    return sum(abs(before[0] - after[0]) < 1 and before[1] < middle <= after[1] for before, after in pairs)
+
+
+def _by_columns(lines: list[str]) -> str:
+    """The text of a page that is laid out in characters, its left column before its right one; "" when it has no two
+    columns of sentences: cells of a table are shorter, and are read row by row.
+    """
+    rows = [found for line in lines if (found := _ROW.match(line))]
+    starts = Counter(found.start(2) for found in rows)
+    gutter = max(starts, key=lambda start: sum(starts[near] for near in range(start - 2, start + 3)), default=0)
+    rows = [found for found in rows if abs(found.start(2) - gutter) <= _NEAR]
+    widths = [median(len(found[side].strip()) for found in rows) if rows else 0 for side in (1, 2)]
+    if len(rows) < _MIN_ROWS or min(widths) < _MIN_COLUMN_CHARS:
+        return ""
+    found: list[str] = []
+    left: list[str] = []
+    right: list[str] = []
+    for line in lines:
+        before, between, after = line[: gutter - _NEAR], line[gutter - _NEAR : gutter], line[gutter:]
+        if before.strip() and after.strip() and between.strip() and not _ROW.match(line):
+            found += [*left, *right, line.strip()]  # over the whole width: what is above is read before
+            left, right = [], []
+            continue
+        cut = gutter - _NEAR if between.startswith(" ") else gutter
+        left += [line[:cut].strip()] if line[:cut].strip() else []
+        right += [line[cut:].strip()] if line[cut:].strip() else []
+    return "\n".join([*found, *left, *right])
 
 
 def _refuse_scanned(reader: PdfReader, pages: list[str], name: str, outline: Outline) -> None:

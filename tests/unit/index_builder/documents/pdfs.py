@@ -9,10 +9,13 @@ from pypdf import PdfReader, PdfWriter
 
 def pdf(*pages: list[str], title: str = "") -> bytes:
     """A PDF whose pages hold these lines."""
+    return _pages([_content(lines) for lines in pages], title)
+
+
+def _pages(contents: list[str], title: str = "") -> bytes:
     objects = ["<< /Type /Catalog /Pages 2 0 R >>", "", "<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>"]
     numbers = []
-    for lines in pages:
-        content = _content(lines)
+    for content in contents:
         objects.append(f"<< /Length {len(content)} >>\nstream\n{content}\nendstream")
         objects.append(
             f"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 600 800] /Contents {len(objects)} 0 R "
@@ -23,6 +26,15 @@ def pdf(*pages: list[str], title: str = "") -> bytes:
     objects[1] = f"<< /Type /Pages /Kids [{kids}] /Count {len(numbers)} >>"
     objects.append(f"<< /Title ({title}) >>")
     return _file(objects)
+
+
+def pdf_in_columns(title: str, rows: list[tuple[str, str]]) -> bytes:
+    """A page whose two columns are written line by line, as programs that print tables of text do."""
+    return _pages([f"BT /F1 9 Tf 40 760 Td ({title}) Tj 0 -30 Td {''.join(map(_in_two_columns, rows))}ET"])
+
+
+def _in_two_columns(row: tuple[str, str]) -> str:
+    return f"({row[0]}) Tj 270 0 Td ({row[1]}) Tj -270 -12 Td "
 
 
 def scanned(num_pages: int) -> bytes:

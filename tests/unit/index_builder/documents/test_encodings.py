@@ -29,6 +29,28 @@ def test_a_text_that_says_nothing_is_read_as_what_it_is(text: str, encoding: str
     assert decoded(text.encode(encoding), "t") == text
 
 
+OLD_FRENCH = "Le café a été très cher à Genève, où la garçonne naïve préfère le maïs."
+GERMAN = "Für die Müllers größte Straße gibt es schöne Äpfel und süße Öle, sagt Jürgen in Köln."
+SPANISH = "El niño español comió piña en la montaña; ¿cuándo vendrá mañana?"
+QUOTED = "Elle a dit : “c’est l’été” – déjà… et le garçon a ri près de la forêt."
+
+
+@pytest.mark.parametrize("encoding", ["cp437", "cp850", "mac_roman", "cp1252"])
+@pytest.mark.parametrize("text", [OLD_FRENCH, GERMAN, SPANISH, "café"])
+def test_what_dos_and_older_macs_wrote_is_read_as_it_was(text: str, encoding: str) -> None:
+    assert decoded(text.encode(encoding), "t") == text
+
+
+@pytest.mark.parametrize("encoding", ["mac_roman", "cp1252"])
+def test_signs_of_print_stay_what_they_are(encoding: str) -> None:
+    assert decoded(QUOTED.encode(encoding), "t") == QUOTED
+
+
+def test_boxes_of_dos_are_boxes() -> None:
+    text = "╔═════════════════╗\n║ Das Menü für Köln und Mainz ║\n╚═════════════════╝ Die Größe: eine halbe Seite"
+    assert decoded(text.encode("cp437"), "t") == text
+
+
 def test_latin_1_means_windows_1252() -> None:
     for label in ("iso-8859-1", "ISO-8859-1", "latin1", "ascii", "us-ascii", "windows-1252"):
         assert decoded("5 € “or” so".encode("cp1252"), "t", label) == "5 € “or” so"

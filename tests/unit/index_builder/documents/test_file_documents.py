@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
 from pathlib import Path
 
 import pytest
 
 from index_builder.documents import Document, ReadReport, SkippedError, read_documents
 from index_builder.documents.files import RawFile, parse_file
-from tests.unit.index_builder.documents.pdfs import encrypted, pdf, scanned
+from tests.unit.index_builder.documents.pdfs import encrypted, pdf, pdf_in_columns, scanned
 
 
 def parsed(folder: Path, name: str, content: str | bytes) -> Document:
@@ -160,3 +162,89 @@ def test_a_broken_page_of_a_pdf_is_counted_and_the_others_are_read(tmp_path: Pat
     (document,) = read_documents(str(tmp_path / "r.pdf"), report)
     assert document.text == "First page."
     assert (report.num_documents, report.examples) == (1, {"broken PDF page": ["r.pdf, page 2"]})
+
+
+def test_a_page_in_two_columns_is_read_column_by_column(tmp_path: Path) -> None:
+    title = "A title that goes over the whole width of the page, as titles of papers do, and is long enough for it"
+    left = [f"The owl of line {number} hunts in the night and" for number in range(12)]
+    right = [f"the mouse of line {number} runs over the field or" for number in range(12)]
+    text = parsed(tmp_path, "c.pdf", pdf_in_columns(title, list(zip(left, right, strict=True)))).text
+    assert " ".join(text.split()) == " ".join([title, *left, *right])
+
+
+def test_a_table_of_two_columns_is_read_row_by_row(tmp_path: Path) -> None:
+    rows = [(f"Part {number}", f"{number} EUR") for number in range(12)]
+    text = parsed(tmp_path, "t.pdf", pdf_in_columns("Prices", rows)).text
+    assert "Part 3 3 EUR Part 4 4 EUR" in " ".join(text.split())
+
+
+NESTED = {
+    "n.html": """<table><tr><th>Part</th><th>Sizes</th></tr><tr><td>Bolt</td><td><table><tr><th>mm</th><th>EUR</th></tr>
+        <tr><td>5</td><td>1.20</td></tr><tr><td>6</td><td>1.40</td></tr></table></td></tr>
+        <tr><td>Nut</td><td>only one size</td></tr></table>""",
+    "n.rst": """\
++------+---------------+
+| Part | Sizes         |
++======+===============+
+| Bolt | +----+------+ |
+|      | | mm | EUR  | |
+|      | +====+======+ |
+|      | | 5  | 1.20 | |
+|      | +----+------+ |
+|      | | 6  | 1.40 | |
+|      | +----+------+ |
++------+---------------+
+| Nut  | only one size |
++------+---------------+
+""",
+    "n.adoc": """\
+[cols="1,2a",options="header"]
+|===
+| Part | Sizes
+
+| Bolt
+|
+[options="header"]
+!===
+! mm ! EUR
+
+! 5 ! 1.20
+! 6 ! 1.40
+!===
+
+| Nut
+| only one size
+|===
+""",
+}
+
+
+@pytest.mark.parametrize("name", list(NESTED))
+def test_a_table_in_a_cell_is_read_once_row_by_row(tmp_path: Path, name: str) -> None:
+    text = parsed(tmp_path, name, NESTED[name].encode()).text
+    assert text == "Part: Bolt; Sizes: mm: 5; EUR: 1.20. mm: 6; EUR: 1.40\nPart: Nut; Sizes: only one size"
+
+
+def test_a_table_in_a_cell_of_an_open_document_is_read_once(tmp_path: Path) -> None:
+    def table(*rows: tuple[str, str]) -> str:
+        cells = ["".join(f"<c:table-cell>{cell}</c:table-cell>" for cell in row) for row in rows]
+        return f"<c:table>{''.join(f'<c:table-row>{row}</c:table-row>' for row in cells)}</c:table>"
+
+    def words(*texts: str) -> tuple[str, ...]:
+        return tuple(f"<t:p>{text}</t:p>" for text in texts)
+
+    inner = table(words("mm", "EUR"), words("5", "1.20"))  # type: ignore[arg-type]
+    outer = table(words("Part", "Sizes"), ("<t:p>Bolt</t:p>", inner), words("Nut", "one"))  # type: ignore[arg-type]
+    spaces = 'xmlns:o="urn:o" xmlns:c="urn:table" xmlns:t="urn:text"'
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        archive.writestr("mimetype", "application/vnd.oasis.opendocument.text")
+        archive.writestr("content.xml", f"<o:text {spaces}>{outer}</o:text>")
+    text = parsed(tmp_path, "n.odt", content.getvalue()).text
+    assert text == "Part: Sizes\nBolt: mm: 5; EUR: 1.20\nNut: one"
+
+
+def test_tables_in_tables_without_end_cost_little(tmp_path: Path) -> None:
+    row = "<tr><th>a</th><td>"
+    text = parsed(tmp_path, "d.html", (f"<table>{row}" * 3000 + "words").encode()).text
+    assert "words" in text
