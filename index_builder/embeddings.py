@@ -157,10 +157,10 @@ class VectorShards:
             found[first:last] = np.load(shard.path)[numbers[first:last] - shard.start]
         return found
 
-    def runs(self, max_rows: int) -> Iterator[tuple[VectorShard, ...]]:
-        """Neighbouring shards in runs of about `max_rows` rows."""
+    def runs(self, max_rows: int, first_row: int = 0) -> Iterator[tuple[VectorShard, ...]]:
+        """Neighbouring shards in runs of about `max_rows` rows, from the shard on that begins with `first_row`."""
         run: list[VectorShard] = []
-        for shard in self.shards:
+        for shard in (each for each in self.shards if each.start >= first_row):
             run.append(shard)
             if sum(member.num_rows for member in run) >= max_rows:
                 yield tuple(run)

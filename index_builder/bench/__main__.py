@@ -95,10 +95,10 @@ def _add_building(verbs: Any) -> None:
     verb.add_argument("--repeats", type=int, nargs="+", default=[10, 100])
     verb.add_argument("--encoder", default=building.STAND_IN, help="or a real one, which takes much longer")
     verb.set_defaults(run=lambda flags: building.measure_memory(flags.pages, flags.repeats, flags.encoder))
-    verb = verbs.add_parser("update", help="an update of a few documents beside the build of all")
-    verb.add_argument("--repeats", type=int, default=1, help="of the sample")
+    verb = verbs.add_parser("update", help="updates of a few documents beside the build of all, each by a command")
+    verb.add_argument("--repeats", type=int, default=1, help="of the sample, in other words each time")
     verb.add_argument("--percent", type=float, default=1.0, help="of the pages that have changed")
-    verb.add_argument("--encoder", default="sample")
+    verb.add_argument("--encoder", default="sample", help="or `static`, which takes next to no time")
     verb.set_defaults(run=lambda flags: building.measure_update(flags.repeats, flags.percent, flags.encoder))
 
 

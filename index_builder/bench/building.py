@@ -6,19 +6,22 @@ from __future__ import annotations
 
 import json
 import re
+import resource
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import torch
 from sentence_transformers import SentenceTransformer
-from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+from sentence_transformers.sentence_transformer.modules import Pooling, StaticEmbedding, Transformer
 from transformers import AutoTokenizer, BertConfig, BertModel
 
 from index_builder.documents import ReadReport, SkippedError
@@ -26,6 +29,7 @@ from index_builder.documents.source import Source, open_source
 from index_builder.documents.wiki.mediawiki import RawPage, page_markup, parse_page, raw_pages
 from index_builder.documents.wiki.wikitext import read_markup
 from index_builder.embeddings import embedded_texts, write_vectors
+from index_builder.existing.old_index import OldIndex
 from index_builder.passages.batch import BatchCutter, item_batches
 from index_builder.passages.passage_shards import write_table
 from index_builder.passages.window import WindowShape
@@ -33,9 +37,11 @@ from server.retrieval.encoder.encoder import Encoder
 from server.retrieval.encoder.source import SAMPLE, encoder_path
 
 STAND_IN = "stand-in"
+STATIC = "static"
 _HEAD = b"<mediawiki><siteinfo><base>https://wiki.example/wiki/Main_Page</base></siteinfo>\n"
 _ID = re.compile(rb"<id>(\d+)</id>")
 _COPY_IDS = 1_000_000_000
+_LONG_WORD = re.compile(rb"(?<![\w<&/{|=])[A-Z]?[a-z]{6,20}(?![\w>;=|}])")  # outside of markup
 _SHARD_PASSAGES = 1024
 
 
@@ -56,21 +62,46 @@ def measure_memory(num_pages: int, repeats: list[int], encoder: str) -> dict[str
 
 
 def measure_update(repeats: int, percent: float, encoder: str) -> dict[str, object]:
-    """A build of the sample, repeated, and an update in which so many percent of its pages have another sentence."""
+    """A build of the sample, repeated in other words each time, and, each from that index: an update to a source of
+    which so many percent of the pages have another sentence; those pages alone added; as many forgotten.
+    """
     (path,) = open_source("sample").files
     pages = list(raw_pages(path, ReadReport()))
-    with tempfile.TemporaryDirectory() as folder:
-        dump, index = Path(folder) / "sample.xml", Path(folder) / "index"
+    changed = Change(len(pages) * repeats, round(100 / percent))
+    with tempfile.TemporaryDirectory() as named:
+        folder = Path(named)
+        name = str(_write_static(folder / "encoder")) if encoder == STATIC else encoder
+        index, dump, few, ids = (folder / each for each in ("index", "sample.xml", "few.xml", "ids"))
         _write_dump(dump, pages, repeats)
-        built = _run("build", "--source", str(dump), "--encoder", encoder, "--out", str(index), "--workers", "1")
-        _write_dump(dump, pages, repeats, changed_every=round(100 / percent))
-        updated = _run("update", "--source", str(dump), "--encoder", encoder, "--index", str(index), "--workers", "1")
-    share = float(str(updated["seconds"])) / float(str(built["seconds"]))
-    return {"repeats": repeats, "percent": percent, "build": built, "update": updated, "share": round(share, 4)}
+        _write_dump(few, pages, repeats, changed, only_changed=True)
+        built = _run("build", "--source", str(dump), "--encoder", name, "--out", str(index), *_ANY_RECALL)
+        known = set(OldIndex(index).document_ids)
+        ids.write_text("\n".join(each for each in _page_ids(few) if each in known))
+        _write_dump(dump, pages, repeats, changed)
+        given = {"source": ("--source", dump), "add": ("--add", few), "forget": ("--forget-file", ids)}
+        updates: dict[str, dict[str, object]] = {}
+        for kind, (flag, argument) in given.items():
+            mine = shutil.copytree(index, folder / kind)
+            found = _run("update", flag, str(argument), "--encoder", name, "--index", str(mine), *_ANY_RECALL)
+            updates[kind] = found | {
+                f"share_of_{unit}": round(float(str(found[unit])) / float(str(built[unit])), 4)
+                for unit in ("seconds", "cpu_seconds")
+            }
+    return {"repeats": repeats, "percent": percent, "encoder": encoder, "build": built, "updates": updates}
 
 
-def _write_dump(path: Path, pages: list[RawPage], count: int, changed_every: int | None = None) -> None:
-    """The pages again and again, every copy with ids of its own; some of them with another sentence."""
+@dataclass(frozen=True)
+class Change:
+    """Every how many of the pages of a dump one has another sentence."""
+
+    num_pages: int
+    every: int
+
+
+def _write_dump(
+    path: Path, pages: list[RawPage], count: int, change: Change | None = None, *, only_changed: bool = False
+) -> None:
+    """The pages again and again, every copy with ids and long words of its own; some of them with another sentence."""
     number = 0
     with path.open("wb") as file:
         file.write(_HEAD)
@@ -80,11 +111,36 @@ def _write_dump(path: Path, pages: list[RawPage], count: int, changed_every: int
                 start = max(page.xml.find(b"<page>"), 0)
                 own = _ID.search(page.xml, start)
                 assert own is not None, page.xml[:200]
-                rest = page.xml[own.end(1) :]
-                if changed_every and not number % changed_every:
+                begins, rest = page.xml[start : own.start(1)], page.xml[own.end(1) :]
+                if copy:
+                    begins, rest = (_LONG_WORD.sub(rb"\g<0>%s" % _letters(copy), part) for part in (begins, rest))
+                is_changed = change is not None and not number % change.every
+                if is_changed:
                     rest = rest.replace(b"</text>", b" This page was changed by its editors.</text>", 1)
-                file.write(page.xml[start : own.start(1)] + b"%d" % (int(own[1]) + copy * _COPY_IDS) + rest)
+                if is_changed or not only_changed:
+                    file.write(begins + b"%d" % (int(own[1]) + copy * _COPY_IDS) + rest)
         file.write(b"</mediawiki>\n")
+
+
+def _page_ids(dump: Path) -> list[str]:
+    """The first id of every page."""
+    return [page.split(b"<id>")[1].split(b"<")[0].decode() for page in dump.read_bytes().split(b"<page>")[1:]]
+
+
+def _letters(copy: int) -> bytes:
+    """What the long words of a copy end with."""
+    return bytes([97 + copy % 26, 97 + copy // 26 % 26])
+
+
+def _write_static(folder: Path) -> Path:
+    """An encoder that looks a vector up for every token and takes their mean, at `folder`."""
+    torch.manual_seed(0)
+    tokenizer = AutoTokenizer.from_pretrained(encoder_path(SAMPLE))
+    module = StaticEmbedding(
+        tokenizer.backend_tokenizer, embedding_weights=torch.randn(len(tokenizer), _DIMENSION).numpy()
+    )
+    SentenceTransformer(modules=[module], device="cpu").save(str(folder))
+    return folder
 
 
 def _build(dump: Path, encoder: str) -> dict[str, object]:
@@ -92,14 +148,20 @@ def _build(dump: Path, encoder: str) -> dict[str, object]:
     return _run("build", "--source", str(dump), "--encoder", encoder, "--out", str(out), "--workers", "1")
 
 
+_ANY_RECALL = ("--workers", "1", "--recall-floor", "0.5")  # vectors drawn at random have no neighbours to speak of
+
+
 def _run(*arguments: str) -> dict[str, object]:
     """One command of the builder in a process of its own, and what it reports."""
-    started = time.perf_counter()
+    started, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
     command = [sys.executable, "-m", "index_builder", "--quiet", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{arguments[0]} ended with status {done.returncode}: {done.stderr[-500:]}")
-    return {"seconds": round(time.perf_counter() - started, 1), **_reported(done.stdout)}
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu_s = used.ru_utime + used.ru_stime - before.ru_utime - before.ru_stime
+    seconds = time.perf_counter() - started
+    return {"seconds": round(seconds, 1), "cpu_seconds": round(cpu_s, 1), **_reported(done.stdout)}
 
 
 def _reported(report: str) -> dict[str, object]:

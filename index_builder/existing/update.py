@@ -21,7 +21,7 @@ from index_builder.documents.records import USUAL_COLUMNS, Columns
 from index_builder.documents.source import open_source
 from index_builder.embeddings import EmbedRequest, embedded_texts, plan_embedding, read_shard
 from index_builder.existing.old_index import ChangedItems, OldIndex, text_digest
-from index_builder.index.faiss_index import IndexChoice, write_emptied
+from index_builder.index.faiss_index import IndexChoice, write_kept
 from index_builder.manifest import encoder_revision
 from index_builder.passages.batch import Failure, read_failures, write_failures
 from index_builder.passages.passage_shards import PassageRequest, PassageTotals, write_passages, write_table
@@ -99,8 +99,11 @@ def update_index(plan: UpdatePlan, folder: Path, work: WorkFolder, progress: Pro
         _mark_done(
             plan, old, work, totals=_totals(plan, old, totals, num_passages=num_passages, change=change), change=change
         )
-        earlier = Earlier(old.manifest, folder, totals.num_passages + int(old.row_mask(~kept).sum()))
-        manifest = finish(_same_index(old, work), work, folder, demand=plan.demand, progress=progress, earlier=earlier)
+        rows = old.row_mask(kept)
+        earlier = Earlier(old.manifest, folder, totals.num_passages + int((~rows).sum()))
+        manifest = finish(
+            _same_index(old, rows, work), work, folder, demand=plan.demand, progress=progress, earlier=earlier
+        )
     log.info("update.done version=%s change=%s", manifest.version, change)
     return manifest, change
 
@@ -217,6 +220,7 @@ def _write_shards(
         for table, vectors in old.shards(rows):
             writer.add(table, vectors)
             bar.update(table.num_rows)
+    writer.finish()  # the new ones begin a shard: an inverted file is filled with theirs alone
     for number, path in enumerate(fresh.passage_shards()):
         writer.add(read_shard(path).replace_schema_metadata(None), np.load(fresh.vector_shard(number)))
     return writer.finish()
@@ -297,13 +301,19 @@ def _passage_inputs(plan: UpdatePlan, old: OldIndex, change: Change) -> Inputs:
     }
 
 
-def _same_index(old: OldIndex, work: WorkFolder) -> IndexRequest:
-    """The same kind of index, with what it was trained on; its lists and codes are filled anew."""
+def _same_index(old: OldIndex, rows: NDArray[np.bool_], work: WorkFolder) -> IndexRequest:
+    """The same kind of index, with what it was trained on; an inverted file keeps the codes of the rows that stay."""
     facts = old.manifest.index
-    if facts.kind == "ivfpq":
-        write_emptied(old.folder, work)
+    is_filled = facts.kind == "ivfpq"
+    if is_filled:
+        write_kept(old.folder, work, rows)
     choice = IndexChoice(
-        facts.kind, facts.factory, facts.reason, num_candidates=facts.num_candidates, breadth=facts.breadth
+        facts.kind,
+        facts.factory,
+        facts.reason,
+        num_candidates=facts.num_candidates,
+        breadth=facts.breadth,
+        num_kept=int(rows.sum()) if is_filled else 0,
     )
     return IndexRequest("auto", old.manifest.name, choice if facts.kind != "flat" else None)
 

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, Queue
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import faiss
 import numpy as np
@@ -24,6 +24,9 @@ from index_builder.embeddings import VectorShard, VectorShards
 from index_builder.progress import Progress
 from index_builder.work_folder import WorkFolder, drafted, write_whole
 from server.retrieval.index.vector_index import INDEX_FILE, LISTS_FILE
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +52,7 @@ class IndexChoice:
     Attributes:
         num_candidates: rows to fetch and rank again by their stored vectors; 0: scores are exact already.
         breadth: nprobe of an inverted file, efSearch of a graph, before evaluation has measured which is best.
+        num_kept: rows, from the first on, whose codes `write_kept` has kept: the others alone are added.
     """
 
     kind: str
@@ -56,6 +60,7 @@ class IndexChoice:
     reason: str
     num_candidates: int = 0
     breadth: int = 0
+    num_kept: int = 0
 
     @property
     def is_inverted_file(self) -> bool:
@@ -167,6 +172,7 @@ def _code_bytes(num_vectors: int, dimension: int, budget: int) -> int:
 
 
 SHARD_VECTORS = 1 << 18
+_PIECE_BYTES = 1 << 30
 
 
 def write_inverted_file(
@@ -182,8 +188,11 @@ def write_inverted_file(
         with progress.stage("train", 1, "index") as bar:
             train_index(choice, vectors, trained)
             bar.update()
-    filled = []
-    runs = [(work.path / "index" / f"{n:06d}.index", run) for n, run in enumerate(vectors.runs(SHARD_VECTORS))]
+    filled = sorted((work.path / "index").glob("kept*.index"))
+    runs = [
+        (work.path / "index" / f"{n:06d}.index", run)
+        for n, run in enumerate(vectors.runs(SHARD_VECTORS, first_row=choice.num_kept))
+    ]
     with progress.stage("index", vectors.num_rows, "vector") as bar:
         for path, num_rows in _all_filled(trained, runs):
             filled.append(path)
@@ -194,15 +203,51 @@ def write_inverted_file(
     return [INDEX_FILE, LISTS_FILE]
 
 
-def write_emptied(folder: Path, work: WorkFolder) -> None:
-    """Keep what the inverted file of an index folder was trained to, without its vectors, as the one to fill."""
+def write_kept(folder: Path, work: WorkFolder, kept: NDArray[np.bool_], piece_bytes: int = _PIECE_BYTES) -> None:
+    """Keep what the inverted file of an index folder was trained to, as the one to fill, and the codes of some of its
+    rows, which become the first in their order: they are neither read nor encoded anew.
+
+    Args:
+        kept: [num_rows], which rows.
+    """
     index = faiss.read_index(str(folder / INDEX_FILE), faiss.IO_FLAG_READ_ONLY | faiss.IO_FLAG_ONDISK_SAME_DIR)
     inverted = faiss.extract_index_ivf(index)
-    empty = faiss.ArrayInvertedLists(inverted.nlist, inverted.code_size)
-    empty.this.disown()  # the index deletes them
-    inverted.replace_invlists(empty, True)
-    inverted.ntotal = index.ntotal = 0
-    write_whole(_trained(work), lambda draft: faiss.write_index(index, str(draft)))
+    lists = inverted.invlists
+    inverted.own_invlists = False  # they are read while others take their place
+    numbers = np.where(kept, np.cumsum(kept) - 1, -1)
+
+    def write(path: Path, piece: faiss.InvertedLists) -> None:
+        inverted.replace_invlists(piece, False)
+        inverted.ntotal = index.ntotal = piece.compute_ntotal()
+        write_whole(path, lambda draft: faiss.write_index(index, str(draft)))
+
+    write(_trained(work), faiss.ArrayInvertedLists(inverted.nlist, inverted.code_size))
+    for number, piece in enumerate(_pieces(lists, numbers, piece_bytes)):
+        write(work.path / "index" / f"kept{number:06d}.index", piece)
+
+
+def _pieces(
+    lists: faiss.InvertedLists, numbers: NDArray[np.int64], piece_bytes: int
+) -> Iterator[faiss.ArrayInvertedLists]:
+    """The entries whose rows have a number, in inverted files of about so many bytes: each holds some of the lists."""
+    piece = faiss.ArrayInvertedLists(lists.nlist, lists.code_size)
+    held = 0
+    for number in range(lists.nlist):
+        size = lists.list_size(number)
+        if not size:
+            continue
+        ids = numbers[faiss.rev_swig_ptr(lists.get_ids(number), size)]
+        codes = faiss.rev_swig_ptr(lists.get_codes(number), size * lists.code_size).reshape(size, -1)
+        mine = np.ascontiguousarray(ids[ids >= 0])
+        if len(mine):
+            entries = np.ascontiguousarray(codes[ids >= 0])
+            piece.add_entries(number, len(mine), faiss.swig_ptr(mine), faiss.swig_ptr(entries))
+        held += len(mine) * (lists.code_size + _ID_BYTES)
+        if held >= piece_bytes:
+            yield piece
+            piece, held = faiss.ArrayInvertedLists(lists.nlist, lists.code_size), 0
+    if held:
+        yield piece
 
 
 def _trained(work: WorkFolder) -> Path:
@@ -218,6 +263,8 @@ def _all_filled(trained: Path, runs: list[tuple[Path, Run]]) -> Iterator[tuple[P
         from index_builder.cluster import mapped_beside
 
         yield from mapped_beside(trained, _fill_alone, [(trained, path, run) for path, run in runs])
+        return
+    if not runs:
         return
     filler = Filler(trained)
     with ThreadPoolExecutor(filler.num_at_once) as pool:

@@ -59,9 +59,7 @@ DroppedPart = Callable[[LexborNode, str], str | None]
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
 _SPACE = re.compile(r"\s+")
 _HEAD_BYTES = 1024
-_FIELDS = frozenset(
-    ["author", "keywords", "date", "category", "department", "language", "subject", "status", "audience"]
-)
+_FIELDS = "author keywords date category department language subject status audience".split()  # noqa: SIM905
 
 
 def flattened(markup: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import faiss
@@ -17,12 +18,13 @@ from index_builder.index.faiss_index import (
     FactoryError,
     choose_index,
     named_factory,
+    write_kept,
 )
 from index_builder.index.index_files import index_facts, write_faiss_index, write_vector_file
 from index_builder.progress import Progress
 from index_builder.work_folder import WorkFolder
 from server.retrieval.index.stored_vectors import VECTORS_FILE, StoredVectors
-from server.retrieval.index.vector_index import INDEX_FILE, VectorIndex
+from server.retrieval.index.vector_index import INDEX_FILE, LISTS_FILE, VectorIndex
 from tests.unit.index_builder.vectors import clustered, write_shards
 
 QUIET = Progress(quiet=True)
@@ -176,6 +178,27 @@ def test_filling_goes_on_after_a_kill(tmp_path: Path, monkeypatch: pytest.Monkey
     write_faiss_index(choose_index("ivfpq", 6000, 32), shards, WorkFolder(tmp_path / "work"), folder, QUIET)
     assert (folder / INDEX_FILE).read_bytes() == whole
     assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
+
+
+def test_codes_that_are_kept_are_those_of_an_index_filled_anew(tmp_path: Path) -> None:
+    folder, rows = build(tmp_path, "ivfpq")
+    kept = np.arange(6000) % 7 != 0
+    after = [rows[kept], clustered(300, 32, seed=5)]
+    choice = choose_index("ivfpq", 6000, 32)
+    for name, wanted in (("anew", choice), ("kept", replace(choice, num_kept=int(kept.sum())))):
+        shards = write_shards(tmp_path / name / "vectors", np.concatenate(after), [len(after[0]), len(after[1])])
+        work = WorkFolder(tmp_path / name / "work")
+        write_kept(folder, work, kept, piece_bytes=10_000)
+        pieces = list((work.path / "index").glob("kept*"))
+        assert len(pieces) > 2
+        for piece in pieces if not wanted.num_kept else ():
+            piece.unlink()
+        (tmp_path / name / "out").mkdir()
+        write_faiss_index(wanted, shards, work, tmp_path / name / "out", QUIET)
+    for file in (INDEX_FILE, LISTS_FILE):
+        assert (tmp_path / "anew" / "out" / file).read_bytes().replace(b"anew", b"kept") == (
+            tmp_path / "kept" / "out" / file
+        ).read_bytes()
 
 
 def test_exact_neighbours_are_those_of_the_whole_matrix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
