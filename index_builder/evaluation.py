@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 BLOCK_ROWS = 4096  # with 500 queries some 30 MiB at a time
 DEPTHS = (1, 5, 10, NUM_CANDIDATES)  # the last is what the server ranks
 _SAME_SCORE = 1e-5
+_USUAL_BREADTHS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
+_WIDE_CANDIDATES = (256, 512, 1024)
+_MOST_NODES = 4096
 _NORMAL_95 = 1.96
 
 
@@ -105,23 +108,29 @@ class Truth:
         return near.mean(axis=1)
 
 
-def sweep(folder: Path, facts: IndexFacts, queries: NDArray[np.float32], progress: Progress) -> list[OperatingPoint]:
-    """Measure the index of `folder` over a range of breadths, against exact search, at the depth that is served."""
+def sweep(
+    folder: Path, facts: IndexFacts, queries: NDArray[np.float32], progress: Progress, floor: float = 0.0
+) -> list[OperatingPoint]:
+    """Measure the index of `folder` over a range of breadths, against exact search, at the depth that is served; over
+    ever wider ones while no point is above the floor.
+    """
     vectors = StoredVectors(folder / VECTORS_FILE)
-    points = []
+    points: list[OperatingPoint] = []
     threads = faiss.omp_get_max_threads()
     faiss.omp_set_num_threads(1)
     try:
-        settings = list(_settings(facts, len(vectors)))
+        usual, wider = list(_settings(facts, len(vectors))), _wider_settings(facts)
         with progress.stage("exact", len(vectors), "vector") as bar:
             truth = Truth.of(queries, vectors, bar.update)
-        with progress.stage("evaluate", len(settings), "point") as bar:
-            for setting in settings:
-                points.append(
-                    _measure(VectorIndex(folder / INDEX_FILE, setting, vectors), setting, queries, truth=truth)
-                )
-                vectors.forget_pages()
-                bar.update()
+        with progress.stage("evaluate", len(usual), "point") as bar:
+            settings = usual
+            while settings:
+                for setting in settings:
+                    index = VectorIndex(folder / INDEX_FILE, setting, vectors)
+                    points.append(_measure(index, setting, queries, truth=truth))
+                    vectors.forget_pages()
+                    bar.update()
+                settings = [] if _above(points, floor) else next(wider, [])
     finally:
         faiss.omp_set_num_threads(threads)
     return points
@@ -131,10 +140,13 @@ def best_point(points: list[OperatingPoint], floor: float) -> OperatingPoint:
     """The fastest point whose recall is above the floor for sure, at depth 10 and at the depth that is served; the most
     exact one where none is.
     """
-    good = [point for point in points if min(point.recall_at_10_low, point.recall_at_64_low) >= floor]
-    if good:
+    if good := _above(points, floor):
         return min(good, key=lambda point: point.p50_ms)
     return max(points, key=lambda point: (min(point.recall_at_10, point.recall_at_64), -point.p50_ms))
+
+
+def _above(points: list[OperatingPoint], floor: float) -> list[OperatingPoint]:
+    return [point for point in points if min(point.recall_at_10_low, point.recall_at_64_low) >= floor]
 
 
 def operated_at(facts: IndexFacts, point: OperatingPoint, points: list[OperatingPoint], queries: Queries) -> IndexFacts:
@@ -162,9 +174,21 @@ def _settings(facts: IndexFacts, num_vectors: int) -> Iterator[IndexFacts]:
         yield facts
         return
     for num_candidates in (64, 128, 256, 512):
-        for breadth in (1, 2, 4, 8, 16, 32, 64, 128, 256, 512):
+        for breadth in _USUAL_BREADTHS:
             if breadth <= num_vectors // 10:
                 yield msgspec.structs.replace(facts, breadth=breadth, num_candidates=num_candidates)
+
+
+def _wider_settings(facts: IndexFacts) -> Iterator[list[IndexFacts]]:
+    """Of an inverted file, all its lists in the end; of a graph, some thousand of its nodes."""
+    if facts.kind in ("flat", "other"):
+        return
+    lists = re.search(r"IVF(\d+)", facts.factory)
+    most = int(lists[1]) if lists else _MOST_NODES
+    breadth = _USUAL_BREADTHS[-1]
+    while breadth < most:
+        breadth = min(2 * breadth, most)
+        yield [msgspec.structs.replace(facts, breadth=breadth, num_candidates=each) for each in _WIDE_CANDIDATES]
 
 
 def _measure(index: VectorIndex, setting: IndexFacts, queries: NDArray[np.float32], truth: Truth) -> OperatingPoint:
@@ -306,7 +330,7 @@ def evaluate(
     The manifest is written whatever was found; `publish` refuses an index below the floor.
     """
     manifest = read_manifest(folder)
-    points = sweep(folder, manifest.index, queries.vectors, progress=progress)
+    points = sweep(folder, manifest.index, queries.vectors, progress=progress, floor=recall_floor)
     chosen = best_point(points, recall_floor)
     write_whole(folder / PLOT_FILE, lambda draft: draw(points, chosen, recall_floor, path=draft))
     evaluated = msgspec.structs.replace(

@@ -23,7 +23,7 @@ import pyarrow as pa
 
 from index_builder.embeddings import EMBEDDED
 from index_builder.evaluation import Queries, evaluate, exact_neighbours, interval
-from index_builder.index.faiss_index import IndexKind, choose_index
+from index_builder.index.faiss_index import IndexKind, choose_index, train_on, untrained
 from index_builder.index.index_files import write_index_files
 from index_builder.manifest import IndexDescription, encoder_facts, new_manifest, passage_facts, store_manifest
 from index_builder.passages.batch import SHARD_SCHEMA
@@ -46,8 +46,8 @@ _WITHIN = 0.33  # of the variance that a row has around its centre
 _NUM_QUERIES = 500
 _QUERY_NOISE = 0.6  # beside the row it asks for: a cosine similarity of about 0.77, as questions have
 _DEPTHS = (10, 64)
-_CANDIDATES = (64, 128, 256, 512)
-_BREADTHS = (4, 8, 16, 32, 64, 128, 256, 512)
+_CANDIDATES = (64, 128, 256, 512, 1024)
+_BREADTHS = (32, 64, 128, 256, 512, 1024)
 _FLOOR = 0.95
 _TIMED_QUERIES = 200
 
@@ -193,18 +193,17 @@ def _filled(index: faiss.Index, vectors: StoredVectors) -> faiss.Index:
 
 
 def _trained(factory: str, vectors: StoredVectors, train: Training) -> faiss.Index:
-    index = faiss.index_factory(vectors.dimension, factory, faiss.METRIC_INNER_PRODUCT)
+    index = untrained(factory, vectors.dimension)
     num_lists = 1
     if "IVF" in factory:
         inverted = faiss.extract_index_ivf(index)
-        num_lists, inverted.cp.niter, inverted.cp.seed = inverted.nlist, train.iterations, 1234
-        inverted.cp.max_points_per_centroid = train.per_list
-        whole = faiss.downcast_index(inverted)
-        if hasattr(whole, "do_polysemous_training"):
-            whole.do_polysemous_training = False
+        num_lists, inverted.cp.niter = inverted.nlist, train.iterations
     number = min(len(vectors), max(65536, train.per_list * num_lists))
-    rows = np.sort(np.random.default_rng(3).choice(len(vectors), number, replace=False))
-    index.train(vectors.rows(rows))
+    rows = vectors.rows(np.sort(np.random.default_rng(3).choice(len(vectors), number, replace=False)))
+    if "IVF" in factory:
+        train_on(index, rows, max_per_list=train.per_list)
+    else:
+        index.train(rows)
     return index
 
 

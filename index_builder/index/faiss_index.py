@@ -312,7 +312,10 @@ class Filler:
         options.useFloat16 = True  # tables of codes of 56 bytes and more fit a multiprocessor in half precision only
         options.allowCpuCoarseQuantizer = True  # there is no graph over the lists on GPUs
         try:
-            index = faiss.index_cpu_to_gpu(resources, number, faiss.read_index(str(self._trained)), options)
+            trained = faiss.read_index(str(self._trained))
+            inverted = faiss.extract_index_ivf(trained)
+            inverted.metric_type = inverted.quantizer.metric_type  # GPUs want both alike; codes and lists are the same
+            index = faiss.index_cpu_to_gpu(resources, number, trained, options)
             found = faiss.index_gpu_to_cpu(_filled(index, run))
         except RuntimeError as error:
             log.warning("index.fill_on_cpu gpu=%d reason=%s", number, str(error).strip().splitlines()[0][:300])
@@ -340,25 +343,54 @@ def _merge(trained: Path, filled: list[Path], folder: Path) -> None:
 
 _SAMPLE_PER_LIST = 64
 _SEED = 1234
+_COARSE_LINKS = 32
+
+
+def untrained(factory: str, dimension: int) -> faiss.Index:
+    """The index that Faiss makes of a string, by inner product. The lists of compressed codes are those of the nearest
+    centres: by inner product, or of centres drawn to unit length, as many lists hold fewer of the true neighbours.
+    """
+    index = faiss.index_factory(dimension, factory, faiss.METRIC_INNER_PRODUCT)
+    if "IVF" not in factory:
+        return index
+    inverted = faiss.downcast_index(faiss.extract_index_ivf(index))
+    inverted.cp.seed, inverted.cp.niter = _SEED, 10
+    # Orders codes for Hamming search, which is not used, and takes most of the training time.
+    if hasattr(inverted, "do_polysemous_training"):
+        inverted.do_polysemous_training = False
+    coarse = faiss.downcast_index(inverted.quantizer)
+    if type(inverted) is faiss.IndexIVFPQ and isinstance(coarse, faiss.IndexFlat | faiss.IndexHNSWFlat):
+        is_graph = isinstance(coarse, faiss.IndexHNSWFlat)
+        nearest = faiss.IndexHNSWFlat(coarse.d, _COARSE_LINKS) if is_graph else faiss.IndexFlatL2(coarse.d)
+        inverted.quantizer = nearest
+        nearest.this.disown()  # the index deletes it, as it would the one that Faiss made
+        inverted.cp.spherical = False
+    return index
 
 
 def train_index(choice: IndexChoice, vectors: VectorShards, path: Path) -> int:
     """Train an inverted file on a sample and write it, empty, to `path`; how many vectors it was trained on."""
-    index = faiss.index_factory(vectors.dimension, choice.factory, faiss.METRIC_INNER_PRODUCT)
+    index = untrained(choice.factory, vectors.dimension)
     inverted = faiss.extract_index_ivf(index)
-    inverted.cp.seed = _SEED
-    inverted.cp.niter = 10
-    # Orders codes for Hamming search, which is not used, and takes most of the training time.
-    whole = faiss.downcast_index(inverted)
-    if hasattr(whole, "do_polysemous_training"):
-        whole.do_polysemous_training = False
     sample = vectors.sample(
         min(_SAMPLE_PER_LIST * inverted.nlist, sample_rows(vectors.num_rows, vectors.dimension, usual_sample_bytes()))
     )
-    inverted.cp.max_points_per_centroid = max(1, len(sample) // inverted.nlist + 1)
-    if faiss.get_num_gpus() > 0:
-        on_gpus = faiss.index_cpu_to_all_gpus(faiss.IndexFlatIP(vectors.dimension))
-        inverted.clustering_index = on_gpus  # which does not keep it alive: the name does, until the training has ended
-    index.train(sample)
+    train_on(index, sample, max_per_list=len(sample) // inverted.nlist + 1)
     write_whole(path, lambda draft: faiss.write_index(index, str(draft)))
     return len(sample)
+
+
+def train_on(index: faiss.Index, sample: NDArray[np.float32], max_per_list: int) -> None:
+    """Train an inverted file, on GPUs where there are some.
+
+    Args:
+        sample: [num_rows, dimension].
+    """
+    inverted = faiss.extract_index_ivf(index)
+    inverted.cp.max_points_per_centroid = max(1, max_per_list)
+    flat = faiss.IndexFlatIP(inverted.d) if inverted.cp.spherical else faiss.IndexFlatL2(inverted.d)
+    if faiss.get_num_gpus() > 0:
+        flat = faiss.index_cpu_to_all_gpus(flat)
+    inverted.quantizer_trains_alone = "\0"  # its centres are learnt with the index that follows, then added to it
+    inverted.clustering_index = flat  # which does not keep it alive: the name does, until the training has ended
+    index.train(sample)

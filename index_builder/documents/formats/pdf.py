@@ -101,11 +101,11 @@ def _by_columns(lines: list[str]) -> str:
     """The text of a page that is laid out in characters, its left column before its right one; "" when it has no two
     columns of sentences: cells of a table are shorter, and are read row by row.
     """
-    rows = [found for line in lines if (found := _ROW.match(line))]
-    starts = Counter(found.start(2) for found in rows)
+    rows = [row for line in lines if (row := _ROW.match(line))]
+    starts = Counter(row.start(2) for row in rows)
     gutter = max(starts, key=lambda start: sum(starts[near] for near in range(start - 2, start + 3)), default=0)
-    rows = [found for found in rows if abs(found.start(2) - gutter) <= _NEAR]
-    widths = [median(len(found[side].strip()) for found in rows) if rows else 0 for side in (1, 2)]
+    rows = [row for row in rows if abs(row.start(2) - gutter) <= _NEAR]
+    widths = [median(len(row[side].strip()) for row in rows) if rows else 0 for side in (1, 2)]
     if len(rows) < _MIN_ROWS or min(widths) < _MIN_COLUMN_CHARS:
         return ""
     found: list[str] = []

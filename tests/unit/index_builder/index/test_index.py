@@ -9,6 +9,7 @@ import faiss
 import numpy as np
 import pytest
 
+from index_builder import evaluation
 from index_builder.evaluation import OperatingPoint, best_point, exact_neighbours, interval, sweep
 from index_builder.index import faiss_index
 from index_builder.index.faiss_index import (
@@ -111,6 +112,21 @@ def test_every_kind_finds_what_exact_search_finds(tmp_path: Path, kind: str, mon
     chosen = best_point(points, 0.95)
     assert chosen.recall_at_10 >= 0.95
     assert chosen.recall_at_1 >= 0.95
+
+
+def test_an_index_is_looked_into_ever_wider_until_it_finds_enough(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluation, "_USUAL_BREADTHS", (1, 2))
+    folder, rows = build(tmp_path, "ivfpq")
+    facts = index_facts(choose_index("ivfpq", 6000, 32))
+    queries = moved(rows[::100])
+    assert {point.breadth for point in sweep(folder, facts, queries, QUIET, floor=0.1)} == {1, 2}
+    widened = sweep(folder, facts, queries, QUIET, floor=0.9)
+    assert max(point.breadth for point in widened) > 2
+    assert min(best_point(widened, 0.9).recall_at_10_low, best_point(widened, 0.9).recall_at_64_low) >= 0.9
+    num_lists = faiss.extract_index_ivf(faiss.read_index(str(folder / INDEX_FILE))).nlist
+    assert max(point.breadth for point in sweep(folder, facts, queries, QUIET, floor=1.1)) == num_lists
 
 
 def test_an_index_of_fewer_passages_than_are_asked_for_finds_them_all(tmp_path: Path) -> None:
