@@ -35,6 +35,9 @@ from index_builder.passages.passage_shards import write_table
 from index_builder.passages.window import WindowShape
 from server.retrieval.encoder.encoder import Encoder
 from server.retrieval.encoder.source import SAMPLE, encoder_path
+from server.retrieval.index.inverted_words import WORDS_FILE
+from server.retrieval.index.lexical_index import TERMS_FILE
+from server.retrieval.index.terms import TermReader
 
 STAND_IN = "stand-in"
 STATIC = "static"
@@ -43,6 +46,10 @@ _ID = re.compile(rb"<id>(\d+)</id>")
 _COPY_IDS = 1_000_000_000
 _LONG_WORD = re.compile(rb"(?<![\w<&/{|=])[A-Z]?[a-z]{6,20}(?![\w>;=|}])")  # outside of markup
 _SHARD_PASSAGES = 1024
+_MARK = b"qzxw"
+_TEXT_BEGINS = re.compile(rb"<text\b[^<>]*>(?!\s*#)")  # of pages that lead nowhere else
+_MARKS = re.compile(_MARK + rb"\d+")
+_WORD_FILES = (TERMS_FILE, WORDS_FILE)
 
 
 def measure_memory(num_pages: int, repeats: list[int], encoder: str) -> dict[str, object]:
@@ -78,6 +85,7 @@ def measure_update(repeats: int, percent: float, encoder: str) -> dict[str, obje
         known = set(OldIndex(index).document_ids)
         ids.write_text("\n".join(each for each in _page_ids(few) if each in known))
         _write_dump(dump, pages, repeats, changed)
+        marks = {b"%s%d" % (_MARK, number) for number in range(changed.every, changed.num_pages + 1, changed.every)}
         given = {"source": ("--source", dump), "add": ("--add", few), "forget": ("--forget-file", ids)}
         updates: dict[str, dict[str, object]] = {}
         for kind, (flag, argument) in given.items():
@@ -87,7 +95,24 @@ def measure_update(repeats: int, percent: float, encoder: str) -> dict[str, obje
                 f"share_of_{unit}": round(float(str(found[unit])) / float(str(built[unit])), 4)
                 for unit in ("seconds", "cpu_seconds")
             }
-    return {"repeats": repeats, "percent": percent, "encoder": encoder, "build": built, "updates": updates}
+        traces = {name: _traces(folder / name, marks) for name in ("index", "forget")}
+    return {
+        "repeats": repeats,
+        "percent": percent,
+        "encoder": encoder,
+        "build": built,
+        "updates": updates,
+        "forgotten_pages_of_which_a_word_is_in_some_file": {"before": traces["index"], "after": traces["forget"]},
+    }
+
+
+def _traces(index: Path, marks: set[bytes]) -> int:
+    """How many of these marks, a word of one page each, stand in any file, as letters or as numbers of words."""
+    files = [path for path in index.rglob("*") if path.is_file()]
+    written = {mark for path in files for mark in _MARKS.findall(path.read_bytes())}
+    reader = TermReader("en")
+    words = {int(number) for path in files if path.name in _WORD_FILES for number in np.load(path)}
+    return sum(mark in written or not words.isdisjoint(reader.terms(mark.decode())) for mark in marks)
 
 
 @dataclass(frozen=True)
@@ -115,8 +140,9 @@ def _write_dump(
                 if copy:
                     begins, rest = (_LONG_WORD.sub(rb"\g<0>%s" % _letters(copy), part) for part in (begins, rest))
                 is_changed = change is not None and not number % change.every
-                if is_changed:
-                    rest = rest.replace(b"</text>", b" This page was changed by its editors.</text>", 1)
+                said = b"The mark of this page is %s%d. " % (_MARK, number)
+                said += b"It was changed by its editors. " if is_changed else b""
+                rest = _TEXT_BEGINS.sub(rb"\g<0>" + said, rest, count=1)
                 if is_changed or not only_changed:
                     file.write(begins + b"%d" % (int(own[1]) + copy * _COPY_IDS) + rest)
         file.write(b"</mediawiki>\n")

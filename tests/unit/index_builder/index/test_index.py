@@ -19,6 +19,8 @@ from index_builder.index.faiss_index import (
     FactoryError,
     choose_index,
     named_factory,
+    train_on,
+    untrained,
     write_kept,
 )
 from index_builder.index.index_files import index_facts, write_faiss_index, write_vector_file
@@ -96,6 +98,23 @@ def test_a_factory_of_ones_own_finds_what_exact_search_finds(tmp_path: Path, fac
     write_faiss_index(choice, shards, WorkFolder(tmp_path / "work"), tmp_path, QUIET)
     points = sweep(tmp_path, index_facts(choice), moved(rows[::60]), QUIET)
     assert best_point(points, 0.95).recall_at_10 >= 0.95
+
+
+@pytest.mark.parametrize("factory", ["IVF32,PQ8x6", "IVF32_HNSW16,PQ8x6", "OPQ8_32,IVF32,PQ8x6"])
+def test_lists_are_those_of_the_nearest_centres_and_scores_are_inner_products(factory: str) -> None:
+    rows = clustered(3000, 32).astype(np.float32)
+    index = untrained(factory, 32)
+    train_on(index, rows, max_per_list=100)
+    index.add_with_ids(rows, np.arange(len(rows)))
+    inverted = faiss.extract_index_ivf(index)
+    assert (inverted.quantizer.metric_type, index.metric_type) == (faiss.METRIC_L2, faiss.METRIC_INNER_PRODUCT)
+    everywhere = faiss.SearchParametersIVF(nprobe=inverted.nlist)
+    if isinstance(index, faiss.IndexPreTransform):
+        everywhere = faiss.SearchParametersPreTransform(index_params=everywhere)
+    scores, _ = index.search(rows[:20], 10, params=everywhere)
+    inverted.make_direct_map()
+    expected = -np.sort(-(rows[:20] @ index.reconstruct_n(0, len(rows)).T), axis=1)[:, :10]
+    assert np.allclose(scores, expected, atol=1e-4)
 
 
 def test_a_factory_that_faiss_does_not_know_is_told() -> None:
