@@ -21,7 +21,7 @@ try:
 except ConfigError as error:
     raise SystemExit(f"openchatkit: {error}") from error
 
-bind = [bind_address(host, _settings.port) for host in hosts_to_listen_on(_settings.host)]
+bind = [bind_address(host, port) for host in hosts_to_listen_on(_settings.host) for port in _settings.ports]
 workers = 1
 worker_class = "server.web.reception.front_worker.FrontWorker"  # gthread whose threads see whole requests alone
 threads = _settings.threads

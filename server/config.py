@@ -123,6 +123,8 @@ class Settings(BaseModel):
     # HTTP.
     host: str = ""  # empty: every address of this machine, of IPv4 and IPv6, whichever there are
     port: int = Field(8080, ge=1, le=65535)
+    # A second port of the same addresses. Where there is one, what belongs to operators is told there alone.
+    operator_port: int | None = Field(None, ge=1, le=65535)
     threads: int = Field(64, ge=4)
     max_body_bytes: int = Field(6 * 1024 * 1024, ge=1024)
     drain_timeout_s: float = Field(25.0, gt=0, le=28)
@@ -178,6 +180,17 @@ class Settings(BaseModel):
                 "(OCK_REQUEST_DEADLINE_S, OCK_STREAM_DEADLINE_S), or a second request could take a turn under way"
             )
         return self
+
+    @model_validator(mode="after")
+    def _ports_differ(self) -> Settings:
+        if self.operator_port == self.port:
+            raise ValueError(f"OCK_OPERATOR_PORT={self.operator_port}: legal is another port than OCK_PORT")
+        return self
+
+    @property
+    def ports(self) -> list[int]:
+        """Every port that the front listens on."""
+        return [self.port] if self.operator_port is None else [self.port, self.operator_port]
 
     @property
     def engine_address(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import itertools
 import os
 from pathlib import Path
 from typing import IO
@@ -26,9 +27,10 @@ def check_machine(settings: Settings, machine: Machine, device: str) -> list[str
         Refusal: the settings cannot work here.
     """
     world = settings.tensor_parallel_degree * settings.replicas
-    for host in hosts_to_listen_on(settings.host):
-        if fault := listen_fault(host, settings.port):
-            raise Refusal(f"OCK_HOST={host}, OCK_PORT={settings.port}: cannot listen there ({fault})")
+    for host, port in itertools.product(hosts_to_listen_on(settings.host), settings.ports):
+        if fault := listen_fault(host, port):
+            name = "OCK_PORT" if port == settings.port else "OCK_OPERATOR_PORT"
+            raise Refusal(f"OCK_HOST={host}, {name}={port}: cannot listen there ({fault})")
     return _check_cpu(settings, machine, world) if device == "cpu" else _check_gpus(settings, machine)
 
 

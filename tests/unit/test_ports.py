@@ -34,6 +34,11 @@ def test_the_front_s_settings_bind_an_ipv6_host_in_brackets(monkeypatch: pytest.
     monkeypatch.setenv("OCK_HOST", "::")
     monkeypatch.setenv("OCK_PORT", "8080")
     assert runpy.run_path(str(CONF))["bind"] == ["[::]:8080"]
+    monkeypatch.setenv("OCK_OPERATOR_PORT", "9090")
+    assert runpy.run_path(str(CONF))["bind"] == ["[::]:8080", "[::]:9090"]
+    monkeypatch.setenv("OCK_OPERATOR_PORT", "8080")
+    with pytest.raises(SystemExit, match="OCK_OPERATOR_PORT=8080: legal is another port than OCK_PORT"):
+        runpy.run_path(str(CONF))
 
 
 def test_a_port_comes_from_the_safe_range_and_skips_what_is_taken() -> None:

@@ -12,7 +12,7 @@ import itertools
 import json
 import random
 import re
-import selectors
+import select
 import socket
 import sys
 import threading
@@ -35,6 +35,7 @@ _TIMEOUT_S = 120.0
 _BACKLOG_S = 0.05  # a generator that is later than that is itself the bottleneck, which the result says
 _CLIENTS = (16, 32, 40)
 _QUESTIONS = 64  # different ones, again and again
+_REFUSAL, _CODE_OF_REFUSAL = b"HTTP/1.1 429 ", re.compile(rb'"code": ?"(\w+)"')
 _LENGTH = re.compile(rb"\r\ncontent-length: (\d+)\r\n", re.IGNORECASE)
 
 
@@ -87,8 +88,9 @@ class Load:
 class _Overload:
     def __init__(self, arguments: argparse.Namespace) -> None:
         self._arguments = arguments
-        asked = conversations(arguments.workload or "chat", arguments.seed)
-        self._bodies = itertools.cycle([self._body(next(asked)) for _ in range(_QUESTIONS)])
+        asked, host = conversations(arguments.workload or "chat", arguments.seed), place_of(arguments.url)[0]
+        bodies = [self._body(next(asked)) for _ in range(_QUESTIONS)]
+        self._requests = itertools.cycle([chat_head(host, len(body)) + body for body in bodies])
         self._rng = random.Random(arguments.seed)
 
     def measured(self) -> dict[str, Any]:
@@ -118,7 +120,7 @@ class _Overload:
         watching = threading.Thread(target=_watch, args=(self._arguments.url, load, done), daemon=True)
         watching.start()
         began, cpu_began = time.perf_counter(), time.process_time()
-        work(Generator(place_of(self._arguments.url), self._bodies, load))
+        work(Generator(place_of(self._arguments.url), self._requests, load))
         load.seconds, load.cpu_s = time.perf_counter() - began, time.process_time() - cpu_began
         done.set()
         watching.join()
@@ -149,13 +151,14 @@ class Generator:
     what it takes, the server that it measures has not.
     """
 
-    def __init__(self, place: tuple[str, int], bodies: Iterator[bytes], load: Load) -> None:
+    def __init__(self, place: tuple[str, int], requests: Iterator[bytes], load: Load) -> None:
         self._place = place
-        self._bodies = bodies
+        self._requests = requests
         self._load = load
-        self._poller = selectors.DefaultSelector()
+        self._poller = select.epoll()
         self._idle: list[socket.socket] = []
-        self._under_way: dict[socket.socket, tuple[float, bytearray]] = {}
+        self._sockets: dict[int, socket.socket] = {}  # by file descriptor, as the next
+        self._under_way: dict[int, tuple[float, bytes]] = {}
 
     def closed(self, num_clients: int, seconds: float) -> None:
         """So many clients, each asking as soon as it was answered."""
@@ -183,47 +186,60 @@ class Generator:
         self._close()
 
     def _ask(self) -> None:
-        body, began = next(self._bodies), time.perf_counter()
+        request, began = next(self._requests), time.perf_counter()
         try:
-            sock = self._idle.pop() if self._idle else socket.create_connection(self._place, timeout=_TIMEOUT_S)
-            sock.sendall(chat_head(self._place[0], len(body)) + body)
+            sock = self._idle.pop() if self._idle else self._connect()
+            sock.sendall(request)
         except OSError as error:
             self._note(began, error=type(error).__name__)
             return
-        self._under_way[sock] = (began, bytearray())
-        self._poller.register(sock, selectors.EVENT_READ)
+        self._under_way[sock.fileno()] = (began, b"")
+
+    def _connect(self) -> socket.socket:
+        sock = socket.create_connection(self._place, timeout=_TIMEOUT_S)
+        self._sockets[sock.fileno()] = sock
+        self._poller.register(sock.fileno(), select.EPOLLIN)  # for good: to begin and end with each request costs
+        return sock
 
     def _take(self, wait_s: float) -> int:
         """Read what has come within `wait_s`; how many answers are whole."""
-        num_whole = 0
-        for key, _ in self._poller.select(wait_s):
-            sock = key.fileobj
-            assert isinstance(sock, socket.socket)
-            num_whole += self._read(sock)
-        return num_whole
+        return sum(self._read(number) for number, _ in self._poller.poll(wait_s))
 
-    def _read(self, sock: socket.socket) -> bool:
-        began, answer = self._under_way[sock]
+    def _read(self, number: int) -> bool:
+        sock = self._sockets[number]
         try:
             piece = sock.recv(65536)
         except OSError:
             piece = b""
+        began, answer = self._under_way.get(number, (None, b""))
         answer += piece
-        if piece and not _is_whole(answer):
+        if piece and began is not None and not _is_whole(answer):
+            self._under_way[number] = (began, answer)
             return False
-        del self._under_way[sock]
-        self._poller.unregister(sock)
-        if piece:
+        self._under_way.pop(number, None)
+        if piece and began is not None:
             self._idle.append(sock)
             self._note(began, answer)
         else:
-            sock.close()
-            self._note(began, error="ConnectionClosed")
-        return True
+            self._drop(number)
+            if began is not None:
+                self._note(began, error="ConnectionClosed")
+        return began is not None
 
-    def _note(self, began: float, answer: bytearray | None = None, error: str = "") -> None:
+    def _drop(self, number: int) -> None:
+        """A connection that the server closed, whether or not something was asked over it."""
+        self._poller.unregister(number)
+        sock = self._sockets.pop(number)
+        if sock in self._idle:
+            self._idle.remove(sock)
+        sock.close()
+
+    def _note(self, began: float, answer: bytes = b"", error: str = "") -> None:
         seconds = time.perf_counter() - began
-        found: dict[str, Any] = {} if answer is None else json.loads(answer.partition(b"\r\n\r\n")[2])
+        if refused := _CODE_OF_REFUSAL.search(answer) if answer.startswith(_REFUSAL) else None:
+            self._load.answers.append(Answer(began, seconds, error=refused[1].decode()))  # most are, and read so
+            return
+        found: dict[str, Any] = json.loads(answer.partition(b"\r\n\r\n")[2]) if answer else {}
         usage, choice = found.get("usage", {}), (found.get("choices") or [{}])[0]
         self._load.answers.append(
             Answer(
@@ -237,12 +253,12 @@ class Generator:
         )
 
     def _close(self) -> None:
-        for sock in self._idle:
+        for sock in self._sockets.values():
             sock.close()
         self._poller.close()
 
 
-def _is_whole(answer: bytearray) -> bool:
+def _is_whole(answer: bytes) -> bool:
     head_end = answer.find(b"\r\n\r\n")
     found = _LENGTH.search(answer, 0, head_end + 2) if head_end >= 0 else None
     return found is not None and len(answer) >= head_end + 4 + int(found[1])

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import re
 import time
+from functools import lru_cache
 from http import HTTPStatus
 
 import msgspec
@@ -32,6 +33,7 @@ _HEED = (
 )  # fmt: skip
 _FIELD = re.compile(rb"\r\n([^:\r]+):[ \t]*([^\r]*)")
 _LOG_EVERY_S = 1.0
+_AN_ID = f"req-{'0' * 24}"  # as long as every other
 
 
 class EarlyRefusal:
@@ -44,30 +46,33 @@ class EarlyRefusal:
 
     def answer(self, request: bytes) -> bytes | None:
         """A whole response, after which the connection is kept; None: the application is to answer `request`."""
-        if not request.startswith(_TURN_ROUTES) or not self._may_refuse():
+        concurrency = self._front.concurrency
+        if not request.startswith(_TURN_ROUTES) or concurrency.closed:
+            return None
+        nobodys = self._nobodys_error()
+        if nobodys is None and not concurrency.is_crowded:
             return None
         head, _, body = request.partition(b"\r\n\r\n")
         lowered = head.lower()
         if not _is_plain_turn(lowered, body):
             return None
         is_named = self._front.doorkeeper.asks_for_keys or b"\r\nx-request-id:" in lowered
-        headers = _headers(head) if is_named else Headers()
-        error = self._error(headers)
+        headers = _headers(head) if is_named else None
+        error = nobodys if headers is None else self._error(headers)
         if error is None:
             return None
         route = request[5 : request.index(b" ", 5)].decode("ascii")
         self._front.metrics.request_ended(route, HTTPStatus.TOO_MANY_REQUESTS, error.code.value, seconds=0.0)
         self._log()
-        request_id = request_id_of(headers) if headers else new_request_id()
+        request_id = new_request_id() if headers is None else request_id_of(headers)
         return _response(error, request_id, is_openai=route.startswith("/v1/"))
 
-    def _may_refuse(self) -> bool:
-        """Whether there is anybody whom it would refuse, asked at each request."""
+    def _nobodys_error(self) -> ServiceError | None:
+        """What somebody without a name is told; asked at each request."""
         concurrency, services = self._front.concurrency, self._front.services
-        if concurrency.closed:
-            return False
-        gate, deadline_s = services.gate, services.settings.stream_deadline_s
-        return concurrency.is_crowded or (gate is not None and gate.refusal(deadline_s) is not None)
+        if concurrency.is_crowded and (error := concurrency.refusal()) is not None:
+            return error
+        return None if services.gate is None else services.gate.refusal(services.settings.stream_deadline_s)
 
     def _error(self, headers: Headers) -> ServiceError | None:
         """What the caller is told; a refusal counts among the requests of its key."""
@@ -104,10 +109,20 @@ def _headers(head: bytes) -> Headers:
 
 
 def _response(error: ServiceError, request_id: str, *, is_openai: bool) -> bytes:
+    if len(request_id) != len(_AN_ID):
+        return _words(error.message, error.retry_after_s, is_openai, request_id=request_id)
+    words = _words(error.message, error.retry_after_s, is_openai, request_id=_AN_ID)
+    return words.replace(_AN_ID.encode("ascii"), request_id.encode("ascii"))
+
+
+@lru_cache(maxsize=16)
+def _words(message: str, retry_after_s: float | None, is_openai: bool, *, request_id: str) -> bytes:
+    """A whole response. Many in a row are the same but for their ids."""
+    error = ServiceError(ErrorCode.QUEUE_FULL, message, retry_after_s=retry_after_s)
     body = msgspec.json.encode(error_body(error, request_id, openai=is_openai))
-    retry_after = max(1, round(error.retry_after_s or 1))
     head = (
         f"HTTP/1.1 429 Too Many Requests\r\nContent-Type: application/json\r\nX-Request-Id: {request_id}\r\n"
-        f"X-Content-Type-Options: nosniff\r\nRetry-After: {retry_after}\r\nContent-Length: {len(body)}\r\n\r\n"
+        f"X-Content-Type-Options: nosniff\r\nRetry-After: {max(1, round(retry_after_s or 1))}\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n"
     )
     return head.encode("ascii") + body

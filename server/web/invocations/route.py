@@ -60,6 +60,7 @@ from server.web.sessions.turns import (
     FeedbackAction,
     TurnChanged,
     act_on_turn,
+    is_cancel,
 )
 
 _STICKY = {"type": "string", "pattern": SESSION_ID_PATTERN, "maxLength": MAX_CHARS}
@@ -94,7 +95,7 @@ Answerer = Callable[[dict[str, Any]], Response]
 
 def blueprint(front: Front, others: Mapping[str, Answerer]) -> Blueprint:
     """The routes over `front`. A body with one of the fields that `others` name is answered by what is behind it."""
-    routes = work_blueprint("invocations", front)
+    routes = work_blueprint("invocations", front, needs_no_place=is_cancel)
     settings = front.services.settings
 
     @routes.post("/invocations")

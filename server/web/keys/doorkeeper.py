@@ -41,40 +41,49 @@ class Caller:
 
 
 class Doorkeeper:
-    """Knows the keys, or lets everybody in where there are none."""
+    """Knows the keys, or lets everybody in where there are none. `operator_port`: where alone operators are known."""
 
-    def __init__(self, ring: KeyRing | None) -> None:
+    def __init__(self, ring: KeyRing | None, operator_port: int | None = None) -> None:
         self._ring = ring
+        self._operator_port = operator_port
 
     @classmethod
     def of(cls, settings: Settings) -> Doorkeeper:
         """As the settings name them. Raises ConfigError for a file that cannot be used."""
-        return cls(None if settings.api_keys is None else KeyRing(settings.api_keys))
+        ring = None if settings.api_keys is None else KeyRing(settings.api_keys)
+        return cls(ring, settings.operator_port)
 
     @property
     def asks_for_keys(self) -> bool:
         """Whether a call needs one."""
         return self._ring is not None
 
-    def caller(self, headers: Headers) -> Caller:
-        """Who calls. Raises ServiceError INVALID_API_KEY."""
+    def caller(self, headers: Headers, port: str = "") -> Caller:
+        """Who calls, by which port. Raises ServiceError INVALID_API_KEY."""
         if self._ring is None:
             return Caller()
         given = list(_presented(headers))
         for secret in given:
             holder = self._ring.find(secret)
             if holder is not None:
-                return self._caller(holder)
+                return self._caller(holder, port)
         what = "no key of this server" if given else "missing"
         raise ServiceError(ErrorCode.INVALID_API_KEY, f"the API key is {what}: {_HOW}")
 
-    def operator(self, headers: Headers) -> Caller:
-        """Who calls, if that is an operator; anybody where there are no keys.
+    def check_port(self, port: str) -> None:
+        """Refuse what belongs to operators where they have another port. Raises ServiceError FORBIDDEN."""
+        if not self._is_operators(port):
+            message = f"this is told on the operators' port alone, OCK_OPERATOR_PORT={self._operator_port}"
+            raise ServiceError(ErrorCode.FORBIDDEN, message)
+
+    def operator(self, headers: Headers, port: str = "") -> Caller:
+        """Who calls by which port, if that is an operator; anybody where there are no keys.
 
         Raises:
             ServiceError: INVALID_API_KEY, FORBIDDEN.
         """
-        caller = self.caller(headers)
+        self.check_port(port)
+        caller = self.caller(headers, port)
         if self.asks_for_keys and not caller.is_operator:
             raise ServiceError(ErrorCode.FORBIDDEN, _NO_OPERATOR)
         return caller
@@ -84,11 +93,15 @@ class Doorkeeper:
         if self._ring is not None:
             self._ring.reload()
 
-    def _caller(self, holder: Holder) -> Caller:
+    def _is_operators(self, port: str) -> bool:
+        return self._operator_port is None or port == str(self._operator_port)
+
+    def _caller(self, holder: Holder, port: str) -> Caller:
         assert self._ring is not None
         key = holder.key
         turn_taker = key.name if self._ring.has_several else ""
-        return Caller(key.name, key.role == "operator", holder.share, turn_taker=turn_taker)
+        is_operator = key.role == "operator" and self._is_operators(port)
+        return Caller(key.name, is_operator, holder.share, turn_taker=turn_taker)
 
 
 def _presented(headers: Headers) -> Iterator[str]:

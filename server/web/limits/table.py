@@ -17,6 +17,7 @@ MAX_NAME_CHARS = 256  # of a model, a message's author, a schema, an earlier ans
 MAX_METADATA = 16  # pairs; they change nothing
 MAX_METADATA_CHARS = 512  # of one value
 MAX_REQUEST_ID_CHARS = 64  # of a call that is to be cancelled
+MAX_CANCEL_BYTES = 4096  # of a cancel to /invocations, so that it is answered also where all places are taken
 LEAST_KEY_CHARS = 16  # of an idempotency key, which must not be guessed
 MAX_KEY_CHARS = 255  # of the same
 MAX_SEARCH_CHARS = 4096  # of a search that is no question of a turn

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Blueprint, Response, request
 
-from server.web.call.front import Front
+from server.web.call.front import Front, asked_port
 from server.web.describe.operation import TEXT, Operation
 
 OPERATIONS = (
@@ -22,8 +22,9 @@ def blueprint(front: Front) -> Blueprint:
 
     @routes.get("/metrics")
     def metrics() -> Response:
+        front.doorkeeper.check_port(asked_port())
         if not is_open:
-            front.doorkeeper.operator(request.headers)
+            front.doorkeeper.operator(request.headers, asked_port())
         body, content_type = front.metrics.exposition(request.headers.get("Accept", ""))
         return Response(body, content_type=content_type)
 

@@ -8,7 +8,7 @@ from flask import Blueprint, Response, request
 from server.engine.engine import Engine
 from server.errors import ErrorCode, ServiceError
 from server.web.call.errors import ErrorBody, error_body
-from server.web.call.front import Front, current_exchange
+from server.web.call.front import Front, asked_port, current_exchange
 from server.web.describe.operation import JSON, Operation, in_query
 from server.web.reading.body import json_response
 
@@ -61,7 +61,7 @@ def blueprint(front: Front) -> Blueprint:
     def ping() -> Response:
         state = _state(front)
         if request.args.get("detail"):
-            front.doorkeeper.operator(request.headers)
+            front.doorkeeper.operator(request.headers, asked_port())
             return json_response(_detail(front, state), 200 if state == "ready" else 503)
         return _health(state)
 

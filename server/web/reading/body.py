@@ -36,6 +36,14 @@ def read_lines(request: Request, max_bytes: int) -> list[bytes]:
     return [line for line in _read(request, max_bytes).split(b"\n") if line.strip()]
 
 
+def peek(request: Request) -> bytes:
+    """A small body as it was sent, which can then be read as ever; empty where it cannot be had."""
+    try:
+        return request.get_data()
+    except (ClientDisconnected, OSError):
+        return b""
+
+
 def has_lines(request: Request) -> bool:
     """Whether the body is said to be JSON lines."""
     return request.mimetype in LINES

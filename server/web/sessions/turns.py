@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 import msgspec
-from flask import Blueprint, Response, request
+from flask import Blueprint, Request, Response, request
 from msgspec import Meta
 
 from server.chat.records.session_ids import check_session_id
@@ -14,8 +14,8 @@ from server.chat.services import Services
 from server.errors import ErrorCode, ServiceError
 from server.web.call.front import Front, allowed_owner, store_of, work_blueprint
 from server.web.describe.operation import JSON, Operation, in_path
-from server.web.limits.table import MAX_FEEDBACK_CHARS, MAX_REQUEST_ID_CHARS
-from server.web.reading.body import json_response, read_json
+from server.web.limits.table import MAX_CANCEL_BYTES, MAX_FEEDBACK_CHARS, MAX_REQUEST_ID_CHARS
+from server.web.reading.body import json_response, peek, read_json
 from server.web.reading.struct_reader import invalid, read_struct
 from server.web.sessions.schema import Owner, SessionId
 
@@ -80,6 +80,8 @@ TURN_ACTIONS: dict[str, type[TurnAction]] = {
     "feedback": FeedbackAction,
 }
 
+_CANCEL = b'"cancel"'
+
 _SESSION = in_path("session_id", SessionId, "The conversation.")
 _TURN = in_path("turn", TurnNumber, "One of its turns.")
 _ERRORS = (400, 404, 409, 429, 503)
@@ -103,7 +105,8 @@ OPERATIONS = (
 
 def blueprint(front: Front) -> Blueprint:
     """The routes over `front`."""
-    routes, services = work_blueprint("turns", front), front.services
+    services = front.services
+    routes = work_blueprint("turns", front, needs_no_place=lambda asked: asked.endpoint == "turns.cancel")
 
     @routes.post("/sessions/<session_id>/cancel")
     def cancel(session_id: str) -> Response:
@@ -120,6 +123,18 @@ def blueprint(front: Front) -> Blueprint:
         return act_on_turn(services, action)
 
     return routes
+
+
+def is_cancel(asked: Request) -> bool:
+    """Whether a call to /invocations ends turns and does nothing else, which makes room and so needs none."""
+    length = asked.content_length
+    if length is None or length > MAX_CANCEL_BYTES or _CANCEL not in (body := peek(asked)):
+        return False
+    try:
+        msgspec.json.decode(body, type=CancelAction)
+    except msgspec.DecodeError:
+        return False
+    return True
 
 
 def act_on_turn(services: Services, action: TurnAction) -> Response:

@@ -10,6 +10,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from server.chat.records.turn_records import TextPiece
+from server.config import Settings
 from server.errors import ErrorCode, ServiceError
 from server.web.app import OPERATIONS, create_app
 from tests.unit.web.fakes import Fakes, result
@@ -117,6 +118,27 @@ def test_metrics_can_be_left_open_to_a_scraper_that_has_no_key(keys: MadeKeys) -
     client = create_app(keys.fakes(metrics="open").services).test_client()
     assert client.get("/metrics").status_code == 200
     assert client.get("/ping?detail=1").status_code == 401
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/ping?detail=1"])
+@pytest.mark.parametrize("has_keys", [False, True])
+def test_what_is_the_operators_is_told_on_their_port_alone(keys: MadeKeys, path: str, has_keys: bool) -> None:
+    fakes = keys.fakes(operator_port=9090) if has_keys else Fakes(settings=Settings(operator_port=9090))
+    client, headers = create_app(fakes.services).test_client(), keys.headers("olga")
+    refused = client.get(path, headers={**headers, "Host": "localhost:9090"}, base_url="http://localhost:8080")
+    assert refused.status_code == 403
+    assert refused.json is not None
+    assert "OCK_OPERATOR_PORT=9090" in refused.json["error"]["message"]
+    assert client.get(path, headers=headers, base_url="http://localhost:9090").status_code == 200
+    nobody = client.get(path, base_url="http://localhost:9090").status_code
+    assert nobody == (401 if has_keys else 200)
+    assert client.get("/ping", base_url="http://localhost:8080").status_code == 200
+
+
+def test_open_metrics_are_open_on_the_operators_port_alone(keys: MadeKeys) -> None:
+    client = create_app(keys.fakes(metrics="open", operator_port=9090).services).test_client()
+    assert client.get("/metrics", base_url="http://localhost:9090").status_code == 200
+    assert client.get("/metrics", base_url="http://localhost:8080").status_code == 403
 
 
 def test_a_browser_may_ask_before_it_sends_a_key(keys: MadeKeys) -> None:

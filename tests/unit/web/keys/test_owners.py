@@ -172,6 +172,18 @@ def test_an_operator_sees_what_belongs_to_others_and_nobody_else_does(
     assert b"Lincoln" in alice.get(path, owner="alice").data
 
 
+def test_where_operators_have_a_port_they_see_what_belongs_to_others_there_alone(keys: MadeKeys) -> None:
+    client = create_app(keys.fakes(operator_port=9090).services).test_client()
+    Person(client, keys.headers("alice")).ask("Who was Lincoln?")
+
+    def olga_sees(port: int) -> Any:
+        where = {"base_url": f"http://localhost:{port}", "headers": keys.headers("olga")}
+        return client.get("/sessions/mine?owner=alice", **where)
+
+    assert b"Lincoln" in olga_sees(9090).data
+    assert (olga_sees(8080).status_code, b"Lincoln" in olga_sees(8080).data) == (403, False)
+
+
 def test_an_operator_erases_what_belongs_to_others(alice: Person, bob: Person, olga: Person) -> None:
     alice.ask("One")
     alice.ask("Two")

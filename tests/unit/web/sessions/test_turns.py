@@ -12,6 +12,7 @@ from server.chat.records.turn_records import Turn
 from server.chat.store.memory import MemoryRows
 from server.chat.store.store import Store
 from server.web.app import create_app
+from server.web.limits.table import MAX_CANCEL_BYTES
 from tests.unit.web.fakes import Fakes
 
 
@@ -101,3 +102,19 @@ def test_sagemaker_s_inference_id_stands_for_one_question_of_a_known_session() -
     first, again, other, new = fakes.turns.requests
     assert first.key == again.key != other.key
     assert not str(new.session_id).startswith("once-"), "anybody may have chosen this id"
+
+
+@pytest.mark.parametrize("through_action", [False, True])
+def test_a_turn_is_cancelled_where_all_places_are_taken(through_action: bool) -> None:
+    fakes = Fakes()
+    app = create_app(fakes.services)
+    client, concurrency = app.test_client(), app.extensions["front"].concurrency
+    tickets = [concurrency.enter() for _ in range(concurrency.limit)]
+    cancelled = act(client, action="cancel", session_id="a") if through_action else client.post("/sessions/a/cancel")
+    assert cancelled.json == {"cancelled": 1}
+    assert act(client, action="cancel", session_id="a", messages=[]).json["error"]["code"] == "queue_full"
+    assert act(client, inputs='{"action": "cancel"}').json["error"]["code"] == "queue_full"
+    assert act(client, action="cancel", request_id="a".ljust(MAX_CANCEL_BYTES)).status_code == 429
+    for ticket in tickets:
+        ticket.leave()
+    assert concurrency.num_inside == 0
