@@ -58,7 +58,10 @@ BODY_READ_AHEAD_BYTES = 2048  # beyond the limit of a body, to know that there i
 HEAD_PIECE_BYTES = 8192  # that are parsed at once
 
 # How long a thread waits for a client to take its answer.
-LONGEST_WAIT_S = 30.0  # for one write, not for the whole answer
+LONGEST_WAIT_S = 30.0  # for one write of a stream, not for the whole answer
+# Of answers whose length is known, which no thread waits for; a client has the same time, and a second more for so many
+# bytes as a body has. Beyond that a thread waits.
+MAX_UNSENT_BYTES = 67_108_864
 
 # How many may be at work. The number of threads is OCK_THREADS; some always stay free for /ping and for refusals.
 SPARE_THREADS = 8  # for refusals

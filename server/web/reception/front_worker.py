@@ -24,6 +24,7 @@ from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, ThreadWorker
 
 from server.web.limits import table
 from server.web.reception.incoming import Framing, Incoming
+from server.web.reception.outgoing import Outgoing
 from server.web.reception.reception import Callbacks, Reception
 from server.web.reception.refusals import unreadable
 
@@ -85,7 +86,7 @@ class FrontWorker(ThreadWorker):
 
     def enqueue_req(self, conn: Any) -> None:
         """Called when a connection was accepted: wait for its first request."""
-        conn.initialized, conn.rest = True, b""
+        conn.initialized, conn.rest, conn.unsent = True, b"", b""
         self._reception.await_request(conn)
         while self.nr_conns >= self.worker_connections and self._reception.make_room():
             log.warning("connections.full limit=%d", self.worker_connections)
@@ -107,7 +108,10 @@ class FrontWorker(ThreadWorker):
     def finish_request(self, conn: Any, fs: Future[Any]) -> None:
         """Called on the main thread when a thread has answered: wait for the next request, or let the client go."""
         self._reception.num_bytes_at_work -= conn.num_bytes
-        if not fs.cancelled() and fs.exception() is None and fs.result():
+        is_kept = not fs.cancelled() and fs.exception() is None and bool(fs.result())
+        if conn.unsent:
+            self._reception.send_rest(conn, conn.unsent, conn.rest if is_kept else None)
+        elif is_kept:
             self._reception.await_request(conn, conn.rest)
         else:
             self._reception.let_go(conn)
@@ -118,7 +122,12 @@ class FrontWorker(ThreadWorker):
         req._expected_100_continue = False  # the reception has said so
         if conn.is_cut:
             req.force_close()
-        return super().handle_request(req, conn)
+        outgoing = Outgoing(conn.sock, max(0, table.MAX_UNSENT_BYTES - self._reception.num_bytes_unsent))
+        conn.sock = outgoing
+        try:
+            return super().handle_request(req, conn)
+        finally:
+            conn.sock, conn.unsent = outgoing.sock, bytes(outgoing.unsent)
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: Exception) -> None:
         """Called for whatever goes wrong outside the application."""
@@ -140,6 +149,7 @@ class FrontWorker(ThreadWorker):
             conn.parser.unreader = conn.held
         request, conn.rest = incoming.split()
         conn.framing, conn.is_cut, conn.num_bytes = incoming.framing, incoming.is_cut, len(request)
+        conn.unsent = b""
         conn.held.hold(request)
         self._reception.num_bytes_at_work += conn.num_bytes
         future = self._lane(incoming.target).submit(self.handle, conn)

@@ -32,8 +32,11 @@ class Guest:
 
     connection: Any
     since: float
-    incoming: Incoming | None = None  # None: it is closing
+    incoming: Incoming | None = None  # None: it is closing, or has yet to take its answer
     num_dropped: int = 0
+    unsent: memoryview = field(default=memoryview(b""))  # of its answer
+    due_at: float = 0.0  # when it must have taken that
+    rest: bytes | None = None  # what came behind the request that is being answered; None: it is let go then
 
     @property
     def num_bytes(self) -> int:
@@ -70,6 +73,7 @@ class Reception:
         self._num_bytes = 0
         self.num_answered_at_once = 0
         self.num_bytes_at_work = 0  # of requests that were handed over, as whoever has them says
+        self.num_bytes_unsent = 0  # of answers
 
     def await_request(self, connection: Any, begun: bytes = b"") -> None:
         """Wait for the connection's next request, of which `begun` has come with the one before it."""
@@ -86,11 +90,24 @@ class Reception:
             connection.sock.shutdown(socket.SHUT_WR)
         self._watch(Guest(connection, time.monotonic()))
 
+    def send_rest(self, connection: Any, unsent: bytes, rest: bytes | None) -> None:
+        """Send what its thread has left of an answer; then wait for the next request, of which `rest` has come, or let
+        the client go where that is None.
+        """
+        now = time.monotonic()
+        due_at = now + table.LONGEST_WAIT_S + len(unsent) / table.LEAST_BODY_BYTES_S
+        self.num_bytes_unsent += len(unsent)
+        guest = Guest(connection, now, unsent=memoryview(unsent), due_at=due_at, rest=rest)
+        self._watch(guest, selectors.EVENT_WRITE)
+
     def expire(self, idle_s: float | None = None) -> None:
         """End what is late. `idle_s`: how long a connection may be silent between requests, if not as usual."""
         now = time.monotonic()
         for guest in list(self._guests.values()):
-            if guest.incoming is None:
+            if guest.unsent:
+                if now > guest.due_at:
+                    self._leave(guest)
+            elif guest.incoming is None:
                 if now - guest.since > table.LONGEST_CLOSING_S:
                     self._leave(guest)
             elif not guest.num_bytes:
@@ -103,17 +120,20 @@ class Reception:
         """End the connection that is missed least: a closing one, an idle one, or the slowest. False: there is none."""
         if not self._guests:
             return False
-        guest = min(self._guests.values(), key=lambda each: (each.num_bytes > 0, each.since))
+        guest = min(self._guests.values(), key=lambda each: (each.num_bytes > 0 or bool(each.unsent), each.since))
         self._leave(guest)
         return True
 
-    def _watch(self, guest: Guest) -> bool:
-        """Look out for what the guest sends. False: it has gone."""
+    def _watch(self, guest: Guest, event: int = selectors.EVENT_READ) -> bool:
+        """Look out for what the guest sends, or for room to send it more. False: it has gone."""
         sock = guest.connection.sock
         try:
             sock.setblocking(False)
-            self._poller.register(sock, selectors.EVENT_READ, self._on_readable)
+            self._poller.register(
+                sock, event, self._on_readable if event == selectors.EVENT_READ else self._on_writable
+            )
         except (OSError, ValueError):
+            self.num_bytes_unsent -= len(guest.unsent)
             self._close(guest.connection)
             return False
         self._guests[sock.fileno()] = guest
@@ -132,6 +152,29 @@ class Reception:
         guest = self._guests.get(sock.fileno())
         if guest is not None:  # else it left in the same round
             self._read(guest)
+
+    def _on_writable(self, sock: Any) -> None:
+        guest = self._guests.get(sock.fileno())
+        if guest is not None and guest.unsent:
+            self._send(guest)
+
+    def _send(self, guest: Guest) -> None:
+        try:
+            num_sent = guest.connection.sock.send(guest.unsent[:_PIECE_BYTES])
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            self._leave(guest)
+            return
+        guest.unsent = guest.unsent[num_sent:]
+        self.num_bytes_unsent -= num_sent
+        if guest.unsent:
+            return
+        self._forget(guest)
+        if guest.rest is None:
+            self.let_go(guest.connection)
+        else:
+            self.await_request(guest.connection, guest.rest)
 
     def _read(self, guest: Guest) -> None:
         try:
@@ -230,6 +273,7 @@ class Reception:
 
     def _forget(self, guest: Guest) -> None:
         self._num_bytes -= guest.num_bytes
+        self.num_bytes_unsent -= len(guest.unsent)
         del self._guests[guest.connection.sock.fileno()]
         self._poller.unregister(guest.connection.sock)
 

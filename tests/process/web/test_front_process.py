@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import re
+import select
 import signal
 import socket
 import subprocess
@@ -19,7 +20,7 @@ import httpx2
 import pytest
 
 from tests import ROOT
-from tests.process.web.front_server import Server, start_front, wait_until
+from tests.process.web.front_server import DEADLINE_S, Server, start_front, wait_until
 
 StartServer = Callable[..., Server]
 
@@ -201,6 +202,23 @@ def test_a_client_that_stops_reading_loses_its_turn(impatient_server: Server) ->
         connection.sendall(POST + b"Content-Length: %d\r\n\r\n%s" % (len(body), body))
         impatient_server.wait_note("cancelled")
     assert impatient_server.http.get("/ping").status_code == 200
+
+
+def test_clients_that_do_not_read_a_plain_answer_hold_no_thread(start_server: StartServer) -> None:
+    server = start_server("tests.process.web.patient_wsgi:app", threads="4")
+    texts = [f"{number} {'x' * 260_000}" for number in range(22)]  # more than any socket holds
+    body = json.dumps({"inputs": texts}).encode()
+    with ExitStack() as stack:
+        clients = [stack.enter_context(socket.create_connection(("127.0.0.1", server.port))) for _ in range(5)]
+        for client in clients:
+            client.sendall(POST + b"Content-Length: %d\r\n\r\n%s" % (len(body), body))
+            assert select.select([client], [], [], DEADLINE_S)[0], "its answer has not begun"
+        assert server.http.post("/invocations", json={"inputs": "hello"}).status_code == 200
+        for _ in range(2):  # what is read late is whole, and the connection is good for another
+            response = http.client.HTTPResponse(clients[0])
+            response.begin()
+            assert [each["outputs"] for each in json.load(response)] == [f"You said: {text}" for text in texts]
+            clients[0].sendall(POST + b"Content-Length: %d\r\n\r\n%s" % (len(body), body))
 
 
 @pytest.mark.parametrize("sent", [HALF_A_HEAD, BODY_HEAD])

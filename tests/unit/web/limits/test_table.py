@@ -114,6 +114,7 @@ ELSEWHERE = {
     "MAX_HEAD_BYTES": "tests/unit/web/reception/test_incoming.py",
     "MAX_CHUNKS": "tests/unit/web/reception/test_incoming.py",
     "MAX_CHUNK_LINE_BYTES": "tests/unit/web/reception/test_incoming.py",
+    "MAX_UNSENT_BYTES": "tests/unit/web/reception/test_reception.py",
     "MAX_RECEIVED_BYTES": "tests/unit/web/reception/test_reception.py",
     "MAX_DROPPED_BYTES": "tests/unit/web/reception/test_reception.py",
 }

@@ -12,6 +12,7 @@ import pytest
 from server.web.limits import table
 from server.web.reception import reception as module
 from server.web.reception.incoming import Incoming
+from server.web.reception.outgoing import Outgoing
 from server.web.reception.reception import Callbacks, Reception
 
 HEAD = b"POST /search HTTP/1.1\r\nContent-Length: 4\r\n\r\n"
@@ -223,3 +224,52 @@ def test_requests_one_behind_the_other_and_large_ones_are_handed_over(desk: Desk
     theirs.sendall(b"POST / HTTP/1.1\r\nContent-Length: 70000\r\n\r\n" + b"x" * 70_000)
     desk.turn()
     assert len(desk.handed) == 2
+
+
+def test_an_answer_that_a_client_has_no_room_for_is_sent_as_it_takes_it_and_the_connection_goes_on(desk: Desk) -> None:
+    connection, theirs = desk.connect()
+    theirs.sendall(HEAD + b"1234")
+    desk.turn()
+    outgoing = Outgoing(connection.sock, room=10**7)
+    outgoing.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 5000000\r\n\r\n")
+    outgoing.sendall(b"x" * 5_000_000)
+    assert outgoing.unsent, "it did not wait"
+    desk.reception.send_rest(connection, bytes(outgoing.unsent), rest=b"POST /s")
+    desk.turn()
+    received = bytearray()
+    while len(received) - received.find(b"\r\n\r\n") - 4 < 5_000_000:
+        received += theirs.recv(1 << 20)
+        desk.turn()
+    assert received.partition(b"\r\n\r\n")[2] == b"x" * 5_000_000
+    assert desk.reception.num_bytes_unsent == 0
+    theirs.sendall(HEAD.removeprefix(b"POST /s") + b"1234")
+    desk.turn()
+    assert len(desk.handed) == 2, "its next request, of which the beginning had come"
+
+
+def test_a_client_that_does_not_take_its_answer_is_ended_at_its_time(desk: Desk) -> None:
+    connection, theirs = desk.connect()
+    theirs.sendall(HEAD + b"1234")
+    desk.turn()
+    desk.reception.send_rest(connection, b"x" * 5_000_000, rest=None)
+    desk.turn()
+    assert 0 < desk.reception.num_bytes_unsent < 5_000_000
+    desk.now += table.LONGEST_WAIT_S
+    desk.reception.expire()
+    assert desk.gone == []
+    desk.now += 5_000_000 / table.LEAST_BODY_BYTES_S + 1
+    desk.reception.expire()
+    assert desk.gone == [connection]
+    assert desk.reception.num_bytes_unsent == 0
+
+
+@pytest.mark.parametrize("head", [b"HTTP/1.1 200 OK\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 5000000\r\n\r\n"])
+def test_a_stream_and_what_is_over_the_room_are_waited_for(head: bytes) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.settimeout(0.05)
+        outgoing = Outgoing(ours, room=1000)
+        outgoing.sendall(head)
+        with pytest.raises(TimeoutError):
+            outgoing.sendall(b"x" * 5_000_000)
+        assert not outgoing.unsent, "half of it has gone: nothing may be sent behind that"
