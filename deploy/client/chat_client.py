@@ -110,7 +110,8 @@ def _transport(url: str | None, endpoint_name: str | None, region: str | None, t
     from deploy.aws.api import LiveAws  # boto3 only where it is used
     from deploy.client.sagemaker_transport import SageMakerTransport
 
-    return SageMakerTransport(LiveAws(region).client("sagemaker-runtime"), endpoint_name)
+    name, _, component = endpoint_name.partition("/")
+    return SageMakerTransport(LiveAws(region).client("sagemaker-runtime"), name, component or None)
 
 
 def _encode(body: dict[str, Any]) -> bytes:

@@ -30,9 +30,12 @@ _JSON = "application/json"
 class SageMakerTransport:
     """Calls InvokeEndpoint and InvokeEndpointWithResponseStream of `endpoint_name` through `client`."""
 
-    def __init__(self, client: Any, endpoint_name: str) -> None:
+    def __init__(self, client: Any, endpoint_name: str, component: str | None = None) -> None:
+        """`component`: the inference component that serves the model, where the endpoint does not."""
         self._client = client
         self._call = {"EndpointName": endpoint_name, "ContentType": _JSON}
+        if component is not None:
+            self._call["InferenceComponentName"] = component
         if key := os.environ.get(API_KEY_VARIABLE, ""):
             self._call["CustomAttributes"] = f"api_key={key}"  # SageMaker passes on no header of the client's
 

@@ -15,6 +15,8 @@ from deploy.client import ChatClient, Reply
 from deploy.client.sagemaker_transport import SageMakerTransport
 from deploy.errors import DeployError
 from deploy.specification import endpoint_file
+from deploy.specification.endpoint_file import EndpointFile
+from deploy.specification.names import component_name
 
 _NO_ANSWER = {"outputs": "", "session_id": "", "finish_reason": "stop"}
 
@@ -45,9 +47,13 @@ def client(arguments: argparse.Namespace) -> ChatClient:
         return ChatClient(arguments.url)
     file = endpoint_file.read(arguments.file)
     if arguments.dry_run:
-        return ChatClient(transport=PrintedCalls(file.name, sys.stdout))
+        return ChatClient(transport=PrintedCalls(file, sys.stdout))
     runtime = LiveAws(file.region, arguments.profile).client("sagemaker-runtime")
-    return ChatClient(transport=SageMakerTransport(runtime, file.name))
+    return ChatClient(transport=SageMakerTransport(runtime, file.name, _component(file)))
+
+
+def _component(file: EndpointFile) -> str | None:
+    return component_name(file) if file.inference_component else None
 
 
 def parameters(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -92,8 +98,8 @@ class PrintedPosts:
 class PrintedCalls:
     """A transport that prints each request to SageMaker's runtime and answers with nothing."""
 
-    def __init__(self, endpoint_name: str, out: TextIO) -> None:
-        self._endpoint_name = endpoint_name
+    def __init__(self, file: EndpointFile, out: TextIO) -> None:
+        self._file = file
         self._out = out
 
     def post(self, body: bytes) -> bytes:
@@ -106,8 +112,10 @@ class PrintedCalls:
         yield iter([self._print("InvokeEndpointWithResponseStream", "application/jsonlines", body)])
 
     def _print(self, operation: str, accept: str, body: bytes) -> bytes:
+        component = _component(self._file)
         parameters = {
-            "EndpointName": self._endpoint_name,
+            "EndpointName": self._file.name,
+            **({"InferenceComponentName": component} if component else {}),
             "ContentType": "application/json",
             "Accept": accept,
             "Body": body.decode(),

@@ -1,4 +1,4 @@
-"""Autoscaling of an endpoint's variant: its requests; set, taken away, given back.
+"""Autoscaling of an endpoint's variant, or of its inference component's copies: set, taken away, given back.
 
 The metric counts requests in flight per model every 10 seconds, those waiting in the container's queue included, and
 a stream until its last token: it rises before anything is refused, as long as the queue is longer than the target.
@@ -10,9 +10,11 @@ from typing import Any
 
 from deploy.aws.api import Answer, Aws, Call, Say
 from deploy.specification.endpoint_file import Autoscaling, EndpointFile
+from deploy.specification.names import component_name
 
 SERVICE = "application-autoscaling"
 METRIC = "SageMakerVariantConcurrentRequestsPerModelHighResolution"
+COMPONENT_METRIC = "SageMakerInferenceComponentConcurrentRequestsPerCopyHighResolution"
 
 
 class Autoscaler:
@@ -60,7 +62,9 @@ def put_policy(file: EndpointFile, scaling: Autoscaling) -> Call:
     """PutScalingPolicy; a repeated one changes the target."""
     tracking = {
         "TargetValue": scaling.concurrent_requests,
-        "PredefinedMetricSpecification": {"PredefinedMetricType": METRIC},
+        "PredefinedMetricSpecification": {
+            "PredefinedMetricType": COMPONENT_METRIC if file.inference_component else METRIC
+        },
         "ScaleInCooldown": scaling.scale_in_cooldown_s,
         "ScaleOutCooldown": scaling.scale_out_cooldown_s,
     }
@@ -73,7 +77,7 @@ def put_policy(file: EndpointFile, scaling: Autoscaling) -> Call:
 
 
 def describe(file: EndpointFile) -> Call:
-    """DescribeScalableTargets for this variant alone."""
+    """DescribeScalableTargets for this variant or component alone."""
     parameters = {
         "ServiceNamespace": "sagemaker",
         "ResourceIds": [_target(file)["ResourceId"]],
@@ -108,6 +112,12 @@ def policy_name(file: EndpointFile) -> str:
 
 
 def _target(file: EndpointFile) -> dict[str, Any]:
+    if file.inference_component:
+        return {
+            "ServiceNamespace": "sagemaker",
+            "ResourceId": f"inference-component/{component_name(file)}",
+            "ScalableDimension": "sagemaker:inference-component:DesiredCopyCount",
+        }
     return {
         "ServiceNamespace": "sagemaker",
         "ResourceId": f"endpoint/{file.name}/variant/{file.variant}",

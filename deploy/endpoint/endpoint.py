@@ -5,6 +5,7 @@ from __future__ import annotations
 from deploy.aws.api import Answer, Aws, Call, RefusedError, Say
 from deploy.endpoint import requests
 from deploy.endpoint.autoscaling import Autoscaler
+from deploy.endpoint.component import Component
 from deploy.endpoint.failure import EndpointFailedError, failed, reason
 from deploy.endpoint.plan import EndpointPlan
 from deploy.endpoint.undo import Undo
@@ -23,6 +24,7 @@ class Endpoint:
         self._waiter = waiter
         self._say = say
         self._autoscaler = Autoscaler(aws, file, say)
+        self._component = Component(aws, file, waiter, say) if file.inference_component else None
 
     def create(self, plan: EndpointPlan, undo: bool = True) -> None:
         """Makes model, configuration, endpoint and autoscaling, whichever is missing, and waits until it serves.
@@ -42,37 +44,52 @@ class Endpoint:
                 self._say(f"creating endpoint {self._file.name}")
             made.in_use = True
             self._waiter.settled(self._file.name, plan.config_name, plan.ready_timeout_s)
+            if self._component and plan.component:
+                self._component.ensure(plan.component, plan.ready_timeout_s, made)
         self._autoscaler.scale()  # a failure here does not undo an endpoint that serves
 
     def update(self, plan: EndpointPlan, undo: bool = True) -> None:
-        """Moves the endpoint to `plan`, blue/green, and remembers the configuration it had.
+        """Moves the endpoint to `plan`, blue/green, and remembers the configuration it had; a component the same way.
 
         Raises:
             DeployError: there is no such endpoint, or SageMaker went back to the old configuration; the new one is
                 then unmade and autoscaling given back, unless `undo` is false.
         """
         current = self._serving_config()
-        if current == plan.config_name:
+        is_other_model = self._component and plan.component and not self._component.is_as(plan.component)
+        if current == plan.config_name and not is_other_model:
             self._say(f"{self._file.name} already serves {current}; nothing to change but autoscaling")
             self._autoscaler.scale()
             return
+        if current != plan.config_name:
+            self._move_fleet(plan, current, undo=undo)
+        if is_other_model and self._component and plan.component:  # a fleet that has moved stays, come what may
+            with Undo(self._aws, self._file.name, self._say, wanted=undo) as made:
+                self._ensure_model(plan, made)
+                self._component.move(plan.component, plan.update_timeout_s, made)
+        self._autoscaler.scale()
+
+    def _move_fleet(self, plan: EndpointPlan, current: str, *, undo: bool) -> None:
         with Undo(self._aws, self._file.name, self._say, wanted=undo) as made:
             self._ensure_model(plan, made)
             self._ensure_config(plan, made)
             self._remember_for_rollback(current, made)
             self._free_to_move(current, _instance_types(plan.config.parameters), made)
             self._move(plan.config_name, plan.update_timeout_s, made)
-        self._autoscaler.scale()
 
     def rollback(self, timeout_s: float, to: str | None = None) -> str:
         """Moves the endpoint to the configuration it had before (or `to`) and returns that configuration's name.
 
-        A second rollback goes forward again.
+        A second rollback goes forward again. An inference component goes back to its earlier model, whose name is
+        returned then; the machines below it stay.
 
         Raises:
             DeployError: nothing to go back to, or it failed.
         """
         current = self._serving_config()
+        if self._component:
+            with Undo(self._aws, self._file.name, self._say, wanted=True) as made:
+                return self._component.rollback(timeout_s, to, made)
         target = to or self._previous_config()
         if target is None or target == current:
             raise DeployError(f"{self._file.name} serves {current} and knows of no earlier configuration")
@@ -93,6 +110,8 @@ class Endpoint:
         if self._describe(assumed={"EndpointStatus": "InService"}) is None:
             return
         self._autoscaler.unscale()
+        if self._component:
+            self._component.remove()
         deletion = Call("sagemaker", "DeleteEndpoint", {"EndpointName": self._file.name})
         try:
             self._aws.find(deletion)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from deploy.aws.api import Aws, Call, Say
 from deploy.endpoint import autoscaling, requests
+from deploy.endpoint.component import create_component, update_component
 from deploy.endpoint.memory_check import check_memory
 from deploy.endpoint.quota import check_quota
 from deploy.errors import DeployError
@@ -22,12 +23,16 @@ PROVISION_S = 1800  # how long SageMaker may take to find machines, beyond our o
 
 @dataclass(frozen=True)
 class EndpointPlan:
-    """A model and a configuration, how long a fleet may take to come up with them, and requests to move to it."""
+    """A model and a configuration, how long a fleet may take to come up with them, and requests to move to it.
+
+    `component` makes the inference component that serves the model, where the endpoint does not.
+    """
 
     model: Call
     config: Call
     ready_timeout_s: int
     shift_s: int
+    component: Call | None = None
 
     @property
     def update_timeout_s(self) -> int:
@@ -63,13 +68,18 @@ def make_plan(aws: Aws, file: EndpointFile, say: Say) -> EndpointPlan:
     download_s = file.timeouts.download_s or derived_s
     startup_s = file.timeouts.startup_s or derived_s
     variables = environment(file, startup_s)
-    check_memory(aws, file, from_env(variables), say=say)
+    settings = from_env(variables)
+    check_memory(aws, file, settings, say=say)
     for warning in warnings(file, variables):
         say(f"warning: {warning}")
     model = requests.create_model(file, image, variables)
-    config = requests.create_endpoint_config(file, model.parameters["ModelName"], download_s, startup_s=startup_s)
+    name = str(model.parameters["ModelName"])
+    config = requests.create_endpoint_config(file, name, download_s, startup_s=startup_s)
+    component = None
+    if file.inference_component:
+        component = create_component(file, name, download_s, startup_s=startup_s, settings=settings)
     ready_s = download_s + startup_s + (file.instance.provision_timeout_s or PROVISION_S)
-    plan = EndpointPlan(model, config, ready_s, shift_s=shift_s(file.update))
+    plan = EndpointPlan(model, config, ready_s, shift_s=shift_s(file.update), component=component)
     _check_all(file, plan)
     return plan
 
@@ -87,6 +97,9 @@ def _check_all(file: EndpointFile, plan: EndpointPlan) -> None:
         requests.create_endpoint(file, plan.config_name),
         requests.update_endpoint(file, plan.config_name),
     ]
+    if plan.component:
+        copies = int(plan.component.parameters["RuntimeConfig"]["CopyCount"])
+        calls += [plan.component, update_component(file, plan.component.parameters["Specification"], copies)]
     if file.autoscaling:
         calls += [autoscaling.register(file, file.autoscaling), autoscaling.put_policy(file, file.autoscaling)]
     for call in calls:

@@ -12,9 +12,16 @@ import json
 from typing import Any
 
 from deploy.aws.api import Call
-from deploy.specification.endpoint_file import Artifact, Asynchronous, EndpointFile, Instance, Update
+from deploy.specification.endpoint_file import (
+    Artifact,
+    Asynchronous,
+    EndpointFile,
+    InferenceComponent,
+    Instance,
+    Update,
+)
 from deploy.specification.instance_types import ami_for, num_gpus
-from deploy.specification.names import HASH_DIGITS, tags
+from deploy.specification.names import HASH_DIGITS, component_name, tags
 
 
 def create_model(file: EndpointFile, image: str, environment: dict[str, str]) -> Call:
@@ -32,19 +39,24 @@ def create_model(file: EndpointFile, image: str, environment: dict[str, str]) ->
         "ExecutionRoleArn": file.role,
         "EnableNetworkIsolation": file.network.isolation,
         "Tags": tags(file),
+        **_vpc(file),
     }
-    if file.network.subnets:
-        parameters["VpcConfig"] = {
-            "SecurityGroupIds": list(file.network.security_groups),
-            "Subnets": list(file.network.subnets),
-        }
     return Call("sagemaker", "CreateModel", {"ModelName": _named(file.name, parameters), **parameters})
 
 
 def create_endpoint_config(file: EndpointFile, model: str, download_s: int, startup_s: int) -> Call:
-    """CreateEndpointConfig with one variant that serves `model`."""
+    """CreateEndpointConfig with one variant that serves `model`; where inference components do, with bare machines."""
+    if file.inference_component:
+        serving = _for_components(file.instance, file.inference_component)
+    else:
+        serving = {
+            "ModelName": model,
+            "InitialVariantWeight": 1.0,
+            "ModelDataDownloadTimeoutInSeconds": download_s,
+            "ContainerStartupHealthCheckTimeoutInSeconds": startup_s,
+        }
     parameters: dict[str, Any] = {
-        "ProductionVariants": [_variant(file, model, download_s, startup_s=startup_s)],
+        "ProductionVariants": [_variant(file, serving)],
         "MetricsConfig": {
             "EnableEnhancedMetrics": file.metrics.enhanced,
             "EnableDetailedObservability": file.metrics.detailed,
@@ -54,6 +66,8 @@ def create_endpoint_config(file: EndpointFile, model: str, download_s: int, star
     }
     if file.asynchronous:
         parameters["AsyncInferenceConfig"] = _asynchronous(file, file.asynchronous)
+    if file.inference_component:
+        parameters |= {"ExecutionRoleArn": file.role, "EnableNetworkIsolation": file.network.isolation} | _vpc(file)
     if file.encryption.volume_key:
         parameters["KmsKeyId"] = file.encryption.volume_key
     name = _named(file.name, parameters)
@@ -90,20 +104,37 @@ def describe_config(name: str) -> Call:
     return Call("sagemaker", "DescribeEndpointConfig", {"EndpointConfigName": name})
 
 
+def describe_component(file: EndpointFile) -> Call:
+    """DescribeInferenceComponent."""
+    return Call("sagemaker", "DescribeInferenceComponent", {"InferenceComponentName": component_name(file)})
+
+
+def _vpc(file: EndpointFile) -> dict[str, Any]:
+    network = file.network
+    if not network.subnets:
+        return {}
+    return {"VpcConfig": {"SecurityGroupIds": list(network.security_groups), "Subnets": list(network.subnets)}}
+
+
 def _s3_source(artifact: Artifact) -> dict[str, str]:
     return {"S3Uri": artifact.s3, "S3DataType": "S3Prefix", "CompressionType": "None"}
 
 
-def _variant(file: EndpointFile, model: str, download_s: int, startup_s: int) -> dict[str, Any]:
+def _for_components(instance: Instance, component: InferenceComponent) -> dict[str, Any]:
+    """A variant whose machines SageMaker starts and stops as the components' copies need them."""
+    if component.max_instances is None:
+        return {}
+    bounds = {"MinInstanceCount": instance.count, "MaxInstanceCount": component.max_instances}
+    return {"ManagedInstanceScaling": {"Status": "ENABLED", **bounds}}
+
+
+def _variant(file: EndpointFile, serving: dict[str, Any]) -> dict[str, Any]:
     instance = file.instance
     variant: dict[str, Any] = {
         "VariantName": file.variant,
-        "ModelName": model,
         **_instance_types(instance),
         "InitialInstanceCount": instance.count,
-        "InitialVariantWeight": 1.0,
-        "ModelDataDownloadTimeoutInSeconds": download_s,
-        "ContainerStartupHealthCheckTimeoutInSeconds": startup_s,
+        **serving,
         "EnableSSMAccess": instance.ssm_access,
         "RoutingConfig": _routing(file),
     }

@@ -130,6 +130,16 @@ class Asynchronous(Table):
     concurrent_requests: int = Field(default=8, ge=1, le=1000)
 
 
+class InferenceComponent(Table):
+    """A share of the endpoint's machines for each copy of the model, beside other models' components."""
+
+    memory_mib: int = Field(ge=128)
+    copies: int = Field(default=1, ge=1)
+    accelerators: int | None = Field(default=None, ge=1)
+    cpus: float | None = Field(default=None, ge=0.25)
+    max_instances: int | None = Field(default=None, ge=1)  # SageMaker starts and stops machines as copies need them
+
+
 class Update(Table):
     """How traffic moves to a new fleet: blue/green in three ways, or rolling, which needs no second whole fleet."""
 
@@ -172,6 +182,7 @@ class EndpointFile(Table):
     metrics: Metrics = Metrics()
     autoscaling: Autoscaling | None = None
     asynchronous: Asynchronous | None = None
+    inference_component: InferenceComponent | None = None
     index_job: IndexJob | None = None
     update: Update = Update()
     tags: dict[str, str] = {}
@@ -262,12 +273,28 @@ def _check_together(file: EndpointFile, path: Path) -> None:
     if (partition := partition_of(file.region)) != file.partition:
         belongs = f"belongs to partition {partition}" if partition else "is in no partition that botocore knows"
         raise DeployError(f"{path}: region={file.region!r} {belongs}, and role to {file.partition}")
+    _check_component(file, path)
     if file.index_job and not (file.artifacts.index and file.artifacts.encoder):
         raise DeployError(f"{path}: index_job needs artifacts.index, where it publishes, and artifacts.encoder")
     if file.index_job and file.image.uri:
         raise DeployError(f"{path}: index_job runs a builder image of image.repository; image.uri names none")
     if file.image.uri and file.image.digest:
         raise DeployError(f"{path}: image.digest belongs to image.repository; write image.uri as NAME@{'sha256:...'}")
+
+
+def _check_component(file: EndpointFile, path: Path) -> None:
+    component = file.inference_component
+    if component is None:
+        return
+    if file.asynchronous:
+        raise DeployError(
+            f"{path}: inference_component and asynchronous: SageMaker has one or the other; leave one out"
+        )
+    if component.max_instances is not None and component.max_instances < file.instance.count:
+        raise DeployError(
+            f"{path}: inference_component.max_instances={component.max_instances} is below"
+            f" instance.count={file.instance.count}"
+        )
 
 
 def _resolve_folders(file: EndpointFile, base: Path) -> EndpointFile:

@@ -8,6 +8,7 @@ from deploy.specification.endpoint_file import EndpointFile
 
 OWNER_TAG = "openchatkit:endpoint"
 PREVIOUS_TAG = "openchatkit:previous-config"
+PREVIOUS_MODEL_TAG = "openchatkit:previous-model"
 HASH_DIGITS = 12
 PROCESSING_LOGS = "/aws/sagemaker/ProcessingJobs"
 _JOB_CHARS = 40  # of the endpoint's name in that of a job, which has 63 and ends with the time
@@ -26,6 +27,17 @@ def tags(file: EndpointFile) -> list[dict[str, str]]:
 def endpoint_arn(file: EndpointFile) -> str:
     """The endpoint's ARN, which SageMaker writes in lower case."""
     return f"arn:{file.partition}:sagemaker:{file.region}:{file.account}:endpoint/{file.name.lower()}"
+
+
+def component_name(file: EndpointFile) -> str:
+    """The endpoint's inference component, where the file has one."""
+    return f"{file.name}-component"
+
+
+def component_arn(file: EndpointFile) -> str:
+    """The component's ARN."""
+    name = component_name(file).lower()
+    return f"arn:{file.partition}:sagemaker:{file.region}:{file.account}:inference-component/{name}"
 
 
 def build_project(file: EndpointFile) -> str:

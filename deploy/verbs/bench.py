@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--url", help="the server, as in http://127.0.0.1:8080")
-    where.add_argument("--endpoint", metavar="NAME", help="a SageMaker endpoint")
+    where.add_argument("--endpoint", metavar="NAME", help="a SageMaker endpoint, or NAME/COMPONENT of one")
     parser.add_argument("--region", help="of the endpoint (default: boto3's own choice)")
     parser.add_argument("--against", metavar="URL", help="another server, which the figures are divided by")
     parser.add_argument(

@@ -1,4 +1,4 @@
-"""Show what the endpoint is doing: status, fleet, configuration, image, autoscaling, and why it failed."""
+"""Show what the endpoint is doing: status, fleet, component, configuration, image, autoscaling, and why it failed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,12 @@ def run(arguments: argparse.Namespace) -> int:
     found = look(aws, file)
     if not aws.dry:
         print(json.dumps(found, indent=2, default=str) if arguments.json else "\n".join(_text(found)))
-    return 0 if aws.dry or found["status"] == "InService" else 1
+    return 0 if aws.dry or _serves(found) else 1
+
+
+def _serves(found: dict[str, Any]) -> bool:
+    component = found.get("component")
+    return found["status"] == "InService" and (component is None or component["status"] == "InService")
 
 
 def look(aws: Aws, file: EndpointFile) -> dict[str, Any]:
@@ -40,13 +45,15 @@ def look(aws: Aws, file: EndpointFile) -> dict[str, Any]:
         return {"endpoint": file.name, "status": "absent"}
     assumed_variants = {"ProductionVariants": [{"ModelName": config_name}]}
     config = aws.find(requests.describe_config(endpoint["EndpointConfigName"]), assumed_variants)
+    component = _component(aws, file)
     found = {
         "endpoint": file.name,
         "status": endpoint["EndpointStatus"],
         "config": endpoint["EndpointConfigName"],
         "previous_config": _previous(aws, file),
         "variants": _variants(endpoint, config or {}),
-        "image": _image(aws, config or {}),
+        "component": component,
+        "image": _image(aws, _model(component, config or {})),
         "autoscaling": _scaling(aws, file),
         "changed": endpoint.get("LastModifiedTime"),
     }
@@ -76,17 +83,41 @@ def _variants(endpoint: dict[str, Any], config: dict[str, Any]) -> list[dict[str
     ]
 
 
-def _image(aws: Aws, config: dict[str, Any]) -> str | None:
-    variants = config.get("ProductionVariants", [])
-    if not variants:
+def _component(aws: Aws, file: EndpointFile) -> dict[str, Any] | None:
+    if file.inference_component is None:
         return None
-    model = aws.find(Call("sagemaker", "DescribeModel", {"ModelName": variants[0]["ModelName"]}))
-    return (model or {}).get("PrimaryContainer", {}).get("Image")
+    assumed = {"InferenceComponentStatus": "InService", "Specification": {"ModelName": f"{file.name}-{'0' * 12}"}}
+    found = aws.find(requests.describe_component(file), assumed) or {}
+    copies = found.get("RuntimeConfig", {})
+    return {
+        "name": names.component_name(file),
+        "status": found.get("InferenceComponentStatus", "absent"),
+        "copies": copies.get("CurrentCopyCount"),
+        "wanted": copies.get("DesiredCopyCount"),
+        "model": found.get("Specification", {}).get("ModelName"),
+        "reason": found.get("FailureReason"),
+    }
+
+
+def _model(component: dict[str, Any] | None, config: dict[str, Any]) -> str | None:
+    """What serves: the component's model, or the first variant's."""
+    if component is not None:
+        return component["model"]
+    variants = config.get("ProductionVariants", [])
+    return variants[0].get("ModelName") if variants else None
+
+
+def _image(aws: Aws, model: str | None) -> str | None:
+    if model is None:
+        return None
+    found = aws.find(Call("sagemaker", "DescribeModel", {"ModelName": model}))
+    return (found or {}).get("PrimaryContainer", {}).get("Image")
 
 
 def _scaling(aws: Aws, file: EndpointFile) -> str | None:
     targets = aws.pages(autoscaling.describe(file), "ScalableTargets")
-    return f"{targets[0]['MinCapacity']} to {targets[0]['MaxCapacity']} instances" if targets else None
+    what = "copies" if file.inference_component else "instances"
+    return f"{targets[0]['MinCapacity']} to {targets[0]['MaxCapacity']} {what}" if targets else None
 
 
 def _text(found: dict[str, Any]) -> list[str]:
@@ -96,6 +127,12 @@ def _text(found: dict[str, Any]) -> list[str]:
         lines.append(
             f"  {variant['name']}: {variant['instances']} of {variant['wanted']} x {variant['instance_type']}{doing}"
         )
+    if component := found.get("component"):
+        lines.append(
+            f"  {component['name']}: {component['status']}, {component['copies']} of {component['wanted']} copies"
+        )
+        if component["reason"]:
+            lines.append(f"    {component['reason']}")
     for key in ("image", "config", "previous_config", "autoscaling", "changed", "reason"):
         if found.get(key):
             lines.append(f"  {key.replace('_', ' ')}: {found[key]}")

@@ -9,6 +9,7 @@ from pathlib import Path
 from deploy import cli
 from deploy.account.terraform import configuration
 from deploy.endpoint.plan import make_plan
+from deploy.errors import DeployError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,6 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Looks up image, sizes and index as `create` does, and writes the file instead of making anything."""
     file = cli.load(arguments)
+    if file.inference_component:
+        raise DeployError("inference_component: Terraform's hashicorp/aws provider has no such resource; use create")
     plan = make_plan(cli.connect(arguments, file), file, cli.say)
     text = json.dumps(configuration(file, plan), indent=2) + "\n"
     if arguments.dry_run:

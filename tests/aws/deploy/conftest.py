@@ -45,6 +45,7 @@ def aws_server(_moto: AwsServer, monkeypatch: pytest.MonkeyPatch) -> AwsServer:
     _moto.fleet.quotas.clear()
     _moto.fleet.refusals.clear()
     _moto.fleet.moving.clear()
+    _moto.fleet.components.clear()
     monkeypatch.setenv("AWS_ENDPOINT_URL", _moto.url)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")

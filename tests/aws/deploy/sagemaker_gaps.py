@@ -16,6 +16,8 @@ from moto.sagemaker import models
 from moto.sagemaker.responses import SageMakerResponse
 from moto.servicequotas.responses import ServiceQuotasResponse
 
+from tests.aws.deploy import component_gaps
+
 LOOKS_BEFORE_SETTLING = 2
 
 
@@ -27,6 +29,7 @@ class Fleet:
     quotas: dict[str, float] = field(default_factory=dict)
     refusals: deque[str] = field(default_factory=deque)  # what the next CreateModel requests are refused with
     moving: dict[str, tuple[int, Callable[[], None]]] = field(default_factory=dict)
+    components: component_gaps.Components = field(default_factory=component_gaps.Components)
 
     def next_outcome(self) -> str | None:
         return self.outcomes.popleft() if self.outcomes else None
@@ -77,6 +80,7 @@ def fill(patch: pytest.MonkeyPatch, fleet: Fleet) -> None:
     patch.setattr(backend, "delete_endpoint", delete_endpoint)
     patch.setattr(models.FakeEndpointConfig, "validate_instance_type", _check_instance_type)
     patch.setattr(SageMakerResponse, "update_endpoint", _update_endpoint(fleet), raising=False)
+    component_gaps.fill(patch, fleet.components)
 
 
 def _create_model(fleet: Fleet, create: Callable[..., Any]) -> Callable[..., Any]:

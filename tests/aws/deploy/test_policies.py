@@ -52,6 +52,7 @@ TRANSFER = ("CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload", "A
 # What happens on the caller's account behind a request of deploy, by AWS's documentation of that request.
 BEHIND = {
     "sagemaker:UpdateEndpointWeightsAndCapacities",  # RegisterScalableTarget
+    "sagemaker:UpdateInferenceComponentRuntimeConfig",  # the same of an inference component
     "cloudwatch:PutMetricAlarm",  # PutScalingPolicy
     "iam:PassRole",
     "iam:TagRole",
