@@ -13,7 +13,7 @@ from server.chat.records.turn_records import KeepAlive, TextPiece, Turn, TurnRes
 from server.chat.store.rows import Row, RowState
 from server.errors import ErrorCode, ServiceError
 from tests.unit.chat.prompt.chat_tokenizers import chat_tokenizer
-from tests.unit.chat.test_turn import Bench, request
+from tests.unit.chat.turn_bench import Bench, request
 from tests.unit.chat.turn_doubles import Engine
 
 SESSION = "mine"

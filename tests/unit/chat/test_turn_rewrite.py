@@ -11,7 +11,7 @@ from server import wire
 from server.chat.turn_search import SearchSettings
 from server.retrieval.query import Query
 from tests.unit.chat.prompt.chat_tokenizers import chat_tokenizer
-from tests.unit.chat.test_turn import WAIT_S, Bench
+from tests.unit.chat.turn_bench import WAIT_S, Bench
 from tests.unit.chat.turn_doubles import Engine, Index
 
 QUESTION = "Is the albedo of snow high?"

@@ -11,7 +11,7 @@ import pytest
 from server import wire
 from server.chat.records.turn_records import Feedback, Session
 from tests.unit.chat.prompt.chat_tokenizers import chat_tokenizer
-from tests.unit.chat.test_turn import WAIT_S, Bench
+from tests.unit.chat.turn_bench import WAIT_S, Bench
 from tests.unit.chat.turn_doubles import Engine
 
 SUMMARY = "The visitor is called Mirabel."

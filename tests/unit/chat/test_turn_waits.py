@@ -12,7 +12,7 @@ from server.chat.records.turn_records import KeepAlive, Session, TextPiece, Turn
 from server.chat.store.rows import RowState
 from server.errors import ErrorCode, ServiceError
 from server.retrieval.retriever import Passage
-from tests.unit.chat.test_turn import WAIT_S, Bench, request
+from tests.unit.chat.turn_bench import WAIT_S, Bench, request
 from tests.unit.chat.turn_doubles import Index, Judge
 
 
