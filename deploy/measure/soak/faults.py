@@ -32,7 +32,8 @@ class Mended:
 
     Attributes:
         back_s: from the fault to a 200 of /ping by what took the victim's place; None when none came.
-        start_s: what of that the start of the replacement took, as its own log says or as the first start took.
+        start_s: what of that the start of the replacement took: of a group as its log says, of a container from its
+            first process to that 200, of a front what the first start of all took.
     """
 
     kind: str
@@ -81,7 +82,7 @@ class Faults:
             lambda: os.kill(victim, number), lambda: self._own.num_group_starts() > groups and _is_gone(victim)
         )
         if self._own.num_starts > starts:  # its restarts were used up, and the container was started anew
-            return Mended(f"{kind}, restarts used up", back_s, self._start_s, noticed_s)
+            return Mended(f"{kind}, restarts used up", back_s, self._own.up_s(), noticed_s)
         return Mended(kind, back_s, self._own.last_group_start_s(), noticed_s)
 
     def _kill_worker(self) -> Mended:
@@ -105,7 +106,7 @@ class Faults:
         back_s = self._until_back(
             lambda: os.kill(victims[0], signal.SIGKILL), lambda: self._own.num_group_starts() > groups
         )
-        return Mended(kind, back_s, self._start_s)
+        return Mended(kind, back_s, self._own.up_s())
 
     def _pause(self) -> Mended:
         """As a frozen container: every process stands still, and goes on."""

@@ -37,6 +37,7 @@ class OwnServer:
         self.log_path = folder / "server.log"
         self.store_path = folder / "conversations.sqlite"
         self.num_starts = 0
+        self._started_at = 0.0
         self._environ = self._settings(folder, environ)
         self._stopping = threading.Event()
         self._process: subprocess.Popen[bytes] | None = None
@@ -91,6 +92,10 @@ class OwnServer:
             found += _children(pid)
         return found
 
+    def up_s(self) -> float:
+        """How long ago its first process was started, the last time."""
+        return time.monotonic() - self._started_at
+
     def last_group_start_s(self) -> float:
         """How long the engine group took to become ready the last time, as the supervisor says."""
         starts = _READY.findall(self.log_path.read_bytes())
@@ -102,6 +107,7 @@ class OwnServer:
 
     def _keep(self) -> None:
         while not self._stopping.is_set():
+            self._started_at = time.monotonic()
             self.num_starts += 1
             with self.log_path.open("ab") as log:
                 self._process = subprocess.Popen(
