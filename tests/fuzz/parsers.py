@@ -37,6 +37,43 @@ def _in_file(name: str, read: Callable[[Path], object]) -> Read:
     return in_file
 
 
+def _request() -> Parser:
+    """A head and a body as the reception takes them, whole or byte by byte, and as gunicorn reads them then."""
+    from gunicorn.config import Config
+    from gunicorn.http.errors import NoMoreData, ParseException
+    from gunicorn.http.parser import RequestParser
+
+    from server.web.reception.front_worker import HeldRequest, check_framing
+    from server.web.reception.incoming import Incoming, Unacceptable
+
+    config = Config()
+
+    def taken(pieces: list[bytes]) -> Incoming | None:
+        incoming = Incoming(0.0, max_body_bytes=4096)
+        is_whole = any(incoming.take(piece) for piece in pieces)
+        return incoming if is_whole or incoming.take_end() else None
+
+    def read(content: bytes, _: Path) -> None:
+        incoming = taken([content])
+        if incoming is None:
+            return
+        slow = taken([content[at : at + 1] for at in range(len(content))])
+        assert slow is not None
+        assert slow.framing == incoming.framing
+        held, parser = HeldRequest(), RequestParser(config, [], ("127.0.0.1", 1))
+        request, _rest = incoming.split()
+        assert incoming.is_cut or request == slow.split()[0]
+        parser.unreader = held
+        held.hold(request)
+        found = next(parser, None)
+        if found is not None:
+            check_framing(found, incoming.framing)
+            found.body.read()
+            assert incoming.is_cut or (parser.finish_body() and held.is_used_up), "they end elsewhere"
+
+    return Parser(read, (Unacceptable, ParseException, NoMoreData))
+
+
 def _body() -> Parser:
     from server.errors import ServiceError
     from server.web.reading.json_reader import read_object
@@ -180,6 +217,7 @@ def _document() -> Parser:
 
 # Each brings what it needs when it is asked for: a guided run watches every line of it, and of nothing else.
 PARSERS: dict[str, Callable[[], Parser]] = {
+    "request": _request,
     "body": _body,
     "frame_to_engine": _frame_to_engine,
     "frame_from_engine": _frame_from_engine,

@@ -118,7 +118,7 @@ class FrontWorker(ThreadWorker):
 
     def handle_request(self, req: Any, conn: Any) -> Any:
         """Called in a thread for a request whose head gunicorn has read."""
-        _check_framing(req, conn.framing)
+        check_framing(req, conn.framing)
         req._expected_100_continue = False  # the reception has said so
         if conn.is_cut:
             req.force_close()
@@ -167,7 +167,7 @@ class FrontWorker(ThreadWorker):
         self.wsgi.extensions["front"].metrics.request_ended("unmatched", status.value, code, seconds=0.0)
 
 
-def _check_framing(req: Any, framing: Framing | None) -> None:
+def check_framing(req: Any, framing: Framing | None) -> None:
     """Refuse a request whose end gunicorn sees elsewhere than the reception. Raises InvalidHeader."""
     reader = req.body.reader
     length = reader.length if isinstance(reader, LengthReader) else None
