@@ -136,6 +136,8 @@ class Settings(BaseModel):
     allowed_hosts: str = ""
     cors_origins: str = ""  # origins joined by commas whose pages may call, or *; empty: pages of this server alone
     api_keys: Path | None = None  # a file of keys, one JSON object a line; None: whoever reaches the port may ask
+    # The same as an object in S3, s3://bucket/name, for servers that no file reaches; looked at again every minute.
+    api_keys_source: str = ""
     # Who reads /metrics where there are keys; open: anybody who reaches the port, as SageMaker's own scraper must.
     metrics: Literal["operator", "open"] = "operator"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"  # of this server; libraries log from WARNING on
@@ -148,6 +150,14 @@ class Settings(BaseModel):
     def _known_store(cls, value: str) -> str:
         if not value.startswith(("sqlite:///", "dynamodb://")) and value != "memory://":
             raise ValueError("legal are sqlite:///path, dynamodb://table and memory://")
+        return value
+
+    @field_validator("api_keys_source")
+    @classmethod
+    def _an_object(cls, value: str) -> str:
+        bucket, _, name = value.removeprefix("s3://").partition("/")
+        if value and not (value.startswith("s3://") and bucket and name.strip("/")):
+            raise ValueError("legal is an object, as in s3://bucket/keys.jsonl")
         return value
 
     @field_validator("page_logo")
@@ -186,6 +196,17 @@ class Settings(BaseModel):
         if self.operator_port == self.port:
             raise ValueError(f"OCK_OPERATOR_PORT={self.operator_port}: legal is another port than OCK_PORT")
         return self
+
+    @model_validator(mode="after")
+    def _one_file_of_keys(self) -> Settings:
+        if self.api_keys_source and self.api_keys is not None:
+            raise ValueError("OCK_API_KEYS, OCK_API_KEYS_SOURCE: legal is one of the two")
+        return self
+
+    @property
+    def key_file(self) -> Path | None:
+        """Where the API keys are read: the operator's file, or the copy of the one in S3."""
+        return self.run_dir / "keys.jsonl" if self.api_keys_source else self.api_keys
 
     @property
     def ports(self) -> list[int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from importlib import resources
 from string import Template
+from urllib.parse import urlsplit
 
 from deploy.aws.partitions import dns_suffix
 from deploy.specification.endpoint_file import EndpointFile
@@ -26,6 +27,9 @@ def endpoint_policies(file: EndpointFile) -> dict[str, str]:
     for name, artifact in file.artifacts.present().items():
         bucket, prefix = split_uri(artifact.s3)
         policies[f"artifact-{name}"] = _for(file, "artifact", BUCKET=bucket, PREFIX=prefix)
+    if source := str(file.settings.get("api_keys_source", "")):
+        place = urlsplit(source)
+        policies["api-keys"] = _for(file, "object", BUCKET=place.netloc, KEY=place.path.lstrip("/"))
     if file.encryption.storage_key:
         policies["key"] = _for(file, "key", KEY=_key_arn(file, file.encryption.storage_key))
     if file.instance.ssm_access:

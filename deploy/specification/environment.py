@@ -101,6 +101,11 @@ def _check_endpoint(file: EndpointFile, effective: config.Settings, startup_s: i
         raise DeployError(
             f"network.isolation=true: an isolated container cannot reach settings.store={effective.store}"
         )
+    if file.network.isolation and effective.api_keys_source:
+        source = effective.api_keys_source
+        raise DeployError(
+            f"network.isolation=true: an isolated container cannot read settings.api_keys_source={source}"
+        )
 
 
 def _check_size(variables: dict[str, str]) -> None:

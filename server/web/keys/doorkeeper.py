@@ -11,6 +11,7 @@ from werkzeug.datastructures import Headers
 from server.config import Settings
 from server.errors import ErrorCode, ServiceError
 from server.web.keys.key_ring import Holder, KeyRing
+from server.web.keys.key_source import KeySource
 from server.web.keys.share import Share
 
 KEY_HEADER = "x-api-key"
@@ -50,7 +51,10 @@ class Doorkeeper:
     @classmethod
     def of(cls, settings: Settings) -> Doorkeeper:
         """As the settings name them. Raises ConfigError for a file that cannot be used."""
-        ring = None if settings.api_keys is None else KeyRing(settings.api_keys)
+        path = settings.key_file
+        if settings.api_keys_source and path is not None:
+            KeySource(settings.api_keys_source, path).start()
+        ring = None if path is None else KeyRing(path)
         return cls(ring, settings.operator_port)
 
     @property

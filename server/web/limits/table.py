@@ -34,6 +34,9 @@ MAX_EMBEDDING_CHARS = 1_048_576  # of all texts of a call together
 MAX_MODERATION_TEXTS = 128  # of one call
 MAX_MODERATION_CHARS = 262_144  # of all texts of a call together
 
+# What a file of API keys may hold that is copied from S3.
+MAX_KEY_FILE_BYTES = 1_048_576  # some thousands of keys
+
 # What one answer or conversation may hold.
 MAX_FEEDBACK_CHARS = 4000  # that a reader writes of a reply
 MAX_SYSTEM_CHARS = 16_384  # of instructions that a session carries

@@ -17,6 +17,7 @@ from deploy.account import policies
 from deploy.aws.request_check import model_session
 from deploy.errors import DeployError
 from deploy.specification.endpoint_file import EndpointFile, read
+from deploy.specification.environment import environment
 from deploy.specification.names import endpoint_arn
 from tests.aws.deploy.aws_account import ACCOUNT, REGION, ROLE
 
@@ -163,6 +164,14 @@ def test_the_role_gets_systems_managers_channels_only_with_ssm_access(endpoint_t
     actions = allowed(policies.endpoint_policies(file)["shell"])
     channels = ("ControlChannel", "DataChannel")
     assert set(actions) == {f"ssmmessages:{verb}{channel}" for verb in ("Create", "Open") for channel in channels}
+
+
+def test_the_role_reads_the_file_of_keys_that_the_settings_name_and_nothing_beside_it(endpoint_toml):
+    assert "api-keys" not in policies.endpoint_policies(read(endpoint_toml))
+    file = file_with(endpoint_toml, ("[settings]", '[settings]\napi_keys_source = "s3://secrets/chat/keys.jsonl"'))
+    actions = allowed(policies.endpoint_policies(file)["api-keys"])
+    assert actions == {"s3:GetObject": ["arn:aws:s3:::secrets/chat/keys.jsonl"]}
+    assert environment(file, 600)["OCK_API_KEYS_SOURCE"] == "s3://secrets/chat/keys.jsonl"
 
 
 def test_no_policy_reaches_a_role_or_project_that_the_file_does_not_name(endpoint_toml):

@@ -107,6 +107,7 @@ ELSEWHERE = {
     "MAX_KEY_CHARS": "below",
     "MAX_HISTORY_TURNS": "below",
     "MAX_CANCEL_BYTES": "tests/unit/web/sessions/test_turns.py",
+    "MAX_KEY_FILE_BYTES": "tests/aws/test_key_source.py",
     "MAX_HISTORY_BYTES": "tests/unit/web/sessions/test_sessions.py",
     "MAX_LISTED_SESSIONS": "tests/unit/web/keys/test_owners.py",
     "MAX_LIST_WORDS_CHARS": "tests/unit/web/keys/test_owners.py",
