@@ -28,8 +28,8 @@ def endpoint_policies(file: EndpointFile) -> dict[str, str]:
         bucket, prefix = split_uri(artifact.s3)
         policies[f"artifact-{name}"] = _for(file, "artifact", BUCKET=bucket, PREFIX=prefix)
     if source := str(file.settings.get("api_keys_source", "")):
-        place = urlsplit(source)
-        policies["api-keys"] = _for(file, "object", BUCKET=place.netloc, KEY=place.path.lstrip("/"))
+        parts = urlsplit(source)
+        policies["api-keys"] = _for(file, "object", BUCKET=parts.netloc, KEY=parts.path.lstrip("/"))
     if file.encryption.storage_key:
         policies["key"] = _for(file, "key", KEY=_key_arn(file, file.encryption.storage_key))
     if file.instance.ssm_access:
