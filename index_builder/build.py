@@ -148,7 +148,7 @@ def _digest(inputs: Inputs) -> str:
 
 _SMALL_BYTES = 8 << 20  # a source that is built sooner than estimated
 _LOOK_S = 5.0
-_FEW_CHANGED = 0.02  # of the passages, for which recall and the floor of scores are not measured anew
+_FEW_CHANGED = 0.05  # of the passages, for which recall and the floor of scores are not measured anew
 
 
 def build(plan: BuildPlan, folder: Path, work: WorkFolder, progress: Progress) -> Manifest:
@@ -179,7 +179,7 @@ def build(plan: BuildPlan, folder: Path, work: WorkFolder, progress: Progress) -
 
 @dataclass(frozen=True)
 class Earlier:
-    """What an index was measured at before `num_changed` passages of it were added or removed."""
+    """What an index was measured at before `num_changed` passages of it were added, removed or replaced."""
 
     manifest: Manifest
     folder: Path

@@ -100,7 +100,7 @@ def update_index(plan: UpdatePlan, folder: Path, work: WorkFolder, progress: Pro
             plan, old, work, totals=_totals(plan, old, totals, num_passages=num_passages, change=change), change=change
         )
         rows = old.row_mask(kept)
-        earlier = Earlier(old.manifest, folder, totals.num_passages + int((~rows).sum()))
+        earlier = Earlier(old.manifest, folder, max(totals.num_passages, int((~rows).sum())))
         manifest = finish(
             _same_index(old, rows, work), work, folder, demand=plan.demand, progress=progress, earlier=earlier
         )

@@ -100,7 +100,7 @@ def test_a_forgotten_document_is_in_no_file(index: Path) -> None:
 
 @pytest.fixture
 def large_index(docs: Path, tmp_path: Path) -> Path:
-    """Of 104 passages, of which two are few."""
+    """Of 104 passages, of which five are few."""
     for number in range(100):
         (docs / f"note{number}.md").write_text(f"# Note {number}\n\nThe number of this note is {number}.")
     out = tmp_path / "out"
@@ -124,11 +124,18 @@ def test_few_changes_keep_what_was_measured_and_need_no_encoder(
 
 
 def test_many_small_changes_are_measured_anew(large_index: Path) -> None:
-    for number in range(3):
-        manifest, _ = updated(large_index, forget=(f"note{number}.md",))
-    assert manifest.index.changed_rows == 0
-    asked, _ = updated(large_index, forget=("note4.md",), demand=RecallDemand(0.95, _questions(large_index)))
+    few, _ = updated(large_index, forget=tuple(f"note{number}.md" for number in range(4)))
+    assert few.index.changed_rows == 4
+    many, _ = updated(large_index, forget=("note4.md", "note5.md"))
+    assert many.index.changed_rows == 0
+    asked, _ = updated(large_index, forget=("note6.md",), demand=RecallDemand(0.95, _questions(large_index)))
     assert asked.index.recall_queries == "1 questions of q.txt"
+
+
+def test_a_passage_that_is_replaced_has_changed_once(large_index: Path, tmp_path: Path) -> None:
+    (tmp_path / "docs" / "note1.md").write_text("# Note 1\n\nAnother number is on this note.")
+    manifest, change = updated(large_index, source=str(tmp_path / "docs"))
+    assert (change.num_new, change.num_forgotten, manifest.index.changed_rows) == (1, 1, 1)
 
 
 def _questions(index: Path) -> Path:
