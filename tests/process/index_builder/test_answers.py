@@ -47,6 +47,13 @@ def test_questions_find_the_article_and_the_passage_that_answer_them(index: Path
     assert float(str(found["answer_first"])) >= 0.84, found
 
 
+def test_so_do_questions_that_nothing_was_chosen_by(index: Path) -> None:
+    found = measure_questions(index, "sample", QUESTIONS.with_name("unseen.jsonl"))
+    assert float(str(found["article_first"])) >= 0.97, found
+    assert float(str(found["answer_among_5"])) >= 0.97, found
+    assert float(str(found["answer_first"])) >= 0.87, found
+
+
 def test_questions_of_conversations_find_their_passage(index: Path) -> None:
     found = measure_conversations(index, "sample", CONVERSATIONS / "sample_dump.jsonl")
     told, alone = (_shares(found[name]) for name in ("in_conversation", "alone"))
