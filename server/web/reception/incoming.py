@@ -189,10 +189,11 @@ class _Chunks:
 
 def framing(head: bytes) -> Framing:
     """What the lines of a head, without the empty one at its end, say of the body."""
-    fields = [line.partition(b":") for line in head.split(_LINE_END)[1:]]
-    lengths = [_value(each) for each in fields if _is(each, b"content-length")]
-    codings = [_value(each) for each in fields if _is(each, b"transfer-encoding")]
-    expects = any(_is(each, b"expect") and _value(each).lower() == b"100-continue" for each in fields)
+    parts = [line.partition(b":") for line in head.split(_LINE_END)[1:]]
+    fields = [(name.strip().lower(), value.strip(b" \t")) for name, _, value in parts]
+    lengths = [value for name, value in fields if name == b"content-length"]
+    codings = [value for name, value in fields if name == b"transfer-encoding"]
+    expects = any(name == b"expect" and value.lower() == b"100-continue" for name, value in fields)
     if not lengths and not codings:
         return Framing()
     if codings:
@@ -200,11 +201,3 @@ def framing(head: bytes) -> Framing:
         return Framing(None, expects, is_odd=not is_plain)
     is_plain = len(lengths) == 1 and lengths[0].isdigit() and len(lengths[0]) <= 15
     return Framing(int(lengths[0]) if is_plain else 0, expects, is_odd=not is_plain)
-
-
-def _is(field: tuple[bytes, bytes, bytes], name: bytes) -> bool:
-    return field[0].strip().lower() == name
-
-
-def _value(field: tuple[bytes, bytes, bytes]) -> bytes:
-    return field[2].strip(b" \t")
