@@ -18,8 +18,9 @@ from index_builder.index.index_files import DOCUMENTS_FILE
 from index_builder.passages.batch import SHARD_SCHEMA
 from server.retrieval.index.lexical_index import TERM_STARTS_FILE, TERMS_FILE
 from server.retrieval.index.manifest import read_manifest
+from server.retrieval.index.mapped_array import mapped_array
 from server.retrieval.index.passage_table import PASSAGES_FILE
-from server.retrieval.index.stored_vectors import VECTORS_FILE, StoredVectors
+from server.retrieval.index.stored_vectors import VECTORS_FILE
 from server.retrieval.retriever import RetrievalError
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class OldIndex:
         self.digests: list[bytes | None] = documents["digest"].to_pylist()
         self.first_rows = np.append(documents["first_row"].to_numpy(), self.manifest.passages.num_passages)
         self._rows = pa.ipc.open_file(pa.memory_map(str(folder / PASSAGES_FILE)))
-        self._vectors = StoredVectors(folder / VECTORS_FILE)
+        self._vectors = mapped_array(folder / VECTORS_FILE, np.float16, 2)
         self._terms = np.load(folder / TERMS_FILE, mmap_mode="r")
         self._starts = np.load(folder / TERM_STARTS_FILE, mmap_mode="r")
 
@@ -72,7 +73,8 @@ class OldIndex:
             batch = self._rows.get_batch(number)
             wanted = np.flatnonzero(rows[start : start + batch.num_rows])
             if len(wanted):
-                piece = pa.Table.from_batches([batch]).take(pa.array(wanted))
+                piece = pa.Table.from_batches([batch])
+                piece = piece if len(wanted) == batch.num_rows else piece.take(pa.array(wanted))
                 columns = {name: piece[name] for name in piece.schema.names}
                 columns["terms"] = self._term_lists(wanted + start)
                 columns["digest"] = digests.slice(done, len(wanted))
@@ -82,7 +84,7 @@ class OldIndex:
 
     def vectors(self, rows: NDArray[np.int64]) -> NDArray[np.float16]:  # [num_rows, dimension]
         """The stored vectors of these rows."""
-        return self._vectors.rows(rows).astype(np.float16)
+        return np.asarray(self._vectors[rows])
 
     def rows_by_text(self, rows: NDArray[np.bool_]) -> dict[bytes, int]:
         """The row that holds each embedded text, by the text's digest, of the passages in `rows`."""
@@ -101,8 +103,11 @@ class OldIndex:
         starts, ends = self._starts[rows], self._starts[rows + 1]
         lengths = ends - starts
         offsets = np.append(0, np.cumsum(lengths)).astype(np.int32)
-        places = np.repeat(starts - offsets[:-1], lengths) + np.arange(offsets[-1])
-        return pa.ListArray.from_arrays(pa.array(offsets), pa.array(self._terms[places].astype(np.uint32)))
+        if starts[0] + offsets[-1] == ends[-1]:  # neighbours, as nearly all are
+            terms = self._terms[starts[0] : ends[-1]]
+        else:
+            terms = self._terms[np.repeat(starts - offsets[:-1], lengths) + np.arange(offsets[-1])]
+        return pa.ListArray.from_arrays(pa.array(offsets), pa.array(terms.astype(np.uint32)))
 
 
 def text_digest(text: str) -> bytes:
