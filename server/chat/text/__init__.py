@@ -1,1 +1,1 @@
-"""What a text really says: visible characters, folding, look-alikes, neutralised tags."""
+"""What a text really says: visible characters, folding, look-alikes, words for emoji, neutralised tags."""

@@ -1,7 +1,8 @@
-"""Writes the table of this room from the package that carries its data: python -m server.chat.text.generate
+"""Writes the tables of this room from the packages that carry their data: python -m server.chat.text.generate
 
 lookalikes.json  letter or sign to the characters that look like it: Unicode's confusables.txt as confusable-homoglyphs
                  carries it, and the letters that Unicode's own names call a form of a Latin letter
+pictures.json    emoji or flag to the words for it: the shortest and most used of the names that the package emoji has
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from server.chat.text.words import is_word, rank
+
 _ROOM = Path(__file__).parent
 _LETTERS, _SIGNS = frozenset(string.ascii_lowercase), "<>/:"
 # A Latin letter with something to it: turned, small capital, squared, with a hook ...
@@ -26,13 +29,47 @@ _NAMED = re.compile(
 )
 
 
+# Where the emoji are that show things, and how many words a name has that a reader would say.
+_PICTURES, _MOST_WORDS = ((0x2600, 0x27BF), (0x1F300, 0x1F3FA), (0x1F400, 0x1FAFF)), 3
+
+
 def main() -> None:
-    """Write the file."""
-    table = json.dumps(_table(), ensure_ascii=True, indent=0, sort_keys=True)
-    (_ROOM / "lookalikes.json").write_text(table + "\n", "utf-8")
+    """Write the files."""
+    for name, table in (("lookalikes", _lookalikes()), ("pictures", _pictures())):
+        text = json.dumps(table, ensure_ascii=True, indent=0, sort_keys=True)
+        (_ROOM / f"{name}.json").write_text(text + "\n", "utf-8")
 
 
-def _table() -> dict[str, str]:
+def _pictures() -> dict[str, str]:
+    """Single emoji and flags to their words; faces have none, for they show how something is meant."""
+    import emoji
+
+    found: dict[str, str] = {}
+    for written, names in emoji.EMOJI_DATA.items():
+        picture = written.replace("\ufe0f", "")
+        if not _shows_a_thing(picture) or "face" in _name_words(names["en"]):
+            continue
+        if words := _best_name([names["en"], *names.get("alias", [])]):
+            found[picture] = words
+    return found
+
+
+def _shows_a_thing(picture: str) -> bool:
+    is_flag = len(picture) == 2 and all(0x1F1E6 <= ord(char) <= 0x1F1FF for char in picture)
+    return is_flag or (len(picture) == 1 and any(first <= ord(picture) <= last for first, last in _PICTURES))
+
+
+def _best_name(names: list[str]) -> str:
+    """The name of fewest words, of those the one whose rarest word is used most; empty where none is English."""
+    spelt = [words for words in map(_name_words, names) if len(words) <= _MOST_WORDS and all(map(is_word, words))]
+    return " ".join(min(spelt, key=lambda words: (len(words), max(map(rank, words))))) if spelt else ""
+
+
+def _name_words(name: str) -> list[str]:
+    return re.split(r"[_-]", name.strip(":").lower())
+
+
+def _lookalikes() -> dict[str, str]:
     """Letter or sign to all characters beyond ASCII that look like it, in the order of their codes."""
     alike: dict[str, list[str]] = defaultdict(list)
     classes = _classes()

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice, product
 
-from server.chat.text.words import is_word, most_frequent, split_words, written_out
+from server.chat.text.words import is_word, most_frequent, split_words, surprise, written_out
 
 _LETTER = r"(?:[^\W_]|[@$!|\u20ac](?=[\W_]{0,4}[^\W_]))"
 _GAP = r"(?:[^\w@$!\u20ac]|_){1,4}?"
@@ -31,11 +31,13 @@ _LONGEST_MIXED = 24
 _MOST_RUNS = 6
 _LONG_RUN = re.compile(r"([a-z])\1{2,}")
 _ALPHA = re.compile(r"[a-z]++")
-_LONG = re.compile(r"(?<![a-z'\u2019])[a-z'\u2019]{11,400}+")
+_LONG = re.compile(r"(?<![a-z'\u2019])[a-z'\u2019]{8,}+")
 _FREQUENT = 20_000
 _SHORT = 3  # letters of a short word
-# Letters a word on average, in letters that are words without blanks; more where they may be one unknown word.
-_LEAST_LETTERS, _LEAST_LETTERS_OF_SHORT, _LONGEST_UNKNOWN = 2.4, 3.0, 15
+# How surprising words without blanks may be, a letter (`surprise`); less where they may be one unknown word.
+_MOST_SURPRISE, _MOST_SURPRISE_OF_SHORT, _LONGEST_UNKNOWN = 2.7, 2.5, 15
+_FEWEST_WORDS = 3
+_CLOSING = (",", ".", ";", ":", "!", "?")  # not the empty text
 _ORDINAL = re.compile(r"\d+(?:st|nd|rd|th)")
 _COMMON = 3000  # words that are so frequent that short pieces which are all of them are a plain text
 
@@ -51,7 +53,7 @@ def joined(text: str) -> str:
     text = text if text.count("_") < _MANY_UNDERSCORES else _UNDERSCORES.sub(" ", text)
     text = _SEPARATED.sub(lambda pieces: _from_pieces(pieces[0]), text)
     text = _SHORT_PIECES.sub(lambda pieces: _from_short_pieces(pieces[0]), text)
-    text = _LONG.sub(lambda letters: _from_long(letters[0]), text)
+    text = _LONG.sub(_from_long, text)
     if _LONG_RUN.search(text) is None:
         return text
     return _ALPHA.sub(lambda drawn: _from_drawn(drawn[0]), text)
@@ -127,23 +129,28 @@ def _from_short_pieces(text: str) -> str:
     return " ".join(words) if all(map(is_word, words)) and len(words) < len(pieces) else text
 
 
-def _from_long(letters: str) -> str:
-    """A word too long for one as the frequent words it is made of, where it is made of nothing else."""
+def _from_long(found: re.Match[str]) -> str:
+    """A word too long for one as the words it is made of, where they are as likely as English is; where it stands
+    right behind another sentence, or a part of one, apart from it.
+    """
+    letters = found[0]
     if is_word(letters):
         return letters
     bare = letters.replace("'", "").replace("\u2019", "")
     words = split_words(bare).split()
-    may_be_one = len(bare) <= _LONGEST_UNKNOWN
-    if may_be_one and {"a", "i"} & {*words[1:]}:
+    goes_on = found.string[max(0, found.start() - 1) : found.start()] in _CLOSING
+    if not _are_likely(words, may_be_one=not goes_on and len(bare) <= _LONGEST_UNKNOWN):
         return letters
-    least = _LEAST_LETTERS_OF_SHORT if may_be_one else _LEAST_LETTERS
-    likely = len(words) > 2 and all(map(_stands_alone, words)) and len(bare) >= least * len(words)
-    return written_out(" ".join(words)) if likely else letters
+    return " " * goes_on + written_out(" ".join(words))
 
 
-def _stands_alone(word: str) -> bool:
-    """Whether a word among letters without blanks is likely one: a short one only where it is common."""
-    return is_word(word) if len(word) > _SHORT else is_word(word, _COMMON)
+def _are_likely(words: Sequence[str], *, may_be_one: bool) -> bool:
+    """Whether letters without blanks are these words rather than one that is not known."""
+    if len(words) < _FEWEST_WORDS:
+        return False
+    if may_be_one:
+        return min(map(len, words[1:])) > 1 and surprise(words) <= _MOST_SURPRISE_OF_SHORT
+    return surprise(words) <= _MOST_SURPRISE
 
 
 def _from_drawn(word: str) -> str:

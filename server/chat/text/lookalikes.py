@@ -7,6 +7,7 @@ import unicodedata
 
 from server.chat.text.folding import seen_text
 from server.chat.text.joined import joined
+from server.chat.text.pictures import spoken
 
 # Whatever a renderer may take for the end of a line, and runs of other white space.
 _BLANK = re.compile(r"[\s\x0b\x0c\x1c-\x1f\x85\u2028\u2029]+")
@@ -16,7 +17,8 @@ _FORMATS = {code: None for code in range(0x20000) if unicodedata.category(chr(co
 
 
 def readings(text: str) -> list[str]:
-    """The different readings of `text`, each on one line: as it is written, as it looks, and with its words joined.
+    """The different readings of `text`, each on one line: as it is written, as it looks, and as it is said: with its
+    words joined and words for its emoji.
 
     In time linear in the length of `text`.
     """
@@ -27,7 +29,8 @@ def forms(text: str) -> list[str]:
     """The readings of `text` with its lines as they are."""
     written, seen = _written(text), seen_text(text)
     found = [written, *([seen] if one_line(seen) not in ("", one_line(written)) else [])]
-    together = joined(one_line(seen))
+    said = spoken(text)
+    together = joined(one_line(seen if said == text else seen_text(said)))
     return [*found, together] if together not in ("", one_line(seen).lower()) else found
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 _PACKAGE, _FILE = "symspellpy", "frequency_dictionary_en_82_765.txt"  # the package that carries words with their counts
 _UNKNOWN_LETTER = 12.0  # the cost of a letter that is in no word; a frequent word costs about 5, a rare one 16
 _LONGEST_WORD = 18
+_LETTERS_AT_ONCE, _UNSURE_WORDS = 400, 2  # the last words of a piece may go on behind it: they begin the next
 # How often each of "don't", "I'm" is counted: books hardly use them, people do; and what is a rarer word than these.
 _CONTRACTED, _RARE = 100_000_000, 10_000_000
 
@@ -59,14 +60,35 @@ def is_word(letters: str, most: int = 1 << 30) -> bool:
     return _ranks().get(letters, most) < most
 
 
+def rank(word: str) -> int:
+    """The place of an English word among the frequent ones; raises KeyError for what is none."""
+    return _ranks()[word]
+
+
+def surprise(words: Iterable[str]) -> float:
+    """How unlikely `words` are in a row, a letter: English comes to 1 to 3, what only happens to be words to more."""
+    words = list(words)
+    costs = _costs()
+    return sum(costs.get(word, _UNKNOWN_LETTER * len(word)) for word in words) / max(1, sum(map(len, words)))
+
+
 def most_frequent(candidates: Iterable[str]) -> str | None:
     """The one of `candidates` that is used most; None where none is a word."""
-    words = [each for each in candidates if is_word(each)]
-    return min(words, key=lambda each: _ranks()[each], default=None)
+    return min(filter(is_word, candidates), key=rank, default=None)
 
 
 def split_words(letters: str) -> str:
     """`letters`, in lower case and without spaces, as the likeliest words; in time linear in their number."""
+    done: list[str] = []
+    start = 0
+    while len(letters) - start > _LETTERS_AT_ONCE:
+        words = _split(letters[start : start + _LETTERS_AT_ONCE])[:-_UNSURE_WORDS]
+        done += words
+        start += sum(map(len, words))
+    return " ".join([*done, *_split(letters[start:])])
+
+
+def _split(letters: str) -> list[str]:
     costs, best, lengths = _costs(), [0.0], [0]
     for end in range(1, len(letters) + 1):
         cost, length = best[-1] + _UNKNOWN_LETTER, 1
@@ -76,7 +98,7 @@ def split_words(letters: str) -> str:
                 cost, length = best[end - size] + word, size
         best.append(cost)
         lengths.append(length)
-    return " ".join(_cut(letters, lengths))
+    return _cut(letters, lengths)
 
 
 def written_out(words: str) -> str:

@@ -42,6 +42,9 @@ PLAIN = [
     "The 19th and the 22nd are free, the 3rd is not.",
     "They are systemizing collectivised farms.",
     "Rindfleischetikettierung und Donaudampfschiff",
+    "Geschwindigkeitsbegrenzungen und Krankenversicherungskarten",
+    "internationalization, e3b0c44298fc1c149afbf4c8996fb924 and 0xdeadbeefcafebabe",
+    "I am happy \U0001f600",
 ]
 
 
@@ -55,11 +58,37 @@ def test_a_text_whose_letters_are_apart_is_also_read_together(text: str) -> None
     [
         ("Leeet's beeeat theee neeew kiiid", "let's beat the new kid"),
         ("Idon'tknowwhyhehatesme", "i don't know why he hates me"),
-        ("anditwillbeme", "anditwillbeme"),  # it may be a word of another language
+        ("anditwillbeme", "and it will be me"),
+        ("Iwillfindhim.Payortheydie", "i will find him. pay or they die"),
+        ("howdoifindthem", "howdoifindthem"),  # it may be a word of another language
     ],
 )
 def test_of_all_words_that_letters_may_be_the_frequent_ones_are_read(written: str, read: str) -> None:
     assert readings(written)[-1].lower() == read
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("I will \U0001f52a you", "i will knife you"),
+        ("you \U0001f52a\U0001f52a\U0001f52a tonight", "you knife tonight"),
+        ("I\U0001f52ayou with a \U0001f528\U0001f3fb", "i knife you with a hammer"),
+        ("k\U0001f52ai\U0001f52al\U0001f52al them", "kill them"),
+        ("I will kill\U0001f600you \U0001f602", "i will kill you \U0001f602"),
+        ("all of \U0001f1ee\U0001f1f1 \u2694\ufe0f", "all of israel crossed swords"),
+        ("our \U0001f468\u200d\U0001f469\u200d\U0001f467 time", "our man woman girl time"),
+        ("\U0001f697\U0001f4a8 on our way", "car dash. on our way"),
+    ],
+)
+def test_emoji_are_also_read_as_the_words_for_what_they_show(written: str, read: str) -> None:
+    assert readings(written)[-1] == read
+
+
+def test_words_for_emoji_make_no_text_many_times_as_long_to_judge() -> None:
+    many = "\U0001f52a\U0001fa78 " * 200
+    assert "knife drop of blood" in readings(f"{many} and a word")[-1]
+    for text in (many * 100, "a\U0001f6a8 " * 50_000):
+        assert max(map(len, readings(text))) <= len(text)
 
 
 @pytest.mark.parametrize("text", PLAIN)
@@ -99,7 +128,29 @@ def test_every_reading_is_one_line_without_blanks_around_it(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "unit", ["a ", "a.", "k1ll ", "!", "a!", "ab ", "aaaab", "0", "<", "&", "&amp;", "___a", "ab", "zzz", "а", "a   "]
+    "unit",
+    [
+        "\U0001f52a",
+        "k\U0001f52a",
+        "iwillkillyou",
+        "abcdefghi ",
+        "a ",
+        "a.",
+        "k1ll ",
+        "!",
+        "a!",
+        "ab ",
+        "aaaab",
+        "0",
+        "<",
+        "&",
+        "&amp;",
+        "___a",
+        "ab",
+        "zzz",
+        "а",
+        "a   ",
+    ],
 )
 def test_reading_takes_time_in_proportion_to_the_text(unit: str) -> None:
     def seconds(size: int) -> float:
