@@ -28,7 +28,7 @@ GPUS: Mapping[str, int] = {
 # group joined. The GPU figure is an estimate of the CUDA context, cuBLAS and NCCL's buffers.
 _CPU_PROCESS = 320 * MIB
 _GPU_PROCESS = 1100 * MIB
-_FRONT = 900 * MIB  # with its encoder; and the libraries' own pages, which all processes share
+_FRONT = 900 * MIB  # with the encoder that searches; and the libraries' own pages, which all processes share
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,12 @@ class Request:
     max_context_tokens: int = 0
     kv_cache_tokens: int = 0
     kv_dtype: str = "auto"
+    judge_bytes: int = 0  # of a policy's second judge, in the front
+
+    @property
+    def front_bytes(self) -> int:
+        """What the front takes of the machine."""
+        return _FRONT + self.judge_bytes
 
 
 @dataclass(frozen=True)
@@ -98,7 +104,7 @@ def make_plan(request: Request) -> Plan:
     items = (*fixed, Item(f"chat keys and values, {tokens} tokens", tokens * per_token))
     used = sum(item.size for item in items)
     shm = shm_need(request.world, request.device)
-    host = request.world * (used if request.device == "cpu" else _CPU_PROCESS) + shm + _FRONT
+    host = request.world * (used if request.device == "cpu" else _CPU_PROCESS) + shm + request.front_bytes
     return Plan(
         request,
         items,
@@ -137,7 +143,7 @@ def _workspace(request: Request) -> int:
 def _left(request: Request, fixed: list[Item]) -> int:
     taken = sum(item.size for item in fixed)
     if request.device == "cpu":
-        taken = taken * request.world + _FRONT
+        taken = taken * request.world + request.front_bytes
     left = request.device_bytes - taken
     if left <= 0:
         raise Refusal(

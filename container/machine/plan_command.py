@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from container.defaults import Places, with_mounts
 from container.machine.facts import MIB, look_at_machine
+from container.machine.memory import judge_bytes
 from container.machine.plan import GIB, GPUS, Plan, Request, make_plan
 from container.machine.shapes import CHAT_20B, MODERATION_6B, read_shape
 from container.refusal import Refusal
@@ -85,6 +86,7 @@ def _request(arguments: argparse.Namespace, settings: Settings) -> Request:
         max_context_tokens=settings.max_context_tokens,
         kv_cache_tokens=settings.kv_cache_tokens,
         kv_dtype=arguments.kv_dtype or settings.kv_dtype,
+        judge_bytes=judge_bytes(settings, on_gpu=on_gpu),
     )
 
 

@@ -32,6 +32,7 @@ from server.engine.replicas import Replicas
 from server.engine.signs_of_life import SignsOfLife
 from server.engine.signs_of_life import watch as watch_ranks
 from server.engine.weights.family import window_of
+from server.retrieval.encoder.shared import Encoders
 from server.retrieval.from_settings import open_retriever
 from server.retrieval.retriever import RetrievalError
 from server.wire import INPUT_MODERATION, OUTPUT_MODERATION
@@ -54,10 +55,11 @@ def open_services(settings: Settings) -> Services:
     owner = front_owner(settings.run_dir, settings.store)
     if settings.store.startswith(DYNAMODB):
         store.live_as(owner)
-    retriever = open_retriever(settings)
+    encoders = Encoders()  # what searches is also what the second judge was taught on
+    retriever = open_retriever(settings, encoders)
     engine = _engine(settings)
     policy = _policy(settings)
-    moderator = None if policy is None else _moderator(settings, policy, engine)
+    moderator = None if policy is None else _moderator(settings, policy, engine, encoders)
     window = context_window(settings)  # before the tokenizer is read, since this refusal names the setting
     # A turn has up to three tasks under way at once, which may wait; one that ended early may leave some behind.
     executor = ThreadPoolExecutor(4 * settings.threads, thread_name_prefix="turn")
@@ -105,12 +107,12 @@ def _policy(settings: Settings) -> Policy | None:
     return load_policy(settings.policy or DEFAULT_POLICY)
 
 
-def _moderator(settings: Settings, policy: Policy, engine: Engine) -> Moderator:
+def _moderator(settings: Settings, policy: Policy, engine: Engine, encoders: Encoders) -> Moderator:
     return Moderator(
         engine,
         policy,
         _classifiers(settings, policy),
-        second=open_second_judge(policy, settings.encoder),
+        second=open_second_judge(policy, settings.encoder, encoders),
         shows_scores=settings.moderation_scores == "on",
         audit=_audit_log(settings),
     )
@@ -143,7 +145,8 @@ def reload_policy(services: Services) -> None:
         policy = load_policy(settings.policy or DEFAULT_POLICY)
         if policy.name != before.name:
             raise PolicyError(f"name={policy.name!r}: this server judges by {before.name!r}; start it anew for another")
-        services.moderator.adopt(policy, _classifiers(settings, policy), open_second_judge(policy, settings.encoder))
+        second = open_second_judge(policy, settings.encoder, before=services.moderator.second)
+        services.moderator.adopt(policy, _classifiers(settings, policy), second)
     except (PolicyError, ConfigError, RetrievalError) as error:
         log.error("policy.reload refused, %s version %d stays: %s", before.name, before.version, error)
         return

@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import entry_points
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from server.config import Settings
 from server.retrieval.composite import Composite
+from server.retrieval.encoder.shared import Encoders, SharedEncoder
 from server.retrieval.guarded import Guarded
 from server.retrieval.retriever import RetrievalError, Retriever
 
@@ -21,11 +23,11 @@ Opener = Callable[[Settings], Retriever]
 _COMPOSITE_SHARE = 0.8  # of the time a turn waits: when one member hangs, the others' passages still come in time
 
 
-def open_retriever(settings: Settings) -> Retriever | None:
+def open_retriever(settings: Settings, encoders: Encoders | None = None) -> Retriever | None:
     """What OCK_RETRIEVERS names: "index", "web", or entry points of the group `openchatkit.retrievers`, each a
     function from Settings to a Retriever. Without it, what OCK_INDEX and OCK_WEB_SEARCH_URL set up; None when neither
     does. Several are fused into one. Whatever a retriever does, its search ends in time, with passages or a
-    RetrievalError.
+    RetrievalError. `encoders` are those that the process has opened.
 
     Raises:
         RetrievalError: a name, index or encoder that cannot be opened; the start stops with its sentence.
@@ -34,7 +36,7 @@ def open_retriever(settings: Settings) -> Retriever | None:
     members: dict[str, Retriever] = {}
     try:
         for name in names:
-            members[name] = _opener(name)(settings)
+            members[name] = _opener(name, encoders or Encoders())(settings)
     except BaseException:
         for member in members.values():
             member.close()
@@ -53,8 +55,8 @@ def _names(settings: Settings) -> list[str]:
     return [name for name, value in set_up.items() if value]
 
 
-def _opener(name: str) -> Opener:
-    own: dict[str, Opener] = {"index": _open_index, "web": _open_web}
+def _opener(name: str, encoders: Encoders) -> Opener:
+    own: dict[str, Opener] = {"index": partial(_open_index, encoders), "web": _open_web}
     if name in own:
         return own[name]
     found = list(entry_points(group=GROUP, name=name))
@@ -66,10 +68,8 @@ def _opener(name: str) -> Opener:
     return opener
 
 
-def _open_index(settings: Settings) -> Retriever:
-    from server.retrieval.encoder.encoder import Encoder
+def _open_index(encoders: Encoders, settings: Settings) -> Retriever:
     from server.retrieval.encoder.reranker import Reranker
-    from server.retrieval.encoder.shared import SharedEncoder
     from server.retrieval.index.files import local_index
     from server.retrieval.index.manifest import read_manifest
     from server.retrieval.index.renewed import RenewedIndex
@@ -87,7 +87,7 @@ def _open_index(settings: Settings) -> Retriever:
 
     folder = find()
     encoder = SharedEncoder(
-        Encoder(
+        encoders.open(
             settings.encoder or read_manifest(folder).encoder.name,
             settings.encoder_device,
             settings.encoder_threads,

@@ -33,11 +33,13 @@ class Window:
     """As much of a part of a text as the model reads at once.
 
     Attributes:
+        is_run: whether the part is of several sentences.
         least: what the score of a blocking label must reach in it.
     """
 
     part: str
     log_probs: LogProbs
+    is_run: bool
     least: float
 
 
@@ -73,7 +75,7 @@ class Moderator:
         """Judge by `policy` from now on; what is under way may still be judged by the one before."""
         assert (policy.second is None) == (second is None), policy.second
         self.policy = policy
-        self._second = second
+        self.second = second
         self._judges = Judges(policy.judges)
         self._classifiers = {role: classifiers.get(role, classifiers[Role.INPUT]) for role in Role}
         self._first_looks = {
@@ -155,16 +157,16 @@ class Moderator:
             return judgement(self.policy, rule, candidates, window.log_probs, least=window.least, added=added)
 
         found = [[judged(window) for window in text] for text in texts]
-        if self._second is None:
+        if self.second is None:
             return found
-        second = self._second.rule
+        second = self.second.rule
         doubtful = [
             (verdicts, place, window)
             for text, verdicts in zip(texts, found, strict=True)
             for place, window in enumerate(text)
-            if blocking_share(rule, verdicts[place]) >= second.asked_from
+            if blocking_share(rule, verdicts[place]) >= (second.asked_of_runs if window.is_run else second.asked_from)
         ]
-        log_odds = self._second.log_odds([window.part for _, _, window in doubtful], end) if doubtful else []
+        log_odds = self.second.log_odds([window.part for _, _, window in doubtful], end) if doubtful else []
         for (verdicts, place, window), each in zip(doubtful, log_odds, strict=True):
             verdicts[place] = judged(window, added=second.share * each + second.lean)
         return found
@@ -182,20 +184,20 @@ class Moderator:
         num_more = len(scored.log_probs) - len(parts)
         if num_more < 0:
             raise no_verdict(f"the moderation model judged {len(scored.log_probs)} of {len(parts)} parts")
+        are_runs = [has_several_sentences(part) for part in parts]
         # A text, or a part, beyond the model's window is several windows: the strictest of what counts for the first.
-        of_parts = [*zip(parts, self._least_scores(parts), strict=True)]
+        of_parts = [*zip(parts, are_runs, self._least_scores(are_runs), strict=True)]
         of_windows = of_parts[:1] * num_more + of_parts
         return [
-            Window(part, log_probs, least)
-            for (part, least), log_probs in zip(of_windows, scored.log_probs, strict=True)
+            Window(part, log_probs, is_run=is_run, least=least)
+            for (part, is_run, least), log_probs in zip(of_windows, scored.log_probs, strict=True)
         ]
 
-    def _least_scores(self, parts: Sequence[str]) -> list[float]:
+    def _least_scores(self, are_runs: Sequence[bool]) -> list[float]:
         """What the score of a blocking label must reach in each part; nothing where a text is one sentence."""
-        several = [has_several_sentences(part) for part in parts]
-        if not any(several):
-            return [0.0] * len(parts)
-        return [self.policy.runs if each else self.policy.sentences for each in several]
+        if not any(are_runs):
+            return [0.0] * len(are_runs)
+        return [self.policy.runs if each else self.policy.sentences for each in are_runs]
 
     def _severity(self, role: Role) -> Callable[[Judgement], tuple[bool, int, float]]:
         """By what the most severe of a text's verdicts is found."""

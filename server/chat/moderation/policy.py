@@ -102,7 +102,8 @@ class SecondRule:
         encoder: which encoder was taught: a folder, a hub id, or "sample"; empty for the one that searches.
         share: of its log-odds that is added to those of the labels that block.
         lean: added to them, too.
-        asked_from: the share that the model must give these labels in a part so that the second judge reads it.
+        asked_from: the share that the model must give these labels in a sentence so that the second judge reads it.
+        asked_of_runs: the same of several sentences together, which take longer to read.
     """
 
     name: str
@@ -111,6 +112,7 @@ class SecondRule:
     share: float = 1.0
     lean: float = 0.0
     asked_from: float = 0.02
+    asked_of_runs: float = 0.02
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from server.chat.moderation.policy import Example, JudgedPassages, Policy, Role,
 
 DEFAULT_POLICY = Path(__file__).with_name("policies") / "openchatkit.toml"
 _BLOCKS_BY_DEFAULT = "needs intervention"
-_SECOND_KEYS = {"name", "weights", "encoder", "share", "lean", "asked_from"}
+_SECOND_KEYS = {"name", "weights", "encoder", "share", "lean", "asked_from", "asked_of_runs"}
 _RULE_KEYS = {"block", "thresholds", "message", "messages", "caution", "preface", "instructions"}
 
 
@@ -98,13 +98,15 @@ def _second(raw: dict[str, Any], folder: Path) -> SecondRule:
     unknown = sorted(set(raw) - _SECOND_KEYS)
     if unknown:
         raise ValueError(f"second.{unknown[0]} is unknown; legal are {', '.join(sorted(_SECOND_KEYS))}")
+    asked_from = _share(raw.get("asked_from", SecondRule.asked_from), "second.asked_from")
     return SecondRule(
         name=_text(raw.get("name", "model and sentence vectors"), "second.name"),
         weights=folder / _text(raw["weights"], "second.weights"),
         encoder=_text(raw["encoder"], "second.encoder") if "encoder" in raw else SecondRule.encoder,
         share=_number(raw.get("share", SecondRule.share), "second.share"),
         lean=_number(raw.get("lean", SecondRule.lean), "second.lean"),
-        asked_from=_share(raw.get("asked_from", SecondRule.asked_from), "second.asked_from"),
+        asked_from=asked_from,
+        asked_of_runs=_share(raw.get("asked_of_runs", asked_from), "second.asked_of_runs"),
     )
 
 

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import threading
+from collections import OrderedDict
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from typing import Generic, TypeVar
 
 from server.chat.moderation.policy import Policy, RoleRule
 from server.chat.records.turn_records import MODEL, Judgement
 from server.errors import ErrorCode, ServiceError
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
 
 LogProbs = Sequence[Sequence[float]]  # [candidate][token]
 _RETRY_AFTER_S = 5.0
@@ -93,3 +99,35 @@ def greedy_choice(candidates: Sequence[Sequence[int]], log_probs: LogProbs) -> i
         left = [index for index in going if candidates[index][place] == candidates[best][place]]
         place += 1
     return left[0]
+
+
+class VerdictCache(Generic[K, V]):
+    """At most `limit` verdicts; the one used longest ago is forgotten first. Thread-safe."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._kept: OrderedDict[K, V] = OrderedDict()
+        self._policy: object = None
+        self._lock = threading.Lock()
+
+    def keep_for(self, policy: object) -> None:
+        """Forget all verdicts that another policy gave."""
+        with self._lock:
+            if policy is not self._policy:
+                self._kept.clear()
+                self._policy = policy
+
+    def recall(self, keys: Iterable[K]) -> dict[K, V]:
+        """Those of `keys` that are kept. The caller holds on to them: the next call may find them gone."""
+        with self._lock:
+            found = {key: self._kept[key] for key in keys if key in self._kept}
+            for key in found:
+                self._kept.move_to_end(key)
+        return found
+
+    def remember(self, verdicts: Mapping[K, V]) -> None:
+        """Keep `verdicts`, in place of the oldest ones where there is no room."""
+        with self._lock:
+            self._kept.update(verdicts)
+            while len(self._kept) > self._limit:
+                self._kept.popitem(last=False)

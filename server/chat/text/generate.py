@@ -62,7 +62,8 @@ def _shows_a_thing(picture: str) -> bool:
 def _best_name(names: list[str]) -> str:
     """The name of fewest words, of those the one whose rarest word is used most; empty where none is English."""
     spelt = [words for words in map(_name_words, names) if len(words) <= _MOST_WORDS and all(map(is_word, words))]
-    return " ".join(min(spelt, key=lambda words: (len(words), max(map(rank, words))))) if spelt else ""
+    best: list[str] = min(spelt, key=lambda words: (len(words), max(map(rank, words))), default=[])
+    return " ".join(best)
 
 
 def _name_words(name: str) -> list[str]:

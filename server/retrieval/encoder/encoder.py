@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -55,6 +56,14 @@ class Encoder:
         self._prompt_tokens = 0
         self.prompts = _prompts(name, self._model)
         self._step_tokens = CUDA_STEP_TOKENS if self.device == "cuda" else CPU_STEP_TOKENS
+
+    def twin(self) -> Encoder:
+        """Another encoder with the same weights, which both hold together, for another thread."""
+        twin = copy.copy(self)
+        held = {id(each): each for each in (*self._model.parameters(), *self._model.buffers())}
+        twin._model = copy.deepcopy(self._model, held)
+        twin._tokenizer = twin._model.tokenizer
+        return twin
 
     @property
     def network(self) -> nn.Module:

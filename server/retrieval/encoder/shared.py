@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from server.retrieval.encoder.encoder import Encoder
+from server.retrieval.encoder.encoder import Device, Encoder, Precision, pick_device, pick_precision
 from server.retrieval.encoder.prompts import Prompts, Role
 
 if TYPE_CHECKING:
@@ -17,6 +17,25 @@ if TYPE_CHECKING:
 
 _TEXTS_AT_ONCE = 8
 _YIELD_S = 0.001  # a lock goes back to who had it last unless that one waits a moment
+
+
+class Encoders:
+    """The encoders of a process: each is loaded once, whoever else asks for it. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._opened: dict[tuple[str, str, str], Encoder] = {}
+        self._one_at_a_time = threading.Lock()
+
+    def open(
+        self, name: str, device: Device = "auto", num_threads: int = 1, precision: Precision = "float32"
+    ) -> Encoder:
+        """The encoder of `name`, which is one thread's; others take its twins. Raises RetrievalError as `Encoder`."""
+        on = pick_device(device)
+        key = name, on, pick_precision(precision, on)
+        with self._one_at_a_time:
+            if key not in self._opened:
+                self._opened[key] = Encoder(name, device, num_threads, precision)
+            return self._opened[key]
 
 
 class SharedEncoder:

@@ -27,18 +27,18 @@ class TextClassifier:
     """Log-odds that texts are of the kind that `weights` was taught to find. Not thread-safe: one thread uses it.
 
     Args:
-        encoder: what the encoder is opened by: a folder, a hub id, or "sample".
+        encoder: on the CPU, in float32; its twin is taught, and holds with it what is not changed.
         weights: the safetensors file that `container.demo.train.sentences` writes.
 
     Raises:
-        RetrievalError: the encoder or the file cannot be read, or the file was made for another encoder.
+        RetrievalError: the file cannot be read, or was made for another encoder.
     """
 
-    def __init__(self, encoder: str, weights: Path) -> None:
-        self._encoder = Encoder(encoder, device="cpu")
-        tensors = _read(weights, made_for=digest(self._encoder.network))
+    def __init__(self, encoder: Encoder, weights: Path) -> None:
+        tensors = _read(weights, made_for=digest(encoder.network))
         self._direction = tensors.pop(DIRECTION).float().numpy()
         self._offset = float(tensors.pop(OFFSET))
+        self._encoder = encoder.twin()
         add_products(self._encoder.network, tensors)
 
     def log_odds(self, texts: Sequence[str]) -> NDArray[np.float32]:  # [num_texts]
@@ -54,13 +54,31 @@ def digest(network: nn.Module) -> str:
 
 
 def add_products(network: nn.Module, tensors: dict[str, Tensor]) -> None:
-    """Add UP times DOWN to each matrix of `network` that `tensors` has them for."""
-    import torch
+    """Replace each matrix of `network` that `tensors` has UP and DOWN for by it and their product."""
+    from torch import nn
 
-    matrices = dict(network.named_parameters())
-    with torch.no_grad():
-        for name in sorted(each.removesuffix(DOWN) for each in tensors if each.endswith(DOWN)):
-            matrices[name].add_(tensors[name + UP].float() @ tensors[name + DOWN].float())
+    for name in sorted(each.removesuffix(DOWN) for each in tensors if each.endswith(DOWN)):
+        layer, _, own = name.rpartition(".")
+        of = network.get_submodule(layer)
+        added = tensors[name + UP].float() @ tensors[name + DOWN].float()
+        setattr(of, own, nn.Parameter(of.get_parameter(own).detach() + added, requires_grad=False))
+
+
+def num_changed_bytes(weights: Path) -> int:
+    """Bytes of the matrices that are there twice, taught and untaught, when an encoder is taught what `weights` holds.
+
+    Raises:
+        RetrievalError: the file cannot be read.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(weights, framework="numpy") as file:
+            shapes = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118 - it is no dict
+    except (OSError, SafetensorError) as error:
+        raise RetrievalError(f"{weights}: {error}") from error
+    names = [each.removesuffix(DOWN) for each in shapes if each.endswith(DOWN)]
+    return sum(4 * shapes[name + UP][0] * shapes[name + DOWN][1] for name in names)
 
 
 def _read(weights: Path, made_for: str) -> dict[str, Tensor]:

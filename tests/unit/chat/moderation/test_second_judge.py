@@ -7,7 +7,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import save_file
 
 from server import wire
 from server.chat.moderation.classifier import Classifier
@@ -17,9 +21,13 @@ from server.chat.moderation.policy import Policy, Role, SecondRule
 from server.chat.moderation.policy_file import DEFAULT_POLICY, PolicyError, load_policy
 from server.chat.moderation.second_judge import open_second_judge
 from server.errors import ErrorCode, ServiceError
+from server.retrieval.encoder.shared import Encoders
+from server.retrieval.encoder.source import SAMPLE
+from server.retrieval.encoder.text_classifier import DIRECTION, MADE_FOR, OFFSET, TextClassifier, digest
+from server.retrieval.retriever import RetrievalError
 from tests.unit.chat.moderation.moderation_doubles import Bytes
 
-RULE = SecondRule("both", Path("sentences.safetensors"), share=0.5, lean=-1.0, asked_from=0.02)
+RULE = SecondRule("both", Path("sentences.safetensors"), share=0.5, lean=-1.0, asked_from=0.02, asked_of_runs=0.02)
 POLICY = replace(load_policy(), second=RULE, sentences=0.6, runs=0.9)
 
 
@@ -92,6 +100,15 @@ def test_all_doubtful_parts_of_all_texts_are_asked_about_at_once_and_no_others()
     assert asked == expected
 
 
+def test_of_several_sentences_together_those_are_asked_about_that_reach_a_share_of_their_own() -> None:
+    second = Says(0.0, replace(RULE, asked_of_runs=0.5))
+    judged_by(second, replace(POLICY, second=second.rule)).judge(
+        ["One is doubtful. Two is doubtful.", "Three is likely. Four is calm."], Role.INPUT
+    )
+    [asked] = second.asked
+    assert asked == ["One is doubtful.", "Two is doubtful.", "Three is likely. Four is calm.", "Three is likely."]
+
+
 @pytest.mark.parametrize("opinion", [math.nan, math.inf, -math.inf])
 def test_without_a_finite_number_there_is_no_verdict(opinion: float) -> None:
     moderator = judged_by(Says(opinion))
@@ -112,7 +129,7 @@ def test_a_reply_is_judged_by_both() -> None:
     ("table", "said"),
     [
         ('encoder = "sample"', "key 'weights' is missing"),
-        ('weights = "w"\nshares = 1', "second.shares is unknown; legal are asked_from, encoder, lean, name"),
+        ('weights = "w"\nshares = 1', "second.shares is unknown; legal are asked_from, asked_of_runs, encoder, lean"),
         ('weights = "w"\nshare = true', "second.share=True: a finite number is needed"),
         ('weights = "w"\nlean = inf', "second.lean=inf: a finite number is needed"),
         ('weights = "w"\nasked_from = 2', "second.asked_from=2: a number from 0 to 1 is needed"),
@@ -129,3 +146,38 @@ def test_a_second_judge_without_an_encoder_is_refused() -> None:
     with pytest.raises(PolicyError, match=r"second\.encoder is missing, and OCK_ENCODER is empty"):
         open_second_judge(POLICY, encoder="")
     assert open_second_judge(load_policy(), encoder="") is None
+
+
+def test_what_was_read_is_not_read_again_and_a_judge_that_would_be_taught_the_same_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoders = Encoders()
+    encoder = encoders.open(SAMPLE, "cpu")
+    weights = tmp_path / "w.safetensors"
+    save_file({DIRECTION: torch.ones(384), OFFSET: torch.zeros(1)}, weights, {MADE_FOR: digest(encoder.network)})
+    policy = replace(POLICY, second=replace(RULE, weights=weights))
+    judge = open_second_judge(policy, SAMPLE, encoders)
+    assert judge is not None
+    read: list[str] = []
+    log_odds = TextClassifier.log_odds
+
+    def reads(classifier: TextClassifier, texts: Sequence[str]) -> NDArray[np.float32]:
+        read.extend(texts)
+        return log_odds(classifier, texts)
+
+    monkeypatch.setattr(TextClassifier, "log_odds", reads)
+    first = judge.log_odds(["one", "two", "one"])
+    assert judge.log_odds(["two", "three", "one"])[::2] == first[1::-1]
+    assert read == ["one", "two", "three"]
+
+    other = replace(policy, second=replace(RULE, weights=weights, share=9.0))
+    after = open_second_judge(other, SAMPLE, encoders, before=judge)
+    assert after is not None
+    assert (after.rule.share, after._pupil) == (9.0, judge._pupil)
+    save_file({DIRECTION: -torch.ones(384), OFFSET: torch.zeros(1)}, weights, {MADE_FOR: digest(encoder.network)})
+    changed = open_second_judge(policy, SAMPLE, encoders, before=after)
+    assert changed is not None
+    assert changed.log_odds(["one"]) == pytest.approx([-first[0]])
+    weights.unlink()
+    with pytest.raises(RetrievalError, match="No such file"):
+        open_second_judge(policy, SAMPLE, encoders, before=changed)

@@ -39,7 +39,7 @@ def test_what_is_learnt_in_a_few_steps_is_what_the_classifier_reads(tmp_path: Pa
     [*_, (line, tensors)] = train(pupil, Few, Run(12))
     assert line.startswith("step 12 of 12  loss 0.")
     save_file(tensors, tmp_path / "w.safetensors", {MADE_FOR: made_for})
-    found = TextClassifier(SAMPLE, tmp_path / "w.safetensors").log_odds([*THREATS, *HARMLESS])
+    found = TextClassifier(Encoder(SAMPLE, device="cpu"), tmp_path / "w.safetensors").log_odds([*THREATS, *HARMLESS])
     assert found[:3].min() > found[3:].max()
     pupil.go_on_from(tmp_path / "w.safetensors")
     with torch.inference_mode():

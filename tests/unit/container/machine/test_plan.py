@@ -11,12 +11,14 @@ import pytest
 from container.cli import main
 from container.defaults import Places
 from container.machine.facts import MIB, Gpu, Machine
+from container.machine.memory import judge_bytes
 from container.machine.plan import GIB, Plan, Request, make_plan
 from container.machine.plan_command import add_plan_arguments, run_plan
 from container.machine.preflight import check_machine
 from container.machine.shapes import CHAT_20B, MODERATION_6B, read_shape
 from container.refusal import Refusal
 from server.config import Settings
+from server.retrieval.encoder.source import encoder_path
 
 PRODUCTION = Request(
     chat=read_shape("--chat", CHAT_20B),
@@ -162,3 +164,16 @@ def test_the_demo_is_never_planned_for(tmp_path: Path, capsys) -> None:
     (tmp_path / "demo" / "chat" / "config.json").write_text("{}")
     assert plan_of_mounts({}, Places(tmp_path / "ml", tmp_path / "demo")) == 0
     assert f"chat weights, {CHAT_20B}" in capsys.readouterr().out
+
+
+def test_the_second_judge_of_the_demo_s_policy_is_counted() -> None:
+    demo = Path(__file__).parents[4] / "container" / "demo" / "moderation"
+    settings = Settings(moderation_model=str(demo), policy=demo / "policy.toml", encoder="sample")
+    weights = (Path(encoder_path("sample")) / "model.safetensors").stat().st_size
+    taught = 4 * 4 * (4 * 384 * 384 + 2 * 384 * 1536)  # float32, four layers, six matrices each
+    assert judge_bytes(settings, on_gpu=False) == taught  # its encoder is the one that searches
+    assert judge_bytes(settings, on_gpu=True) == taught + weights
+    assert judge_bytes(settings.model_copy(update={"policy": None}), on_gpu=False) == 0
+    assert judge_bytes(settings.model_copy(update={"moderation": "off"}), on_gpu=False) == 0
+    without, beside = (make_plan(dataclasses.replace(PRODUCTION, judge_bytes=size)) for size in (0, 100 * MIB))
+    assert beside.host_bytes - without.host_bytes == 100 * MIB
