@@ -27,6 +27,7 @@ enum Form : int {
   kFloats,    // bfloat16, or float32 where AVX2 multiplies
   kTwoBytes,  // a row rounded to 15 bits and a sign: what is lost is below bfloat16's own rounding
   kOneByte,   // every 64 inputs of a row rounded to 7 bits and a sign, by their own largest
+  kSpreadByte,  // so, too, after `spread` of vector.h, as the weights are
 };
 
 using bf16 = uint16_t;

@@ -31,6 +31,18 @@ inline Floats magnitude(Floats a) {
 }
 inline Floats reciprocal(Floats a) { return all(1.0f) / a; }
 
+// In the first of two places `distance` apart their sum, in the second the first less the second.
+template <int distance>
+inline Floats sums_and_differences(Floats a) {
+  if constexpr (distance == 8) return {_mm256_add_ps(a.low, a.high), _mm256_sub_ps(a.low, a.high)};
+  constexpr int second = distance == 4 ? 0xf0 : distance == 2 ? 0xcc : 0xaa, swap = distance == 2 ? 0x4e : 0xb1;
+  const auto half = [](__m256 part) {
+    const __m256 other = distance == 4 ? _mm256_permute2f128_ps(part, part, 1) : _mm256_permute_ps(part, swap);
+    return _mm256_blend_ps(_mm256_add_ps(other, part), _mm256_sub_ps(other, part), second);
+  };
+  return {half(a.low), half(a.high)};
+}
+
 inline float total(Floats a) {
   const __m256 eight = _mm256_add_ps(a.low, a.high);
   const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));

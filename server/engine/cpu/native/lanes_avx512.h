@@ -21,6 +21,18 @@ inline Floats reciprocal(Floats a) {
   return rough * subtract_product(a, rough, all(2.0f));
 }
 
+// In the first of two places `distance` apart their sum, in the second the first less the second.
+template <int distance>
+inline Floats sums_and_differences(Floats a) {
+  constexpr __mmask16 second = distance == 8 ? 0xff00 : distance == 4 ? 0xf0f0 : distance == 2 ? 0xcccc : 0xaaaa;
+  const Floats signs = _mm512_mask_blend_ps(second, all(1.0f), all(-1.0f));
+  if constexpr (distance >= 4) {
+    return multiply_add(a, signs, _mm512_shuffle_f32x4(a, a, distance == 8 ? 0x4e : 0xb1));
+  } else {
+    return multiply_add(a, signs, _mm512_permute_ps(a, distance == 2 ? 0x4e : 0xb1));
+  }
+}
+
 inline float total(Floats a) { return _mm512_reduce_add_ps(a); }
 inline float largest(Floats a) { return _mm512_reduce_max_ps(a); }
 

@@ -24,8 +24,9 @@ inline int round_up(int value, int unit) { return (value + unit - 1) / unit * un
 // halves the others, and behind them what these halves mean: [half of 2][scale, zero][output of 16] bytes. An input is
 // scale of the output * scale byte * (q - zero byte / 16), q from 0 to 15.
 //
-// int8 that multiplies single bytes: every 64 inputs of an output have their own scale, a bfloat16, and stand 128 too
-// high, since what multiplies signed bytes must be unsigned. A step is two tiles and [output of 32] scales.
+// int8 that multiplies single bytes: every 64 inputs of an output are spread (vector.h), have their own scale, a
+// bfloat16, and stand 128 too high, since what multiplies signed bytes must be unsigned. A step is two tiles and
+// [output of 32] scales.
 struct Matrix {
   int outputs = 0, inputs = 0, blocks = 0, steps = 0;
   WeightKind kind = kPlain;
@@ -37,7 +38,7 @@ struct Matrix {
   int step_inputs() const { return kind == kPlain ? 32 : 64; }
   int step_bytes() const {
     if (kind == kInt4) return 2 * kInt4TileBytes;
-    return kind == kInt8 && form == kOneByte ? kInt8StepBytes : 2 * kTileBytes;
+    return kind == kInt8 && form == kSpreadByte ? kInt8StepBytes : 2 * kTileBytes;
   }
   const uint8_t* block(int index) const { return data + static_cast<size_t>(index) * steps * step_bytes(); }
 };
@@ -98,12 +99,15 @@ inline void pack_int8(uint8_t* data, const Matrix& m, const bf16* weight, float*
 
 // 64 inputs of one output, of which `left` are there, into their place in a step.
 inline void pack_int8_group(const bf16* from, int left, int output, uint8_t* step) {
+  Floats values[4];
+  for (int i = 0; i < 4; ++i) values[i] = widen_first(from + i * 16, left - i * 16);
+  spread(values);
   Peak peak;
-  for (int i = 0; i < 64; i += 16) peak.take(widen_first(from + i, left - i));
+  for (Floats each : values) peak.take(each);
   const bf16 scale = byte_scale(peak.value());
   const Floats inverse = all(1.0f / to_float(scale));
   int8_t bytes[64];
-  for (int i = 0; i < 64; i += 16) store_int8(bytes + i, widen_first(from + i, left - i) * inverse, 16);
+  for (int i = 0; i < 4; ++i) store_int8(bytes + i * 16, values[i] * inverse, 16);
   uint8_t* to = step + output / 16 * kTileBytes + output % 16 * 4;
   for (int i = 0; i < 64; ++i) to[i / 4 * 64 + i % 4] = static_cast<uint8_t>(bytes[i]) ^ 0x80;
   std::memcpy(step + 2 * kTileBytes + output * sizeof(bf16), &scale, sizeof(bf16));
@@ -172,7 +176,7 @@ inline Matrix pack(Arena& arena, const bf16* weight, int outputs, int inputs, We
     auto* scale = reinterpret_cast<float*>(arena.take(sizeof(float) * m.blocks * kBlockColumns));
     pack_int4(data, m, weight, scale);
     m.scale = scale;
-  } else if (kind == kInt8 && form == kOneByte) {
+  } else if (kind == kInt8 && form == kSpreadByte) {
     pack_int8_steps(data, m, weight);
   } else if (kind == kInt8) {
     auto* scale = reinterpret_cast<float*>(arena.take(sizeof(float) * m.blocks * kBlockColumns));

@@ -10,14 +10,15 @@ constexpr int kStepBytes = 64;  // of a row of activations, and the inputs that 
 
 inline Form form_of(WeightKind kind, Level level) {
   if (kind == kPlain) return kFloats;
-  return level == kAmx && kind == kInt8 ? kTwoBytes : kOneByte;
+  if (kind == kInt4) return kOneByte;
+  return level == kAmx ? kTwoBytes : kSpreadByte;
 }
 
 // Activations [rows, inputs] in the form that a Matrix multiplies: tiles of 16 rows by 64 bytes of inputs,
 // data[run of 16 rows][step][row of 16][64 bytes]. The integer sums do not depend on their order.
 //
 // kFloats: bfloat16. kTwoBytes: x = scale * (128 * (high - 128) + low), and both bytes are multiplied. kOneByte:
-// x = scale of the step * byte.
+// x = scale of the step * byte. kSpreadByte: so the step's spread inputs, with kSpreadGain taken off the scale.
 class Operand {
  public:
   void shape(int rows, int inputs, Form form) {
@@ -28,9 +29,10 @@ class Operand {
     if (bytes_.size() < bytes * parts + 64) bytes_.assign(bytes * parts + 64, 0);
     base_ = bytes_.data() + (64 - reinterpret_cast<uintptr_t>(bytes_.data()) % 64) % 64;
     low_ = base_ + bytes;
-    const size_t scales = static_cast<size_t>(rows) * (form == kOneByte ? steps_ : 1);
+    const bool bytes_alone = form == kOneByte || form == kSpreadByte;
+    const size_t scales = static_cast<size_t>(rows) * (bytes_alone ? steps_ : 1);
     if (scale_.size() < scales) scale_.resize(scales);
-    if (form == kOneByte && sum_.size() < 2 * scales) sum_.resize(2 * scales);
+    if (bytes_alone && sum_.size() < 2 * scales) sum_.resize(2 * scales);
     for (int row = 0; row < rows; ++row) clear_padding(row);
   }
   size_t run_bytes() const { return run_bytes_; }
@@ -38,7 +40,7 @@ class Operand {
   const uint8_t* row(int index) const { return base_ + offset(index); }
   const uint8_t* low_row(int index) const { return low_ + offset(index); }
   float scale(int index) const { return scale_[index]; }
-  // kOneByte: the scales of a row, one a step, and the sums of its bytes, two a step.
+  // Of single bytes: the scales of a row, one a step, and the sums of its bytes, two a step.
   const float* scales(int index) const { return &scale_[static_cast<size_t>(index) * steps_]; }
   const int32_t* sums(int index) const { return &sum_[static_cast<size_t>(index) * 2 * steps_]; }
 
@@ -50,7 +52,7 @@ class Operand {
   // Set a row from floats; what lies between the inputs and the next multiple of 16 is not used.
   void set_row(int index, const float* from) {
     if (form_ == kTwoBytes) return set_two_bytes(index, from);
-    if (form_ == kOneByte) return set_one_byte(index, from);
+    if (form_ != kFloats) return set_one_byte(index, from);
     for (int k = 0; k < inputs_; k += 16) set_16(index, k, load_first(from + k, inputs_ - k));
   }
 
@@ -73,12 +75,13 @@ class Operand {
   void set_one_byte(int index, const float* from) {
     for (int step = 0; step < steps_; ++step) {
       Floats values[4];
-      Peak peak;
       for (int i = 0; i < 4; ++i) {
         const int k = step * kStepBytes + i * 16;
         values[i] = load_first(from + k, inputs_ - k);
-        peak.take(values[i]);
       }
+      if (form_ == kSpreadByte) spread(values);
+      Peak peak;
+      for (Floats each : values) peak.take(each);
       const float scale = peak.value() / 127.0f;
       const Floats inverse = all(1.0f / scale);
       __m512i sums[2] = {};
@@ -89,7 +92,7 @@ class Operand {
         _mm_storeu_si128((__m128i*)(base_ + at), _mm512_cvtepi32_epi8(q));
       }
       const size_t place = static_cast<size_t>(index) * steps_ + step;
-      scale_[place] = scale;
+      scale_[place] = form_ == kSpreadByte ? scale / kSpreadGain : scale;
       for (int half : {0, 1}) sum_[2 * place + half] = _mm512_reduce_add_epi32(sums[half]);
     }
   }

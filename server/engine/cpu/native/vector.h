@@ -47,6 +47,20 @@ inline Floats gelu_tanh(Floats x) {
 // x * sigmoid(x).
 inline Floats silu(Floats x) { return x * reciprocal(all(1.0f) + exponential(smaller(zeros() - x, all(80.0f)))); }
 
+// 64 values times a Hadamard matrix, of ones of either sign: what one of them has alone, all share then. The scalar
+// product of two such results is kSpreadGain times that of what they were made from.
+constexpr float kSpreadGain = 64.0f;
+inline void spread(Floats (&values)[4]) {
+  for (Floats& each : values) {
+    each = sums_and_differences<2>(sums_and_differences<1>(each));
+    each = sums_and_differences<8>(sums_and_differences<4>(each));
+  }
+  const Floats sums[2] = {values[0] + values[1], values[2] + values[3]};
+  const Floats differences[2] = {values[0] - values[1], values[2] - values[3]};
+  values[0] = sums[0] + sums[1], values[2] = sums[0] - sums[1];
+  values[1] = differences[0] + differences[1], values[3] = differences[0] - differences[1];
+}
+
 // The largest magnitude of some values: not a number once any of them was not finite, which rounding would hide.
 struct Peak {
   Floats most = all(1e-20f), faults = zeros();
