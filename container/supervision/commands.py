@@ -84,7 +84,9 @@ class Commands:
         """The one gunicorn process tree."""
         argv = [sys.executable, "-m", "gunicorn", "-c", str(ROOT / "container" / "gunicorn_conf.py")]
         threads = 1 if self.device == "cpu" else max(1, self.num_cores // 4)
-        return Command("front", [*argv, "server.web.wsgi:app"], {**self._common(), "OMP_NUM_THREADS": str(threads)})
+        # Each of its many threads would keep what the largest of its requests has needed, where a few share that.
+        environ = {"MALLOC_ARENA_MAX": "2", **self._common(), "OMP_NUM_THREADS": str(threads)}
+        return Command("front", [*argv, "server.web.wsgi:app"], environ)
 
     def _own(self, group: int) -> dict[str, str]:
         """What one of several groups has for itself: a folder, and GPUs of those that this process may see."""

@@ -25,6 +25,11 @@ def test_a_rank_knows_its_place_its_attempt_and_the_group_s_port() -> None:
     assert {**place, "OCK_DTYPE": "int8", "DS_ACCELERATOR": "cpu"}.items() <= command.environ.items()
 
 
+def test_the_front_s_threads_share_two_heaps_unless_an_operator_says_otherwise() -> None:
+    assert Commands({}, 1, "cpu", 2).front().environ["MALLOC_ARENA_MAX"] == "2"
+    assert Commands({"MALLOC_ARENA_MAX": "8"}, 1, "cpu", 2).front().environ["MALLOC_ARENA_MAX"] == "8"
+
+
 def test_the_accelerator_is_left_to_deepspeed_on_gpus() -> None:
     assert "DS_ACCELERATOR" not in Commands({}, 1, "cuda", 2).rank(RankPlace(0, 1, 4000)).environ
 
