@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 _LOOK_EVERY_S = 0.25
 # While requests are refused, more of them are gathered for so long: to be woken by each would take the processor from
 # the ranks as often, which wait for each other.
-_GATHER_S = 0.01
+_GATHER_S = 0.005
 
 # What is asked while all threads are at work; each has a thread of its own.
 _OWN_THREADS = {b"/ping": "probe", b"/health": "probe", b"/metrics": "metrics"}
