@@ -14,7 +14,7 @@ from moto.sagemaker import models
 from deploy.__main__ import main
 from deploy.account import policies
 from deploy.specification.endpoint_file import read
-from index_builder import commands
+from index_builder.__main__ import main as build_index
 from server.retrieval.encoder.source import encoder_path
 from server.retrieval.index.manifest import Manifest
 from tests.aws.deploy.aws_account import ACCOUNT, REGION, AwsServer, put_image
@@ -159,7 +159,7 @@ class Machine:
         (self._folder / "encoder").symlink_to(encoder_path("sample"))
         arguments = job["AppSpecification"]["ContainerArguments"]
         before = self._account.recorder.num_requests
-        assert commands.main([each.replace("/opt/ml/processing", str(self._folder)) for each in arguments]) == 0
+        assert build_index([each.replace("/opt/ml/processing", str(self._folder)) for each in arguments]) == 0
         self.asked = self._account.recorder.paths[before:]
 
 
