@@ -21,11 +21,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     if argv[:1] and argv[0] in _PROGRAMS:  # whose options are their own
         return _run(_PROGRAMS[argv[0]], argv[1:])
-    arguments = _parser().parse_args(argv)
+    arguments = verb_parser().parse_args(argv)
     return int(arguments.run(arguments))
 
 
-def _parser() -> argparse.ArgumentParser:
+def verb_parser() -> argparse.ArgumentParser:
+    """The verbs of the entry point, but for those with options of their own."""
     parser = argparse.ArgumentParser(prog="openchatkit", description="A moderated, sourced, remembering chatbot.")
     parser.set_defaults(run=_serve)
     verbs = parser.add_subparsers(title="verbs", metavar="VERB")

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -94,7 +95,7 @@ class Group:
 
 def main() -> int:
     """Run the benchmark, print a table, write the JSON."""
-    arguments = _arguments()
+    arguments = read_arguments(sys.argv[1:])
     folder = arguments.model or random_model(arguments.random)
     work = _work(arguments)
     try:
@@ -119,7 +120,8 @@ def main() -> int:
     return 1 if report["not_compared"] else 0
 
 
-def _arguments() -> argparse.Namespace:
+def read_arguments(words: Sequence[str]) -> argparse.Namespace:
+    """The options among `words`. Raises SystemExit, with a sentence, for what is not legal."""
     parser = argparse.ArgumentParser(prog="python -m server.engine.bench", description=__doc__)
     model = parser.add_mutually_exclusive_group(required=True)
     model.add_argument("--model", type=Path, help="a checkpoint folder")
@@ -141,7 +143,7 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--json", type=Path, help="write the report here")
     parser.add_argument("--compare", nargs="+", action="append", default=[], metavar="RIVAL", help=_RIVALS_HELP)
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(words)
     for rival in arguments.compare:
         if not _is_rival(rival):
             parser.error(f"--compare {' '.join(rival)}: legal are {_RIVALS_HELP}, each after its own flag")

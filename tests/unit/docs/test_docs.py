@@ -13,10 +13,12 @@ from typing import Any
 
 import pytest
 
+from container.cli import verb_parser
 from deploy.__main__ import VERBS
 from server.chat.prompt.choose_format import TEMPLATE
 from server.chat.prompt.formats import FORMATS
 from server.dtypes import DTYPES
+from server.engine.bench.__main__ import read_arguments
 from server.engine.weights.family import FAMILIES
 from server.settings_table import document as settings_page
 from server.web.app import OPERATIONS
@@ -123,6 +125,29 @@ def test_every_target_of_make_that_a_document_names_is_one() -> None:
     for path in [*DOCS.glob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "deploy" / "ELSEWHERE.md"]:
         named = re.findall(r"(?:^ {4}|^|`)make ([a-z-]+)", path.read_text("utf-8"), re.MULTILINE)
         assert set(named) <= targets, path.name
+
+
+def test_the_readme_s_engine_bench_is_one_that_it_takes() -> None:
+    [command] = re.findall(r"^ {4}python -m server\.engine\.bench ((?:.*\\\n)*.*)$", README, re.MULTILINE)
+    arguments = read_arguments(shlex.split(command.replace("\\\n", "")))
+    assert (arguments.random, arguments.batch, arguments.compare) == ("gpt-neox-410m", (1, 4, 16), [["transformers"]])
+
+
+def test_what_the_readme_has_the_image_do_is_what_its_entry_point_takes() -> None:
+    given = re.findall(r"^docker run .*openchatkit:gpu ?(.*?)(?:\s+#.*)?$", README, re.MULTILINE)
+    assert len(given) == 2
+    for words in given:
+        verb_parser().parse_args(shlex.split(words))
+
+
+def test_the_readme_s_image_is_built_as_it_says() -> None:
+    [words] = re.findall(r"^(make image)\b", README, re.MULTILINE)
+    said = re.findall(r"(FLAVOR=cpu BASE_IMAGE=\S+) without a GPU", README)
+    done = subprocess.run(
+        [*words.split(), "-n", *said[0].split()], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert "FLAVOR=cpu" in done.stdout
+    assert "deploy.image.build" in done.stdout
 
 
 @pytest.mark.parametrize("command", re.findall(r"^ {4}python -m deploy (.+?)(?:\s+#.*)?$", README, re.MULTILINE))
