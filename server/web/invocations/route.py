@@ -100,6 +100,7 @@ def blueprint(front: Front, others: Mapping[str, Answerer]) -> Blueprint:
 
     @routes.post("/invocations")
     def invocations() -> Response:
+        sticky = sticky_session_id(request)
         if has_lines(request):
             return answer_lines(front, read_lines(request, settings.max_body_bytes))
         data = read_json(request, settings.max_body_bytes)
@@ -113,8 +114,8 @@ def blueprint(front: Front, others: Mapping[str, Answerer]) -> Blueprint:
         if "action" in data:
             return _act(front.services, read_struct(data, SessionAction))
         if (asked := session_request(data)) is not None:
-            return answer_session_request(front.services, asked, sticky_session_id(request))
-        return _invoke(front, checked_invocation(data, front.services))
+            return answer_session_request(front.services, asked, sticky)
+        return _invoke(front, checked_invocation(data, front.services), sticky)
 
     return routes
 
@@ -142,9 +143,8 @@ def _act(services: Services, action: SessionAction) -> Response:
     return delete_session(store, action.session_id)
 
 
-def _invoke(front: Front, invocation: Invocation) -> Response:
+def _invoke(front: Front, invocation: Invocation, sticky: str | None) -> Response:
     parameters = invocation.parameters or Parameters()
-    sticky = sticky_session_id(request)
     session_id = agreed_session_id(parameters.session_id, sticky)
     streams = asks_for_stream(request, invocation.stream)
     if not isinstance(invocation.inputs, str):

@@ -231,3 +231,14 @@ def test_sessions_that_never_expire_still_have_a_date() -> None:
     settings = fakes.settings.model_copy(update={"session_ttl_s": 0.0})
     client = create_app(Fakes(settings=settings).services).test_client()
     assert "Expires=2" in client.post("/invocations", json={"requestType": "NEW_SESSION"}).headers[NEW]
+
+
+@pytest.mark.parametrize("body", [
+    {"inputs": "hello"}, {"action": "history", "session_id": "s"}, {"action": "list"}, {"requestType": "CLOSE"},
+    {"messages": [{"role": "user", "content": "hello"}]},
+])  # fmt: skip
+def test_a_sticky_session_that_cannot_be_is_refused_whatever_is_asked(
+    client: FlaskClient, body: dict[str, Any]
+) -> None:
+    error = client.post("/invocations", json=body, headers={STICKY: "no such/name"}).json["error"]
+    assert (error["code"], error["field"]) == ("invalid_field", STICKY)
