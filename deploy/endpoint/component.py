@@ -9,12 +9,13 @@ from typing import Any
 
 from deploy.aws.api import Answer, Aws, Call, Say
 from deploy.endpoint.failure import EndpointFailedError, reason
-from deploy.endpoint.requests import describe_component
+from deploy.endpoint.remembered import Remembered
+from deploy.endpoint.requests import describe_component, rolling
 from deploy.endpoint.undo import Undo
 from deploy.endpoint.waiting import Waiter, component_failed
 from deploy.errors import DeployError
 from deploy.specification import names
-from deploy.specification.endpoint_file import EndpointFile, InferenceComponent, Update
+from deploy.specification.endpoint_file import EndpointFile, InferenceComponent
 from deploy.specification.instance_types import num_gpus
 from server.config import Settings
 
@@ -22,7 +23,7 @@ _KEPT = ("ModelName", "StartupParameters", "ComputeResourceRequirements")  # of 
 
 
 def create_component(file: EndpointFile, model: str, download_s: int, startup_s: int, settings: Settings) -> Call:
-    """CreateInferenceComponent for `model`. Raises DeployError where the file has no such table."""
+    """CreateInferenceComponent for `model`. Raises DeployError where a copy needs more GPUs than a machine has."""
     wanted = file.inference_component
     assert wanted is not None, "the caller has looked"
     parameters = {
@@ -64,25 +65,11 @@ def update_component(file: EndpointFile, specification: Answer, copies: int | No
     parameters: dict[str, Any] = {
         "InferenceComponentName": names.component_name(file),
         "Specification": specification,
-        "DeploymentConfig": _deployment(file.update),
+        "DeploymentConfig": rolling(file.update),
     }
     if copies is not None:
         parameters["RuntimeConfig"] = {"CopyCount": copies}
     return Call("sagemaker", "UpdateInferenceComponent", parameters)
-
-
-def _deployment(update: Update) -> dict[str, Any]:
-    policy: dict[str, Any] = {
-        "MaximumBatchSize": {"Type": "CAPACITY_PERCENT", "Value": update.step_percent},
-        "WaitIntervalInSeconds": update.wait_s,
-    }
-    if update.limit_s:
-        policy["MaximumExecutionTimeoutInSeconds"] = update.limit_s
-    deployment: dict[str, Any] = {"RollingUpdatePolicy": policy}
-    if update.rollback_alarms:
-        alarms = [{"AlarmName": name} for name in update.rollback_alarms]
-        deployment["AutoRollbackConfiguration"] = {"Alarms": alarms}
-    return deployment
 
 
 class Component:
@@ -132,7 +119,8 @@ class Component:
             DeployError: nothing to go back to, or it failed.
         """
         found = self._found()
-        current, target = _model(found), to or self._previous(found)
+        current = _model(found)
+        target = to or self._remembered(found).value(assumed=f"{self._file.name}-{'1' * 12}")
         if target is None or target == current:
             raise DeployError(f"{self._name} serves {current} and knows of no earlier model")
         kept = {key: value for key, value in found["Specification"].items() if key in _KEPT}
@@ -149,9 +137,10 @@ class Component:
     def _move(self, update: Call, timeout_s: float, made: Undo) -> None:
         found = self._found()
         model = str(update.parameters["Specification"]["ModelName"])
-        previous = self._previous(found)
-        self._remember(found, _model(found))
-        made.to_undo(lambda: self._remember(found, previous))
+        remembered = self._remembered(found)
+        previous = remembered.value()
+        remembered.write(_model(found))
+        made.to_undo(lambda: remembered.write(previous))
         self._aws.send(update)
         made.in_use = True
         self._say(f"moving {self._name} to {model}")
@@ -184,19 +173,8 @@ class Component:
             not is_scaled and copies != wanted.parameters["RuntimeConfig"]["CopyCount"]
         )
 
-    def _previous(self, found: Answer) -> str | None:
-        listing = Call("sagemaker", "ListTags", {"ResourceArn": found["InferenceComponentArn"]})
-        assumed = [{"Key": names.PREVIOUS_MODEL_TAG, "Value": f"{self._file.name}-{'1' * 12}"}]
-        tags = {tag["Key"]: tag["Value"] for tag in self._aws.pages(listing, "Tags", assumed)}
-        return tags.get(names.PREVIOUS_MODEL_TAG)
-
-    def _remember(self, found: Answer, model: str | None) -> None:
-        arn = found["InferenceComponentArn"]
-        if model is None:
-            self._aws.send(Call("sagemaker", "DeleteTags", {"ResourceArn": arn, "TagKeys": [names.PREVIOUS_MODEL_TAG]}))
-            return
-        tag = {"Key": names.PREVIOUS_MODEL_TAG, "Value": model}
-        self._aws.send(Call("sagemaker", "AddTags", {"ResourceArn": arn, "Tags": [tag]}))
+    def _remembered(self, found: Answer) -> Remembered:
+        return Remembered(self._aws, found["InferenceComponentArn"], names.PREVIOUS_MODEL_TAG)
 
 
 def _model(description: Answer) -> str:

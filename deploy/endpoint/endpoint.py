@@ -8,6 +8,7 @@ from deploy.endpoint.autoscaling import Autoscaler
 from deploy.endpoint.component import Component
 from deploy.endpoint.failure import EndpointFailedError, failed, reason
 from deploy.endpoint.plan import EndpointPlan
+from deploy.endpoint.remembered import Remembered
 from deploy.endpoint.undo import Undo
 from deploy.endpoint.waiting import Waiter
 from deploy.errors import DeployError
@@ -24,7 +25,8 @@ class Endpoint:
         self._waiter = waiter
         self._say = say
         self._autoscaler = Autoscaler(aws, file, say)
-        self._component = Component(aws, file, waiter, say) if file.inference_component else None
+        self._component = Component(aws, file, waiter, say)  # used where the file has one
+        self._previous = Remembered(aws, names.endpoint_arn(file), names.PREVIOUS_TAG)
 
     def create(self, plan: EndpointPlan, undo: bool = True) -> None:
         """Makes model, configuration, endpoint and autoscaling, whichever is missing, and waits until it serves.
@@ -44,7 +46,7 @@ class Endpoint:
                 self._say(f"creating endpoint {self._file.name}")
             made.in_use = True
             self._waiter.settled(self._file.name, plan.config_name, plan.ready_timeout_s)
-            if self._component and plan.component:
+            if plan.component:
                 self._component.ensure(plan.component, plan.ready_timeout_s, made)
         self._autoscaler.scale()  # a failure here does not undo an endpoint that serves
 
@@ -56,17 +58,17 @@ class Endpoint:
                 then unmade and autoscaling given back, unless `undo` is false.
         """
         current = self._serving_config()
-        is_other_model = self._component and plan.component and not self._component.is_as(plan.component)
-        if current == plan.config_name and not is_other_model:
+        component = plan.component if plan.component and not self._component.is_as(plan.component) else None
+        if current == plan.config_name and component is None:
             self._say(f"{self._file.name} already serves {current}; nothing to change but autoscaling")
             self._autoscaler.scale()
             return
         if current != plan.config_name:
             self._move_fleet(plan, current, undo=undo)
-        if is_other_model and self._component and plan.component:  # a fleet that has moved stays, come what may
+        if component:  # a fleet that has moved stays, come what may
             with Undo(self._aws, self._file.name, self._say, wanted=undo) as made:
                 self._ensure_model(plan, made)
-                self._component.move(plan.component, plan.update_timeout_s, made)
+                self._component.move(component, plan.update_timeout_s, made)
         self._autoscaler.scale()
 
     def _move_fleet(self, plan: EndpointPlan, current: str, *, undo: bool) -> None:
@@ -87,10 +89,10 @@ class Endpoint:
             DeployError: nothing to go back to, or it failed.
         """
         current = self._serving_config()
-        if self._component:
+        if self._file.inference_component:
             with Undo(self._aws, self._file.name, self._say, wanted=True) as made:
                 return self._component.rollback(timeout_s, to, made)
-        target = to or self._previous_config()
+        target = to or self._previous.value(assumed=f"{self._file.name}-{'1' * 12}")
         if target is None or target == current:
             raise DeployError(f"{self._file.name} serves {current} and knows of no earlier configuration")
         found = self._aws.find(requests.describe_config(target), assumed=_assumed_config(self._file))
@@ -110,7 +112,7 @@ class Endpoint:
         if self._describe(assumed={"EndpointStatus": "InService"}) is None:
             return
         self._autoscaler.unscale()
-        if self._component:
+        if self._file.inference_component:
             self._component.remove()
         deletion = Call("sagemaker", "DeleteEndpoint", {"EndpointName": self._file.name})
         try:
@@ -200,24 +202,10 @@ class Endpoint:
             raise DeployError(f"endpoint {self._file.name} is {description['EndpointStatus']}, not InService")
         return str(description["EndpointConfigName"])
 
-    def _previous_config(self) -> str | None:
-        listing = Call("sagemaker", "ListTags", {"ResourceArn": names.endpoint_arn(self._file)})
-        assumed = [{"Key": names.PREVIOUS_TAG, "Value": f"{self._file.name}-{'1' * 12}"}]
-        tags = {tag["Key"]: tag["Value"] for tag in self._aws.pages(listing, "Tags", assumed)}
-        return tags.get(names.PREVIOUS_TAG)
-
     def _remember_for_rollback(self, current: str, made: Undo) -> None:
-        remembered = self._previous_config()
-        self._remember(current)
-        made.to_undo(lambda: self._remember(remembered))
-
-    def _remember(self, config: str | None) -> None:
-        arn = names.endpoint_arn(self._file)
-        if config is None:
-            self._aws.send(Call("sagemaker", "DeleteTags", {"ResourceArn": arn, "TagKeys": [names.PREVIOUS_TAG]}))
-            return
-        tag = {"Key": names.PREVIOUS_TAG, "Value": config}
-        self._aws.send(Call("sagemaker", "AddTags", {"ResourceArn": arn, "Tags": [tag]}))
+        remembered = self._previous.value(assumed=f"{self._file.name}-{'1' * 12}")
+        self._previous.write(current)
+        made.to_undo(lambda: self._previous.write(remembered))
 
     def _delete(self, operation: str, name: dict[str, str]) -> None:
         self._aws.find(Call("sagemaker", operation, name))

@@ -182,7 +182,7 @@ def _routing(file: EndpointFile) -> dict[str, Any]:
 
 def _deployment(update: Update) -> dict[str, Any]:
     if update.traffic == "rolling":
-        return _with_alarms(update, {"RollingUpdatePolicy": _limited(update, _rolling(update))})
+        return rolling(update)
     traffic: dict[str, Any] = {"Type": update.traffic.upper(), "WaitIntervalInSeconds": update.wait_s}
     step = {"Type": "CAPACITY_PERCENT", "Value": update.step_percent}
     if update.traffic == "canary":
@@ -196,9 +196,11 @@ def _deployment(update: Update) -> dict[str, Any]:
     return _with_alarms(update, {"BlueGreenUpdatePolicy": _limited(update, policy)})
 
 
-def _rolling(update: Update) -> dict[str, Any]:
+def rolling(update: Update) -> dict[str, Any]:
+    """The DeploymentConfig of an update batch by batch, of instances or of an inference component's copies."""
     batch = {"Type": "CAPACITY_PERCENT", "Value": update.step_percent}
-    return {"MaximumBatchSize": batch, "WaitIntervalInSeconds": update.wait_s}
+    policy = {"MaximumBatchSize": batch, "WaitIntervalInSeconds": update.wait_s}
+    return _with_alarms(update, {"RollingUpdatePolicy": _limited(update, policy)})
 
 
 def _limited(update: Update, policy: dict[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from deploy import cli
 from deploy.aws.api import Aws, Call
 from deploy.endpoint import autoscaling, requests
 from deploy.endpoint.failure import log_tail
+from deploy.endpoint.remembered import Remembered
 from deploy.specification import names
 from deploy.specification.endpoint_file import EndpointFile
 
@@ -50,7 +51,7 @@ def look(aws: Aws, file: EndpointFile) -> dict[str, Any]:
         "endpoint": file.name,
         "status": endpoint["EndpointStatus"],
         "config": endpoint["EndpointConfigName"],
-        "previous_config": _previous(aws, file),
+        "previous_config": Remembered(aws, names.endpoint_arn(file), names.PREVIOUS_TAG).value(),
         "variants": _variants(endpoint, config or {}),
         "component": component,
         "image": _image(aws, _model(component, config or {})),
@@ -60,11 +61,6 @@ def look(aws: Aws, file: EndpointFile) -> dict[str, Any]:
     if endpoint["EndpointStatus"] == "Failed" or endpoint.get("FailureReason"):
         found |= {"reason": endpoint.get("FailureReason"), "log": log_tail(aws, file.name)}
     return found
-
-
-def _previous(aws: Aws, file: EndpointFile) -> str | None:
-    listing = Call("sagemaker", "ListTags", {"ResourceArn": names.endpoint_arn(file)})
-    return {tag["Key"]: tag["Value"] for tag in aws.pages(listing, "Tags")}.get(names.PREVIOUS_TAG)
 
 
 def _variants(endpoint: dict[str, Any], config: dict[str, Any]) -> list[dict[str, Any]]:
