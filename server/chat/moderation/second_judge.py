@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from server.artifacts.folder import sha256_of
 from server.chat.moderation.policy import Policy, SecondRule
 from server.chat.moderation.policy_file import PolicyError
 from server.chat.moderation.verdict import VerdictCache
@@ -125,7 +126,7 @@ def _encoder_of(policy: str, rule: SecondRule, encoder: str) -> str:
 
 def _digest(weights: Path) -> str:
     try:
-        return hashlib.sha256(weights.read_bytes()).hexdigest()
+        return sha256_of(weights)
     except OSError as error:
         raise RetrievalError(f"{weights}: {error.strerror}") from error
 

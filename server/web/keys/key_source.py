@@ -49,9 +49,10 @@ class KeySource:
         Raises:
             ConfigError: it cannot be had, or is no file of keys; the copy stays as it was.
         """
-        content = self._newer()
-        if content is None:
+        newer = self._newer()
+        if newer is None:
             return False
+        content, etag = newer
         draft = self._path.with_name(f".{self._path.name}")
         try:
             draft.unlink(missing_ok=True)
@@ -59,6 +60,7 @@ class KeySource:
             draft.write_bytes(content)
             read_key_file(draft)
             draft.replace(self._path)
+            self._etag = etag  # what could not be copied is asked for again
         except OSError as error:
             raise ConfigError(f"{SETTING}={self._uri!r} cannot be copied: {error}") from error
         finally:
@@ -66,7 +68,8 @@ class KeySource:
                 draft.unlink(missing_ok=True)
         return True
 
-    def _newer(self) -> bytes | None:
+    def _newer(self) -> tuple[bytes, str] | None:
+        """The object and its tag, None where it is the one that was copied."""
         from botocore.exceptions import BotoCoreError, ClientError
 
         place = urlsplit(self._uri)
@@ -82,8 +85,7 @@ class KeySource:
             raise ConfigError(f"{SETTING}={self._uri!r} cannot be read: {error}") from error
         if len(content) > MAX_KEY_FILE_BYTES:
             raise ConfigError(f"{SETTING}={self._uri!r} has more than {MAX_KEY_FILE_BYTES} bytes, which is the most")
-        self._etag = found["ETag"]
-        return content
+        return content, str(found["ETag"])
 
     def _watch(self) -> None:
         pause, told = threading.Event(), ""
